@@ -1,0 +1,206 @@
+"""Records to settings, the lanes of a batch size and learning rate: end results and curves."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from rich import box
+from rich.table import Table
+
+from bsjax.intervals import combine_windows
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class LaneHistory:
+  """One training run: its row of the plan and its records in order of examples seen."""
+
+  plan: Row
+  rows: tuple[Row, ...]
+
+  @property
+  def final(self) -> Row | None:
+    """The record made after the last planned update, or None while the lane is not there."""
+    ends = (row for row in self.rows if row['updates'] >= self.plan['updates'])
+    return next(ends, None)
+
+  @property
+  def problem(self) -> str | None:
+    """Why this lane has no end result to compare, or None if it has one."""
+    final = self.final
+    if any(row['diverged'] for row in self.rows):
+      return 'diverged'
+    if final is None:
+      epoch = self.rows[-1]['epoch'] if self.rows else 0.0
+      return f'unfinished at epoch {epoch:.3g} of {self.plan["epochs"]:.3g}'
+    # A null accuracy is a lane that turned non-finite at its very last evaluation.
+    values = final['val_accuracy'], final['train_accuracy']
+    return 'ended without an accuracy' if None in values else None
+
+
+@dataclass(frozen=True)
+class Setting:
+  """All trials of one batch size and learning rate."""
+
+  batch_size: int
+  learning_rate: float
+  lanes: tuple[LaneHistory, ...]
+
+  @property
+  def problem(self) -> str | None:
+    """Why the setting cannot be chosen, or None if every trial ended well."""
+    trials: dict[str, list[str]] = {}
+    for lane in self.lanes:
+      if lane.problem:
+        trials.setdefault(lane.problem, []).append(str(lane.plan['trial']))
+    return '; '.join(f'trial {", ".join(at)} {what}' for what, at in trials.items()) or None
+
+  def finals(self, key: str) -> list[float]:
+    """The value of `key` at the end of each trial; only for a setting without a problem."""
+    return [lane.final[key] for lane in self.lanes]
+
+
+class Curve(NamedTuple):
+  """A quantity along training: its mean over trials, and the lowest and highest trial."""
+
+  x: Sequence[float] = ()
+  mean: Sequence[float] = ()
+  low: Sequence[float] = ()
+  high: Sequence[float] = ()
+
+
+def settings(plan_rows: Sequence[Row], record_rows: Sequence[Row]) -> dict[int, list[Setting]]:
+  """The settings of each batch size, both in ascending order, learning rates inside."""
+  rows: dict[int, list[Row]] = {row['lane']: [] for row in plan_rows}
+  for row in record_rows:
+    if row['lane'] not in rows:
+      raise ValueError(
+        f'the records hold lane {row["lane"]}, the plan only lanes {min(rows)} to {max(rows)}: '
+        'records.jsonl and plan.csv are of different studies.'
+      )
+    rows[row['lane']].append(row)
+
+  def place(row: Row) -> tuple[int, float]:
+    return row['batch_size'], row['learning_rate']
+
+  found: dict[int, list[Setting]] = {}
+  in_order = sorted(plan_rows, key=lambda row: (*place(row), row['trial']))
+  for (batch_size, learning_rate), members in itertools.groupby(in_order, key=place):
+    lanes = tuple(
+      LaneHistory(row, tuple(sorted(rows[row['lane']], key=lambda record: record['examples'])))
+      for row in members
+    )
+    found.setdefault(batch_size, []).append(Setting(batch_size, learning_rate, lanes))
+  return found
+
+
+def curve(setting: Setting, x: str, y: str) -> Curve:
+  """`y` against `x` ('epoch', 'updates', 'examples'), as far as all trials have a value."""
+  points = []
+  for rows in zip(*(lane.rows for lane in setting.lanes), strict=False):
+    values = [row[y] for row in rows]
+    if None in values:
+      break
+    points.append((rows[0][x], sum(values) / len(values), min(values), max(values)))
+  return Curve(*(list(column) for column in zip(*points, strict=True))) if points else Curve()
+
+
+def noise_curve(setting: Setting) -> tuple[list[float], list[float]]:
+  """Examples seen (the middle of each stretch between records) and the noise scale there.
+
+  The measurements of all trials count alike; NaN where the mean |G|^2 is not above zero.
+  """
+  examples, values = [], []
+  for stretch in zip(*(itertools.pairwise(lane.rows) for lane in setting.lanes), strict=False):
+    pooled = combine_windows([row['noise'] for _, row in stretch], blocks=False)
+    positive = pooled.mean_a >= 0 and pooled.mean_b > 0
+    examples.append((stretch[0][0]['examples'] + stretch[0][1]['examples']) / 2)
+    values.append(pooled.mean_a / pooled.mean_b if positive else math.nan)
+  return examples, values
+
+
+def progress(plan_rows: Sequence[Row], record_rows: Sequence[Row]) -> float:
+  """The share of the planned examples that the records show as seen, from 0 to 1."""
+  seen: dict[int, int] = {}
+  for row in record_rows:
+    seen[row['lane']] = max(seen.get(row['lane'], 0), row['examples'])
+  done = sum(min(seen.get(row['lane'], 0), row['examples']) for row in plan_rows)
+  return done / sum(row['examples'] for row in plan_rows)
+
+
+def provisional(plan_rows: Sequence[Row], record_rows: Sequence[Row]) -> list[Row]:
+  """The plan as if it ended at the last evaluation that all lanes have reached.
+
+  Where some lane has not trained yet, the plan stays as it is: a lane that is finished may
+  then be shown, but must not be compared with one that has just begun.
+  """
+  by_lane: dict[int, list[Row]] = {row['lane']: [] for row in plan_rows}
+  for row in sorted(record_rows, key=lambda row: row['examples']):
+    by_lane[row['lane']].append(row)
+  reached = min(len(rows) for rows in by_lane.values())
+  if reached < 2:  # the first record is made before training
+    return list(plan_rows)
+  ends = {lane: rows[reached - 1] for lane, rows in by_lane.items()}
+  return [
+    {**row, 'epochs': ends[row['lane']]['epoch']}
+    | {key: ends[row['lane']][key] for key in ('updates', 'examples')}
+    for row in plan_rows
+  ]
+
+
+def results(summary: Mapping[str, Any]) -> Table:
+  """The table of results printed when a study ends: a row a batch size, at its best rate."""
+  table = Table(
+    box=box.SIMPLE_HEAD,
+    pad_edge=False,
+    title='Results at the best learning rate of each batch size',
+    caption='accuracies in percent: mean ± half of the 95% interval over n trials; '
+    'noise scale in examples; * at the edge of the grid',
+  )
+  names = 'batch\nsize', 'learning\nrate', 'validation', 'training', 'gap', 'noise scale', 'n'
+  for name in names:
+    table.add_column(name, justify='right', no_wrap=True)
+  for row in summary['batch_sizes']:
+    table.add_row(
+      str(row['batch_size']),
+      learning_rate_text(row),
+      percent(row['val_accuracy']),
+      percent(row['train_accuracy']),
+      percent(row['generalization_gap']),
+      noise_scale_text(row['noise_scale']),
+      str(row['val_accuracy']['n']),
+    )
+  return table
+
+
+def learning_rate_text(row: Row) -> str:
+  """The chosen learning rate, with a star at the edge of the grid."""
+  if row['learning_rate'] is None:
+    return 'none'
+  return f'{row["learning_rate"]:.4g}' + ('*' if row['at_grid_edge'] else '')
+
+
+def percent(estimate: Row) -> str:
+  """A fraction with its interval, in percent: '97.3 ± 0.4'."""
+  mean, (low, high) = estimate['mean'], estimate['ci95']
+  if mean is None:
+    return '–'
+  if low is None:
+    return f'{100 * mean:.1f}'
+  return f'{100 * mean:.1f} ± {50 * (high - low):.1f}'
+
+
+def noise_scale_text(noise_scale: Row) -> str:
+  """The noise scale in examples with its interval, or what keeps it from being known."""
+  value, (low, high) = noise_scale['b_simple'], noise_scale['ci95']
+  bounds = '' if low is None else f' [{low:.3g}, {"∞" if high is None else f"{high:.3g}"}]'
+  if value is None:
+    return f'undefined{bounds}' if not noise_scale['unbounded'] else f'unbounded{bounds}'
+  if noise_scale['unbounded'] and not bounds:
+    bounds = ' (unbounded)'
+  return f'{value:.3g}{bounds}'

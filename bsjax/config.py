@@ -1,0 +1,142 @@
+"""Every configuration key, once, with its meaning and unit, and the check of all of them."""
+
+import math
+
+from ml_collections import ConfigDict, config_dict
+
+from bsjax import data, models, optimizer, replicate
+
+
+class ConfigError(ValueError):
+  """A study that cannot run as configured; the message lists every problem found."""
+
+
+def base_config() -> ConfigDict:
+  """Returns the configuration every study starts from; unknown keys are refused."""
+  config = ConfigDict()
+  config.seed = 0  # of everything random; a trial folds its number into it
+  config.batch_sizes = (8, 16, 32, 64, 128, 256)  # examples an update
+  config.learning_rates = (0.1,)  # every one with every batch size
+  config.trials = 3  # repetitions of each setting, with another initialization and example order
+  config.epochs = 30.0  # passes over the training set, the same for every lane
+  config.evaluations = 15  # evenly placed on examples seen, the last at the end
+  # Examples a tick: 'auto', an integer that divides every batch size, or 'batch' (a group of lanes
+  # and a compiled program per batch size; BatchNorm then sees whole batches).
+  config.micro_batch = config_dict.FieldReference('auto', field_type=object)
+
+  config.data = ConfigDict()
+  config.data.source = 'digits'  # digits, tfds, image_folder, npz
+  config.data.name = ''  # of the TFDS set, such as 'cifar10'
+  config.data.path = ''  # TFDS data_dir (empty: TFDS_DATA_DIR), image folder, or .npz file
+  config.data.label_csv = 'train.csv'  # in an image folder: file name and label columns
+  config.data.validation = 'split'  # a share of the training data, or a split's name such as 'test'
+  config.data.validation_share = 0.2  # fraction of the training data, stratified by class
+  config.data.train_examples = 0  # a stratified subset of so many examples; 0: all
+  config.data.crop = 0  # pixels of padding before a random crop back to size; 0: none
+  config.data.flip = False  # random left-right flips
+  config.data.cache_dir = ''  # of decoded images; empty: the user's cache directory
+
+  config.model = ConfigDict()
+  config.model.name = 'mlp'  # mlp, cnn, resnet8, resnet20, resnet18
+  config.model.width = 0  # hidden units, or channels of the first stage; 0: the model's usual
+  config.model.depth = 2  # hidden layers of the mlp
+  config.model.normalization = 'group'  # group, batch, none
+  config.model.dtype = 'float32'  # of the arithmetic: float32, bfloat16; parameters stay float32
+
+  config.optimizer = ConfigDict()
+  config.optimizer.name = 'sgd'  # sgd, adam, adamw, rmsprop, lars, lamb
+  config.optimizer.momentum = 0.9  # sgd and lars
+  config.optimizer.nesterov = False  # sgd, adam, adamw and lars
+  config.optimizer.b1 = 0.9  # adam, adamw and lamb: decay of the first moment
+  config.optimizer.b2 = 0.999  # adam, adamw and lamb: decay of the second moment
+  config.optimizer.rmsprop_decay = 0.9  # of the mean square
+  config.optimizer.rmsprop_momentum = 0.0
+  config.optimizer.eps = 1e-8  # adam, adamw, lamb and rmsprop: added to the denominator
+  config.optimizer.trust_coefficient = 0.001  # lars
+  # adamw and lamb decay the weights themselves; the others add it to the gradient (L2).
+  config.optimizer.weight_decay = 0.0
+  config.optimizer.decay_all = False  # decay biases and normalization parameters too
+
+  config.schedule = ConfigDict()
+  config.schedule.name = 'constant'  # constant, cosine, step
+  config.schedule.warmup_epochs = 0.0  # linear, from 0; epochs, so the same examples for every lane
+  config.schedule.boundaries = (0.5, 0.75)  # step: shares of training after which it drops
+  config.schedule.factor = 0.1  # step: what the learning rate is multiplied by
+
+  config.scaling = ConfigDict()
+  # How a learning rate given at base_batch_size changes with the batch size: none, linear, sqrt.
+  config.scaling.rule = 'none'
+  config.scaling.base_batch_size = 64  # examples
+
+  config.noise_scale = ConfigDict()
+  # Lanes that update every tick compare two micro-batches only every so many ticks; 0: never.
+  config.noise_scale.probe_every = 16
+
+  config.evaluation = ConfigDict()
+  config.evaluation.batch_size = 1024  # examples at a time, unrelated to training
+
+  config.execution = ConfigDict()
+  config.execution.devices = 0  # how many; 0: all there are (on a CPU: one a core)
+  config.execution.replicate = 'pmap'  # lanes over devices: pmap, shard_map
+  config.execution.vectorize = 'auto'  # lanes of a device: map, vmap; auto: map on CPU, vmap else
+
+  config.checkpoint = ConfigDict()
+  config.checkpoint.seconds = 60.0  # at least between two saves; the last state is always saved
+  config.lock()
+  return config
+
+
+def validate(config: ConfigDict) -> None:
+  """Raises ConfigError with all problems at once, each with its value, bound and remedy."""
+  problems = [*_study_problems(config), *_range_problems(config)]
+  problems += data.problems(config.data) + models.problems(config.model)
+  problems += optimizer.problems(config) + replicate.problems(config.execution)
+  if problems:
+    lines = '\n'.join(f'  - {problem}' for problem in problems)
+    raise ConfigError(f'{len(problems)} problem(s) in the configuration:\n{lines}')
+
+
+def _study_problems(config: ConfigDict) -> list[str]:
+  problems = []
+  sizes, rates = tuple(config.batch_sizes), tuple(config.learning_rates)
+  if not sizes or any(not isinstance(b, int) or b < 1 for b in sizes):
+    problems.append(f'batch_sizes={sizes}: give one or more whole numbers, each at least 1')
+  if len(set(sizes)) < len(sizes):
+    problems.append(f'batch_sizes={sizes} names a batch size twice; use trials for repetitions')
+  if not rates or any(not _is_number(rate) or not 0 < rate < math.inf for rate in rates):
+    problems.append(f'learning_rates={rates}: give one or more finite numbers above 0')
+  if len(set(rates)) < len(rates):
+    problems.append(f'learning_rates={rates} names one twice; use trials for repetitions')
+  micro = config.micro_batch
+  if isinstance(micro, bool) or not (micro in ('auto', 'batch') or isinstance(micro, int)):
+    problems.append(f"micro_batch={micro!r}: give 'auto', 'batch' or a whole number")
+  elif isinstance(micro, int):
+    odd = [b for b in sizes if micro < 1 or b % micro]
+    if odd:
+      problems.append(
+        f'micro_batch={micro} does not divide the batch sizes {odd}; '
+        f'choose a divisor of {math.gcd(*sizes)}, or micro_batch=auto'
+      )
+  return problems
+
+
+def _range_problems(config: ConfigDict) -> list[str]:
+  bounds = {  # value, lowest allowed, whether the bound itself is allowed
+    'seed': (config.seed, 0, True),
+    'trials': (config.trials, 1, True),
+    'epochs': (config.epochs, 0, False),
+    'evaluations': (config.evaluations, 1, True),
+    'noise_scale.probe_every': (config.noise_scale.probe_every, 0, True),
+    'evaluation.batch_size': (config.evaluation.batch_size, 1, True),
+    'checkpoint.seconds': (config.checkpoint.seconds, 0, True),
+  }
+  problems = []
+  for key, (value, low, inclusive) in bounds.items():
+    if not (value >= low if inclusive else value > low) or not math.isfinite(value):
+      word = 'at least' if inclusive else 'above'
+      problems.append(f'{key}={value} must be finite and {word} {low}')
+  return problems
+
+
+def _is_number(value: object) -> bool:
+  return isinstance(value, int | float) and not isinstance(value, bool)

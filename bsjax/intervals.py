@@ -1,0 +1,236 @@
+"""Confidence intervals for means and for ratios of means, on the host in float64.
+
+The noise scale is a ratio of two means, and so uncertain that the usual normal interval misleads.
+Fieller's theorem is exact for normal means and says when the data set no upper bound at all.
+Nothing is clamped and nothing is dropped: what is not finite is undefined, with a reason.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import stdtrit
+
+_LOG_MAX = 600.0  # the factor exp(600) stays far from the largest float64
+
+
+class MeanInterval(NamedTuple):
+  """A mean, its interval (None with fewer than two values) and the number of values."""
+
+  mean: float | None
+  low: float | None
+  high: float | None
+  n: int
+
+
+class RatioInterval(NamedTuple):
+  """A ratio known not to be negative, and its interval.
+
+  `unbounded`: the data allow any ratio above `low` (`high` is None). `reason` says why something
+  is None, and is empty otherwise.
+  """
+
+  value: float | None
+  low: float | None
+  high: float | None
+  unbounded: bool
+  reason: str
+
+
+class PairMoments(NamedTuple):
+  """Means of n independent pairs (a, b) and their sample (co)variances, normalised by n - 1."""
+
+  mean_a: float
+  mean_b: float
+  var_a: float
+  var_b: float
+  cov: float
+  n: int | float
+
+
+def mean_interval(values: ArrayLike, confidence: float = 0.95) -> MeanInterval:
+  """Student's interval for the mean; a missing or not finite value leaves it undefined."""
+  x = np.asarray(values, dtype=np.float64)
+  if not x.size or not np.isfinite(x).all():
+    return MeanInterval(None, None, None, x.size)
+  mean = float(x.mean())
+  if x.size < 2:
+    return MeanInterval(mean, None, None, x.size)
+  half = _quantile(confidence, x.size) * float(x.std(ddof=1)) / math.sqrt(x.size)
+  return MeanInterval(mean, mean - half, mean + half, x.size)
+
+
+def pair_moments(numerators: ArrayLike, denominators: ArrayLike) -> PairMoments:
+  """The moments of n independent pairs; (co)variances are NaN for one pair, all for none."""
+  a = np.asarray(numerators, dtype=np.float64)
+  b = np.asarray(denominators, dtype=np.float64)
+  if a.ndim != 1 or a.shape != b.shape:
+    raise ValueError(
+      f'numerators have the shape {a.shape} and denominators {b.shape}: give one pair per '
+      'independent observation, as two equally long lists.'
+    )
+  return _moments_of(a, b, np.ones(a.size))
+
+
+def _moments_of(a: np.ndarray, b: np.ndarray, sizes: np.ndarray) -> PairMoments:
+  """Moments over n blocks such that variance / n is that of the size-weighted mean.
+
+  With equal sizes these are the plain sample moments. Otherwise the sum of squared, weighted
+  deviations is scaled to be unbiased where a block's variance goes as one over its size.
+  """
+  n, weights = a.size, sizes / sizes.sum() if sizes.size else sizes
+  if n == 0:
+    return PairMoments(*[math.nan] * 5, n=0)
+  mean_a, mean_b = float(weights @ a), float(weights @ b)
+  if n == 1:
+    return PairMoments(mean_a, mean_b, math.nan, math.nan, math.nan, n=1)
+  with np.errstate(invalid='ignore'):  # what is not finite stays so, for the interval to report
+    da, db = weights * (a - mean_a), weights * (b - mean_b)
+  scale = n / (1 - float(weights @ weights))
+  variances = (scale * float(product) for product in (da @ da, db @ db, da @ db))
+  return PairMoments(mean_a, mean_b, *variances, n=n)
+
+
+def combine_windows(windows: Sequence[Mapping[str, Any]], *, blocks: bool = True) -> PairMoments:
+  """The moments of one lane's consecutive windows, from the `summary` of each, as (trace, grad_sq).
+
+  The means weigh every update equally either way. With `blocks` the windows are the independent
+  observations, which holds whatever the correlation of updates inside a window; without, or with
+  one window that measured anything, the updates are (Chan's merge of all windows).
+  """
+  measured = [window for window in windows if window['count']]
+  if not blocks or len(measured) < 2:
+    return _merge_windows(measured)
+  sizes, trace, grad_sq = _columns(measured, 'count', 'trace', 'grad_sq')
+  return _moments_of(trace, grad_sq, sizes)
+
+
+def _merge_windows(windows: Sequence[Mapping[str, Any]]) -> PairMoments:
+  sizes, trace, grad_sq = _columns(windows, 'count', 'trace', 'grad_sq')
+  within = _columns(windows, 'trace_var', 'grad_sq_var', 'cov')
+  n = int(sizes.sum())
+  if n < 2:
+    return _moments_of(trace, grad_sq, sizes)
+  mean_a, mean_b = float(sizes @ trace) / n, float(sizes @ grad_sq) / n
+  da, db = trace - mean_a, grad_sq - mean_b
+  # A window of one update has no variance of its own, and none to add.
+  inside = [
+    sum((k - 1) * v for k, v in zip(sizes, column, strict=True) if k > 1) for column in within
+  ]
+  between = [sizes @ (da * da), sizes @ (db * db), sizes @ (da * db)]
+  variances = [float(i + o) / (n - 1) for i, o in zip(inside, between, strict=True)]
+  return PairMoments(mean_a, mean_b, *variances, n=n)
+
+
+def _columns(windows: Sequence[Mapping[str, Any]], *names: str) -> list[np.ndarray]:
+  """The named numbers of every window; None becomes NaN."""
+  return [np.array([window[name] for window in windows], dtype=np.float64) for name in names]
+
+
+def fieller(
+  numerators: ArrayLike, denominators: ArrayLike, confidence: float = 0.95
+) -> RatioInterval:
+  """Fieller's interval for the ratio of means, from n independent pairs."""
+  return fieller_from_moments(*pair_moments(numerators, denominators), confidence=confidence)
+
+
+def fieller_from_moments(
+  mean_a: float,
+  mean_b: float,
+  var_a: float,
+  var_b: float,
+  cov: float,
+  n: int | float,
+  confidence: float = 0.95,
+) -> RatioInterval:
+  """The ratios r >= 0 for which mean_a - r mean_b is within t standard errors of 0 (Fieller 1954).
+
+  They satisfy A r^2 - 2 H r + C <= 0. Where mean_b is not t standard errors from 0, A <= 0 and the
+  set has no upper end: a ray from C / (H + sqrt(D)), or, if 0 belongs to it, the whole half-line or
+  two rays with a gap between, reported as starting at 0.
+  """
+  pairs = PairMoments(mean_a, mean_b, var_a, var_b, cov, n)
+  reason = _why_undefined(pairs)
+  if reason:
+    return _undefined(reason)
+  value, reason = _value(pairs)
+  if n < 2:
+    return RatioInterval(value, None, None, False, reason or 'one observation has no variance')
+  t2 = _quantile(confidence, n) ** 2
+  va, vb, vab = t2 * var_a / n, t2 * var_b / n, t2 * cov / n
+  a, h, c = mean_b**2 - vb, mean_a * mean_b - vab, mean_a**2 - va
+  if (c > 0 and mean_a < 0) or (a > 0 and mean_b < 0):
+    return _undefined('a mean is significantly below zero, which its true value cannot be')
+  # D = h^2 - a c, with the products that cancel exactly taken out.
+  d = mean_b**2 * va - 2 * mean_a * mean_b * vab + mean_a**2 * vb - (va * vb - vab**2)
+  root = h + math.sqrt(max(d, 0.0))
+  if c > 0 and root <= 0:
+    return _undefined('the denominator is zero without any spread')
+  low = c / root if c > 0 else 0.0  # c <= 0: a ratio of 0 fits the data
+  if a > 0:
+    return RatioInterval(value, low, root / a, False, reason)
+  why = 'the denominator is not significantly above zero, so the ratio has no upper bound'
+  return RatioInterval(value, low, None, True, f'{reason}; {why}' if reason else why)
+
+
+def log_delta(
+  numerators: ArrayLike, denominators: ArrayLike, confidence: float = 0.95
+) -> RatioInterval:
+  """The delta-method interval of the log ratio, from n independent pairs."""
+  return log_delta_from_moments(*pair_moments(numerators, denominators), confidence=confidence)
+
+
+def log_delta_from_moments(
+  mean_a: float,
+  mean_b: float,
+  var_a: float,
+  var_b: float,
+  cov: float,
+  n: int | float,
+  confidence: float = 0.95,
+) -> RatioInterval:
+  """Student's interval for log(mean_a / mean_b), linearised at the means.
+
+  Always bounded, so it claims too much where mean_b is within a few standard errors of zero.
+  """
+  pairs = PairMoments(mean_a, mean_b, var_a, var_b, cov, n)
+  reason = _why_undefined(pairs)
+  value, doubt = (None, reason) if reason else _value(pairs)
+  if not value:
+    return _undefined(doubt or 'the ratio is zero and has no logarithm')
+  if n < 2:
+    return RatioInterval(value, None, None, False, 'one observation has no variance')
+  variance = var_a / mean_a**2 - 2 * cov / (mean_a * mean_b) + var_b / mean_b**2
+  half = _quantile(confidence, n) * math.sqrt(max(variance, 0.0) / n)
+  if half > _LOG_MAX:
+    return RatioInterval(value, 0.0, None, True, 'the upper bound overflows')
+  return RatioInterval(value, value * math.exp(-half), value * math.exp(half), False, '')
+
+
+def _undefined(reason: str) -> RatioInterval:
+  return RatioInterval(None, None, None, False, reason)
+
+
+def _why_undefined(pairs: PairMoments) -> str:
+  if pairs.n < 1:
+    return 'nothing was measured'
+  needed = pairs if pairs.n >= 2 else pairs[:2]
+  return '' if all(map(math.isfinite, needed)) else 'a mean or a variance is not finite'
+
+
+def _value(pairs: PairMoments) -> tuple[float | None, str]:
+  """The ratio of the means, or why a ratio that cannot be negative has no such estimate."""
+  if pairs.mean_b <= 0:
+    return None, 'the mean denominator is not above zero'
+  if pairs.mean_a < 0:
+    return None, 'the mean numerator is below zero'
+  return pairs.mean_a / pairs.mean_b, ''
+
+
+def _quantile(confidence: float, n: int | float) -> float:
+  """Student's t with n - 1 degrees of freedom, two-sided."""
+  if not 0 < confidence < 1:
+    raise ValueError(f'confidence is {confidence}: give a share between 0 and 1, such as 0.95.')
+  return float(stdtrit(n - 1, (1 + confidence) / 2))

@@ -1,0 +1,258 @@
+"""Training runs as lanes of one program: their state, the tick, and how it is repeated."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import struct
+from jaxtyping import Array, Float, Int, Key, PyTree
+
+from bsjax import noise_scale, stream
+from bsjax.optimizer import Schedule, with_learning_rate
+
+# What a trial's key is folded with to draw its parameters; stream.py draws example orders.
+INIT = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+  """What all lanes of a group share, fixed when their program is compiled."""
+
+  model: nn.Module
+  optimizer: optax.GradientTransformationExtraArgs
+  schedule: Schedule  # factor on the learning rate, of examples seen
+  seed: int
+  micro_batch: int
+  train_examples: int
+  mean: np.ndarray  # per channel, in raw pixel units
+  std: np.ndarray
+  crop: int  # pixels
+  flip: bool
+  probe_every: int  # ticks; 0: never
+
+
+# Fields of the structs below are arrays of one lane inside the program; they have leading axes
+# `lane` on the host and `device lane` on the devices. They are not annotated with shapes because jax
+# also rebuilds the structs around other things.
+
+
+@struct.dataclass
+class Setting:
+  """What makes a lane itself: data, not shape, so lanes of any batch size share a program."""
+
+  learning_rate: Any  # float32
+  accumulation: Any  # int32, ticks an update
+  trial: Any  # int32
+
+
+@struct.dataclass
+class LaneState:
+  """Everything a lane carries from one tick to the next."""
+
+  params: PyTree
+  batch_stats: PyTree
+  opt_state: PyTree
+  grad_sum: PyTree  # of the micro-batches since the last update
+  count: Any  # int32, how many those are
+  updates: Any  # int32, made so far
+  micro_sq_norm: Any  # float32, sum of |g|^2 over those micro-batches
+  micro_factor: Any  # float32, sum of their noise_scale.variance_factor
+  noise: noise_scale.Moments
+
+
+@struct.dataclass
+class Source:
+  """The training set on a device, and the orders in which trials go through it."""
+
+  images: Any  # uint8 [example, height, width, channel]
+  labels: Any  # int32 [example]
+  orders: Any  # int32 [trial, epoch, example]
+  first_epoch: Any  # int32, the epoch of orders[:, 0]
+
+
+def trial_key(seed: int, trial: Int[Array, '']) -> Key[Array, '']:
+  """The key that lanes of one trial share, whatever their batch size and learning rate."""
+  return jax.random.fold_in(jax.random.key(seed), trial)
+
+
+def init(recipe: Recipe, setting: Setting, image_shape: tuple[int, int, int]) -> LaneState:
+  """Returns a lane before its first tick."""
+  key = jax.random.fold_in(trial_key(recipe.seed, setting.trial), INIT)
+  variables = recipe.model.init(key, jnp.zeros((1, *image_shape)), train=False)
+  params = variables['params']
+  zero = jnp.zeros((), jnp.float32)
+  return LaneState(
+    params=params,
+    batch_stats=variables.get('batch_stats', {}),
+    opt_state=recipe.optimizer.init(params),
+    grad_sum=jax.tree.map(jnp.zeros_like, params),
+    count=jnp.zeros((), jnp.int32),
+    updates=jnp.zeros((), jnp.int32),
+    micro_sq_norm=zero,
+    micro_factor=zero,
+    noise=noise_scale.zero_moments(),
+  )
+
+
+def tick(
+  recipe: Recipe, state: LaneState, setting: Setting, source: Source, index: Int[Array, '']
+) -> LaneState:
+  """Trains a lane on the micro-batch of one tick; updates it when its batch is complete."""
+  start = index * recipe.micro_batch
+  grads, batch_stats = gradients(recipe, state, setting, source, start)
+  state = state.replace(batch_stats=batch_stats)
+  state = _probe(recipe, state, setting, source, index, grads)
+  state = _accumulate(recipe, state, grads, start)
+  update = functools.partial(_update, recipe, setting, start + recipe.micro_batch)
+  return jax.lax.cond(state.count >= setting.accumulation, update, lambda state: state, state)
+
+
+def gradients(
+  recipe: Recipe, state: LaneState, setting: Setting, source: Source, start: Int[Array, '']
+) -> tuple[PyTree, PyTree]:
+  """Returns the mean gradient over a micro-batch and the batch statistics after it."""
+  key = trial_key(recipe.seed, setting.trial)
+  images, labels = stream.micro_batch(
+    source.images,
+    source.labels,
+    source.orders[setting.trial],
+    source.first_epoch,
+    start,
+    recipe.micro_batch,
+  )
+  images = stream.augment(key, start, images, recipe.crop, recipe.flip)
+  images = stream.normalize(images, recipe.mean, recipe.std)
+
+  def loss(params: PyTree) -> tuple[Float[Array, ''], PyTree]:
+    variables = {'params': params, 'batch_stats': state.batch_stats}
+    logits, changed = recipe.model.apply(variables, images, train=True, mutable=['batch_stats'])
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    return losses.mean(), changed.get('batch_stats', {})
+
+  return jax.grad(loss, has_aux=True)(state.params)
+
+
+def _accumulate(
+  recipe: Recipe, state: LaneState, grads: PyTree, start: Int[Array, '']
+) -> LaneState:
+  factor = noise_scale.variance_factor(start, recipe.micro_batch, recipe.train_examples)
+  return state.replace(
+    grad_sum=jax.tree.map(jnp.add, state.grad_sum, grads),
+    count=state.count + 1,
+    micro_sq_norm=state.micro_sq_norm + noise_scale.tree_sq_norm(grads),
+    micro_factor=state.micro_factor + factor,
+  )
+
+
+def _update(recipe: Recipe, setting: Setting, end: Int[Array, ''], state: LaneState) -> LaneState:
+  """Takes an optimizer step with the mean of the micro-batches that end before position `end`."""
+  grads = jax.tree.map(lambda g: g / state.count, state.grad_sum)
+  start = end - state.count * recipe.micro_batch
+  rate = setting.learning_rate * recipe.schedule(start)
+  opt_state = with_learning_rate(state.opt_state, rate)
+  updates, opt_state = recipe.optimizer.update(grads, opt_state, state.params)
+  zero = jnp.zeros((), jnp.float32)
+  return state.replace(
+    params=optax.apply_updates(state.params, updates),
+    opt_state=opt_state,
+    grad_sum=jax.tree.map(jnp.zeros_like, grads),
+    count=jnp.zeros((), jnp.int32),
+    updates=state.updates + 1,
+    micro_sq_norm=zero,
+    micro_factor=zero,
+    noise=_with_update_noise(recipe, state, grads, start, end),
+  )
+
+
+def _with_update_noise(
+  recipe: Recipe, state: LaneState, grads: PyTree, start: Int[Array, ''], end: Int[Array, '']
+) -> noise_scale.Moments:
+  """Adds what the micro-batches of one update say of the noise; one alone says nothing."""
+  big_sq = noise_scale.tree_sq_norm(grads)
+  estimate = noise_scale.from_variances(
+    spread=state.micro_sq_norm / state.count - big_sq,
+    big_sq=big_sq,
+    small_factor=state.micro_factor / state.count,
+    big_factor=noise_scale.variance_factor(start, end - start, recipe.train_examples),
+  )
+  return noise_scale.add(state.noise, estimate, state.count > 1)
+
+
+def _probe(
+  recipe: Recipe,
+  state: LaneState,
+  setting: Setting,
+  source: Source,
+  index: Int[Array, ''],
+  grads: PyTree,
+) -> LaneState:
+  """Lets lanes that update every tick compare two micro-batches at the same parameters.
+
+  The second is the one the lane trains on next, so nothing is held out. The outer condition is the
+  same for all lanes: under vmap it stays a branch, and the probe costs nothing in other ticks.
+  """
+  if not recipe.probe_every:
+    return state
+
+  def probe(state: LaneState) -> LaneState:
+    size = recipe.micro_batch
+    start = index * size
+    other, _ = gradients(recipe, state, setting, source, start + size)
+    factor = lambda *draw: noise_scale.variance_factor(*draw, recipe.train_examples)
+    estimate = noise_scale.from_pair(
+      grads,
+      other,
+      small_factor=(factor(start, size) + factor(start + size, size)) / 2,
+      big_factor=factor(start, 2 * size),
+    )
+    return state.replace(noise=noise_scale.add(state.noise, estimate, True))
+
+  def probe_if_alone(state: LaneState) -> LaneState:
+    return jax.lax.cond(setting.accumulation == 1, probe, lambda state: state, state)
+
+  due = index % recipe.probe_every == 0
+  return jax.lax.cond(due, probe_if_alone, lambda state: state, state)
+
+
+def scan(tick: Callable, block_ticks: int) -> Callable:
+  """Repeats a tick for `blocks` blocks of `block_ticks` ticks, from tick `first` on.
+
+  The blocks are counted at run time, so one program serves every distance between evaluations; the
+  ticks of a block are counted at compile time, so a GPU need not ask the host after each of them.
+  """
+
+  def run(
+    state: LaneState,
+    setting: Setting,
+    source: Source,
+    first: Int[Array, ''],
+    blocks: Int[Array, ''],
+  ) -> LaneState:
+    def block(number: Int[Array, ''], state: LaneState) -> LaneState:
+      ticks = first + number * block_ticks + jnp.arange(block_ticks)
+      return jax.lax.scan(lambda s, t: (tick(s, setting, source, t), None), state, ticks)[0]
+
+    return jax.lax.fori_loop(0, blocks, block, state)
+
+  return run
+
+
+def over_lanes(function: Callable, how: str) -> Callable:
+  """Turns `function(state, setting, *shared)` of one lane into one of all lanes of a device.
+
+  'vmap' runs the lanes side by side in every operation; 'map' runs them one after the other, each
+  with its weights in the processor's cache, which is what a CPU likes.
+  """
+  if how == 'vmap':
+    return lambda states, settings, *shared: jax.vmap(lambda *own: function(*own, *shared))(
+      states, settings
+    )
+  return lambda states, settings, *shared: jax.lax.map(
+    lambda own: function(*own, *shared), (states, settings)
+  )

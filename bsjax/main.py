@@ -1,0 +1,50 @@
+"""Flags and machine set-up; the study itself is train.run_study. Kept short on purpose."""
+
+import os
+import sys
+from pathlib import Path
+
+import jax
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+FLAGS = flags.FLAGS
+CONFIG = config_flags.DEFINE_config_file(
+  'config', None, 'The study: a file such as configs/digits.py.'
+)
+WORKDIR = flags.DEFINE_string('workdir', None, 'Where everything is written, and continued from.')
+DRY_RUN = flags.DEFINE_bool('dry_run', False, 'Print the plan, with its cost, and stop.')
+
+
+def set_up_machine() -> None:
+  """Makes every core of a CPU a device, and keeps compiled programs for the next start."""
+  jax.config.update('jax_num_cpu_devices', len(os.sched_getaffinity(0)))
+  cache = Path(os.environ.get('XDG_CACHE_HOME', Path.home() / '.cache')) / 'bsjax' / 'xla'
+  jax.config.update('jax_compilation_cache_dir', str(cache))
+  jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.3)
+
+
+def main(_: list[str]) -> None:
+  if FLAGS['verbosity'].using_default_value:
+    logging.set_verbosity(logging.WARNING)  # checkpointing tells of every step it takes
+  set_up_machine()
+  from bsjax import config, data, train  # after the set-up, which must precede any use of JAX
+
+  try:
+    train.run_study(CONFIG.value, WORKDIR.value, DRY_RUN.value)
+  except (config.ConfigError, data.DataError) as error:
+    logging.debug('', exc_info=error)
+    sys.exit(f'bsjax: {error}')
+
+
+def parse_flags(arguments: list[str]) -> list[str]:
+  """Parses the command line; a misspelt or ill-typed key is one line, not a traceback."""
+  try:
+    return app.parse_flags_with_usage(arguments)
+  except (AttributeError, KeyError, TypeError, ValueError) as error:
+    sys.exit(f'bsjax: {error}')
+
+
+if __name__ == '__main__':
+  flags.mark_flags_as_required(['config', 'workdir'])
+  app.run(main, flags_parser=parse_flags)

@@ -1,0 +1,50 @@
+"""Small convolutional network."""
+
+from collections.abc import Callable
+from functools import partial
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax import lax
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float, Float32
+
+from bsjax.models.normalization import normalize
+from bsjax.ops import max_pool
+
+
+class CNN(nn.Module):
+  """Two 3x3 convolutions, each halving the image by a maximum, and a dense layer.
+
+  Channels: `width`, then twice as many; the dense layer has four times as many units. Images
+  have at least 4 pixels a side.
+  """
+
+  num_classes: int
+  width: int = 32
+  normalization: str = 'group'
+  dtype: DTypeLike = jnp.float32
+  conv: Callable[..., Array] = lax.conv_general_dilated
+  batch_norm_momentum: float = 0.9
+
+  @nn.compact
+  def __call__(
+    self, x: Float[Array, 'batch height width channel'], train: bool
+  ) -> Float32[Array, 'batch class']:
+    layer = {
+      'use_bias': self.normalization == 'none',
+      'dtype': self.dtype,
+      'kernel_init': nn.initializers.he_normal(),
+    }
+    norm = partial(
+      normalize,
+      kind=self.normalization,
+      train=train,
+      dtype=self.dtype,
+      momentum=self.batch_norm_momentum,
+    )
+    for channels in (self.width, 2 * self.width):
+      x = nn.Conv(channels, (3, 3), conv_general_dilated=self.conv, **layer)(x)
+      x = max_pool(nn.relu(norm(x)), (2, 2), (2, 2))
+    x = nn.relu(norm(nn.Dense(4 * self.width, **layer)(x.reshape(len(x), -1))))
+    return nn.Dense(self.num_classes, dtype=jnp.float32)(x)

@@ -1,0 +1,33 @@
+"""Multilayer perceptron."""
+
+from functools import partial
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float, Float32
+
+from bsjax.models.normalization import normalize
+
+
+class MLP(nn.Module):
+  """Hidden layers of equal width with ReLU; of depth 0, softmax regression, which is convex."""
+
+  num_classes: int
+  width: int = 256
+  depth: int = 2
+  normalization: str = 'group'
+  dtype: DTypeLike = jnp.float32
+  batch_norm_momentum: float = 0.9
+
+  @nn.compact
+  def __call__(
+    self, x: Float[Array, 'batch height width channel'], train: bool
+  ) -> Float32[Array, 'batch class']:
+    dense = partial(nn.Dense, dtype=self.dtype, kernel_init=nn.initializers.he_normal())
+    x = x.reshape(len(x), -1)
+    for _ in range(self.depth):
+      x = dense(self.width, use_bias=self.normalization == 'none')(x)
+      x = normalize(x, self.normalization, train, self.dtype, self.batch_norm_momentum)
+      x = nn.relu(x)
+    return nn.Dense(self.num_classes, dtype=jnp.float32)(x)

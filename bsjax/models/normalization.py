@@ -1,0 +1,46 @@
+"""The normalization layer of every model: one choice, one function."""
+
+from collections.abc import Callable
+
+import flax.linen as nn
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
+
+KINDS = ('group', 'batch', 'none')
+GROUP_SIZE = 16
+
+
+def group_size(channels: int) -> int:
+  """Channels that are normalized together: the largest divisor of `channels` up to 16.
+
+  A fixed number of channels a group, 16, is the second form in Wu and He 2018, "Group
+  Normalization"; unlike 32 groups it does not turn a layer of 16 or 32 channels into
+  instance normalization.
+  """
+  return max(size for size in range(1, GROUP_SIZE + 1) if channels % size == 0)
+
+
+def normalize(
+  x: Float[Array, 'batch *spatial channel'],
+  kind: str,
+  train: bool,
+  dtype: DTypeLike,
+  momentum: float,
+  scale_init: Callable[..., Array] = nn.initializers.ones,
+) -> Float[Array, 'batch *spatial channel']:
+  """Adds a normalization layer to the module being built and applies it.
+
+  - 'group': over groups of channels of one example (`group_size`). Without spatial axes the
+    whole layer is one group, which is layer normalization.
+  - 'batch': over the examples of this call, never across lanes or devices. `momentum` is the
+    weight of the past in the running statistics, the collection 'batch_stats'.
+  - 'none': `x` itself.
+  """
+  if kind == 'none':
+    return x
+  if kind == 'batch':
+    return nn.BatchNorm(
+      use_running_average=not train, momentum=momentum, dtype=dtype, scale_init=scale_init
+    )(x)
+  size = x.shape[-1] if x.ndim == 2 else group_size(x.shape[-1])
+  return nn.GroupNorm(num_groups=None, group_size=size, dtype=dtype, scale_init=scale_init)(x)

@@ -1,0 +1,117 @@
+"""The device axis: one per-device function on every device, each with its own lanes."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import PyTree
+from ml_collections import ConfigDict
+
+from bsjax.choices import unknown
+
+AXIS = 'device'
+
+
+def devices(count: int) -> list[jax.Device]:
+  """Returns the first `count` devices of this process, or all of them for 0."""
+  found = jax.local_devices()
+  if count > len(found):
+    raise ValueError(
+      f'execution.devices={count}, but this machine has {len(found)} {found[0].platform} '
+      f'device(s); give at most {len(found)}, or 0 for all'
+    )
+  return found[: count or None]
+
+
+def replicate(
+  function: Callable, backend: str, devices: list[jax.Device], in_axes: tuple, donate: tuple = ()
+) -> Callable:
+  """Runs `function` on every device, over the leading device axis of arguments with in_axis 0.
+
+  Arguments whose in_axis is None are the same on all devices. Lanes need nothing from one another,
+  so there is no communication, and all backends compute the same.
+  """
+  return BACKENDS[backend](function, devices, in_axes, donate)
+
+
+def _pmap(function: Callable, devices: list, in_axes: tuple, donate: tuple) -> Callable:
+  return jax.pmap(function, axis_name=AXIS, in_axes=in_axes, devices=devices, donate_argnums=donate)
+
+
+def _shard_map(function: Callable, devices: list, in_axes: tuple, donate: tuple) -> Callable:
+  def on_device(*arguments: Any) -> Any:
+    own = [
+      jax.tree.map(lambda x: x[0], argument) if axis == 0 else argument
+      for argument, axis in zip(arguments, in_axes, strict=True)
+    ]
+    return jax.tree.map(lambda x: x[None], function(*own))
+
+  specs = tuple(PartitionSpec(AXIS) if axis == 0 else PartitionSpec() for axis in in_axes)
+  # check_vma off: nothing is communicated, and with it on XLA gathers around grouped convolutions.
+  mapped = jax.shard_map(
+    on_device,
+    mesh=_mesh(devices),
+    in_specs=specs,
+    out_specs=PartitionSpec(AXIS),
+    check_vma=False,
+  )
+  return jax.jit(mapped, donate_argnums=donate)
+
+
+BACKENDS = {'pmap': _pmap, 'shard_map': _shard_map}
+
+
+def spread(tree: PyTree, devices: list[jax.Device]) -> PyTree:
+  """Puts arrays with a leading device axis on the devices, one row on each."""
+  return jax.device_put(tree, NamedSharding(_mesh(devices), PartitionSpec(AXIS)))
+
+
+def copy_to_all(tree: PyTree, devices: list[jax.Device]) -> PyTree:
+  """Puts a copy of every array on each device, behind a new leading device axis."""
+  return spread(
+    jax.tree.map(lambda x: np.broadcast_to(x, (len(devices), *np.shape(x))), tree), devices
+  )
+
+
+def deal_lanes(tree: PyTree, num_devices: int) -> PyTree:
+  """Deals host arrays `[lane, ...]` to devices like cards: `[device, lane per device, ...]`.
+
+  Dealt rather than cut, because neighbours in a plan cost about the same (a small batch size
+  updates often) and no device should get all the dear ones. Missing lanes are filled with copies of
+  the first; `collect_lanes` drops them.
+  """
+
+  def deal(x: np.ndarray) -> np.ndarray:
+    missing = -len(x) % num_devices
+    padded = np.concatenate([x, np.repeat(x[:1], missing, axis=0)])
+    return padded.reshape(-1, num_devices, *x.shape[1:]).swapaxes(0, 1)
+
+  return jax.tree.map(deal, tree)
+
+
+def collect_lanes(tree: PyTree, num_lanes: int) -> PyTree:
+  """Returns device arrays `[device, lane per device, ...]` as host arrays `[lane, ...]`."""
+
+  def collect(x: jax.Array) -> np.ndarray:
+    host = np.asarray(x)
+    return host.swapaxes(0, 1).reshape(-1, *host.shape[2:])[:num_lanes]
+
+  return jax.tree.map(collect, tree)
+
+
+def problems(config: ConfigDict) -> list[str]:
+  """Lists what is wrong with the execution keys."""
+  found = []
+  if config.replicate not in BACKENDS:
+    found.append(unknown('execution.replicate', config.replicate, BACKENDS))
+  if config.vectorize not in ('auto', 'map', 'vmap'):
+    found.append(unknown('execution.vectorize', config.vectorize, ('auto', 'map', 'vmap')))
+  if config.devices < 0:
+    found.append(f'execution.devices={config.devices} must be at least 1, or 0 for all')
+  return found
+
+
+def _mesh(devices: list[jax.Device]) -> Mesh:
+  return Mesh(np.array(devices), (AXIS,))

@@ -1,0 +1,155 @@
+"""report.html: a study's answer, figures and details in one file that opens without a network.
+
+Rebuild it with `python -m bsjax.report --workdir=DIR`, also while the study still runs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from absl import app, flags
+from markupsafe import Markup
+
+from bsjax import panels, plots, records
+from bsjax.analysis import tables
+from bsjax.analysis.answer import answer
+from bsjax.analysis.summary import summarize
+
+_FIGURES = {
+  'accuracy': plots.accuracy,
+  'gap': plots.gap,
+  'learning_rates': plots.learning_rates,
+  'noise_scale': plots.noise_scale,
+  'curves': plots.curves,
+}
+
+
+@dataclass(frozen=True)
+class Study:
+  """What a workdir holds; `plan` ends where the summary was taken."""
+
+  config: Mapping[str, Any]
+  plan: list[tables.Row]
+  rows: list[tables.Row]
+  summary: Mapping[str, Any]
+  progress: float
+
+
+def write(workdir: str | os.PathLike) -> Path:
+  """Writes report.html from the files of `workdir` and returns its path.
+
+  Raises:
+    FileNotFoundError: the directory does not hold a study (names what is missing).
+  """
+  path = Path(workdir) / 'report.html'
+  records.write_text(path, render(load(Path(workdir))))
+  return path
+
+
+def load(workdir: Path) -> Study:
+  """Reads a study; an unfinished one is summarized as of the last evaluation of all lanes."""
+  needed = 'config.json', 'plan.csv', 'records.jsonl'
+  missing = [name for name in needed if not (workdir / name).is_file()]
+  if missing:
+    raise FileNotFoundError(
+      f'{workdir} lacks {", ".join(missing)}: give the workdir of a study that has started '
+      f'(python -m bsjax.main --config=... --workdir={workdir}).'
+    )
+  config = json.loads((workdir / 'config.json').read_text())
+  plan = records.read_plan(workdir / 'plan.csv')
+  rows = records.read(workdir / 'records.jsonl')
+  progress = tables.progress(plan, rows)
+  if progress == 1 and (workdir / 'summary.json').is_file():
+    return Study(config, plan, rows, json.loads((workdir / 'summary.json').read_text()), progress)
+  reached = tables.provisional(plan, rows)
+  return Study(config, reached, rows, summarize(config, reached, rows), progress)
+
+
+def render(study: Study) -> str:
+  """The page."""
+  # StrictUndefined: a value that the template misses must fail here, not leave a hole in the page.
+  environment = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(Path(__file__).parent),
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+  )
+  environment.filters |= {
+    'percent': tables.percent,
+    'noise_scale': tables.noise_scale_text,
+    'learning_rate': tables.learning_rate_text,
+  }
+  found = tables.settings(study.plan, study.rows)
+  shown = {name: _inline(draw, name, study.summary, found) for name, draw in _FIGURES.items()}
+  return environment.get_template('report.html').render(
+    study=study,
+    config=study.config,
+    rows=study.summary['batch_sizes'],
+    answer=answer(study.summary),
+    any_result=any(row['learning_rate'] is not None for row in study.summary['batch_sizes']),
+    figures=shown,
+    colours=panels.colours(study.summary),
+    bars=_bars(study.summary['batch_sizes']),
+    updates={row['batch_size']: row['updates'] for row in study.plan},
+    trials=len({row['trial'] for row in study.plan}),
+    plan_columns=list(records.PLAN_COLUMNS),
+    settings=list(_flat(study.config)),
+    hardware=study.summary.get('hardware', ''),
+  )
+
+
+def _inline(draw, name: str, summary: Mapping[str, Any], found: panels.Settings) -> Markup:
+  return Markup(plots.svg(draw(summary, found), name))
+
+
+def _bars(rows: list[tables.Row]) -> dict[int, dict[str, float]]:
+  """Where to draw each validation interval in the table, in percent of a scale common to all."""
+  ends = {row['batch_size']: _ends(row['val_accuracy']) for row in rows}
+  numbers = [number for triple in ends.values() if triple for number in triple]
+  if not numbers:
+    return {}
+  start, span = min(numbers), (max(numbers) - min(numbers)) or 1.0
+  place = lambda number: 4 + 92 * (number - start) / span
+  return {
+    size: dict(zip(('low', 'mean', 'high'), map(place, triple), strict=True))
+    for size, triple in ends.items()
+    if triple
+  }
+
+
+def _ends(estimate: tables.Row) -> tuple[float, float, float] | None:
+  mean, (low, high) = estimate['mean'], estimate['ci95']
+  if mean is None:
+    return None
+  return (mean, mean, mean) if low is None else (low, mean, high)
+
+
+def _flat(config: Mapping[str, Any], prefix: str = '') -> Iterator[tuple[str, str]]:
+  """The keys of a nested config as flags name them, with their values."""
+  for key, value in config.items():
+    if isinstance(value, Mapping):
+      yield from _flat(value, f'{prefix}{key}.')
+    else:
+      yield f'{prefix}{key}', json.dumps(value)
+
+
+def main(argv: list[str]) -> None:
+  if len(argv) > 1:
+    raise app.UsageError(f'Unknown arguments: {" ".join(argv[1:])}')
+  try:
+    print(write(flags.FLAGS.workdir))
+  except FileNotFoundError as error:
+    raise SystemExit(f'Error: {error}') from error
+
+
+if __name__ == '__main__':
+  # Here and not above, because other commands that import this module have a workdir of their own.
+  flags.DEFINE_string('workdir', None, 'Directory of a study, finished or not.', required=True)
+  app.run(main)

@@ -1,0 +1,205 @@
+"""The host loop of a study: restore, advance, evaluate, record, save."""
+
+import json
+import signal
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+from absl import logging
+from ml_collections import ConfigDict
+from rich.console import Console
+
+from bsjax import checkpoint, data, plan, program, records, report
+from bsjax.analysis.summary import summarize
+from bsjax.analysis.tables import results
+from bsjax.config import ConfigError, validate
+from bsjax.evaluate import lane_records
+from bsjax.progress import Pace, make_console, now, progress_line
+
+
+def run_study(config: ConfigDict, workdir: str | Path, dry_run: bool = False) -> None:
+  """Trains a study to its end in `workdir`, from wherever an earlier call left it.
+
+  Raises ConfigError, before anything is compiled, when the configuration cannot run or is not the
+  one that `workdir` was begun with.
+  """
+  validate(config)
+  console = make_console()
+  workdir = Path(workdir)
+  dataset = data.load(config.data, config.seed)
+  study = plan.make_plan(config, len(dataset.train.labels))
+  if dry_run:
+    console.print(plan.table(study, _memory(config, dataset, study)))
+    return
+  _claim(workdir, config, study)
+  if (workdir / 'summary.json').exists():
+    console.print(f'This study is finished: {workdir / "report.html"}')
+    return
+  console.print(plan.table(study))
+  Study(config, workdir, dataset, study, console).run()
+
+
+def _memory(config: ConfigDict, dataset: data.Dataset, study: plan.Plan) -> dict[int, int]:
+  recipes = {g.index: program.make_recipe(config, dataset, study, g) for g in study.groups}
+  return {i: program.bytes_per_lane(r, dataset.image_shape) for i, r in recipes.items()}
+
+
+# What may differ when a study is continued: how it runs, not what it computes.
+FREE_KEYS = ('execution', 'checkpoint')
+
+
+def _claim(workdir: Path, config: ConfigDict, study: plan.Plan) -> None:
+  """Writes config and plan to a new workdir, or checks that an old one holds the same study."""
+  path = workdir / 'config.json'
+  wanted = json.loads(config.to_json())
+  if not path.exists():
+    workdir.mkdir(parents=True, exist_ok=True)
+    records.write_plan(workdir / 'plan.csv', plan.lane_rows(study))
+    records.write_json(path, wanted)
+    return
+  found, new = _flat(json.loads(path.read_text())), _flat(wanted)
+  differing = [
+    f'{key}: {found.get(key)!r} there, {new.get(key)!r} now'
+    for key in sorted(found.keys() | new.keys())
+    if found.get(key) != new.get(key) and key.split('.')[0] not in FREE_KEYS
+  ]
+  if differing:
+    raise ConfigError(
+      f'{workdir} holds another study; choose another --workdir, or give its configuration:\n'
+      + '\n'.join(f'  - {line}' for line in differing)
+    )
+
+
+def _flat(tree: dict, prefix: str = '') -> dict:
+  flat = {}
+  for key, value in tree.items():
+    inner = _flat(value, f'{prefix}{key}.') if isinstance(value, dict) else {prefix + key: value}
+    flat.update(inner)
+  return flat
+
+
+class Study:
+  """One call's part of a study; everything that touches disk or clock while lanes train."""
+
+  def __init__(
+    self,
+    config: ConfigDict,
+    workdir: Path,
+    dataset: data.Dataset,
+    study: plan.Plan,
+    console: Console,
+  ):
+    self.config, self.workdir, self.plan, self.console = config, workdir, study, console
+    self.records = workdir / 'records.jsonl'
+    self.data = program.DeviceData(dataset, config, study)
+    self.groups = program.create(config, dataset, study)
+    self.manager = checkpoint.open_manager(workdir)
+    self.evaluated = -1  # the last evaluation on record, in examples
+    self.saved_at = now()
+    self.stop = False
+
+  def run(self) -> None:
+    """Trains, evaluates and saves until the plan is done or a signal asks to stop."""
+    self._restore()
+    done = sum(g.position * len(g.group.lanes) for g in self.groups)
+    total = self.plan.total_examples * len(self.plan.lanes)
+    with (
+      self._stop_on_signal(),
+      self.manager,
+      progress_line(self.console, len(self.plan.lanes), total, done) as line,
+    ):
+      for mark in self.plan.evaluations:
+        if mark <= self.evaluated:
+          continue
+        self._advance_to(mark, line)
+        if self.stop:
+          break
+        self._record(mark)
+        if (
+          mark == self.plan.total_examples or now() - self.saved_at > self.config.checkpoint.seconds
+        ):
+          self._save()
+      else:
+        line.stop()
+        return self._finish()
+      self._save()
+    where = min(group.position for group in self.groups)
+    self.console.print(
+      f'Stopped at {where:,} of {self.plan.total_examples:,} examples; saved. '
+      'The same command continues.'
+    )
+
+  def _advance_to(self, mark: int, line) -> None:
+    for group in self.groups:
+      pace = Pace()
+      while group.position < mark and not self.stop:
+        left = (mark - group.position) // self.plan.block_examples
+        begun = now()
+        blocks = group.advance(self.data, min(left, pace.blocks))
+        jax.block_until_ready(group.states.count)
+        pace.measured(blocks, now() - begun)
+        line.advance(line.task_ids[0], blocks * self.plan.block_examples * len(group.group.lanes))
+
+  def _record(self, mark: int) -> None:
+    rows = []
+    for group in self.groups:
+      factor = float(group.recipe.schedule(jnp.int32(mark)))
+      rows += lane_records(
+        group.group.lanes,
+        group.evaluate(self.data),
+        group.noise(),
+        {'examples': mark, 'epoch': mark / self.plan.train_examples, 'stage': 0},
+        updates=group.updates(),
+        schedule=factor,
+      )
+    records.append(self.records, rows)
+    self.evaluated = mark
+    for row in rows:
+      if row['diverged']:
+        logging.warning('lane %d has diverged by %d examples', row['lane'], mark)
+
+  def _save(self) -> None:
+    position = {'ticks': [g.ticks for g in self.groups], 'evaluated': self.evaluated}
+    checkpoint.save(self.manager, [g.to_host() for g in self.groups], position)
+    self.saved_at = now()
+
+  def _restore(self) -> None:
+    found = checkpoint.restore(self.manager, [g.to_host() for g in self.groups])
+    if found is None:
+      records.truncate_after(self.records, -1)
+      return
+    states, position = found
+    for group, state, ticks in zip(self.groups, states, position['ticks'], strict=True):
+      group.load(state, ticks)
+    self.evaluated = position['evaluated']
+    # Rows later than the checkpoint will be computed again.
+    records.truncate_after(self.records, self.evaluated)
+
+  def _finish(self) -> None:
+    rows = records.read(self.records)
+    lanes = records.read_plan(self.workdir / 'plan.csv')
+    summary = summarize(json.loads(self.config.to_json()), lanes, rows)
+    records.write_json(self.workdir / 'summary.json', summary)
+    path = report.write(self.workdir)
+    self.console.print(results(summary))
+    self.console.print(f'Report: {path}')
+
+  @contextmanager
+  def _stop_on_signal(self):
+    """Turns the first interrupt or termination into a save and a clean stop."""
+
+    def ask(number: int, _) -> None:
+      self.stop = True
+      signal.signal(number, signal.SIG_DFL)  # a second one stops at once
+
+    on_main = threading.current_thread() is threading.main_thread()  # only it may set handlers
+    numbers = (signal.SIGINT, signal.SIGTERM) if on_main else ()
+    before = {number: signal.signal(number, ask) for number in numbers}
+    try:
+      yield
+    finally:
+      for number, handler in before.items():
+        signal.signal(number, handler)

@@ -1,0 +1,42 @@
+"""Dealing lanes to devices and collecting them again."""
+
+import jax
+import numpy as np
+import pytest
+
+from bsjax import replicate
+
+
+@pytest.mark.parametrize('num_devices', [1, 2])
+@pytest.mark.parametrize('num_lanes', [1, 2, 5, 6])
+def test_collect_undoes_deal(num_lanes, num_devices):
+  devices = replicate.devices(num_devices)
+  tree = {'a': np.arange(num_lanes), 'b': np.random.default_rng(0).normal(size=(num_lanes, 3, 2))}
+  dealt = replicate.deal_lanes(tree, num_devices)
+  assert dealt['a'].shape == (num_devices, -(-num_lanes // num_devices))
+  collected = replicate.collect_lanes(replicate.spread(dealt, devices), num_lanes)
+  np.testing.assert_array_equal(collected['a'], tree['a'])
+  np.testing.assert_allclose(collected['b'], tree['b'], rtol=1e-6)
+
+
+def test_neighbours_go_to_different_devices():
+  np.testing.assert_array_equal(replicate.deal_lanes(np.arange(6), 2), [[0, 2, 4], [1, 3, 5]])
+
+
+@pytest.mark.parametrize('backend', list(replicate.BACKENDS))
+def test_each_device_computes_its_own_row(backend):
+  devices = replicate.devices(2)
+  own = replicate.spread(np.arange(8.0).reshape(2, 4), devices)
+  function = lambda own, shared: {'sum': own.sum() * shared, 'row': own}
+  out = replicate.replicate(function, backend, devices, in_axes=(0, None))(own, 10.0)
+  np.testing.assert_array_equal(out['sum'], [60, 220])
+  assert {shard.device for shard in out['row'].addressable_shards} == set(devices)
+
+
+def test_too_many_devices_is_a_clear_error():
+  with pytest.raises(ValueError, match=r'execution.devices=99, but this machine has 2 cpu'):
+    replicate.devices(99)
+
+
+def test_all_devices_by_default():
+  assert replicate.devices(0) == jax.local_devices()

@@ -1,0 +1,134 @@
+"""report: one self-contained file for every kind of study, finished or not."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+import synthetic
+
+from bsjax import plots, records, report
+from bsjax.analysis import tables
+from bsjax.analysis.summary import summarize
+
+FIGURES = ('accuracy', 'gap', 'learning_rates', 'noise_scale', 'curves')
+
+
+def study(workdir, sizes=(8, 16, 32), rates=(0.05, 0.1, 0.2), trials=3, share=1.0, **options):
+  """Writes the files of a made-up study as far as a share of its training; returns its summary."""
+  config = synthetic.config(options.pop('normalization', 'group'))
+  plan = synthetic.plan(sizes, rates, trials)
+  rows = [
+    row
+    for row in synthetic.realistic(plan, **options)
+    if row['examples'] <= share * plan[0]['examples']
+  ]
+  for row in rows:
+    row['reestimated_val_accuracy'] = row['val_accuracy']
+  records.write_json(workdir / 'config.json', config)
+  records.write_plan(workdir / 'plan.csv', plan)
+  records.append(workdir / 'records.jsonl', rows)
+  summary = summarize(config, plan, records.read(workdir / 'records.jsonl'), 'four made-up cores')
+  if share == 1.0:
+    records.write_json(workdir / 'summary.json', summary)
+  return summary
+
+
+def page_of(workdir):
+  return report.write(workdir).read_text()
+
+
+def test_a_full_study_fits_one_small_file_without_a_network(tmp_path):
+  summary = study(tmp_path, sizes=(8, 16, 32, 64, 128, 256), rates=(0.05, 0.2))
+  page = page_of(tmp_path)
+  assert len(page.encode()) < 2_000_000
+  assert not re.search(r'(?:src|href|action|data)\s*=\s*["\']?\s*(?:https?:)?//', page)
+  assert not re.search(r'https?://|@import|<script|<link|url\((?!#)', page)
+  assert page.count('<svg') == len(FIGURES) and page.count('<figcaption') == len(FIGURES)
+  for name in FIGURES:
+    assert f'id="{name}"' in page
+  for row in summary['batch_sizes']:
+    assert tables.percent(row['val_accuracy']) in page
+  assert 'four made-up cores' in page and 'n = 3 trials' in page
+  assert 'id="unfinished"' not in page
+  assert (
+    len(re.findall('<tr>', page[page.index('id="plan"') : page.index('id="config"')])) == 1 + 36
+  )
+  assert '<td class="key">optimizer.momentum</td><td class="value">0.9</td>' in page
+
+
+def test_every_figure_has_ids_of_its_own_where_it_refers_to_them(tmp_path):
+  study(tmp_path)
+  page = page_of(tmp_path)
+  used = set(re.findall(r'(?:xlink:href="|url\()#([^")]+)', page))
+  assert used and all(len(re.findall(f'id="{name}"', page)) == 1 for name in used)
+
+
+def test_an_unfinished_study_says_how_far_it_is(tmp_path):
+  study(tmp_path, share=0.45)
+  page = page_of(tmp_path)
+  assert 'Unfinished: 40% of the planned examples are done.' in page
+  assert 'provisional, as of epoch 12 of 30' in page and page.count('<svg') == len(FIGURES)
+
+
+def test_a_study_that_has_just_begun_has_nothing_to_compare(tmp_path):
+  study(tmp_path, share=0.0)
+  page = page_of(tmp_path)
+  assert 'There is nothing to compare yet' in page and '<svg' not in page
+
+
+@pytest.mark.parametrize(
+  ('options', 'text'),
+  [
+    ({'trials': 1}, 'one trial, hence no intervals'),
+    ({'sizes': (32,), 'rates': (0.1,)}, 'not tuned'),
+    ({'normalization': 'batch'}, 'BatchNorm saw micro-batches, of 8 examples'),
+    ({'diverges': lambda lane: lane['batch_size'] == 8}, 'no result: trial 0, 1, 2 diverged'),
+    ({'diverges': lambda lane: True}, 'No batch size has a result.'),
+  ],
+)
+def test_unusual_studies_have_a_report_that_names_what_is_unusual(tmp_path, options, text):
+  study(tmp_path, **options)
+  assert text in page_of(tmp_path)
+
+
+def test_an_unbounded_and_an_undefined_noise_scale_are_named(tmp_path):
+  summary = study(tmp_path)
+  first, second, _ = summary['batch_sizes']
+  first['noise_scale'] |= {'ci95': [20.0, None], 'unbounded': True}
+  second['noise_scale'] |= {'b_simple': None, 'ci95': [None, None], 'reason': 'made up'}
+  records.write_json(tmp_path / 'summary.json', summary)
+  page = page_of(tmp_path)
+  assert 'without an upper bound (batch size 8)' in page and '[20, ∞]' in page
+  assert 'no estimate for batch size 16 (made up)' in page
+
+
+def test_text_from_the_configuration_cannot_become_markup(tmp_path):
+  study(tmp_path)
+  hostile = synthetic.config(name='<script>alert(1)</script>')
+  records.write_json(tmp_path / 'config.json', hostile)
+  assert '<script' not in page_of(tmp_path)
+
+
+def test_the_command_rebuilds_the_report_and_names_missing_files(tmp_path):
+  command = [sys.executable, '-m', 'bsjax.report', f'--workdir={tmp_path}']
+  failed = subprocess.run(command, capture_output=True, text=True)
+  assert failed.returncode == 1 and 'Traceback' not in failed.stderr
+  assert 'lacks config.json, plan.csv, records.jsonl' in failed.stderr
+  study(tmp_path)
+  done = subprocess.run(command, capture_output=True, text=True)
+  assert done.returncode == 0, done.stderr
+  assert (tmp_path / 'report.html').read_text().startswith('<!DOCTYPE html>')
+
+
+def test_overview_has_four_panels_with_the_numbers_of_the_summary(tmp_path):
+  summary = study(tmp_path)
+  loaded = report.load(tmp_path)
+  figure = plots.overview(summary, tables.settings(loaded.plan, loaded.rows))
+  accuracy, rates, _, _ = figure.axes
+  drawn = {line.get_label(): line for line in accuracy.lines}['validation']
+  expected = [row['val_accuracy']['mean'] for row in summary['batch_sizes']]
+  assert list(drawn.get_ydata()) == expected
+  assert f'{100 * expected[0]:.1f}' in [text.get_text() for text in rates.texts]
+  figure.savefig(tmp_path / 'overview.png', dpi=50)
+  assert (tmp_path / 'overview.png').stat().st_size > 10_000

@@ -1,0 +1,165 @@
+"""The host loop: stop anywhere and continue, refuse another study's directory."""
+
+import json
+import os
+import signal
+
+import jax
+import numpy as np
+import pytest
+from small import largest_difference, small_config, trained
+
+from bsjax import checkpoint, program, records, train
+from bsjax.config import ConfigError
+
+
+class Killed(Exception):
+  """Stands for a process that dies."""
+
+
+def final_states(workdir):
+  with checkpoint.open_manager(workdir) as manager:
+    step = manager.latest_step()
+    return manager.restore(step)['states']
+
+
+@pytest.fixture(scope='module')
+def undisturbed(tmp_path_factory):
+  workdir = tmp_path_factory.mktemp('undisturbed')
+  train.run_study(config(), workdir)
+  return workdir
+
+
+def config(**overrides):
+  keys = {'micro_batch': 'batch', 'batch_sizes': (8, 16), 'trials': 1, 'evaluations': 3}
+  keys |= {'checkpoint__seconds': 0.0, 'model__normalization': 'batch', **overrides}
+  return small_config(**keys)
+
+
+def assert_same_study(a, b):
+  assert (a / 'records.jsonl').read_text() == (b / 'records.jsonl').read_text()
+  assert (a / 'summary.json').read_text() == (b / 'summary.json').read_text()
+  assert largest_difference(final_states(a), final_states(b)) == 0
+
+
+def test_a_study_leaves_everything_behind(undisturbed):
+  names = {path.name for path in undisturbed.iterdir()}
+  assert names == {
+    'config.json',
+    'plan.csv',
+    'records.jsonl',
+    'summary.json',
+    'report.html',
+    'checkpoints',
+  }
+  rows = records.read(undisturbed / 'records.jsonl')
+  assert len(rows) == 4 * 4  # lanes x (start and 3 evaluations)
+  assert [row['examples'] for row in rows[::4]] == [0, 96, 208, 304]
+  last = rows[-1]
+  assert last['updates'] == 304 // 16
+  assert last['epoch'] == 304 / 150
+  assert last['train_accuracy'] > rows[3]['train_accuracy']
+  assert last['reestimated_val_accuracy'] >= 0
+  assert last['noise']['count'] == 0 or last['noise']['trace'] > 0
+
+
+@pytest.mark.parametrize('call', [1, 3, 6, 8])
+def test_stopped_anywhere_and_resumed_is_bitwise_the_same(call, undisturbed, tmp_path, monkeypatch):
+  """A termination signal arrives in one of the calls that train; then the command runs again."""
+  advance, calls = program.GroupRun.advance, []
+
+  def advance_and_signal(self, on_device, blocks):
+    calls.append(blocks)
+    if len(calls) == call:
+      os.kill(os.getpid(), signal.SIGTERM)
+    return advance(self, on_device, blocks)
+
+  with monkeypatch.context() as patch:
+    patch.setattr(program.GroupRun, 'advance', advance_and_signal)
+    train.run_study(config(), tmp_path)
+  assert not (tmp_path / 'summary.json').exists()
+  train.run_study(config(), tmp_path)
+  assert_same_study(tmp_path, undisturbed)
+
+
+@pytest.mark.parametrize('evaluation', [0, 1, 3])
+@pytest.mark.parametrize('where', ['before the record', 'after the record'])
+def test_killed_around_an_evaluation_and_resumed_is_the_same(
+  evaluation, where, undisturbed, tmp_path, monkeypatch
+):
+  append, calls = records.append, []
+
+  def append_and_die(path, rows):
+    calls.append(1)
+    if where == 'after the record' or len(calls) <= evaluation:
+      append(path, rows)
+    if len(calls) > evaluation:
+      raise Killed
+
+  with monkeypatch.context() as patch:
+    patch.setattr(records, 'append', append_and_die)
+    with pytest.raises(Killed):
+      train.run_study(config(), tmp_path)
+  train.run_study(config(), tmp_path)
+  assert_same_study(tmp_path, undisturbed)
+
+
+def test_resume_on_another_number_of_devices(undisturbed, tmp_path, monkeypatch):
+  advance, calls = program.GroupRun.advance, []
+
+  def advance_and_signal(self, *arguments):
+    calls.append(1)
+    if len(calls) == 3:
+      os.kill(os.getpid(), signal.SIGTERM)
+    return advance(self, *arguments)
+
+  with monkeypatch.context() as patch:
+    patch.setattr(program.GroupRun, 'advance', advance_and_signal)
+    train.run_study(config(execution__devices=2), tmp_path)
+  train.run_study(config(execution__devices=1), tmp_path)
+  # Not bitwise: on a CPU the number of devices changes how a matrix product is split.
+  for name, states in final_states(tmp_path).items():
+    expected = final_states(undisturbed)[name]
+    assert largest_difference(states['params'], expected['params']) < 1e-5
+  rows, expected = (records.read(path / 'records.jsonl') for path in (tmp_path, undisturbed))
+  assert [row['updates'] for row in rows] == [row['updates'] for row in expected]
+  for row, other in zip(rows, expected, strict=True):
+    assert row['val_loss'] == pytest.approx(other['val_loss'], rel=1e-4)
+
+
+def test_a_finished_study_says_so_and_does_nothing(undisturbed, capsys):
+  before = {path: path.stat().st_mtime_ns for path in undisturbed.iterdir()}
+  train.run_study(config(), undisturbed)
+  assert 'finished' in capsys.readouterr().out
+  assert before == {path: path.stat().st_mtime_ns for path in undisturbed.iterdir()}
+
+
+def test_another_study_in_the_directory_is_refused(undisturbed):
+  with pytest.raises(ConfigError) as error:
+    train.run_study(config(learning_rates=(0.2,), model__width=13), undisturbed)
+  text = str(error.value)
+  assert 'learning_rates: [0.05, 0.1] there, [0.2] now' in text
+  assert 'model.width: 12 there, 13 now' in text
+  assert '--workdir' in text
+
+
+def test_a_dry_run_writes_nothing(tmp_path, capsys):
+  train.run_study(config(), tmp_path / 'new', dry_run=True)
+  assert not (tmp_path / 'new').exists()
+  assert '4 lanes' in capsys.readouterr().out
+
+
+def test_a_lane_that_diverges_leaves_the_others_alone(tmp_path):
+  wild = small_config(learning_rates=(0.1, 1e30), batch_sizes=(8,), trials=1)
+  train.run_study(wild, tmp_path)
+  rows = records.read(tmp_path / 'records.jsonl')
+  calm, diverged = rows[-2], rows[-1]
+  assert (calm['diverged'], diverged['diverged']) == (False, True)
+  assert diverged['val_loss'] is None
+  assert diverged['b_simple'] is None
+  _, (alone,), _ = trained(small_config(learning_rates=(0.1,), batch_sizes=(8,), trials=1))
+  with_wild = jax.tree.map(lambda x: np.asarray(x)[0], final_states(tmp_path)['0']['params'])
+  own = jax.tree.map(lambda x: x[0], alone.to_host().params)
+  assert largest_difference(with_wild, own) == 0
+  summary = json.loads((tmp_path / 'summary.json').read_text())
+  assert summary['batch_sizes'][0]['learning_rate'] == 0.1
