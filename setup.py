@@ -20,7 +20,7 @@ setup(
     'importlib_resources>=6.0',  # tensorflow-datasets imports it without declaring it
     'absl-py>=2.1',
     'ml-collections>=1.0',
-    'scikit-learn>=1.4',  # the digits data set and the stratified split
+    'scikit-learn>=1.4',  # the digits data set
     'scipy>=1.12',
     'numpy>=1.26',
     'jaxtyping>=0.3',

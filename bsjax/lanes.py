@@ -38,8 +38,8 @@ class Recipe:
 
 
 # Fields of the structs below are arrays of one lane inside the program; they have leading axes
-# `lane` on the host and `device lane` on the devices. They are not annotated with shapes because jax
-# also rebuilds the structs around other things.
+# `lane` on the host and `device lane` on the devices. They carry no shape annotations because jax
+# rebuilds the structs around other things too.
 
 
 @struct.dataclass

@@ -25,8 +25,6 @@ def set_up_machine() -> None:
 
 
 def main(_: list[str]) -> None:
-  if FLAGS['verbosity'].using_default_value:
-    logging.set_verbosity(logging.WARNING)  # checkpointing tells of every step it takes
   set_up_machine()
   from bsjax import config, data, train  # after the set-up, which must precede any use of JAX
 
@@ -40,9 +38,12 @@ def main(_: list[str]) -> None:
 def parse_flags(arguments: list[str]) -> list[str]:
   """Parses the command line; a misspelt or ill-typed key is one line, not a traceback."""
   try:
-    return app.parse_flags_with_usage(arguments)
+    remaining = app.parse_flags_with_usage(arguments)
   except (AttributeError, KeyError, TypeError, ValueError) as error:
     sys.exit(f'bsjax: {error}')
+  if FLAGS['verbosity'].using_default_value:
+    FLAGS.verbosity = logging.WARNING  # checkpointing tells of every step it takes
+  return remaining
 
 
 if __name__ == '__main__':

@@ -20,5 +20,4 @@ def get_config():
   config.model.name = 'mlp'
   config.model.width = 64
   config.model.normalization = 'none'
-  config.lock()
   return config

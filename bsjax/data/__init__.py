@@ -1,0 +1,134 @@
+"""Data sets on the host: uint8 images, labels 0..C-1, and a stratified validation split.
+
+A source is a function `read(config, split) -> Raw` and its entry in SOURCES below; nothing else
+knows the sources apart. Images are decoded once and memory-mapped afterwards (cache.py).
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Int, Int32, Shaped
+from ml_collections import ConfigDict
+
+from bsjax.choices import unknown
+from bsjax.data import digits, image_folder, npz, tfds_source
+from bsjax.data.dataset import DataError, Dataset, Raw, Split, mean_and_std, quoted
+from bsjax.data.stratify import choose
+
+__all__ = ['SOURCES', 'DataError', 'Dataset', 'Source', 'Split', 'load', 'problems']
+
+
+class Source(NamedTuple):
+  """What a value of config.data.source stands for."""
+
+  read: Callable[[ConfigDict, str], Raw]  # the named split, 'train' or another
+  problems: Callable[[ConfigDict], list[str]] = lambda config: []  # found without reading images
+  path: str = ''  # what config.data.path must lead to, where the source needs it
+  has_splits: bool = False  # whether there may be others than 'train'
+
+
+SOURCES = {
+  'digits': Source(digits.read),
+  'image_folder': Source(
+    image_folder.read, image_folder.problems, path='a folder with images and a CSV of their labels'
+  ),
+  'npz': Source(npz.read, npz.problems, path='a .npz file', has_splits=True),
+  'tfds': Source(tfds_source.read, tfds_source.problems, has_splits=True),
+}
+
+
+def load(config: ConfigDict, seed: int) -> Dataset:
+  """The data set of the `data` config; `seed` draws the stratified share and subset.
+
+  Raises DataError with everything `problems` finds, or with what only reading the data can tell.
+  """
+  if found := problems(config):
+    raise DataError('\n'.join(found))
+  read = SOURCES[config.source].read
+  train = read(config, 'train')
+  own = None if config.validation == 'split' else read(config, config.validation)
+  _check_shapes(config, train, own)
+  values = np.unique(train.labels)
+  class_names = train.class_names or tuple(str(value) for value in values)
+  known = np.arange(len(class_names)) if train.class_names else values
+  whole = Split(train.images, _numbered(train.labels, known))
+  kept, held_out = choose(config, whole.labels, seed)
+  training = _take(whole, kept)
+  validation = Split(own.images, _numbered(own.labels, known)) if own else _take(whole, held_out)
+  name = config.name or Path(config.path).stem or config.source
+  return Dataset(name, class_names, training, validation, *mean_and_std(training.images))
+
+
+def problems(config: ConfigDict) -> list[str]:
+  """What is wrong with the `data` config, as far as can be told without reading the images."""
+  found = []
+  if not 0 < config.validation_share < 1:
+    found.append(
+      f'data.validation_share={config.validation_share} must lie between 0 and 1, both excluded;'
+      ' 0.2 holds out a fifth of the training data'
+    )
+  if config.train_examples < 0:
+    found.append(f'data.train_examples={config.train_examples} must be at least 0; 0 takes all')
+  if config.crop < 0:
+    found.append(f'data.crop={config.crop} must be at least 0 pixels; 0: no crop')
+  if config.validation == 'train':
+    found.append(
+      "data.validation='train' would validate on the training data; choose 'split' to hold out a"
+      ' share of them, or the name of another split of the set'
+    )
+  if config.source not in SOURCES:
+    return [*found, unknown('data.source', config.source, SOURCES)]
+  return found + _source_problems(config, SOURCES[config.source])
+
+
+def _source_problems(config: ConfigDict, source: Source) -> list[str]:
+  found = []
+  if not source.has_splits and config.validation not in ('split', 'train'):
+    found.append(
+      f'data.validation={config.validation!r}: source {config.source!r} has no split beside the'
+      " training data; choose 'split'"
+    )
+  if source.path and not (config.path and Path(config.path).expanduser().exists()):
+    found.append(
+      f'data.path={config.path!r} does not exist; source {config.source!r} needs {source.path}'
+    )
+    return found
+  return found + source.problems(config)
+
+
+def _check_shapes(config: ConfigDict, train: Raw, own: Raw | None) -> None:
+  shape = train.images.shape[1:]
+  if own is not None and own.images.shape[1:] != shape:
+    raise DataError(
+      f'the images of split {config.validation!r} are {own.images.shape[1:]}, those of the training'
+      f' split {shape} (height, width, channels); bring them to one shape'
+    )
+  if config.crop >= min(shape[:2]):
+    raise DataError(
+      f'data.crop={config.crop} may be at most {min(shape[:2]) - 1} on images of'
+      f' {shape[0]} x {shape[1]} pixels, or crops could miss them; 0: no crop'
+    )
+
+
+def _numbered(
+  labels: Shaped[np.ndarray, ' example'], known: Shaped[np.ndarray, ' class']
+) -> Int32[np.ndarray, ' example']:
+  """Labels as 0..C-1, their places in the sorted `known`."""
+  if len(known) < 2:
+    raise DataError(f'the only training label is {quoted(known.tolist())}; 2 classes are needed')
+  unknown_labels = np.setdiff1d(labels, known)
+  if len(unknown_labels):
+    raise DataError(
+      f'{np.isin(labels, unknown_labels).sum()} of {len(labels)} examples have labels that are none'
+      f' of the {len(known)} training classes: {quoted(unknown_labels.tolist())}; correct or drop'
+      ' them'
+    )
+  return np.searchsorted(known, labels).astype(np.int32)
+
+
+def _take(split: Split, indices: Int[np.ndarray, ' chosen']) -> Split:
+  if len(indices) == len(split.labels):
+    return split  # keeps the memory map rather than a copy
+  return Split(split.images[indices], split.labels[indices])

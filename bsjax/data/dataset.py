@@ -1,0 +1,68 @@
+"""What loading gives, what a source gives, and the error both may raise."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float32, Int32, Shaped, UInt8
+
+
+class DataError(ValueError):
+  """The data cannot be had as configured; the text says what to do about it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+  """Examples to train on, or to validate on."""
+
+  images: UInt8[np.ndarray, 'example height width channel']
+  labels: Int32[np.ndarray, ' example']
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+  """Training and validation examples; `mean` and `std` of the training pixels, in raw units."""
+
+  name: str
+  class_names: tuple[str, ...]
+  train: Split
+  validation: Split
+  mean: Float32[np.ndarray, ' channel']
+  std: Float32[np.ndarray, ' channel']
+
+  @property
+  def num_classes(self) -> int:
+    return len(self.class_names)
+
+  @property
+  def image_shape(self) -> tuple[int, int, int]:
+    return self.train.images.shape[1:]
+
+
+class Raw(NamedTuple):
+  """One split as its source has it: labels are integers or texts, class names in label order."""
+
+  images: UInt8[np.ndarray, 'example height width channel']
+  labels: Shaped[np.ndarray, ' example']
+  class_names: tuple[str, ...] | None = None
+
+
+def mean_and_std(
+  images: UInt8[np.ndarray, 'example height width channel'],
+) -> tuple[Float32[np.ndarray, ' channel'], Float32[np.ndarray, ' channel']]:
+  """Mean and standard deviation per channel, from counts of the 256 values of a pixel."""
+  counts = np.zeros((images.shape[-1], 256), np.int64)
+  for start in range(0, len(images), 1024):  # at a time: bincount takes 8 bytes a pixel
+    channels = np.moveaxis(images[start : start + 1024], -1, 0)
+    counts += [np.bincount(channel.ravel(), minlength=256) for channel in channels]
+  value, pixels = np.arange(256), counts[0].sum()
+  mean = counts @ value / pixels
+  std = np.sqrt((counts * (value - mean[:, None]) ** 2).sum(axis=1) / pixels)
+  std[std == 0] = 1  # a constant channel becomes 0, not 0 / 0
+  return mean.astype(np.float32), std.astype(np.float32)
+
+
+def quoted(items: Sequence[Any], most: int = 3) -> str:
+  """The first few offenders of an error message."""
+  return ', '.join(map(repr, items[:most])) + (', ...' if len(items) > most else '')

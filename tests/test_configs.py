@@ -1,0 +1,31 @@
+"""The studies in configs/: each is valid, plans as its head comment says, and names its command."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from bsjax.config import validate
+from bsjax.plan import make_plan
+
+CONFIGS = sorted((Path(__file__).parents[1] / 'configs').glob('*.py'))
+# Training examples of each set, before any are held out: the published figures.
+EXAMPLES = {'digits': 1_797, 'mnist': 60_000, 'fashion_mnist': 60_000, 'cifar10': 50_000}
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+def test_config(path, tmp_path, monkeypatch):
+  monkeypatch.setenv('TFDS_DATA_DIR', str(tmp_path))  # valid wherever nothing is prepared yet
+  spec = importlib.util.spec_from_file_location(path.stem, path)
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  config = module.get_config()
+  validate(config)
+  examples = EXAMPLES[config.data.name or config.data.source]
+  if config.data.validation == 'split':
+    examples -= round(config.data.validation_share * examples)
+  plan = make_plan(config, min(examples, config.data.train_examples or examples))
+  assert f'= {len(plan.lanes)} lanes' in ' '.join(module.__doc__.split())
+  assert f'python -m bsjax.main --config=configs/{path.name} --workdir=' in module.__doc__
+  assert len(plan.evaluations) == 1 + config.evaluations  # the block is short enough for all
+  assert plan.total_examples == pytest.approx(config.epochs * examples, rel=0.05)
