@@ -18,7 +18,8 @@ DRY_RUN = flags.DEFINE_bool('dry_run', False, 'Print the plan, with its cost, an
 
 def set_up_machine() -> None:
   """Makes every core of a CPU a device, and keeps compiled programs for the next start."""
-  jax.config.update('jax_num_cpu_devices', len(os.sched_getaffinity(0)))
+  mine = getattr(os, 'sched_getaffinity', lambda _: range(os.cpu_count()))  # not on macOS
+  jax.config.update('jax_num_cpu_devices', len(mine(0)))
   cache = Path(os.environ.get('XDG_CACHE_HOME', Path.home() / '.cache')) / 'bsjax' / 'xla'
   jax.config.update('jax_compilation_cache_dir', str(cache))
   jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.3)

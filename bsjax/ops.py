@@ -42,7 +42,14 @@ def _taps(
 def _im2col(images, kernel, strides, pads, precision):
   """One matrix product over patches; its gradients are matrix products, slices and pads."""
   patches = jnp.concatenate(_taps(images, kernel.shape[:2], strides, pads), axis=-1)
-  return jnp.dot(patches, kernel.reshape(-1, kernel.shape[-1]), precision=precision)
+  out = jnp.dot(
+    patches,
+    kernel.reshape(-1, kernel.shape[-1]),
+    precision=precision,
+    # Otherwise the CPU may add up a bfloat16 kernel gradient in bfloat16.
+    preferred_element_type=jnp.promote_types(images.dtype, jnp.float32),
+  )
+  return out.astype(images.dtype)
 
 
 def _depthwise(images, kernel, strides, pads):

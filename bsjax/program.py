@@ -75,7 +75,9 @@ class GroupRun:
     look = lambda state, _, *splits: evaluate(recipe, config.evaluation.batch_size, state, *splits)
 
     self._advance = replicate(vectorize(scan_ticks(one_tick)), 0, 0, 0, None, None, donate=(0,))
-    self._evaluate = replicate(vectorize(look), 0, 0, 0, 0)
+    # One lane after the other everywhere: evaluation batches are large enough to fill a device, and
+    # those of all lanes together might not fit it.
+    self._evaluate = replicate(over_lanes(look, 'map'), 0, 0, 0, 0)
     self._forget = replicate(lambda noise: jax.tree.map(jnp.zeros_like, noise), 0)
     self.states: LaneState = replicate(vectorize(init), 0, 0)(self.settings, self.settings)
 

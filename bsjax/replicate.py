@@ -16,13 +16,14 @@ AXIS = 'device'
 
 def devices(count: int) -> list[jax.Device]:
   """Returns the first `count` devices of this process, or all of them for 0."""
-  found = jax.local_devices()
-  if count > len(found):
-    raise ValueError(
-      f'execution.devices={count}, but this machine has {len(found)} {found[0].platform} '
-      f'device(s); give at most {len(found)}, or 0 for all'
-    )
-  return found[: count or None]
+  return jax.local_devices()[: count or None]
+
+
+def describe(devices: list[jax.Device]) -> str:
+  """Returns a line for people, such as '2 CPU cores' or '1 x NVIDIA H200'."""
+  if devices[0].platform == 'cpu':
+    return f'{len(devices)} CPU core{"s" * (len(devices) > 1)}'
+  return f'{len(devices)} x {devices[0].device_kind}'
 
 
 def replicate(
@@ -108,8 +109,12 @@ def problems(config: ConfigDict) -> list[str]:
     found.append(unknown('execution.replicate', config.replicate, BACKENDS))
   if config.vectorize not in ('auto', 'map', 'vmap'):
     found.append(unknown('execution.vectorize', config.vectorize, ('auto', 'map', 'vmap')))
-  if config.devices < 0:
-    found.append(f'execution.devices={config.devices} must be at least 1, or 0 for all')
+  there = jax.local_devices()
+  if not 0 <= config.devices <= len(there):
+    found.append(
+      f'execution.devices={config.devices} must be at least 0 (all) and at most {len(there)}, the '
+      f'{there[0].platform} devices of this process'
+    )
   return found
 
 

@@ -12,7 +12,7 @@ from absl import logging
 from ml_collections import ConfigDict
 from rich.console import Console
 
-from bsjax import checkpoint, data, plan, program, records, report
+from bsjax import checkpoint, data, plan, program, records, replicate, report
 from bsjax.analysis.summary import summarize
 from bsjax.analysis.tables import results
 from bsjax.config import ConfigError, validate
@@ -36,7 +36,8 @@ def run_study(config: ConfigDict, workdir: str | Path, dry_run: bool = False) ->
     return
   _claim(workdir, config, study)
   if (workdir / 'summary.json').exists():
-    console.print(f'This study is finished: {workdir / "report.html"}')
+    path = workdir / 'report.html'
+    console.print(f'This study is finished: {path if path.exists() else report.write(workdir)}')
     return
   console.print(plan.table(study))
   Study(config, workdir, dataset, study, console).run()
@@ -48,7 +49,7 @@ def _memory(config: ConfigDict, dataset: data.Dataset, study: plan.Plan) -> dict
 
 
 # What may differ when a study is continued: how it runs, not what it computes.
-FREE_KEYS = ('execution', 'checkpoint')
+FREE_KEYS = ('execution.', 'checkpoint.', 'data.cache_dir')
 
 
 def _claim(workdir: Path, config: ConfigDict, study: plan.Plan) -> None:
@@ -64,12 +65,17 @@ def _claim(workdir: Path, config: ConfigDict, study: plan.Plan) -> None:
   differing = [
     f'{key}: {found.get(key)!r} there, {new.get(key)!r} now'
     for key in sorted(found.keys() | new.keys())
-    if found.get(key) != new.get(key) and key.split('.')[0] not in FREE_KEYS
+    if found.get(key) != new.get(key) and not key.startswith(FREE_KEYS)
   ]
   if differing:
     raise ConfigError(
       f'{workdir} holds another study; choose another --workdir, or give its configuration:\n'
       + '\n'.join(f'  - {line}' for line in differing)
+    )
+  if records.read_plan(workdir / 'plan.csv') != plan.lane_rows(study):
+    raise ConfigError(
+      f'{workdir / "plan.csv"} was made for another training set than the one read now, of '
+      f'{study.train_examples} examples; restore the data, or choose another --workdir'
     )
 
 
@@ -181,11 +187,12 @@ class Study:
   def _finish(self) -> None:
     rows = records.read(self.records)
     lanes = records.read_plan(self.workdir / 'plan.csv')
-    summary = summarize(json.loads(self.config.to_json()), lanes, rows)
+    hardware = replicate.describe(self.groups[0].devices)
+    summary = summarize(json.loads(self.config.to_json()), lanes, rows, hardware)
     records.write_json(self.workdir / 'summary.json', summary)
     path = report.write(self.workdir)
     self.console.print(results(summary))
-    self.console.print(f'Report: {path}')
+    self.console.print(f'Report: {path}', soft_wrap=True)
 
   @contextmanager
   def _stop_on_signal(self):
@@ -193,7 +200,8 @@ class Study:
 
     def ask(number: int, _) -> None:
       self.stop = True
-      signal.signal(number, signal.SIG_DFL)  # a second one stops at once
+      signal.signal(number, signal.SIG_DFL)
+      self.console.print('Stopping after this stretch; once more stops at once, unsaved.')
 
     on_main = threading.current_thread() is threading.main_thread()  # only it may set handlers
     numbers = (signal.SIGINT, signal.SIGTERM) if on_main else ()

@@ -85,6 +85,7 @@ def test_all_problems_are_reported_at_once():
     ({**_STEP, 'schedule__boundaries': (0.5, 1.5)}, 'below 1'),
     ({**_STEP, 'schedule__boundaries': (0.1,), 'schedule__warmup_epochs': 1.0}, 'above 0.5'),
     ({'execution__devices': -1}, 'execution.devices=-1'),
+    ({'execution__devices': 99}, 'at most 2'),
     ({'optimizer__weight_decay': -0.1}, 'optimizer.weight_decay=-0.1'),
     ({'scaling__base_batch_size': 0}, 'scaling.base_batch_size=0'),
     ({'model__normalization': 'layer'}, 'batch, group, none'),

@@ -1,4 +1,4 @@
-"""The noise scale that lanes measure while they train, against the exact one of the training set."""
+"""The noise scale that lanes measure while training, against the exact one of the training set."""
 
 import jax
 import jax.numpy as jnp

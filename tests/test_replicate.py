@@ -33,9 +33,9 @@ def test_each_device_computes_its_own_row(backend):
   assert {shard.device for shard in out['row'].addressable_shards} == set(devices)
 
 
-def test_too_many_devices_is_a_clear_error():
-  with pytest.raises(ValueError, match=r'execution.devices=99, but this machine has 2 cpu'):
-    replicate.devices(99)
+def test_devices_are_described_for_people():
+  assert replicate.describe(replicate.devices(2)) == '2 CPU cores'
+  assert replicate.describe(replicate.devices(1)) == '1 CPU core'
 
 
 def test_all_devices_by_default():

@@ -127,6 +127,29 @@ def test_resume_on_another_number_of_devices(undisturbed, tmp_path, monkeypatch)
     assert row['val_loss'] == pytest.approx(other['val_loss'], rel=1e-4)
 
 
+@pytest.mark.parametrize('optimizer', ['adam', 'lars'])
+def test_resume_without_batch_norm_and_with_other_optimizers(optimizer, tmp_path, monkeypatch):
+  own = small_config(optimizer__name=optimizer, checkpoint__seconds=0.0, trials=1)
+  _, (undisturbed,), _ = trained(own)
+  advance, calls = program.GroupRun.advance, []
+
+  def advance_and_signal(self, on_device, blocks):
+    calls.append(blocks)
+    if len(calls) == 2:
+      os.kill(os.getpid(), signal.SIGTERM)
+    return advance(self, on_device, blocks)
+
+  with monkeypatch.context() as patch:
+    patch.setattr(program.GroupRun, 'advance', advance_and_signal)
+    train.run_study(own, tmp_path)
+  train.run_study(own, tmp_path)
+  with checkpoint.open_manager(tmp_path) as manager:
+    (states,), position = checkpoint.restore(manager, [undisturbed.to_host()])
+  undisturbed.noise()  # the last evaluation has read the window
+  assert largest_difference(states, undisturbed.to_host()) == 0
+  assert position == {'ticks': [undisturbed.ticks], 'evaluated': undisturbed.position}
+
+
 def test_a_finished_study_says_so_and_does_nothing(undisturbed, capsys):
   before = {path: path.stat().st_mtime_ns for path in undisturbed.iterdir()}
   train.run_study(config(), undisturbed)
@@ -141,6 +164,13 @@ def test_another_study_in_the_directory_is_refused(undisturbed):
   assert 'learning_rates: [0.05, 0.1] there, [0.2] now' in text
   assert 'model.width: 12 there, 13 now' in text
   assert '--workdir' in text
+
+
+def test_a_training_set_that_has_changed_is_refused(undisturbed, monkeypatch):
+  make_plan = train.plan.make_plan
+  monkeypatch.setattr(train.plan, 'make_plan', lambda config, n: make_plan(config, n + 16))
+  with pytest.raises(ConfigError, match='another training set .* 166 examples'):
+    train.run_study(config(), undisturbed)
 
 
 def test_a_dry_run_writes_nothing(tmp_path, capsys):

@@ -9,6 +9,7 @@ from jax import lax
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Float32
 
+from bsjax.models.initializers import he_normal
 from bsjax.models.normalization import normalize
 from bsjax.ops import max_pool
 
@@ -34,7 +35,7 @@ class CNN(nn.Module):
     layer = {
       'use_bias': self.normalization == 'none',
       'dtype': self.dtype,
-      'kernel_init': nn.initializers.he_normal(),
+      'kernel_init': he_normal,
     }
     norm = partial(
       normalize,

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Float32
 
+from bsjax.models.initializers import he_normal
 from bsjax.models.normalization import normalize
 
 
@@ -24,7 +25,7 @@ class MLP(nn.Module):
   def __call__(
     self, x: Float[Array, 'batch height width channel'], train: bool
   ) -> Float32[Array, 'batch class']:
-    dense = partial(nn.Dense, dtype=self.dtype, kernel_init=nn.initializers.he_normal())
+    dense = partial(nn.Dense, dtype=self.dtype, kernel_init=he_normal)
     x = x.reshape(len(x), -1)
     for _ in range(self.depth):
       x = dense(self.width, use_bias=self.normalization == 'none')(x)

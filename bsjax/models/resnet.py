@@ -9,6 +9,7 @@ from jax import lax
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Float32
 
+from bsjax.models.initializers import he_normal
 from bsjax.models.normalization import normalize
 from bsjax.ops import max_pool
 
@@ -79,7 +80,7 @@ class ResNet(nn.Module):
       nn.Conv,
       use_bias=plain,
       dtype=self.dtype,
-      kernel_init=nn.initializers.he_normal(),
+      kernel_init=he_normal,
       conv_general_dilated=self.conv,
     )
     norm = partial(

@@ -1,0 +1,79 @@
+"""Evaluation: sums over whole splits against numpy, whatever the evaluation batch."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from small import small_config, trained
+
+from bsjax import data, models, noise_scale, ops, stream
+from bsjax.evaluate import lane_records
+
+
+def outputs(config, dataset, split, params, batch_stats):
+  """Logits of a whole split at once."""
+  model = models.create(config.model, dataset.num_classes, conv=ops.conv('native'))
+  images = stream.normalize(jnp.asarray(split.images), dataset.mean, dataset.std)
+  return model.apply({'params': params, 'batch_stats': batch_stats}, images, train=False)
+
+
+@pytest.mark.parametrize('batch_size', [1, 7, 64, 1000])
+def test_sums_of_ragged_batches_equal_the_whole(batch_size):
+  config = small_config(evaluation__batch_size=batch_size, trials=1)
+  dataset = data.load(config.data, config.seed)
+  _, (group,), on_device = trained(config, dataset, examples=96)
+  found, states = group.evaluate(on_device), group.to_host()
+  for i in (0, 5):
+    params = jax.tree.map(lambda x, i=i: x[i], states.params)
+    for split, sums in ((dataset.train, found.train), (dataset.validation, found.validation)):
+      logits = outputs(config, dataset, split, params, {})
+      losses = optax.softmax_cross_entropy_with_integer_labels(logits, split.labels)
+      assert sums.count[i] == len(split.labels)
+      assert sums.correct[i] == (np.argmax(logits, -1) == split.labels).sum()
+      np.testing.assert_allclose(sums.loss[i], np.sum(losses, dtype=np.float64), rtol=1e-5)
+  assert found.finite.all()
+  assert found.reestimated == {}
+
+
+@pytest.mark.parametrize('batch_size', [50, 1000])
+def test_reestimated_batch_norm_statistics_are_those_of_the_training_split(batch_size):
+  """The first normalization sees inputs that do not depend on other statistics: check it by hand."""
+  config = small_config(
+    model__normalization='batch', evaluation__batch_size=batch_size, trials=1, epochs=1.0
+  )
+  dataset = data.load(config.data, config.seed)
+  _, (group,), on_device = trained(config, dataset)
+  states = jax.tree.map(lambda x: jnp.asarray(x[0]), group.to_host())
+  from bsjax import evaluate
+
+  own = jax.tree.map(lambda x: x[0], on_device.train)
+  found = jax.jit(lambda state: evaluate.reestimate(group.recipe, state, own, batch_size))(states)
+  images = stream.normalize(jnp.asarray(dataset.train.images), dataset.mean, dataset.std)
+  dense = states.params['Dense_0']
+  hidden = images.reshape(len(images), -1) @ dense['kernel'] + dense.get('bias', 0.0)
+  (layer,) = found.values()
+  np.testing.assert_allclose(layer['mean'], hidden.mean(0), atol=1e-5)
+  np.testing.assert_allclose(layer['var'], hidden.var(0), rtol=1e-3)
+  running = next(iter(states.batch_stats.values()))
+  assert np.abs(running['var'] - layer['var']).max() > 0.01  # running averages are not the same
+
+
+def test_rows_divide_once_and_name_what_is_undefined():
+  config = small_config(trials=1)
+  _, (group,), on_device = trained(config, examples=96)
+  found, moments = group.evaluate(on_device), group.noise()
+  position = {'examples': 96, 'epoch': 0.64, 'stage': 0}
+  rows = lane_records(group.group.lanes, found, moments, position, group.updates(), schedule=0.5)
+  for i, (row, lane) in enumerate(zip(rows, group.group.lanes, strict=True)):
+    assert row['updates'] == 96 // lane.batch_size
+    assert row['learning_rate'] == lane.learning_rate / 2
+    assert row['train_accuracy'] == found.train.correct[i] / 150
+    assert row['val_loss'] == pytest.approx(float(found.validation.loss[i]) / len_val(found, i))
+    ratio = noise_scale.b_simple(row['noise']['trace'], row['noise']['grad_sq'])
+    assert row['b_simple'] == ratio
+    assert not row['diverged']
+
+
+def len_val(found, i):
+  return int(found.validation.count[i])
