@@ -110,7 +110,7 @@ def _study_problems(config: ConfigDict) -> list[str]:
   micro = config.micro_batch
   if isinstance(micro, bool) or not (micro in ('auto', 'batch') or isinstance(micro, int)):
     problems.append(f"micro_batch={micro!r}: give 'auto', 'batch' or a whole number")
-  elif isinstance(micro, int):
+  elif isinstance(micro, int) and not problems:
     odd = [b for b in sizes if micro < 1 or b % micro]
     if odd:
       problems.append(

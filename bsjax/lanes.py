@@ -105,7 +105,7 @@ def tick(
 ) -> LaneState:
   """Trains a lane on the micro-batch of one tick; updates it when its batch is complete."""
   start = index * recipe.micro_batch
-  grads, batch_stats = gradients(recipe, state, setting, source, start)
+  grads, batch_stats = gradients(recipe, state, *read(recipe, setting, source, start))
   state = state.replace(batch_stats=batch_stats)
   state = _probe(recipe, state, setting, source, index, grads)
   state = _accumulate(recipe, state, grads, start)
@@ -113,11 +113,10 @@ def tick(
   return jax.lax.cond(state.count >= setting.accumulation, update, lambda state: state, state)
 
 
-def gradients(
-  recipe: Recipe, state: LaneState, setting: Setting, source: Source, start: Int[Array, '']
-) -> tuple[PyTree, PyTree]:
-  """Returns the mean gradient over a micro-batch and the batch statistics after it."""
-  key = trial_key(recipe.seed, setting.trial)
+def read(
+  recipe: Recipe, setting: Setting, source: Source, start: Int[Array, '']
+) -> tuple[Float[Array, 'micro height width channel'], Int[Array, ' micro']]:
+  """Returns the micro-batch of the lane's trial from position `start` on, ready for the model."""
   images, labels = stream.micro_batch(
     source.images,
     source.labels,
@@ -126,8 +125,18 @@ def gradients(
     start,
     recipe.micro_batch,
   )
+  key = trial_key(recipe.seed, setting.trial)
   images = stream.augment(key, start, images, recipe.crop, recipe.flip)
-  images = stream.normalize(images, recipe.mean, recipe.std)
+  return stream.normalize(images, recipe.mean, recipe.std), labels
+
+
+def gradients(
+  recipe: Recipe,
+  state: LaneState,
+  images: Float[Array, 'micro height width channel'],
+  labels: Int[Array, ' micro'],
+) -> tuple[PyTree, PyTree]:
+  """Returns the mean gradient over a micro-batch and the batch statistics after it."""
 
   def loss(params: PyTree) -> tuple[Float[Array, ''], PyTree]:
     variables = {'params': params, 'batch_stats': state.batch_stats}
@@ -195,15 +204,16 @@ def _probe(
   """Lets lanes that update every tick compare two micro-batches at the same parameters.
 
   The second is the one the lane trains on next, so nothing is held out. The outer condition is the
-  same for all lanes: under vmap it stays a branch, and the probe costs nothing in other ticks.
+  same for all lanes: under vmap it stays a branch, and the probe costs nothing in other ticks. The
+  micro-batch is read outside the inner one, which under vmap copies what it uses for every lane.
   """
   if not recipe.probe_every:
     return state
+  size = recipe.micro_batch
+  start = index * size
 
-  def probe(state: LaneState) -> LaneState:
-    size = recipe.micro_batch
-    start = index * size
-    other, _ = gradients(recipe, state, setting, source, start + size)
+  def probe(batch: tuple, state: LaneState) -> LaneState:
+    other, _ = gradients(recipe, state, *batch)
     factor = lambda *draw: noise_scale.variance_factor(*draw, recipe.train_examples)
     estimate = noise_scale.from_pair(
       grads,
@@ -214,7 +224,9 @@ def _probe(
     return state.replace(noise=noise_scale.add(state.noise, estimate, True))
 
   def probe_if_alone(state: LaneState) -> LaneState:
-    return jax.lax.cond(setting.accumulation == 1, probe, lambda state: state, state)
+    batch = read(recipe, setting, source, start + size)
+    keep = lambda batch, state: state
+    return jax.lax.cond(setting.accumulation == 1, probe, keep, batch, state)
 
   due = index % recipe.probe_every == 0
   return jax.lax.cond(due, probe_if_alone, lambda state: state, state)

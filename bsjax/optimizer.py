@@ -166,11 +166,16 @@ def _schedule_problems(config: ConfigDict) -> list[str]:
       f'schedule.warmup_epochs={schedule.warmup_epochs} must be at least 0 and below '
       f'epochs={config.epochs}'
     )
-  elif any(not ends < share < 1 for share in shares) and schedule.name == 'step':
+  elif schedule.name == 'step' and not _rising((ends, *shares, 1.0)):
     found.append(
-      f'schedule.boundaries={shares} must be shares of training, above {ends:.3g} (0, or the end '
-      'of the warm-up) and below 1'
+      f'schedule.boundaries={shares} must be rising shares of training, above {ends:.3g} (0, or the '
+      'end of the warm-up) and below 1'
     )
   if not 0 < schedule.factor < math.inf:
     found.append(f'schedule.factor={schedule.factor} must be finite and above 0')
   return found
+
+
+def _rising(values: tuple) -> bool:
+  numbers = all(isinstance(value, int | float) for value in values)
+  return numbers and all(a < b for a, b in zip(values, values[1:], strict=False))

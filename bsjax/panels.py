@@ -97,7 +97,7 @@ def draw_noise_scale(axes: Axes, summary: Summary) -> None:
     label = 'noise scale = batch size'
     axes.plot(line, line, '--', color=MUTED, linewidth=1, zorder=1, label=label)
     axes.legend(loc='best')
-  _batch_size_axis(axes, summary, 'Gradient noise scale, last half of training')
+  _batch_size_axis(axes, summary, 'Gradient noise scale, late in training')
   _examples_axis(axes)
 
 

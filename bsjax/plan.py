@@ -68,7 +68,8 @@ def make_plan(config: ConfigDict, train_examples: int) -> Plan:
   block = math.lcm(*sizes)
   wanted = config.epochs * train_examples
   _check_length(config, sizes, block, wanted, train_examples)
-  total = max(1, round(wanted / block)) * block
+  total = round(wanted / block) * block
+  _check_warmup(config, total, train_examples)
   marks = {
     round(total * i / config.evaluations / block) * block for i in range(1, 1 + config.evaluations)
   }
@@ -99,6 +100,15 @@ def _check_length(
     )
   if problems:
     raise ConfigError('\n'.join(problems))
+
+
+def _check_warmup(config: ConfigDict, total: int, train_examples: int) -> None:
+  warmup = round(config.schedule.warmup_epochs * train_examples)
+  if warmup >= total:
+    raise ConfigError(
+      f'schedule.warmup_epochs={config.schedule.warmup_epochs} is {warmup} examples, but training, '
+      f'rounded to whole batches of every size, has {total}; shorten the warm-up or add epochs'
+    )
 
 
 def _groups(config: ConfigDict, sizes: list[int], block: int) -> list[Group]:
@@ -144,6 +154,11 @@ def _notes(config: ConfigDict, groups: list[Group], block: int, evaluations: int
       if config.micro_batch != 'batch'
       else f'BatchNorm sees whole batches, of {seen} examples: it differs between batch sizes'
     )
+  if config.data.validation == 'test':
+    notes.append(
+      'validation is the test split: learning rates are chosen on it, so its accuracies are not those '
+      'of unseen data; validation=split keeps the test split out'
+    )
   smallest = min(group.micro_batch for group in groups)
   if smallest < 4:
     notes.append(
@@ -184,7 +199,8 @@ def table(plan: Plan, bytes_per_lane: dict[int, int] | None = None) -> Table:
   )
   result = Table(title=title, caption='\n'.join(plan.notes) or None, caption_justify='left')
   columns = ['batch size', 'learning rates', 'trials', 'lanes', 'group', 'micro-batch']
-  columns += ['ticks/update', 'updates', 'updates/epoch'] + ['MiB/lane'] * bool(bytes_per_lane)
+  columns += ['ticks/update', 'updates', 'updates/epoch']
+  columns += ['MiB/lane (state, one tick)'] * bool(bytes_per_lane)
   for column in columns:
     result.add_column(column, justify='right')
   for size, lanes in itertools.groupby(plan.lanes, key=lambda lane: lane.batch_size):

@@ -104,6 +104,8 @@ class Study:
     self.groups = program.create(config, dataset, study)
     self.manager = checkpoint.open_manager(workdir)
     self.evaluated = -1  # the last evaluation on record, in examples
+    self.fingerprint = dataset.fingerprint()
+    self.paces = {group.group.index: Pace() for group in self.groups}
     self.saved_at = now()
     self.stop = False
 
@@ -130,6 +132,7 @@ class Study:
           self._save()
       else:
         line.stop()
+        self.manager.wait_until_finished()  # a finished study has its last state on disk
         return self._finish()
       self._save()
     where = min(group.position for group in self.groups)
@@ -140,7 +143,7 @@ class Study:
 
   def _advance_to(self, mark: int, line) -> None:
     for group in self.groups:
-      pace = Pace()
+      pace = self.paces[group.group.index]
       while group.position < mark and not self.stop:
         left = (mark - group.position) // self.plan.block_examples
         begun = now()
@@ -169,6 +172,7 @@ class Study:
 
   def _save(self) -> None:
     position = {'ticks': [g.ticks for g in self.groups], 'evaluated': self.evaluated}
+    position['data'] = self.fingerprint
     checkpoint.save(self.manager, [g.to_host() for g in self.groups], position)
     self.saved_at = now()
 
@@ -178,6 +182,11 @@ class Study:
       records.truncate_after(self.records, -1)
       return
     states, position = found
+    if position['data'] != self.fingerprint:
+      raise ConfigError(
+        f'{self.workdir} was begun with other images or labels (fingerprint {position["data"]}) than '
+        f'those read now ({self.fingerprint}); restore the data, or choose another --workdir'
+      )
     for group, state, ticks in zip(self.groups, states, position['ticks'], strict=True):
       group.load(state, ticks)
     self.evaluated = position['evaluated']

@@ -70,6 +70,7 @@ def test_all_problems_are_reported_at_once():
   [
     ({'batch_sizes': ()}, 'one or more'),
     ({'batch_sizes': (8, 0)}, 'at least 1'),
+    ({'batch_sizes': (8.5, 16), 'micro_batch': 8}, 'whole numbers'),
     ({'learning_rates': (float('inf'),)}, 'finite'),
     ({'learning_rates': (0.1, 0.1)}, 'twice'),
     ({'micro_batch': 'btach'}, "'auto', 'batch'"),
@@ -83,6 +84,7 @@ def test_all_problems_are_reported_at_once():
     ({'checkpoint__seconds': -1.0}, 'checkpoint.seconds'),
     ({'schedule__warmup_epochs': 2.0}, 'below epochs=2.0'),
     ({**_STEP, 'schedule__boundaries': (0.5, 1.5)}, 'below 1'),
+    ({**_STEP, 'schedule__boundaries': (0.5, 0.5)}, 'rising'),
     ({**_STEP, 'schedule__boundaries': (0.1,), 'schedule__warmup_epochs': 1.0}, 'above 0.5'),
     ({'execution__devices': -1}, 'execution.devices=-1'),
     ({'execution__devices': 99}, 'at most 2'),

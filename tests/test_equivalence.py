@@ -13,13 +13,22 @@ from bsjax import data, lanes, models, ops, plan, program, stream
 
 OPTIMIZERS = {
   'sgd': lambda rate: optax.sgd(rate, momentum=0.9),
+  'sgd nesterov': lambda rate: optax.chain(
+    optax.add_decayed_weights(0.1, _kernels), optax.sgd(rate, momentum=0.9, nesterov=True)
+  ),
   'adam': lambda rate: optax.adam(rate, eps=1e-3),
+  'adam nesterov': lambda rate: optax.chain(
+    optax.add_decayed_weights(0.1, _kernels), optax.nadam(rate, eps=1e-3)
+  ),
   'adamw': lambda rate: optax.adamw(rate, eps=1e-3, weight_decay=0.1, mask=_kernels),
   'rmsprop': lambda rate: optax.chain(
     optax.add_decayed_weights(0.1, _kernels), optax.rmsprop(rate, 0.9, 1e-3, momentum=0.5)
   ),
   'lars': lambda rate: optax.lars(
     rate, 0.1, _kernels, 0.02, trust_ratio_mask=_kernels, momentum=0.9
+  ),
+  'lars nesterov': lambda rate: optax.lars(
+    rate, 0.1, _kernels, 0.02, trust_ratio_mask=_kernels, momentum=0.9, nesterov=True
   ),
   'lamb': lambda rate: optax.lamb(rate, eps=1e-3, weight_decay=0.1, mask=_kernels),
 }
@@ -30,10 +39,12 @@ def _kernels(params):
 
 
 def _optimizer_keys(name):
+  name, _, nesterov = name.partition(' ')
   keys = {'optimizer__name': name, 'optimizer__eps': 1e-3, 'optimizer__trust_coefficient': 0.02}
+  keys['optimizer__nesterov'] = bool(nesterov)
   if name == 'rmsprop':
     keys['optimizer__rmsprop_momentum'] = 0.5
-  if name not in ('sgd', 'adam'):
+  if nesterov or name not in ('sgd', 'adam'):
     keys['optimizer__weight_decay'] = 0.1
   return keys
 
@@ -93,7 +104,7 @@ def assert_lanes_equal_plain_loops(config, steps, atol):
 
 @pytest.mark.parametrize('name', OPTIMIZERS)
 def test_lane_equals_plain_optax_loop_at_its_own_batch_size(name):
-  rates = (0.002, 0.01) if name not in ('sgd', 'lars') else (0.02, 0.1)
+  rates = (0.02, 0.1) if name.split()[0] in ('sgd', 'lars') else (0.002, 0.01)
   config = small_config(learning_rates=rates, **_optimizer_keys(name))
   step = plain_step(OPTIMIZERS[name])
   assert_lanes_equal_plain_loops(config, lambda size: step, atol=1e-5)
@@ -127,12 +138,61 @@ def test_whole_batches_with_batch_norm_equal_a_plain_loop():
   assert_lanes_equal_plain_loops(config, lambda size: step, atol=2e-5)
 
 
-def test_vmap_equals_map():
-  config = small_config()
-  _, (mapped,), _ = trained(config)
-  config.execution.vectorize = 'vmap'
-  _, (vmapped,), _ = trained(config)
-  assert largest_difference(mapped.to_host().params, vmapped.to_host().params) < 1e-5
+@pytest.mark.parametrize(
+  'keys',
+  [
+    {'noise_scale__probe_every': 1},
+    {'model__normalization': 'batch', 'noise_scale__probe_every': 3},
+    {'data__crop': 1, 'data__flip': True},
+    {'model__name': 'cnn', 'model__width': 4, 'batch_sizes': (8, 16), 'learning_rates': (0.05,)},
+  ],
+)
+def test_vmap_equals_map(keys):
+  config = small_config(**keys)
+  states = {}
+  for how in ('map', 'vmap'):
+    config.execution.vectorize = how
+    _, (group,), _ = trained(config)
+    states[how] = group.to_host()
+  for a, b in zip(*map(jax.tree.leaves, states.values()), strict=True):
+    np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-5)
+  for name in ('count', 'updates'):
+    np.testing.assert_array_equal(*(getattr(state, name) for state in states.values()))
+  np.testing.assert_array_equal(*(state.noise.count for state in states.values()))
+
+
+def test_vmap_makes_no_copies_of_the_training_set():
+  config = small_config(execution__vectorize='vmap', noise_scale__probe_every=2)
+  study, (group,), on_device = trained(config, examples=0)
+  source, _ = on_device.at(0)
+  arguments = group.states, group.settings, source, jnp.int32(0), jnp.int32(1)
+  compiled = group._advance.lower(*arguments).as_text()
+  assert '150x8x8x1xui8' in compiled  # the training set, of this many digits
+  lanes_here = len(group.group.lanes) // len(group.devices)
+  assert f'{lanes_here}x150x8x8x1xui8' not in compiled
+
+
+def test_convolutions_train_as_in_a_plain_loop():
+  config = small_config(
+    model__name='cnn', model__width=4, batch_sizes=(8, 16), learning_rates=(0.05,), trials=1
+  )
+  step = plain_step(OPTIMIZERS['sgd'])
+  assert_lanes_equal_plain_loops(config, lambda size: step, atol=2e-5)
+
+
+def test_augmentation_does_not_depend_on_the_micro_batch():
+  """Lanes of batch size 16 that gather it as 4 x 4, 2 x 8 or 1 x 16 examples stay together."""
+  states = []
+  for micro in (4, 8, 'batch'):
+    config = small_config(
+      batch_sizes=(16,), micro_batch=micro, data__crop=2, data__flip=True, trials=1
+    )
+    _, (group,), _ = trained(config)
+    states.append(group.to_host().params)
+  assert largest_difference(states[0], states[1]) < 1e-5
+  assert largest_difference(states[0], states[2]) < 1e-5
+  _, (plain,), _ = trained(small_config(batch_sizes=(16,), micro_batch=8, trials=1))
+  assert largest_difference(states[1], plain.to_host().params) > 0.01
 
 
 @pytest.mark.parametrize('how', ['map', 'vmap'])

@@ -7,7 +7,7 @@ import optax
 import pytest
 from small import small_config, trained
 
-from bsjax import data, models, noise_scale, ops, stream
+from bsjax import data, evaluate, models, noise_scale, ops, stream
 from bsjax.evaluate import lane_records
 
 
@@ -38,15 +38,13 @@ def test_sums_of_ragged_batches_equal_the_whole(batch_size):
 
 @pytest.mark.parametrize('batch_size', [50, 1000])
 def test_reestimated_batch_norm_statistics_are_those_of_the_training_split(batch_size):
-  """The first normalization sees inputs that do not depend on other statistics: check it by hand."""
+  """The first normalization sees inputs that depend on no other statistics: check it by hand."""
   config = small_config(
     model__normalization='batch', evaluation__batch_size=batch_size, trials=1, epochs=1.0
   )
   dataset = data.load(config.data, config.seed)
   _, (group,), on_device = trained(config, dataset)
   states = jax.tree.map(lambda x: jnp.asarray(x[0]), group.to_host())
-  from bsjax import evaluate
-
   own = jax.tree.map(lambda x: x[0], on_device.train)
   found = jax.jit(lambda state: evaluate.reestimate(group.recipe, state, own, batch_size))(states)
   images = stream.normalize(jnp.asarray(dataset.train.images), dataset.mean, dataset.std)
@@ -57,6 +55,21 @@ def test_reestimated_batch_norm_statistics_are_those_of_the_training_split(batch
   np.testing.assert_allclose(layer['var'], hidden.var(0), rtol=1e-3)
   running = next(iter(states.batch_stats.values()))
   assert np.abs(running['var'] - layer['var']).max() > 0.01  # running averages are not the same
+
+
+def test_both_kinds_of_batch_norm_statistics_are_evaluated():
+  config = small_config(model__normalization='batch', trials=1, epochs=1.0)
+  dataset = data.load(config.data, config.seed)
+  _, (group,), on_device = trained(config, dataset)
+  found, states = group.evaluate(on_device), group.to_host()
+  state = jax.tree.map(lambda x: jnp.asarray(x[0]), states)
+  own = jax.tree.map(lambda x: x[0], on_device.train)
+  fresh = evaluate.reestimate(group.recipe, state, own, config.evaluation.batch_size)
+  for statistics, sums in ((state.batch_stats, found.train), (fresh, found.reestimated['train'])):
+    logits = outputs(config, dataset, dataset.train, state.params, statistics)
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, dataset.train.labels)
+    np.testing.assert_allclose(sums.loss[0], np.sum(losses, dtype=np.float64), rtol=1e-4)
+  assert abs(found.train.loss[0] / found.reestimated['train'].loss[0] - 1) > 0.01
 
 
 def test_rows_divide_once_and_name_what_is_undefined():

@@ -40,8 +40,9 @@ def exact(config, dataset, params):
   'sizes, micro, band',
   [((16, 64), 8, 4.0), ((192,), 64, 4.0), ((8,), 8, 5.0), ((16, 32), 'batch', 5.0)],
 )
-def test_lanes_measure_the_noise_of_their_training_set(sizes, micro, band):
-  config = still_config(batch_sizes=sizes, micro_batch=micro)
+@pytest.mark.parametrize('how', ['map', 'vmap'])
+def test_lanes_measure_the_noise_of_their_training_set(sizes, micro, band, how):
+  config = still_config(batch_sizes=sizes, micro_batch=micro, execution__vectorize=how)
   dataset = data.load(config.data, config.seed)
   _, groups, _ = trained(config, dataset)
   for group in groups:

@@ -22,9 +22,8 @@ SMALL = [
 
 
 def command(workdir, *flags, config='digits'):
-  return [
-    sys.executable, '-m', 'bsjax.main', f'--config=configs/{config}.py', f'--workdir={workdir}', *flags
-  ]  # fmt: skip
+  study = [f'--config=configs/{config}.py', f'--workdir={workdir}']
+  return [sys.executable, '-m', 'bsjax.main', *study, *flags]
 
 
 def environment(cache):
@@ -61,24 +60,37 @@ def test_one_command_trains_and_reports_and_the_next_says_finished(cache, tmp_pa
   assert 'finished' in again.stdout
 
 
-def test_termination_saves_and_the_same_command_continues(cache, tmp_path):
-  flags = [*SMALL, '--config.epochs=400', '--config.evaluations=3']
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGKILL])
+def test_stopped_by_a_signal_the_same_command_continues_to_the_same_records(
+  number, cache, tmp_path
+):
+  flags = [*SMALL, '--config.epochs=60', '--config.evaluations=12', '--config.checkpoint.seconds=0']
+  stopped, undisturbed = tmp_path / 'stopped', tmp_path / 'undisturbed'
   process = subprocess.Popen(
-    command(tmp_path, *flags),
+    command(stopped, *flags),
     cwd=ROOT,
     env=environment(cache),
     stdout=subprocess.PIPE,
     stderr=subprocess.PIPE,
     text=True,
   )
-  while not (tmp_path / 'records.jsonl').exists():  # the first evaluation is done
+  lines = 0
+  while lines < 24:  # three evaluations of eight lanes
     assert process.poll() is None, process.stderr.read()
-    time.sleep(0.1)
-  process.send_signal(signal.SIGTERM)
+    time.sleep(0.02)
+    path = stopped / 'records.jsonl'
+    lines = len(path.read_text().splitlines()) if path.exists() else 0
+  process.send_signal(number)
   out, _ = process.communicate(timeout=60)
-  assert 'The same command continues' in out
-  assert process.returncode == 0
-  assert any((tmp_path / 'checkpoints').iterdir())
+  if number == signal.SIGTERM:
+    assert 'The same command continues' in out
+    assert process.returncode == 0
+  assert not (stopped / 'summary.json').exists()
+  for workdir in (stopped, undisturbed):
+    done = run(cache, workdir, *flags)
+    assert done.returncode == 0, done.stderr
+  for name in ('records.jsonl', 'summary.json'):
+    assert (stopped / name).read_text() == (undisturbed / name).read_text()
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,7 @@ def test_scaling_rules(rule, expected):
   [
     ({'batch_sizes': (512,)}, ('512', '300', 'more epochs')),
     ({'batch_sizes': (7, 11, 13)}, ('1001', '300', 'powers of two')),
+    ({'batch_sizes': (200,), 'epochs': 1.8, 'schedule__warmup_epochs': 1.6}, ('240', '200')),
     ({'epochs': 2e7}, ('2147483647', 'fewer epochs')),
   ],
 )

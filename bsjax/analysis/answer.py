@@ -43,8 +43,8 @@ def answer(summary: Mapping[str, Any]) -> Answer:
 
 def _compare(rows: Sequence[Row], best: Row, highest: str) -> tuple[str, str]:
   """Headline and detail where there are batch sizes to compare, and intervals to do it by."""
-  n, floor = best['val_accuracy']['n'], best['val_accuracy']['ci95'][0]
-  beaten = [row['batch_size'] for row in rows if row['val_accuracy']['ci95'][1] < floor]
+  n = best['val_accuracy']['n']
+  beaten = [row['batch_size'] for row in rows if _beats(best, row)]
   level = [row['batch_size'] for row in rows if row is not best and row['batch_size'] not in beaten]
   if not beaten:
     return (
@@ -59,6 +59,20 @@ def _compare(rows: Sequence[Row], best: Row, highest: str) -> tuple[str, str]:
     f'Batch size {best["batch_size"]} beats {_join(beaten)}, not {_join(level, "or")}.',
     f'{highest}. {below}. With {_join(level)} it overlaps: no difference shown at n = {n}.',
   )
+
+
+def _beats(best: Row, other: Row) -> bool:
+  """Whether the interval of `other` lies wholly below, by every kind of accuracy there is.
+
+  With BatchNorm there are two, and a difference in running statistics alone is one of updates. An
+  interval of no width says that the split is too coarse to see a spread, and proves nothing.
+  """
+  for name in ('val_accuracy', 'reestimated_val_accuracy'):
+    if name in best:
+      (low, high), (bottom, top) = best[name]['ci95'], other[name]['ci95']
+      if not (low > top and low < high and bottom < top):
+        return False
+  return True
 
 
 def _remarks(rows: Sequence[Row]) -> list[str]:
@@ -90,7 +104,7 @@ def _noise_remark(rows: Sequence[Row]) -> list[str]:
     return []
   ends = [measured[0], measured[-1]] if len(measured) > 1 else measured
   values = [f'{noise_scale_text(row["noise_scale"])} at {row["batch_size"]}' for row in ends]
-  text = f'Gradient noise scale, by batch size, in the last half of training: {_join(values)}.'
+  text = f'Gradient noise scale, by batch size, late in training: {_join(values)}.'
   bounds = [(row['batch_size'], *row['noise_scale']['ci95']) for row in measured]
   noisy = [size for size, low, _ in bounds if low is not None and size < low]
   calm = [size for size, _, high in bounds if high is not None and size > high]

@@ -63,16 +63,18 @@ def noise_scale(setting: Setting) -> dict[str, Any]:
 
 
 def late_windows(lane: LaneHistory) -> list[tuple[int, Row]]:
-  """The stretches between records whose middle lies in the last half of training.
+  """The stretches between records in the last half of training, or the last one if none fits in it.
 
   Each comes as the examples seen at its start, and its `noise`; those without a measurement stay
   out.
   """
-  return [
+  stretches = [
     (before['examples'], row['noise'])
     for before, row in zip(lane.rows, lane.rows[1:], strict=False)
-    if before['examples'] + row['examples'] >= lane.plan['examples'] and row['noise']['count']
+    if row['noise']['count']
   ]
+  late = [stretch for stretch in stretches if 2 * stretch[0] >= lane.plan['examples']]
+  return late or stretches[-1:]
 
 
 def _batch_size(batch_size: int, tried: Sequence[Setting], reestimated: bool) -> dict[str, Any]:

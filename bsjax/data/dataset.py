@@ -1,6 +1,7 @@
 """What loading gives, what a source gives, and the error both may raise."""
 
 import dataclasses
+import zlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -34,6 +35,14 @@ class Dataset:
   @property
   def num_classes(self) -> int:
     return len(self.class_names)
+
+  def fingerprint(self) -> str:
+    """A checksum of all images and labels, to tell another data set under the same name."""
+    checksum = 0
+    for split in (self.train, self.validation):
+      for array in (split.images, split.labels):
+        checksum = zlib.crc32(np.ascontiguousarray(array), checksum)
+    return f'{checksum:08x}'
 
   @property
   def image_shape(self) -> tuple[int, int, int]:
