@@ -1,5 +1,6 @@
 """Optimizers with per-lane hyperparameters, schedules on examples seen, and scaling rules."""
 
+import itertools
 import math
 from collections.abc import Callable
 
@@ -168,8 +169,8 @@ def _schedule_problems(config: ConfigDict) -> list[str]:
     )
   elif schedule.name == 'step' and not _rising((ends, *shares, 1.0)):
     found.append(
-      f'schedule.boundaries={shares} must be rising shares of training, above {ends:.3g} (0, or the '
-      'end of the warm-up) and below 1'
+      f'schedule.boundaries={shares} must be rising shares of training, above {ends:.3g} (0, or '
+      'the end of the warm-up) and below 1'
     )
   if not 0 < schedule.factor < math.inf:
     found.append(f'schedule.factor={schedule.factor} must be finite and above 0')
@@ -178,4 +179,4 @@ def _schedule_problems(config: ConfigDict) -> list[str]:
 
 def _rising(values: tuple) -> bool:
   numbers = all(isinstance(value, int | float) for value in values)
-  return numbers and all(a < b for a, b in zip(values, values[1:], strict=False))
+  return numbers and all(a < b for a, b in itertools.pairwise(values))

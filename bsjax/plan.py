@@ -156,8 +156,8 @@ def _notes(config: ConfigDict, groups: list[Group], block: int, evaluations: int
     )
   if config.data.validation == 'test':
     notes.append(
-      'validation is the test split: learning rates are chosen on it, so its accuracies are not those '
-      'of unseen data; validation=split keeps the test split out'
+      'validation is the test split: learning rates are chosen on it, so its accuracies are not '
+      'those of unseen data; validation=split keeps the test split out'
     )
   smallest = min(group.micro_batch for group in groups)
   if smallest < 4:

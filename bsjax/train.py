@@ -184,8 +184,8 @@ class Study:
     states, position = found
     if position['data'] != self.fingerprint:
       raise ConfigError(
-        f'{self.workdir} was begun with other images or labels (fingerprint {position["data"]}) than '
-        f'those read now ({self.fingerprint}); restore the data, or choose another --workdir'
+        f'{self.workdir} was begun with other images or labels (fingerprint {position["data"]}) '
+        f'than those read now ({self.fingerprint}); restore the data, or choose another --workdir'
       )
     for group, state, ticks in zip(self.groups, states, position['ticks'], strict=True):
       group.load(state, ticks)

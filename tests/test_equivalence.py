@@ -163,7 +163,7 @@ def test_vmap_equals_map(keys):
 
 def test_vmap_makes_no_copies_of_the_training_set():
   config = small_config(execution__vectorize='vmap', noise_scale__probe_every=2)
-  study, (group,), on_device = trained(config, examples=0)
+  _, (group,), on_device = trained(config, examples=0)
   source, _ = on_device.at(0)
   arguments = group.states, group.settings, source, jnp.int32(0), jnp.int32(1)
   compiled = group._advance.lower(*arguments).as_text()
