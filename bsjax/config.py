@@ -99,7 +99,8 @@ def validate(config: ConfigDict) -> None:
 def _study_problems(config: ConfigDict) -> list[str]:
   problems = []
   sizes, rates = tuple(config.batch_sizes), tuple(config.learning_rates)
-  if not sizes or any(not isinstance(b, int) or b < 1 for b in sizes):
+  whole = all(isinstance(b, int) for b in sizes)
+  if not sizes or not whole or min(sizes) < 1:
     problems.append(f'batch_sizes={sizes}: give one or more whole numbers, each at least 1')
   if len(set(sizes)) < len(sizes):
     problems.append(f'batch_sizes={sizes} names a batch size twice; use trials for repetitions')
@@ -110,7 +111,7 @@ def _study_problems(config: ConfigDict) -> list[str]:
   micro = config.micro_batch
   if isinstance(micro, bool) or not (micro in ('auto', 'batch') or isinstance(micro, int)):
     problems.append(f"micro_batch={micro!r}: give 'auto', 'batch' or a whole number")
-  elif isinstance(micro, int) and not problems:
+  elif isinstance(micro, int) and whole and sizes:
     odd = [b for b in sizes if micro < 1 or b % micro]
     if odd:
       problems.append(

@@ -145,6 +145,10 @@ def main(argv: list[str]) -> None:
     raise app.UsageError(f'Unknown arguments: {" ".join(argv[1:])}')
   try:
     print(write(flags.FLAGS.workdir))
+    if flags.FLAGS.overview:
+      study = load(Path(flags.FLAGS.workdir))
+      figure = plots.overview(study.summary, tables.settings(study.plan, study.rows))
+      figure.savefig(flags.FLAGS.overview, dpi=110)
   except FileNotFoundError as error:
     raise SystemExit(f'Error: {error}') from error
 
@@ -152,4 +156,5 @@ def main(argv: list[str]) -> None:
 if __name__ == '__main__':
   # Here and not above, because other commands that import this module have a workdir of their own.
   flags.DEFINE_string('workdir', None, 'Directory of a study, finished or not.', required=True)
+  flags.DEFINE_string('overview', None, 'Also draw four of its figures into this image file.')
   app.run(main)

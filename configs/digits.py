@@ -1,6 +1,6 @@
 """Which batch size, at which learning rate, on handwritten digits?
 
-6 batch sizes x 5 learning rates x 3 trials = 90 lanes of a small MLP on scikit-learn's 1,797
+6 batch sizes x 6 learning rates x 3 trials = 108 lanes of a small MLP on scikit-learn's 1,797
 digits, real data that need no download.
 
   python -m bsjax.main --config=configs/digits.py --workdir=runs/digits
@@ -12,7 +12,7 @@ from bsjax.config import base_config
 def get_config():
   config = base_config()
   config.batch_sizes = (8, 16, 32, 64, 128, 256)
-  config.learning_rates = (0.003, 0.01, 0.03, 0.1, 0.3)
+  config.learning_rates = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
   config.trials = 3
   config.epochs = 30.0
   config.evaluations = 15
