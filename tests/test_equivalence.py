@@ -135,7 +135,7 @@ def test_schedule_is_a_function_of_examples_seen():
 def test_whole_batches_with_batch_norm_equal_a_plain_loop():
   config = small_config(micro_batch='batch', model__normalization='batch', trials=1)
   step = plain_step(OPTIMIZERS['sgd'])
-  assert_lanes_equal_plain_loops(config, lambda size: step, atol=2e-5)
+  assert_lanes_equal_plain_loops(config, lambda size: step, atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -260,7 +260,7 @@ def test_all_lanes_of_a_trial_see_the_same_examples_whatever_their_batch_size():
   Summed over one block, updates of size 8 move four times as far as the one update of size 32, up
   to the curvature along the way; other examples would point elsewhere.
   """
-  config = small_config(learning_rates=(1e-3,), optimizer__momentum=0.0)
+  config = small_config(learning_rates=(1e-4,), optimizer__momentum=0.0)
   _, (before,), _ = trained(config, examples=0)
   study, (after,), _ = trained(config, examples=32)
   assert study.block_examples == 32
@@ -271,8 +271,8 @@ def test_all_lanes_of_a_trial_see_the_same_examples_whatever_their_batch_size():
   }
   off = lambda a, b: np.linalg.norm(a - b) / np.linalg.norm(b)
   for trial in (0, 1):
-    assert off(moves[8, trial], moves[32, trial]) < 0.02
-    assert off(moves[16, trial], moves[32, trial]) < 0.02
+    assert off(moves[8, trial], moves[32, trial]) < 0.01
+    assert off(moves[16, trial], moves[32, trial]) < 0.01
   assert off(moves[32, 0], moves[32, 1]) > 0.5
 
 
