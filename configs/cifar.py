@@ -1,11 +1,13 @@
 """Which batch size, at which learning rate, on CIFAR-10 with a ResNet?
 
 7 batch sizes x 5 learning rates x 3 trials = 105 lanes of a ResNet-20 with GroupNorm. Needs an
-accelerator; cost on one: not measured. Small enough for two CPU cores:
+accelerator; cost on one: not measured. Two lanes of a small CNN for two CPU cores, 3 epochs in 7
+minutes, validation accuracy 0.744 (one trial, seed 0, see experiments/cifar):
 
   python -m bsjax.main --config=configs/cifar.py --workdir=runs/cifar \\
-    --config.model.name=resnet8 --config.batch_sizes=32,128 --config.learning_rates=0.05 \\
-    --config.trials=1 --config.epochs=4 --config.evaluations=4
+    --config.model.name=cnn --config.batch_sizes=16,64 --config.learning_rates=0.05 \\
+    --config.trials=1 --config.epochs=3 --config.evaluations=3 --config.data.crop=0 \\
+    --config.schedule.warmup_epochs=0.2
 """
 
 from bsjax.config import base_config
