@@ -9,10 +9,24 @@ from jaxtyping import PyTree
 KEPT = 2  # the newest, and the one before it in case a machine dies while writing
 
 
-def open_manager(workdir: Path) -> ocp.CheckpointManager:
-  """Opens `WORKDIR/checkpoints`; close it, or use it as a context, so that saves are finished."""
-  options = ocp.CheckpointManagerOptions(max_to_keep=KEPT, create=True)
+def open_manager(workdir: Path, keep_all: bool = False) -> ocp.CheckpointManager:
+  """Opens `WORKDIR/checkpoints`; close it, or use it as a context, so that saves are finished.
+
+  Unless `keep_all`, a save deletes all but the newest `KEPT`.
+  """
+  options = ocp.CheckpointManagerOptions(max_to_keep=None if keep_all else KEPT, create=True)
   return ocp.CheckpointManager((workdir / 'checkpoints').absolute(), options=options)
+
+
+def open_to_read(workdir: Path) -> ocp.CheckpointManager:
+  """Opens the checkpoints of a study, which may still be training, without changing any.
+
+  Raises FileNotFoundError where there are none.
+  """
+  path = (workdir / 'checkpoints').absolute()
+  if not path.is_dir():
+    raise FileNotFoundError(f'{path} does not exist: train the study first (python -m bsjax.main)')
+  return ocp.CheckpointManager(path, options=ocp.CheckpointManagerOptions(read_only=True))
 
 
 def save(manager: ocp.CheckpointManager, states: list[PyTree], position: dict) -> None:
@@ -40,6 +54,33 @@ def restore(manager: ocp.CheckpointManager, like: list[PyTree]) -> tuple[list[Py
   )
   found: Any = manager.restore(step, args=items)
   return [found['states'][name] for name in _by_group(like)], found['position']
+
+
+def steps(manager: ocp.CheckpointManager) -> dict[int, int]:
+  """Returns the step kept for each number of examples seen, in order of examples.
+
+  Interrupted between evaluations, groups may be at different positions; the smallest counts. Of
+  two steps at one position, which hold the same, the later is returned.
+  """
+  found = {}
+  for step in sorted(manager.all_steps()):
+    items: Any = manager.restore(step, args=ocp.args.Composite(position=ocp.args.JsonRestore()))
+    position = items['position']
+    # Saved before positions were: the last evaluation, from which training may have gone on.
+    found[position.get('examples', position['evaluated'])] = step
+  return dict(sorted(found.items()))
+
+
+def restore_weights(manager: ocp.CheckpointManager, step: int) -> tuple[list[PyTree], dict]:
+  """Returns `{'params', 'batch_stats'}` `[lane, ...]` of every group, and the position.
+
+  Unlike `restore` it asks for nothing of the same shape: optimizers and measurements may change.
+  """
+  items = ocp.args.Composite(states=ocp.args.StandardRestore(), position=ocp.args.JsonRestore())
+  found: Any = manager.restore(step, args=items)
+  states = [found['states'][str(index)] for index in range(len(found['states']))]
+  weights = [{'params': s['params'], 'batch_stats': s.get('batch_stats') or {}} for s in states]
+  return weights, found['position']
 
 
 def _by_group(states: list[PyTree]) -> dict[str, PyTree]:

@@ -6,6 +6,9 @@ from ml_collections import ConfigDict, config_dict
 
 from bsjax import data, models, optimizer, replicate
 
+FEWEST_EXACT = 32  # examples of which the spread of single gradients means something
+FEWEST_BLOCKS = 4  # one Hessian, two gradients, and one to leave out
+
 
 class ConfigError(ValueError):
   """A study that cannot run as configured; the message lists every problem found."""
@@ -71,6 +74,11 @@ def base_config() -> ConfigDict:
   config.noise_scale = ConfigDict()
   # Lanes that update every tick compare two micro-batches only every so many ticks; 0: never.
   config.noise_scale.probe_every = 16
+  # Training examples whose single gradients give the noise scale, whole and by layer, at every
+  # evaluation, whatever a lane's batches are; as many as there are make it exact; 0: none.
+  config.noise_scale.exact_examples = 0
+  # Blocks of those examples whose Hessians give the curvature-weighted noise scale; 0: none.
+  config.noise_scale.curvature_blocks = 0
 
   config.evaluation = ConfigDict()
   config.evaluation.batch_size = 1024  # examples at a time, unrelated to training
@@ -82,6 +90,9 @@ def base_config() -> ConfigDict:
 
   config.checkpoint = ConfigDict()
   config.checkpoint.seconds = 60.0  # at least between two saves; the last state is always saved
+  # Every evaluation is saved and kept, e.g. for sharpness along training; give it again when the
+  # study continues, or all but the newest two are deleted.
+  config.checkpoint.keep_all = False
   config.lock()
   return config
 
@@ -89,6 +100,7 @@ def base_config() -> ConfigDict:
 def validate(config: ConfigDict) -> None:
   """Raises ConfigError with all problems at once, each with its value, bound and remedy."""
   problems = [*_study_problems(config), *_range_problems(config)]
+  problems += _noise_problems(config.noise_scale)
   problems += data.problems(config.data) + models.problems(config.model)
   problems += optimizer.problems(config) + replicate.problems(config.execution)
   if problems:
@@ -121,6 +133,19 @@ def _study_problems(config: ConfigDict) -> list[str]:
   return problems
 
 
+def _noise_problems(config: ConfigDict) -> list[str]:
+  """What the ranges of the noise scale's keys leave out."""
+  examples, blocks = config.exact_examples, config.curvature_blocks
+  if 0 < examples < FEWEST_EXACT:
+    return [f'noise_scale.exact_examples={examples} must be 0, or at least {FEWEST_EXACT}']
+  if blocks and not FEWEST_BLOCKS <= blocks <= examples:
+    return [
+      f'noise_scale.curvature_blocks={blocks} must be 0, or at least {FEWEST_BLOCKS} and at most '
+      f'noise_scale.exact_examples={examples}'
+    ]
+  return []
+
+
 def _range_problems(config: ConfigDict) -> list[str]:
   bounds = {  # value, lowest allowed, whether the bound itself is allowed
     'seed': (config.seed, 0, True),
@@ -128,6 +153,8 @@ def _range_problems(config: ConfigDict) -> list[str]:
     'epochs': (config.epochs, 0, False),
     'evaluations': (config.evaluations, 1, True),
     'noise_scale.probe_every': (config.noise_scale.probe_every, 0, True),
+    'noise_scale.exact_examples': (config.noise_scale.exact_examples, 0, True),
+    'noise_scale.curvature_blocks': (config.noise_scale.curvature_blocks, 0, True),
     'evaluation.batch_size': (config.evaluation.batch_size, 1, True),
     'checkpoint.seconds': (config.checkpoint.seconds, 0, True),
   }

@@ -1,17 +1,15 @@
 """Loss and accuracy of a lane over whole splits, in evaluation mode: sums and counts."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int, PyTree, UInt8
 
-from bsjax import noise_scale, plan, stream
+from bsjax import stream
 from bsjax.lanes import LaneState, Recipe
 
 
@@ -138,44 +136,3 @@ def _inputs(
   recipe: Recipe, images: UInt8[Array, 'batch height width channel']
 ) -> Float[Array, 'batch height width channel']:
   return stream.normalize(images, recipe.mean, recipe.std)
-
-
-def lane_records(
-  lanes: Sequence[plan.Lane],
-  found: Evaluation,
-  noise: noise_scale.Moments,
-  position: dict[str, Any],
-  updates: Int[np.ndarray, ' lane'],
-  schedule: float,
-) -> list[dict[str, Any]]:
-  """Returns the rows of records.jsonl for lanes at one position (`examples`, `epoch`, `stage`).
-
-  `schedule` is the factor now on each lane's learning rate.
-  """
-  rows = []
-  for i, lane in enumerate(lanes):
-    own = jax.tree.map(lambda x, i=i: x[i], (found, noise))
-    window = noise_scale.summary(own[1])
-    row = {
-      'lane': lane.lane,
-      **position,
-      'updates': int(updates[i]),
-      'learning_rate': lane.learning_rate * schedule,
-      **_means('train', own[0].train),
-      **_means('val', own[0].validation),
-      'diverged': not (own[0].finite and np.isfinite(own[0].train.loss)),
-      'b_simple': noise_scale.b_simple(window['trace'], window['grad_sq']),
-      'noise': window,
-    }
-    for name, sums in own[0].reestimated.items():
-      row |= _means({'train': 'reestimated_train', 'validation': 'reestimated_val'}[name], sums)
-    rows.append(row)
-  return rows
-
-
-def _means(name: str, sums: Sums) -> dict[str, float]:
-  count = int(sums.count)
-  return {
-    f'{name}_loss': float(sums.loss) / count,
-    f'{name}_accuracy': int(sums.correct) / count,
-  }

@@ -6,8 +6,7 @@ Nothing is clamped and nothing is dropped: what is not finite is undefined, with
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -71,11 +70,11 @@ def pair_moments(numerators: ArrayLike, denominators: ArrayLike) -> PairMoments:
       f'numerators have the shape {a.shape} and denominators {b.shape}: give one pair per '
       'independent observation, as two equally long lists.'
     )
-  return _moments_of(a, b, np.ones(a.size))
+  return weighted_moments(a, b, np.ones(a.size))
 
 
-def _moments_of(a: np.ndarray, b: np.ndarray, sizes: np.ndarray) -> PairMoments:
-  """Moments over n blocks such that variance / n is that of the size-weighted mean.
+def weighted_moments(a: np.ndarray, b: np.ndarray, sizes: np.ndarray) -> PairMoments:
+  """Moments over n blocks `(a, b)` such that variance / n is that of the size-weighted mean.
 
   With equal sizes these are the plain sample moments. Otherwise the sum of squared, weighted
   deviations is scaled to be unbiased where a block's variance goes as one over its size.
@@ -91,42 +90,6 @@ def _moments_of(a: np.ndarray, b: np.ndarray, sizes: np.ndarray) -> PairMoments:
   scale = n / (1 - float(weights @ weights))
   variances = (scale * float(product) for product in (da @ da, db @ db, da @ db))
   return PairMoments(mean_a, mean_b, *variances, n=n)
-
-
-def combine_windows(windows: Sequence[Mapping[str, Any]], *, blocks: bool = True) -> PairMoments:
-  """The moments of one lane's consecutive windows, from the `summary` of each, as (trace, grad_sq).
-
-  The means weigh every update equally either way. With `blocks` the windows are the independent
-  observations, which holds whatever the correlation of updates inside a window; without, or with
-  one window that measured anything, the updates are (Chan's merge of all windows).
-  """
-  measured = [window for window in windows if window['count']]
-  if not blocks or len(measured) < 2:
-    return _merge_windows(measured)
-  sizes, trace, grad_sq = _columns(measured, 'count', 'trace', 'grad_sq')
-  return _moments_of(trace, grad_sq, sizes)
-
-
-def _merge_windows(windows: Sequence[Mapping[str, Any]]) -> PairMoments:
-  sizes, trace, grad_sq = _columns(windows, 'count', 'trace', 'grad_sq')
-  within = _columns(windows, 'trace_var', 'grad_sq_var', 'cov')
-  n = int(sizes.sum())
-  if n < 2:
-    return _moments_of(trace, grad_sq, sizes)
-  mean_a, mean_b = float(sizes @ trace) / n, float(sizes @ grad_sq) / n
-  da, db = trace - mean_a, grad_sq - mean_b
-  # A window of one update has no variance of its own, and none to add.
-  inside = [
-    sum((k - 1) * v for k, v in zip(sizes, column, strict=True) if k > 1) for column in within
-  ]
-  between = [sizes @ (da * da), sizes @ (db * db), sizes @ (da * db)]
-  variances = [float(i + o) / (n - 1) for i, o in zip(inside, between, strict=True)]
-  return PairMoments(mean_a, mean_b, *variances, n=n)
-
-
-def _columns(windows: Sequence[Mapping[str, Any]], *names: str) -> list[np.ndarray]:
-  """The named numbers of every window; None becomes NaN."""
-  return [np.array([window[name] for window in windows], dtype=np.float64) for name in names]
 
 
 def fieller(

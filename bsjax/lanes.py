@@ -13,8 +13,8 @@ import optax
 from flax import struct
 from jaxtyping import Array, Float, Int, Key, PyTree
 
-from bsjax import noise_scale, stream
-from bsjax.optimizer import Schedule, with_learning_rate
+from bsjax import lane_noise, noise_scale, stream
+from bsjax.optimizer import Preconditioner, Schedule, with_learning_rate
 
 # What a trial's key is folded with to draw its parameters; stream.py draws example orders.
 INIT = 0
@@ -35,6 +35,7 @@ class Recipe:
   crop: int  # pixels
   flip: bool
   probe_every: int  # ticks; 0: never
+  preconditioner: Preconditioner | None  # how the optimizer scales coordinates, if it does
 
 
 # Fields of the structs below are arrays of one lane inside the program; they have leading axes
@@ -61,9 +62,7 @@ class LaneState:
   grad_sum: PyTree  # of the micro-batches since the last update
   count: Any  # int32, how many those are
   updates: Any  # int32, made so far
-  micro_sq_norm: Any  # float32, sum of |g|^2 over those micro-batches
-  micro_factor: Any  # float32, sum of their noise_scale.variance_factor
-  noise: noise_scale.Moments
+  noise: lane_noise.LaneNoise
 
 
 @struct.dataclass
@@ -86,7 +85,6 @@ def init(recipe: Recipe, setting: Setting, image_shape: tuple[int, int, int]) ->
   key = jax.random.fold_in(trial_key(recipe.seed, setting.trial), INIT)
   variables = recipe.model.init(key, jnp.zeros((1, *image_shape)), train=False)
   params = variables['params']
-  zero = jnp.zeros((), jnp.float32)
   return LaneState(
     params=params,
     batch_stats=variables.get('batch_stats', {}),
@@ -94,9 +92,7 @@ def init(recipe: Recipe, setting: Setting, image_shape: tuple[int, int, int]) ->
     grad_sum=jax.tree.map(jnp.zeros_like, params),
     count=jnp.zeros((), jnp.int32),
     updates=jnp.zeros((), jnp.int32),
-    micro_sq_norm=zero,
-    micro_factor=zero,
-    noise=noise_scale.zero_moments(),
+    noise=lane_noise.empty(recipe.preconditioner is not None),
   )
 
 
@@ -154,8 +150,7 @@ def _accumulate(
   return state.replace(
     grad_sum=jax.tree.map(jnp.add, state.grad_sum, grads),
     count=state.count + 1,
-    micro_sq_norm=state.micro_sq_norm + noise_scale.tree_sq_norm(grads),
-    micro_factor=state.micro_factor + factor,
+    noise=lane_noise.add_micro_batch(state.noise, _scaled(recipe, state, grads), factor),
   )
 
 
@@ -166,31 +161,24 @@ def _update(recipe: Recipe, setting: Setting, end: Int[Array, ''], state: LaneSt
   rate = setting.learning_rate * recipe.schedule(start)
   opt_state = with_learning_rate(state.opt_state, rate)
   updates, opt_state = recipe.optimizer.update(grads, opt_state, state.params)
-  zero = jnp.zeros((), jnp.float32)
+  factor = noise_scale.variance_factor(start, end - start, recipe.train_examples)
   return state.replace(
     params=optax.apply_updates(state.params, updates),
     opt_state=opt_state,
     grad_sum=jax.tree.map(jnp.zeros_like, grads),
     count=jnp.zeros((), jnp.int32),
     updates=state.updates + 1,
-    micro_sq_norm=zero,
-    micro_factor=zero,
-    noise=_with_update_noise(recipe, state, grads, start, end),
+    noise=lane_noise.add_update(
+      state.noise, _scaled(recipe, state, grads), state.count, factor, state.updates > 0
+    ),
   )
 
 
-def _with_update_noise(
-  recipe: Recipe, state: LaneState, grads: PyTree, start: Int[Array, ''], end: Int[Array, '']
-) -> noise_scale.Moments:
-  """Adds what the micro-batches of one update say of the noise; one alone says nothing."""
-  big_sq = noise_scale.tree_sq_norm(grads)
-  estimate = noise_scale.from_variances(
-    spread=state.micro_sq_norm / state.count - big_sq,
-    big_sq=big_sq,
-    small_factor=state.micro_factor / state.count,
-    big_factor=noise_scale.variance_factor(start, end - start, recipe.train_examples),
-  )
-  return noise_scale.add(state.noise, estimate, state.count > 1)
+def _scaled(recipe: Recipe, state: LaneState, grads: PyTree) -> dict[str, PyTree]:
+  """The gradient in the kinds of length whose noise is measured, before this batch's update."""
+  if recipe.preconditioner is None:
+    return lane_noise.scaled(grads, None)
+  return lane_noise.scaled(grads, recipe.preconditioner(state.opt_state, state.updates))
 
 
 def _probe(
@@ -215,13 +203,9 @@ def _probe(
   def probe(batch: tuple, state: LaneState) -> LaneState:
     other, _ = gradients(recipe, state, *batch)
     factor = lambda *draw: noise_scale.variance_factor(*draw, recipe.train_examples)
-    estimate = noise_scale.from_pair(
-      grads,
-      other,
-      small_factor=(factor(start, size) + factor(start + size, size)) / 2,
-      big_factor=factor(start, 2 * size),
-    )
-    return state.replace(noise=noise_scale.add(state.noise, estimate, True))
+    factors = (factor(start, size) + factor(start + size, size)) / 2, factor(start, 2 * size)
+    pair = _scaled(recipe, state, grads), _scaled(recipe, state, other)
+    return state.replace(noise=lane_noise.add_pair(state.noise, *pair, factors, state.updates > 0))
 
   def probe_if_alone(state: LaneState) -> LaneState:
     batch = read(recipe, setting, source, start + size)

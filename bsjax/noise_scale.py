@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
+SPAN = 8  # updates averaged into one observation of a window
+
 Scalar = Float[Array, '']
 Count = Int[Array, ''] | int
 
@@ -42,6 +44,21 @@ class Moments(NamedTuple):
   grad_sq_m2: Float[Array, '*lane']
   cross_m2: Float[Array, '*lane']
   negative: Int[Array, '*lane']
+
+
+class Window(NamedTuple):
+  """What the updates since the last reset said: one by one, and averaged in spans of `SPAN`.
+
+  Neighbouring updates may be correlated (pairs of micro-batches that share one, for instance);
+  the means of whole spans hardly are, and they are closer to normal. So the spread of spans, not of
+  updates, says how certain the means of the window are.
+  """
+
+  updates: Moments
+  spans: Moments
+  gathered: Int[Array, '*lane']  # updates in the span that is not full yet, and their sums
+  trace_sum: Float[Array, '*lane']
+  grad_sq_sum: Float[Array, '*lane']
 
 
 def tree_sq_norm(tree: PyTree[Float[Array, '...']]) -> Scalar:
@@ -140,6 +157,12 @@ def zero_moments() -> Moments:
   return Moments(count, value, value, value, value, value, count)
 
 
+def zero_window() -> Window:
+  """A window of no updates."""
+  zero = jnp.zeros((), jnp.float32)
+  return Window(zero_moments(), zero_moments(), jnp.zeros((), jnp.int32), zero, zero)
+
+
 def merge(a: Moments, b: Moments) -> Moments:
   """The moments of both windows together (Chan, Golub and LeVeque 1983)."""
   count = a.count + b.count
@@ -177,11 +200,35 @@ def add(
   return jax.tree.map(keep, merge(moments, single), moments)
 
 
-def summary(moments: Moments) -> dict[str, Any]:
-  """One lane's window as plain numbers for its record; None where undefined or not finite.
+def observe(
+  window: Window, estimate: Estimate, weight: Bool[Array, ''] | Float[Array, ''] | Count
+) -> Window:
+  """Adds one update where `weight` is not zero, and its span when that is full."""
+  keep = lambda new, old: jnp.where(weight, new, old)
+  gathered = keep(window.gathered + 1, window.gathered)
+  trace_sum = keep(window.trace_sum + estimate.trace, window.trace_sum)
+  grad_sq_sum = keep(window.grad_sq_sum + estimate.grad_sq, window.grad_sq_sum)
+  full = gathered == SPAN
+  clear = lambda x: jnp.where(full, jnp.zeros_like(x), x)
+  return Window(
+    updates=add(window.updates, estimate, weight),
+    spans=add(window.spans, Estimate(trace_sum / SPAN, grad_sq_sum / SPAN), full),
+    gathered=clear(gathered),
+    trace_sum=clear(trace_sum),
+    grad_sq_sum=clear(grad_sq_sum),
+  )
 
-  `trace_var`, `grad_sq_var` and `cov` are sample (co)variances over updates, normalised by
-  count - 1; `negative` is the share of updates whose |G|^2 estimate was not above zero.
+
+def window_summary(window: Window) -> dict[str, Any]:
+  """One lane's window as plain numbers for its record: of updates, and below 'spans' of spans."""
+  return {**summary(window.updates), 'spans': summary(window.spans)}
+
+
+def summary(moments: Moments) -> dict[str, Any]:
+  """Moments as plain numbers; None where undefined or not finite.
+
+  `trace_var`, `grad_sq_var` and `cov` are sample (co)variances, normalised by count - 1; `negative`
+  is the share of observations whose |G|^2 estimate was not above zero.
   """
   count = int(moments.count)
   mean = lambda value: _finite(float(value)) if count > 0 else None

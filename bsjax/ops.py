@@ -59,6 +59,20 @@ def _depthwise(images, kernel, strides, pads):
   return sum(tap * weight for tap, weight in zip(taps, weights, strict=True))
 
 
+def patches(
+  images: Float[Array, 'batch height width channel'],
+  kernel_size: Sequence[int],
+  strides: Sequence[int],
+  padding: str | Sequence[tuple[int, int]],
+) -> Float[Array, 'position input']:
+  """What a convolution's kernel sees at each position, in the order of its elements."""
+  kernel_size, strides = tuple(kernel_size), tuple(strides)
+  if isinstance(padding, str):
+    padding = lax.padtype_to_pads(images.shape[1:3], kernel_size, strides, padding)
+  taps = jnp.concatenate(_taps(images, kernel_size, strides, tuple(padding)), axis=-1)
+  return taps.reshape(-1, taps.shape[-1])
+
+
 # Stride 1 as a primitive of its own: it is bilinear, so two transposes give every derivative.
 _unit_stride_p = Primitive('unit_stride_convolution')
 

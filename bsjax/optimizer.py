@@ -12,6 +12,8 @@ from ml_collections import ConfigDict
 
 from bsjax.choices import unknown
 
+# (state, updates made so far) -> what the optimizer multiplies each coordinate of a gradient by.
+Preconditioner = Callable[[PyTree, Int[Array, '']], PyTree]
 Schedule = Callable[[Int[Array, '']], Float[Array, '']]
 SCALING_EXPONENTS = {'none': 0.0, 'linear': 1.0, 'sqrt': 0.5}
 
@@ -93,6 +95,41 @@ OPTIMIZERS = {
   'rmsprop': _rmsprop,
   'lars': _lars,
   'lamb': _lamb,
+}
+
+
+def preconditioner(config: ConfigDict) -> Preconditioner | None:
+  """Returns how `config.optimizer` scales each coordinate of a gradient, or None if it does not.
+
+  For adam and adamw diag(1 / (sqrt(v / (1 - b2^t)) + eps)) after t updates, for rmsprop
+  diag(1 / sqrt(v + eps)). Before the first update v is zero and the scaling means nothing.
+  lars and lamb scale whole layers by the ratio of parameter to update norms, which this leaves out:
+  none is given for them.
+  """
+  return PRECONDITIONERS.get(config.name, lambda c: None)(config)
+
+
+def _adam_preconditioner(c: ConfigDict) -> Preconditioner:
+  def scaling(opt_state: PyTree, updates: Int[Array, '']) -> PyTree:
+    correction = 1 - c.b2 ** jnp.maximum(updates, 1).astype(jnp.float32)
+    scale = lambda v: 1 / (jnp.sqrt(v / correction) + c.eps)
+    return jax.tree.map(scale, optax.tree_utils.tree_get(opt_state, 'nu'))
+
+  return scaling
+
+
+def _rmsprop_preconditioner(c: ConfigDict) -> Preconditioner:
+  def scaling(opt_state: PyTree, updates: Int[Array, '']) -> PyTree:
+    scale = lambda v: jax.lax.rsqrt(v + c.eps)
+    return jax.tree.map(scale, optax.tree_utils.tree_get(opt_state, 'nu'))
+
+  return scaling
+
+
+PRECONDITIONERS = {
+  'adam': _adam_preconditioner,
+  'adamw': _adam_preconditioner,
+  'rmsprop': _rmsprop_preconditioner,
 }
 
 

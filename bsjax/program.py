@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
-from bsjax import lanes, models, noise_scale, ops, optimizer, plan, stream
+from bsjax import lanes, models, noise_scale, ops, optimizer, plan, probe, stream
 from bsjax import replicate as device_axis
 from bsjax.data import Dataset
 from bsjax.evaluate import Evaluation, Split, evaluate
@@ -56,7 +56,12 @@ class GroupRun:
   """The lanes of one group on the devices: where they are, and the programs that move them."""
 
   def __init__(
-    self, group: plan.Group, recipe: Recipe, config: ConfigDict, image_shape: tuple[int, int, int]
+    self,
+    group: plan.Group,
+    recipe: Recipe,
+    config: ConfigDict,
+    image_shape: tuple[int, int, int],
+    total_examples: int,
   ):
     self.group = group
     self.recipe = recipe
@@ -78,7 +83,15 @@ class GroupRun:
     # One lane after the other everywhere: evaluation batches are large enough to fill a device, and
     # those of all lanes together might not fit it.
     self._evaluate = replicate(over_lanes(look, 'map'), 0, 0, 0, 0)
+    probed = min(config.noise_scale.exact_examples, recipe.train_examples)
+    self.probed = probed  # examples of a probe; 0: there are none
+    blocks = min(config.noise_scale.curvature_blocks, probed)
+    take = functools.partial(probe.probe, recipe, probed, blocks)
+    self._probe = replicate(over_lanes(take, 'map'), 0, 0, 0, None)
     self._forget = replicate(lambda noise: jax.tree.map(jnp.zeros_like, noise), 0)
+    starts = np.arange(0, total_examples, group.micro_batch, dtype=np.int32)
+    # The schedule at the start of every tick, in float64 to be summed.
+    self._factors = np.asarray(jax.vmap(recipe.schedule)(starts), np.float64)
     self.states: LaneState = replicate(vectorize(init), 0, 0)(self.settings, self.settings)
 
   @property
@@ -102,11 +115,30 @@ class GroupRun:
     found = self._evaluate(self.states, self.settings, data.train, data.validation)
     return device_axis.collect_lanes(found, len(self.group.lanes))
 
-  def noise(self) -> noise_scale.Moments:
-    """Returns the noise moments since the last call, as host arrays `[lane]`, and starts anew."""
-    moments = device_axis.collect_lanes(self.states.noise, len(self.group.lanes))
+  def probe(self, data: DeviceData) -> probe.Probe | None:
+    """Returns what single examples say of every lane's noise now, as host arrays `[lane, ...]`."""
+    if not self.probed:
+      return None
+    found = self._probe(self.states, self.settings, data.train, jnp.int32(self.position))
+    return device_axis.collect_lanes(found, len(self.group.lanes))
+
+  def noise(self) -> dict[str, noise_scale.Window]:
+    """Returns the noise measured since the last call, as host arrays `[lane]`, and starts anew."""
+    windows = device_axis.collect_lanes(self.states.noise.windows, len(self.group.lanes))
     self.states = self.states.replace(noise=self._forget(self.states.noise))
-    return moments
+    return windows
+
+  def schedule_at(self, position: int) -> tuple[float, dict[int, float]]:
+    """Returns the factor on learning rates at a position, and its sum over updates before it.
+
+    The sums are by batch size; every update has the factor of the position where its batch began.
+    """
+    micro = self.group.micro_batch
+    sums = {
+      lane.batch_size: float(self._factors[: position // micro : lane.accumulation].sum())
+      for lane in self.group.lanes
+    }
+    return float(self.recipe.schedule(jnp.int32(position))), sums
 
   def updates(self) -> np.ndarray:
     """Returns how many updates each lane has made."""
@@ -128,7 +160,13 @@ class GroupRun:
 def create(config: ConfigDict, dataset: Dataset, study: plan.Plan) -> list[GroupRun]:
   """Builds the programs of all groups and initializes their lanes."""
   return [
-    GroupRun(group, make_recipe(config, dataset, study, group), config, dataset.image_shape)
+    GroupRun(
+      group,
+      make_recipe(config, dataset, study, group),
+      config,
+      dataset.image_shape,
+      study.total_examples,
+    )
     for group in study.groups
   ]
 
@@ -151,6 +189,7 @@ def make_recipe(
     crop=config.data.crop,
     flip=config.data.flip,
     probe_every=config.noise_scale.probe_every if alone else 0,
+    preconditioner=optimizer.preconditioner(config.optimizer),
   )
 
 

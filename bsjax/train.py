@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 from absl import logging
 from ml_collections import ConfigDict
 from rich.console import Console
@@ -16,7 +15,8 @@ from bsjax import checkpoint, data, plan, program, records, replicate, report
 from bsjax.analysis.summary import summarize
 from bsjax.analysis.tables import results
 from bsjax.config import ConfigError, validate
-from bsjax.evaluate import lane_records
+from bsjax.lane_records import lane_records
+from bsjax.probe import Probe
 from bsjax.progress import Pace, make_console, now, progress_line
 
 
@@ -102,7 +102,7 @@ class Study:
     self.records = workdir / 'records.jsonl'
     self.data = program.DeviceData(dataset, config, study)
     self.groups = program.create(config, dataset, study)
-    self.manager = checkpoint.open_manager(workdir)
+    self.manager = checkpoint.open_manager(workdir, config.checkpoint.keep_all)
     self.evaluated = -1  # the last evaluation on record, in examples
     self.fingerprint = dataset.fingerprint()
     self.paces = {group.group.index: Pace() for group in self.groups}
@@ -126,9 +126,7 @@ class Study:
         if self.stop:
           break
         self._record(mark)
-        if (
-          mark == self.plan.total_examples or now() - self.saved_at > self.config.checkpoint.seconds
-        ):
+        if mark == self.plan.total_examples or self._save_is_due():
           self._save()
       else:
         line.stop()
@@ -155,14 +153,14 @@ class Study:
   def _record(self, mark: int) -> None:
     rows = []
     for group in self.groups:
-      factor = float(group.recipe.schedule(jnp.int32(mark)))
       rows += lane_records(
         group.group.lanes,
         group.evaluate(self.data),
         group.noise(),
         {'examples': mark, 'epoch': mark / self.plan.train_examples, 'stage': 0},
         updates=group.updates(),
-        schedule=factor,
+        schedule=group.schedule_at(mark),
+        probe=self._probe(group),
       )
     records.append(self.records, rows)
     self.evaluated = mark
@@ -170,8 +168,17 @@ class Study:
       if row['diverged']:
         logging.warning('lane %d has diverged by %d examples', row['lane'], mark)
 
+  def _save_is_due(self) -> bool:
+    keys = self.config.checkpoint
+    return keys.keep_all or now() - self.saved_at > keys.seconds
+
+  def _probe(self, group: program.GroupRun) -> tuple[Probe, int, int] | None:
+    found = group.probe(self.data)
+    return found and (found, group.probed, self.plan.train_examples)
+
   def _save(self) -> None:
     position = {'ticks': [g.ticks for g in self.groups], 'evaluated': self.evaluated}
+    position['examples'] = min(g.position for g in self.groups)
     position['data'] = self.fingerprint
     checkpoint.save(self.manager, [g.to_host() for g in self.groups], position)
     self.saved_at = now()

@@ -158,7 +158,9 @@ def test_vmap_equals_map(keys):
     np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-5)
   for name in ('count', 'updates'):
     np.testing.assert_array_equal(*(getattr(state, name) for state in states.values()))
-  np.testing.assert_array_equal(*(state.noise.count for state in states.values()))
+  np.testing.assert_array_equal(
+    *(state.noise.windows['plain'].updates.count for state in states.values())
+  )
 
 
 def test_vmap_makes_no_copies_of_the_training_set():
@@ -231,7 +233,9 @@ def test_pmap_equals_shard_map_equals_one_device():
   # On a CPU the number of devices changes how a matrix product is split, so its last bit.
   one, two = (states['pmap', devices] for devices in (1, 2))
   assert largest_difference(one.params, two.params) < 1e-5
-  np.testing.assert_allclose(one.noise.trace, two.noise.trace, rtol=1e-3)
+  np.testing.assert_allclose(
+    *(state.noise.windows['plain'].updates.trace for state in (one, two)), rtol=1e-3
+  )
 
 
 def test_lanes_not_a_multiple_of_devices():

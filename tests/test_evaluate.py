@@ -8,7 +8,7 @@ import pytest
 from small import small_config, trained
 
 from bsjax import data, evaluate, models, noise_scale, ops, stream
-from bsjax.evaluate import lane_records
+from bsjax.lane_records import lane_records
 
 
 def outputs(config, dataset, split, params, batch_stats):
@@ -77,10 +77,13 @@ def test_rows_divide_once_and_name_what_is_undefined():
   _, (group,), on_device = trained(config, examples=96)
   found, moments = group.evaluate(on_device), group.noise()
   position = {'examples': 96, 'epoch': 0.64, 'stage': 0}
-  rows = lane_records(group.group.lanes, found, moments, position, group.updates(), schedule=0.5)
+  sums = {8: 10.0, 16: 5.0, 32: 2.5}
+  lanes, updates = group.group.lanes, group.updates()
+  rows = lane_records(lanes, found, moments, position, updates, schedule=(0.5, sums))
   for i, (row, lane) in enumerate(zip(rows, group.group.lanes, strict=True)):
     assert row['updates'] == 96 // lane.batch_size
     assert row['learning_rate'] == lane.learning_rate / 2
+    assert row['learning_rate_sum'] == lane.learning_rate * sums[lane.batch_size]
     assert row['train_accuracy'] == found.train.correct[i] / 150
     assert row['val_loss'] == pytest.approx(float(found.validation.loss[i]) / len_val(found, i))
     ratio = noise_scale.b_simple(row['noise']['trace'], row['noise']['grad_sq'])

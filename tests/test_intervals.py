@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from scipy import signal, stats
+from scipy import stats
 
 from bsjax import intervals
 
@@ -168,91 +168,3 @@ def test_mean_interval_is_students():
   assert intervals.mean_interval([]) == (None, None, None, 0)
   for bad in (np.nan, np.inf, None):
     assert intervals.mean_interval([0.5, bad]) == (None, None, None, 2)
-
-
-def window(trace, grad_sq):
-  """What a record says about the updates of a window."""
-  n = len(trace)
-  (trace_var, cov), (_, grad_sq_var) = np.cov(trace, grad_sq) if n > 1 else [[None] * 2] * 2
-  return {
-    'count': n,
-    'trace': np.mean(trace),
-    'grad_sq': np.mean(grad_sq),
-    'trace_var': trace_var,
-    'grad_sq_var': grad_sq_var,
-    'cov': cov,
-  }
-
-
-EMPTY = dict.fromkeys(['trace', 'grad_sq', 'trace_var', 'grad_sq_var', 'cov'], None) | {'count': 0}
-
-
-def test_windows_without_blocks_equal_all_updates_at_once():
-  rng = np.random.default_rng(4)
-  trace, grad_sq = rng.standard_normal((2, 40)) + 3 + np.arange(40) / 10
-  windows = [EMPTY, *(window(trace[i:j], grad_sq[i:j]) for i, j in [(0, 1), (1, 30), (30, 40)])]
-  found = intervals.combine_windows(windows, blocks=False)
-  np.testing.assert_allclose(found, intervals.pair_moments(trace, grad_sq), rtol=1e-12)
-  alone = intervals.combine_windows(windows[:1] + windows[2:3])
-  np.testing.assert_allclose(alone, intervals.pair_moments(trace[1:30], grad_sq[1:30]), rtol=1e-12)
-
-
-def test_blocks_weigh_every_update_equally():
-  rng = np.random.default_rng(5)
-  trace, grad_sq = rng.standard_normal((2, 60)) + 3
-  equal = [window(trace[i : i + 20], grad_sq[i : i + 20]) for i in (0, 20, 40)]
-  means = trace.reshape(3, 20).mean(1), grad_sq.reshape(3, 20).mean(1)
-  found = intervals.combine_windows([EMPTY, *equal])
-  np.testing.assert_allclose(found, intervals.pair_moments(*means), rtol=1e-12)
-
-
-def test_ragged_blocks_estimate_the_variance_of_the_mean_without_bias():
-  rng = np.random.default_rng(7)
-  cuts = [5, 8, 40]
-  found = []
-  for _ in range(3000):
-    trace, noise = rng.standard_normal((2, 60))
-    grad_sq = trace + noise
-    parts = zip(np.split(trace, cuts), np.split(grad_sq, cuts), strict=True)
-    found.append(intervals.combine_windows([window(*part) for part in parts]))
-  np.testing.assert_allclose(found[-1][:2], [trace.mean(), grad_sq.mean()], rtol=1e-12)
-  assert found[-1].n == 4
-  mean = np.mean(found, axis=0)[2:5] / 4
-  error = np.std(found, axis=0)[2:5] / 4 / math.sqrt(3000)
-  truth = np.array([1, 2, 1]) / 60
-  assert (error < 0.03 * truth).all()
-  assert (np.abs(mean - truth) < 4 * error).all()
-
-
-def test_windows_that_measured_nothing_or_nonsense_are_undefined():
-  nothing = intervals.fieller_from_moments(*intervals.combine_windows([EMPTY, EMPTY]))
-  assert nothing == (None, None, None, False, 'nothing was measured')
-  fine = window([1.0, 2.0], [1.0, 3.0])
-  for blocks in (True, False):
-    spoilt = intervals.combine_windows([fine, fine | {'trace': None}], blocks=blocks)
-    assert 'not finite' in intervals.fieller_from_moments(*spoilt).reason
-
-
-def correlated_windows(rng, sizes):
-  """Consecutive updates with a correlation of 0.8 from one to the next, cut into windows."""
-  noise = rng.standard_normal((2, sum(sizes) + 50))
-  noise = signal.lfilter([1.0], [1.0, -0.8], noise)
-  pairs = np.array([[30.0], [10.0]]) + noise[:, 50:]
-  return [window(*part) for part in np.split(pairs, np.cumsum(sizes)[:-1], axis=1)]
-
-
-def test_blocks_cover_where_updates_are_correlated():
-  rng = np.random.default_rng(6)
-  sizes = [40, 80] * 6
-  found = []
-  for _ in range(600):
-    windows = correlated_windows(rng, sizes)
-    found.append(
-      [
-        covers(intervals.fieller_from_moments(*intervals.combine_windows(windows, blocks=b)), 3.0)
-        for b in (True, False)
-      ]
-    )
-  blocks, updates = np.mean(found, axis=0)
-  assert 0.92 < blocks < 0.975
-  assert updates < 0.7

@@ -7,7 +7,7 @@ import optax
 import pytest
 from small import small_config, trained
 
-from bsjax import data, models, noise_scale, ops, stream
+from bsjax import data, lanes, models, noise_scale, ops, stream
 
 
 def still_config(**overrides):
@@ -48,9 +48,9 @@ def test_lanes_measure_the_noise_of_their_training_set(sizes, micro, band, how):
   for group in groups:
     params = jax.tree.map(lambda x: jnp.asarray(x[0]), group.to_host().params)
     trace, grad_sq = exact(config, dataset, params)
-    moments = group.noise()
+    windows = group.noise()['plain']
     for i, lane in enumerate(group.group.lanes):
-      found = noise_scale.summary(jax.tree.map(lambda x, i=i: x[i], moments))
+      found = noise_scale.window_summary(jax.tree.map(lambda x, i=i: x[i], windows))
       assert found['count'] >= 9000 // lane.batch_size - 1
       for name, expected in (('trace', trace), ('grad_sq', grad_sq)):
         error = np.sqrt(found[f'{name}_var'] / found['count'])
@@ -61,8 +61,8 @@ def test_lanes_measure_the_noise_of_their_training_set(sizes, micro, band, how):
 def test_windows_start_anew():
   config = still_config(batch_sizes=(16,), micro_batch=8, epochs=4.0)
   _, (group,), _ = trained(config)
-  assert group.noise().count == [38]
-  assert group.noise().count == [0]
+  assert group.noise()['plain'].updates.count == [38]
+  assert group.noise()['plain'].updates.count == [0]
 
 
 def test_probes_can_be_switched_off_and_spaced():
@@ -70,6 +70,65 @@ def test_probes_can_be_switched_off_and_spaced():
   for every in (0, 1, 4):
     config = still_config(batch_sizes=(8, 16), noise_scale__probe_every=every, epochs=4.0)
     _, (group,), _ = trained(config)
-    counts[every] = list(group.noise().count)
+    counts[every] = list(group.noise()['plain'].updates.count)
   ticks = group.ticks
   assert counts == {0: [0, ticks // 2], 1: [ticks, ticks // 2], 4: [-(-ticks // 4), ticks // 2]}
+
+
+def scaled_noise(name, config, dataset, study, lane):
+  """The preconditioned noise of a lane's updates but the first, from a plain loop."""
+  model = models.create(config.model, dataset.num_classes, conv=ops.conv('native'))
+  key = lanes.trial_key(config.seed, jnp.int32(lane.trial))
+  shape = (1, *dataset.image_shape)
+  init_key = jax.random.fold_in(key, lanes.INIT)
+  params = model.init(init_key, jnp.zeros(shape), train=False)['params']
+  tx = {'adam': optax.adam, 'rmsprop': optax.rmsprop}[name](lane.learning_rate)
+  opt_state, found = tx.init(params), []
+  orders = np.asarray(stream.epoch_orders(key, jnp.int32(0), 3, study.train_examples)).ravel()
+
+  @jax.jit
+  def gradient(params, images, labels):
+    def loss(params):
+      logits = model.apply({'params': params}, images, train=True)
+      return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+
+    return jax.grad(loss)(params)
+
+  for update in range(study.total_examples // lane.batch_size):
+    chosen = orders[update * lane.batch_size :][: lane.batch_size]
+    images = stream.normalize(jnp.asarray(dataset.train.images[chosen]), dataset.mean, dataset.std)
+    labels, size = jnp.asarray(dataset.train.labels[chosen]), lane.micro_batch
+    parts = [slice(i, i + size) for i in range(0, lane.batch_size, size)]
+    micro = [gradient(params, images[part], labels[part]) for part in parts]
+    grads = jax.tree.map(lambda *g: sum(g) / len(g), *micro)
+    nu = jax.tree.leaves(optax.tree_utils.tree_get(opt_state, 'nu'))
+    flat = lambda tree: np.concatenate([np.ravel(x).astype(np.float64) for x in tree])
+    if name == 'adam':
+      scale = 1 / (np.sqrt(flat(nu) / (1 - 0.999 ** max(update, 1))) + 1e-8)
+    else:
+      scale = 1 / np.sqrt(flat(nu) + 1e-8)
+    each = [((scale * flat(jax.tree.leaves(g))) ** 2).sum() for g in micro]
+    both = ((scale * flat(jax.tree.leaves(grads))) ** 2).sum()
+    trace = (np.mean(each) - both) / (1 / size - 1 / lane.batch_size)
+    if update:  # before the first, the optimizer has no scale
+      found.append((trace, both - trace * (1 / lane.batch_size - 1 / study.train_examples)))
+    updates, opt_state = tx.update(grads, opt_state, params)
+    params = optax.apply_updates(params, updates)
+  return np.array(found).T
+
+
+@pytest.mark.parametrize('name', ['adam', 'rmsprop'])
+def test_the_optimizers_own_scaling_is_that_from_before_the_batch(name):
+  config = small_config(batch_sizes=(10, 30), learning_rates=(0.003,), trials=1, micro_batch=10)
+  config.optimizer.name, config.optimizer.eps = name, 1e-8
+  config.epochs = 2.0
+  dataset = data.load(config.data, config.seed)
+  study, (group,), _ = trained(config, dataset)
+  windows, i = group.noise()['preconditioned'], 1
+  lane = group.group.lanes[i]
+  expected = scaled_noise(name, config, dataset, study, lane)
+  found = noise_scale.window_summary(jax.tree.map(lambda x: x[i], windows))
+  assert found['count'] == expected.shape[1] == study.total_examples // 30 - 1
+  assert found['trace'] == pytest.approx(expected[0].mean(), rel=1e-3)
+  assert found['grad_sq'] == pytest.approx(expected[1].mean(), rel=1e-3)
+  assert found['cov'] == pytest.approx(np.cov(expected)[0, 1], rel=1e-2)

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bsjax.analysis.tables import LaneHistory, Row, Setting, settings
-from bsjax.intervals import combine_windows, fieller, mean_interval
+from bsjax.intervals import fieller, mean_interval
+from bsjax.noise_windows import combine_windows
 
 NOT_ESTIMATED = {'undefined': 'not estimated by this version'}
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from rich import box
 from rich.table import Table
 
-from bsjax.intervals import combine_windows
+from bsjax.noise_windows import combine_windows
 
 Row = Mapping[str, Any]
 

@@ -1,0 +1,79 @@
+"""What is known of lanes at an evaluation, as rows of records.jsonl: plain numbers."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Int
+
+from bsjax import exact_noise, lane_noise, noise_scale, plan
+from bsjax.evaluate import Evaluation, Sums
+from bsjax.noise_windows import measured_interval
+from bsjax.probe import Probe
+
+# The names, in a record, of the noise scale and of what it was computed from.
+NOISE_COLUMNS = {
+  lane_noise.PLAIN: ('b_simple', 'noise'),
+  lane_noise.PRECONDITIONED: ('b_preconditioned', 'preconditioned_noise'),
+}
+
+
+def lane_records(
+  lanes: Sequence[plan.Lane],
+  found: Evaluation,
+  noise: dict[str, noise_scale.Window],
+  position: dict[str, Any],
+  updates: Int[np.ndarray, ' lane'],
+  schedule: tuple[float, Mapping[int, float]],
+  probe: tuple[Probe, int, int] | None = None,
+) -> list[dict[str, Any]]:
+  """Returns the rows of records.jsonl for lanes at one position (`examples`, `epoch`, `stage`).
+
+  `schedule` is the factor now on each lane's learning rate, and by batch size the sum of those on
+  all updates so far. `probe` comes with the examples it measured, and those there are.
+  """
+  rows = []
+  for i, lane in enumerate(lanes):
+    own, windows = jax.tree.map(lambda x, i=i: x[i], (found, noise))
+    factor, factor_sums = schedule
+    row = {
+      'lane': lane.lane,
+      **position,
+      'updates': int(updates[i]),
+      'learning_rate': lane.learning_rate * factor,
+      'learning_rate_sum': lane.learning_rate * factor_sums[lane.batch_size],
+      **_means('train', own.train),
+      **_means('val', own.validation),
+      'diverged': not (own.finite and np.isfinite(own.train.loss)),
+      **_noise_columns(windows),
+    }
+    for name, sums in own.reestimated.items():
+      row |= _means({'train': 'reestimated_train', 'validation': 'reestimated_val'}[name], sums)
+    if probe:
+      own_probe = jax.tree.map(lambda x, i=i: x[i], probe[0])
+      row['exact'] = exact_noise.columns(own_probe, *probe[1:], row['updates'])
+    rows.append(row)
+  return rows
+
+
+def _noise_columns(windows: dict[str, noise_scale.Window]) -> dict[str, Any]:
+  """The noise scale since the last record, as it is and as the optimizer scales gradients."""
+  columns = {}
+  for kind, window in windows.items():
+    scale, measured = NOISE_COLUMNS[kind]
+    summary = noise_scale.window_summary(window)
+    interval = measured_interval([summary])
+    columns[scale] = noise_scale.b_simple(summary['trace'], summary['grad_sq'])
+    columns[f'{scale}_ci95'] = [interval.low, interval.high]
+    columns[f'{scale}_unbounded'] = interval.unbounded
+    columns[measured] = summary
+  return columns
+
+
+def _means(name: str, sums: Sums) -> dict[str, float]:
+  count = int(sums.count)
+  return {
+    f'{name}_loss': float(sums.loss) / count,
+    f'{name}_accuracy': int(sums.correct) / count,
+  }
