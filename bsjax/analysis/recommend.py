@@ -1,0 +1,147 @@
+"""Which batch size to take for a goal, and how much of that the trials show."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from bsjax.analysis.contrasts import Difference, against_best
+from bsjax.analysis.pair_claims import Values, again, left_out, usable_values
+from bsjax.analysis.tables import Setting
+from bsjax.analysis.verdicts import MARGIN, SUPPORTED, above, near, points
+
+OVERHEAD = 0.2  # how much above the fewest examples the fewest updates may cost
+
+ACCURACY = 'best validation accuracy'
+EXAMPLES = 'fewest examples to a target'
+UPDATES = f'fewest updates within {100 * OVERHEAD:g}% of the fewest examples'
+
+
+def recommendation(
+  chosen: Mapping[int, Setting],
+  values: Values,
+  critical: Mapping[str, Any],
+  reestimated: Values | None = None,
+) -> list[dict[str, Any]]:
+  """A row a goal, {'goal', 'batch_size', 'learning_rate', 'why'}; batch_size None if not shown.
+
+  `values` and `reestimated` are as for `claims`. `critical` is {'target', 'points': [{'batch_size',
+  'learning_rate', 'examples': [a number or None a trial]}], ...} or {'undefined': why}.
+  """
+  return [_most_accurate(chosen, values, reestimated), *_to_target(critical)]
+
+
+def _most_accurate(
+  chosen: Mapping[int, Setting], values: Values, reestimated: Values | None
+) -> dict[str, Any]:
+  """The largest batch size not shown to be worse than the best."""
+  usable, why_not = usable_values({size: values[size] for size in values if size in chosen})
+  out = left_out(why_not)
+  pairs = against_best(usable)
+  if not pairs:
+    few = 'No batch size has' if not usable else f'Only batch size {next(iter(usable))} has'
+    return _row(ACCURACY, None, [f'{few} a result in every trial: nothing to compare.', *out])
+  best, n = pairs[0].best, pairs[0].interval.n
+  if n < 2:
+    why = f'One trial has no spread and shows no batch size to be best; highest here: {best}.'
+    return _row(ACCURACY, None, [why, *out])
+  level = {pair.other: pair for pair in pairs if not _worse(pair, reestimated)}
+  worse = [pair.other for pair in pairs if pair.other not in level]
+  size = max(best, *level) if level else best
+  why = [
+    f'Batch size {best} has the highest mean over {n} trials. Shown to be worse, at 95% for all '
+    f'pairs at once: {_named(worse)}. Not shown to be worse: {_named(list(level))}.'
+  ]
+  if size != best:
+    why.append(f'{size} is the largest of these and needs the fewest updates.')
+    why.append(_at_stake(level[size]))
+  return _row(ACCURACY, size, [*why, *out], chosen[size].learning_rate)
+
+
+def _worse(pair: Difference, reestimated: Values | None) -> bool:
+  """Shown to be worse than the best, by every kind of BatchNorm statistics there is."""
+  second = again(pair, reestimated)
+  return above(pair.interval) == SUPPORTED and (second is None or above(second) == SUPPORTED)
+
+
+def _at_stake(pair: Difference) -> str:
+  """How much may be lost by taking a batch size that was not shown to be worse."""
+  mean, low, high, _ = pair.interval
+  if near(0.0, MARGIN)(pair.interval) == SUPPORTED:
+    return f'It is within {100 * MARGIN:g} percentage points of {pair.best}.'
+  return (
+    f'Whether it is as good as {pair.best} is undetermined: {pair.best} less {pair.other} is '
+    f'{points(mean)} percentage points, interval {points(low)} to {points(high)}.'
+  )
+
+
+def _to_target(critical: Mapping[str, Any]) -> list[dict[str, Any]]:
+  """The goals of reaching a target, from the examples that every trial needed."""
+  reached, rates, out = _reached(critical.get('points', ()))
+  n = min((len(logs) for logs in reached.values()), default=0)
+  if len(reached) < 2 or n < 2:
+    few = f'{len(reached)} batch sizes reach the target in every trial, over {n} trials'
+    why = critical.get('undefined') or f'{few}: too few to compare'
+    return [_row(goal, None, [f'{why}.', *out]) for goal in (EXAMPLES, UPDATES)]
+  # Fewest examples are best, and ratios are compared: so the values are minus logarithms.
+  pairs = {pair.other: pair for pair in against_best({b: -logs for b, logs in reached.items()})}
+  best = next(iter(pairs.values())).best
+  more = [other for other, pair in pairs.items() if above(pair.interval) == SUPPORTED]
+  level = [other for other in pairs if other not in more]
+  fewest = float(reached[best].mean())
+  first = (
+    f'To {critical.get("target")} in validation: batch size {best} needs {math.exp(fewest):.4g} '
+    f'examples, the fewest (geometric mean of {n} trials).'
+  )
+  shown = f'Shown to need more: {_named(more)}. Not shown to: {_named(level)}.'
+  within = [b for b in reached if reached[b].mean() <= fewest + math.log1p(OVERHEAD)]
+  size = min(within, key=lambda b: float(reached[b].mean()) - math.log(b))
+  updates = math.exp(float(reached[size].mean())) / size
+  second = f'Batch size {size} needs {updates:.4g} updates, the fewest of {_named(within)}.'
+  cost = _cost(pairs[size]) if size in pairs else ''
+  return [
+    _row(EXAMPLES, best, [first, shown, *out], rates[best]),
+    _row(UPDATES, size, [first, second, cost, *out], rates[size]),
+  ]
+
+
+def _cost(pair: Difference) -> str:
+  """The examples a batch size needs, over the fewest, and whether the limit is met for certain."""
+  ratio, low, high = (math.exp(bound) for bound in pair.interval[:3])
+  text = f'It needs {ratio:.3g} times the examples of {pair.best}, interval {low:.3g} to {high:.3g}'
+  if high > 1 + OVERHEAD:
+    return f'{text}: whether it stays within {100 * OVERHEAD:g}% is undetermined.'
+  return f'{text}.'
+
+
+def _reached(
+  rows: Sequence[Mapping[str, Any]],
+) -> tuple[dict[int, np.ndarray], dict[int, float], list[str]]:
+  """Logarithms of the examples and learning rate by batch size, and which have no such numbers."""
+  logs, rates, out = {}, {}, []
+  most = max((len(row['examples']) for row in rows), default=0)
+  for row in rows:
+    size, examples = row['batch_size'], np.array(row['examples'], dtype=np.float64)
+    if examples.size < max(most, 1) or not (np.isfinite(examples) & (examples > 0)).all():
+      out.append(f'Batch size {size} does not reach the target in every trial.')
+    elif size not in logs or np.log(examples).mean() < logs[size].mean():
+      logs[size], rates[size] = np.log(examples), row['learning_rate']
+  return logs, rates, out
+
+
+def _named(sizes: Sequence[int]) -> str:
+  return ', '.join(map(str, sizes)) or 'none'
+
+
+def _row(
+  goal: str, batch_size: int | None, why: Sequence[str], learning_rate: float | None = None
+) -> dict[str, Any]:
+  return {
+    'goal': goal,
+    'batch_size': batch_size,
+    'learning_rate': learning_rate,
+    'why': ' '.join(sentence for sentence in why if sentence),
+  }

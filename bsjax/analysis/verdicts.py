@@ -1,0 +1,119 @@
+"""When an interval supports or refutes a claim, and the sentences that say why."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from bsjax.analysis.contrasts import MOST_TRIALS, has_no_width, trials_needed
+from bsjax.intervals import MeanInterval
+
+SUPPORTED, REFUTED, UNDETERMINED = 'supported', 'refuted', 'undetermined'
+
+Rule = Callable[[MeanInterval], str]
+
+MARGIN = 0.005  # half a percentage point of accuracy: a smaller difference counts as none
+
+
+def claim(
+  text: str, verdict: str, interval: MeanInterval, unit: str, why: Sequence[str]
+) -> dict[str, Any]:
+  """A claim as summary.json holds it; `unit` is that of effect and interval."""
+  mean, low, high, n = interval
+  return {
+    'claim': text,
+    'verdict': verdict,
+    'effect': mean,
+    'ci95': [low, high],
+    'n': n,
+    'unit': unit,
+    'why': ' '.join(sentence for sentence in why if sentence),
+  }
+
+
+def above(interval: MeanInterval) -> str:
+  """Of the claim that the value is above zero: does the whole interval lie on one side?"""
+  return _where(interval, lambda low, high: low > 0, lambda low, high: high < 0)
+
+
+def below(interval: MeanInterval) -> str:
+  """Of the claim that the value is below zero."""
+  return _where(interval, lambda low, high: high < 0, lambda low, high: low > 0)
+
+
+def near(center: float, margin: float) -> Rule:
+  """The rule of the claim that the value lies within a margin of the center.
+
+  Refuted only if the whole interval lies outside: to find no difference is not to show that there
+  is none, and to find one is not to show that it matters.
+  """
+  if not margin > 0:
+    raise ValueError(
+      f'margin is {margin}: give the largest difference that counts as none, above zero.'
+    )
+  return lambda interval: _where(
+    interval,
+    lambda low, high: center - margin < low and high < center + margin,
+    lambda low, high: low > center + margin or high < center - margin,
+  )
+
+
+def points(value: float) -> str:
+  """A difference of fractions in percentage points, with its sign."""
+  return f'{100 * value:+.3g}'
+
+
+def found_text(interval: MeanInterval, unit: str, confidence: float = 0.95) -> str:
+  """The mean with its interval and n, as a sentence."""
+  mean, low, high, n = interval
+  if low is None:
+    return f'Found: {points(mean)} {unit}, n = {n}: one trial has no spread and shows nothing.'
+  level = f'{100 * confidence:.3g}% interval'
+  text = f'Found: {points(mean)} {unit}, {level} {points(low)} to {points(high)}, n = {n}.'
+  if has_no_width(interval):
+    text += (
+      ' All trials gave the same number, so the validation split is too coarse to see their spread '
+      'and the interval proves nothing: use more validation examples.'
+    )
+  return text
+
+
+def need_text(
+  interval: MeanInterval, unit: str, margin: float | None = None, confidence: float = 0.95
+) -> str:
+  """What would decide a claim: about a sign, or with `margin` about no difference.
+
+  Empty where no spread is known. The numbers of trials hold if mean and spread stay as they are.
+  """
+  if interval.low is None or has_no_width(interval):
+    return ''
+  half = (interval.high - interval.low) / 2
+  size = abs(interval.mean)
+  room = size if margin is None else abs(margin - size)
+  needed = trials_needed(interval, room, confidence)
+  count = f'more than {MOST_TRIALS}' if needed is None else f'about {needed}'
+  if margin is not None:
+    return (
+      f'The interval crosses the margin of {100 * margin:g} percentage points; {count} trials of '
+      'this spread would decide it.'
+    )
+  return (
+    f'The interval contains zero: an effect above {100 * half:.3g} {unit} would have been seen, '
+    f'one as small as that found needs {count} trials of this spread.'
+  )
+
+
+def _where(
+  interval: MeanInterval,
+  holds: Callable[[float, float], bool],
+  fails: Callable[[float, float], bool],
+) -> str:
+  """A bound of None does not bound; without any, or without width, nothing is shown."""
+  _, low, high, n = interval
+  if (low is None and high is None) or n < 2 or has_no_width(interval):
+    return UNDETERMINED
+  low, high = -math.inf if low is None else low, math.inf if high is None else high
+  if holds(low, high):
+    return SUPPORTED
+  return REFUTED if fails(low, high) else UNDETERMINED
