@@ -1,0 +1,1 @@
+"""How sharp the loss is where a lane has arrived: curvature, ascent, slices (docs/sharpness.md)."""

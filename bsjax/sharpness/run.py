@@ -1,0 +1,173 @@
+"""Sharpness of the lanes of a study: the compiled programs over lanes, and sharpness.json."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PyTree
+
+from bsjax import checkpoint, program, records, replicate
+from bsjax.config import ConfigError
+from bsjax.evaluate import Split
+from bsjax.lanes import over_lanes
+from bsjax.sharpness import rows, slices
+from bsjax.sharpness.lane import SLICES, Options, as_state, in_float32, measure
+from bsjax.sharpness.study import Study, chosen_lanes, chosen_steps, load, subset, weights_at
+
+Row = dict[str, Any]
+
+
+class Runner:
+  """A study's data on the devices, and functions of a lane run over all lanes wanted."""
+
+  def __init__(self, study: Study, options: Options):
+    self.study, self.options = study, options
+    self.devices = replicate.devices(study.config.execution.devices)
+    own = subset(study.dataset, options.examples, options.seed)
+    self.splits = [self._everywhere(own), self._everywhere(study.dataset.validation)]
+    shape = study.dataset.image_shape
+    self._measure = self.over(functools.partial(measure, study.recipe, options, shape))
+
+  def over(self, function: Callable) -> Callable:
+    """Turns `function(first, second, train, validation)` of one lane into one of host `[lane]`."""
+    how = program.vectorization(self.study.config, self.devices)
+    backend = self.study.config.execution.replicate
+    spread = replicate.replicate(over_lanes(function, how), backend, self.devices, (0, 0, 0, 0))
+
+    def run(first: PyTree, second: PyTree) -> PyTree:
+      dealt = [
+        replicate.spread(replicate.deal_lanes(tree, len(self.devices)), self.devices)
+        for tree in (first, second)
+      ]
+      # Otherwise an accelerator multiplies float32 matrices with ten bits of their mantissas.
+      with jax.default_matmul_precision('highest'):
+        found = spread(*dealt, *self.splits)
+      return replicate.collect_lanes(found, len(jax.tree.leaves(first)[0]))
+
+    return run
+
+  def rows(self, weights: PyTree, examples: list[int], lanes: list[int]) -> list[Row]:
+    """Measures lanes at one checkpoint; `weights` are those of all lanes."""
+    found = self._measure(_take(weights, lanes), np.array(lanes, np.int32))
+    return [
+      rows.lane_row(
+        self.study.plan.lanes[lane],
+        self.position(lane, examples[lane]),
+        jax.tree.map(lambda x, i=i: x[i], found),
+        self.options.epsilons,
+        self.options.eigenvalues,
+      )
+      for i, lane in enumerate(lanes)
+    ]
+
+  def position(self, lane: int, examples: int) -> Row:
+    """Where a lane is: the learning rate of its next update, and what that makes of stability."""
+    factor = float(self.study.recipe.schedule(jnp.int32(examples)))
+    rate = self.study.plan.lanes[lane].learning_rate * factor
+    stability = rows.stability_threshold(self.study.config.optimizer, rate)
+    return {'examples': examples, 'learning_rate_now': rate, 'stability': stability}
+
+  def slices(self, weights: PyTree, lanes: list[int], points: np.ndarray) -> list[list[Row]]:
+    """Loss and accuracy at points `[point, axis]` of random slices, the same draw for all lanes."""
+    recipe = in_float32(self.study.recipe)
+    keys = jax.random.split(self.options.key(SLICES), points.shape[1])
+    shape, batch_size = self.study.dataset.image_shape, self.options.chunk
+
+    def one(own: PyTree, lane: jax.Array, *splits: Split) -> PyTree:
+      state = as_state(recipe, shape, own)
+      return slices.random_slice(recipe, batch_size, state, keys, jnp.float32(points), *splits)
+
+    found = self.over(one)(_take(weights, lanes), np.array(lanes, np.int32))
+    return [_points(jax.tree.map(lambda x, i=i: x[i], found), points) for i in range(len(lanes))]
+
+  def between(self, weights: PyTree, first: int, second: int) -> list[Row]:
+    """Loss and accuracy on the line from one lane to another."""
+    recipe = in_float32(self.study.recipe)
+    shape, batch_size = self.study.dataset.image_shape, self.options.chunk
+    alphas = slices.BETWEEN
+
+    def one(a: PyTree, b: PyTree, *splits: Split) -> PyTree:
+      ends = [as_state(recipe, shape, own) for own in (a, b)]
+      return slices.interpolate(recipe, batch_size, *ends, jnp.float32(alphas), *splits)
+
+    found = self.over(one)(_take(weights, [first]), _take(weights, [second]))
+    return _points(jax.tree.map(lambda x: x[0], found), alphas[:, None])
+
+  def _everywhere(self, split: Any) -> Split:
+    return Split(**replicate.copy_to_all(dataclasses.asdict(split), self.devices))
+
+
+def measure_study(
+  workdir: Path,
+  options: Options,
+  lanes: str = 'all',
+  at: str = 'latest',
+  interpolate: str = '',
+  with_slices: bool = False,
+  devices: int = 0,
+) -> Row:
+  """Measures lanes of a study at its checkpoints, writes WORKDIR/sharpness.json and returns it.
+
+  Raises ConfigError, DataError or FileNotFoundError, with what to do, before anything compiles.
+  """
+  if problems := options.problems():
+    raise ConfigError('\n'.join(problems))
+  study = load(workdir, devices)
+  chosen = chosen_lanes(study.plan, lanes)
+  pair = chosen_lanes(study.plan, interpolate) if interpolate else []
+  if interpolate and (interpolate == 'all' or len(pair) != 2):
+    raise ConfigError(f'--interpolate={interpolate}: give two lanes, such as 3,17')
+  result = {'options': dataclasses.asdict(options), 'mode': 'evaluation', 'caption': rows.CAPTION}
+  result |= {'rows': [], 'slices': [], 'interpolations': []}
+  with checkpoint.open_to_read(workdir) as manager:
+    steps = chosen_steps(checkpoint.steps(manager), at)
+    runner = Runner(study, options)
+    for step in steps:
+      weights, examples = weights_at(manager, step, study)
+      result['rows'] += runner.rows(weights, examples, chosen)
+      if with_slices:
+        result['slices'] += _slices(runner, weights, examples, chosen)
+      if pair:
+        result['interpolations'].append(_interpolation(runner, weights, examples, pair))
+  records.write_json(workdir / 'sharpness.json', result)
+  return result
+
+
+def _slices(runner: Runner, weights: PyTree, examples: list[int], lanes: list[int]) -> list[Row]:
+  """The plane of two random directions, and the line of the first, in one program."""
+  line = np.stack([slices.LINE, np.zeros_like(slices.LINE)], -1)
+  plane = np.stack(np.meshgrid(slices.PLANE, slices.PLANE, indexing='ij'), -1).reshape(-1, 2)
+  found = runner.slices(weights, lanes, np.concatenate([line, plane]))
+  return [
+    {**_where(runner, lane, examples), 'line': own[: len(line)], 'plane': own[len(line) :]}
+    for lane, own in zip(lanes, found, strict=True)
+  ]
+
+
+def _interpolation(runner: Runner, weights: PyTree, examples: list[int], pair: list[int]) -> Row:
+  ends = [_where(runner, lane, examples) for lane in pair]
+  statistics = 're-estimated at every point' if weights['batch_stats'] else 'none'
+  points = runner.between(weights, *pair)
+  return {'lanes': ends, 'batch_norm_statistics': statistics, 'points': points}
+
+
+def _where(runner: Runner, lane: int, examples: list[int]) -> Row:
+  own, position = runner.study.plan.lanes[lane], runner.position(lane, examples[lane])
+  row = {'lane': lane, 'batch_size': own.batch_size, 'learning_rate': own.learning_rate}
+  row |= {'trial': own.trial, 'examples': examples[lane]}
+  return row | {'learning_rate_now': position['learning_rate_now']}
+
+
+def _points(found: PyTree, points: np.ndarray) -> list[Row]:
+  """Rows of {at, train_loss, train_accuracy, val_loss, val_accuracy}, null where not finite."""
+  at = lambda i: jax.tree.map(lambda x: x[i], found)
+  return [{'at': point.tolist(), **rows.means(at(i))} for i, point in enumerate(points)]
+
+
+def _take(tree: PyTree, lanes: list[int]) -> PyTree:
+  return jax.tree.map(lambda x: np.asarray(x)[lanes], tree)

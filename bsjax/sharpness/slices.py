@@ -1,0 +1,90 @@
+"""The loss along lines and planes through parameters: random slices, and from lane to lane."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Key, PyTree
+
+from bsjax.evaluate import Split, Sums, evaluate
+from bsjax.lanes import LaneState, Recipe
+
+LINE = np.linspace(-1.0, 1.0, 41)
+PLANE = np.linspace(-1.0, 1.0, 11)  # of either direction
+BETWEEN = np.linspace(-1.0, 2.0, 25)  # 0: the first lane, 1: the second
+
+
+def filter_normalized(direction: PyTree, params: PyTree) -> PyTree:
+  """Scales every filter of a direction to the norm of the parameters' filter.
+
+  Li et al. 2018 (arXiv:1712.09913, section 4): d_f |w_f| / |d_f|. A filter is all weights into one
+  output unit: a column of a Dense kernel [in, out], the [height, width, in] of an output channel of
+  a Conv kernel. Parameters with one axis, biases and those of normalization layers, get zeros.
+  """
+
+  def scaled(d: Array, w: Array) -> Array:
+    if w.ndim < 2:
+      return jnp.zeros_like(w)
+    norm = lambda x: jnp.sqrt(jnp.sum(x**2, axis=tuple(range(x.ndim - 1)), keepdims=True))
+    return d * norm(w) / jnp.maximum(norm(d), jnp.finfo(d.dtype).tiny)
+
+  return jax.tree.map(scaled, direction, params)
+
+
+def random_direction(key: Key[Array, ''], params: PyTree) -> PyTree:
+  """A normal direction, a key for every leaf, with the filter norms of the parameters."""
+  leaves, structure = jax.tree.flatten(params)
+  draws = [
+    jax.random.normal(jax.random.fold_in(key, i), leaf.shape) for i, leaf in enumerate(leaves)
+  ]
+  return filter_normalized(jax.tree.unflatten(structure, draws), params)
+
+
+def random_slice(
+  recipe: Recipe,
+  batch_size: int,
+  state: LaneState,
+  keys: Key[Array, ' axis'],
+  points: Float[Array, 'point axis'],
+  train: Split,
+  validation: Split,
+) -> dict[str, Sums]:
+  """Both splits at w + sum over axes of point * direction, with the lane's running statistics.
+
+  One key for each axis: one for a line, two for a plane. The directions are not made orthogonal;
+  random ones nearly are.
+  """
+  directions = [random_direction(keys[i], state.params) for i in range(len(keys))]
+
+  def at(point: Array) -> dict[str, Sums]:
+    move = lambda w, *d: w + sum(x * axis for x, axis in zip(point, d, strict=True))
+    params = jax.tree.map(move, state.params, *directions)
+    found = evaluate(recipe, batch_size, state.replace(params=params), train, validation)
+    return {'train': found.train, 'val': found.validation}
+
+  return jax.lax.map(at, points)
+
+
+def interpolate(
+  recipe: Recipe,
+  batch_size: int,
+  first: LaneState,
+  second: LaneState,
+  alphas: Float[Array, ' point'],
+  train: Split,
+  validation: Split,
+) -> dict[str, Sums]:
+  """Both splits at (1 - alpha) first + alpha second (Goodfellow et al. 2015, Keskar et al. 2017).
+
+  With BatchNorm the statistics are estimated on `train` at every point: those of either end, and
+  any mean of them, belong to other parameters.
+  """
+
+  def at(alpha: Array) -> dict[str, Sums]:
+    mix = lambda a, b: (1 - alpha) * a + alpha * b
+    params = jax.tree.map(mix, first.params, second.params)
+    found = evaluate(recipe, batch_size, first.replace(params=params), train, validation)
+    if found.reestimated:
+      return {'train': found.reestimated['train'], 'val': found.reestimated['validation']}
+    return {'train': found.train, 'val': found.validation}
+
+  return jax.lax.map(at, alphas)

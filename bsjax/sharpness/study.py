@@ -1,0 +1,121 @@
+"""A study read back for measuring: its lanes, its data, its checkpoints. Nothing is changed."""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PyTree
+
+from bsjax import checkpoint, data, lanes, plan, program, records
+from bsjax.config import ConfigError, base_config, validate
+from bsjax.data.stratify import stratified
+from bsjax.lanes import Recipe, Setting
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+  """What a workdir holds. `recipe` is that of the first group: they differ in micro-batch only."""
+
+  config: Any  # ConfigDict
+  plan: plan.Plan
+  dataset: data.Dataset
+  recipe: Recipe
+
+
+def load(workdir: Path, devices: int = 0) -> Study:
+  """Reads config, plan and data of a study, on so many devices (0: all), and checks them.
+
+  Raises FileNotFoundError where there is no study, ConfigError where it is not the data's.
+  """
+  missing = [name for name in ('config.json', 'plan.csv') if not (workdir / name).is_file()]
+  if missing:
+    raise FileNotFoundError(
+      f'{workdir} lacks {", ".join(missing)}: give the workdir of a study that has started '
+      f'(python -m bsjax.main --config=... --workdir={workdir})'
+    )
+  config = base_config()
+  config.update(json.loads((workdir / 'config.json').read_text()))
+  config.execution.devices = devices
+  validate(config)
+  dataset = data.load(config.data, config.seed)
+  study = plan.make_plan(config, len(dataset.train.labels))
+  if records.read_plan(workdir / 'plan.csv') != plan.lane_rows(study):
+    raise ConfigError(
+      f'{workdir / "plan.csv"} was made for another training set than the one read now, of '
+      f'{study.train_examples} examples; restore the data'
+    )
+  return Study(config, study, dataset, program.make_recipe(config, dataset, study, study.groups[0]))
+
+
+def chosen_steps(found: dict[int, int], wanted: str) -> list[int]:
+  """The checkpoint steps of 'latest', 'all' or a number of examples, of `checkpoint.steps`."""
+  if not found:
+    raise ConfigError('there is no checkpoint yet: the study saves its first at an evaluation')
+  if wanted == 'latest':
+    return [max(found.values())]
+  if wanted == 'all':
+    return list(found.values())
+  if not wanted.isdigit() or int(wanted) not in found:
+    raise ConfigError(
+      f'--checkpoint={wanted}: there are checkpoints at {", ".join(map(str, found))} examples; '
+      'give one of these, latest or all (checkpoint.keep_all=True keeps one at every evaluation)'
+    )
+  return [found[int(wanted)]]
+
+
+def chosen_lanes(study: plan.Plan, wanted: str) -> list[int]:
+  """The lanes of 'all' or of a list such as '0,5,7'."""
+  last = len(study.lanes) - 1
+  if wanted == 'all':
+    return list(range(last + 1))
+  words = wanted.split(',')
+  if not all(word.isdigit() and int(word) <= last for word in words):
+    raise ConfigError(f'lanes {wanted!r}: give numbers from 0 to {last} with commas between them')
+  return [int(word) for word in words]
+
+
+def subset(dataset: data.Dataset, examples: int, seed: int) -> data.Split:
+  """The training examples to measure on, stratified by class, the same for all lanes; 0: all."""
+  count = len(dataset.train.labels)
+  if not 0 < examples < count:
+    return dataset.train
+  kept = stratified(dataset.train.labels, examples, seed)
+  return data.Split(dataset.train.images[kept], dataset.train.labels[kept])
+
+
+def weights_at(manager: Any, step: int, study: Study) -> tuple[PyTree, list[int]]:
+  """Parameters and statistics `[lane, ...]` of all lanes in plan order, and examples seen by each.
+
+  Raises ConfigError where the checkpoint belongs to other data or another model.
+  """
+  groups, position = checkpoint.restore_weights(manager, step)
+  fingerprint = study.dataset.fingerprint()
+  if position['data'] != fingerprint:
+    raise ConfigError(
+      f'the checkpoint was trained on other images or labels (fingerprint {position["data"]}) than '
+      f'those read now ({fingerprint}); restore the data'
+    )
+  weights = jax.tree.map(lambda *x: np.concatenate(x), *groups)
+  setting = Setting(0.0, 1, jnp.int32(0))
+  like = jax.eval_shape(lambda: lanes.init(study.recipe, setting, study.dataset.image_shape))
+  wanted = _shapes({'params': like.params, 'batch_stats': like.batch_stats}, ())
+  if wanted != _shapes(weights, (len(study.plan.lanes),), drop=1):
+    raise ConfigError('the checkpoint holds another model than config.json describes')
+  # An interruption may leave groups at different positions, so every lane has its own.
+  pairs = zip(study.plan.groups, position['ticks'], strict=True)
+  return weights, [ticks * g.micro_batch for g, ticks in pairs for _ in g.lanes]
+
+
+def _shapes(tree: PyTree, leading: Sequence[int], drop: int = 0) -> dict[str, Any]:
+  leaves = jax.tree_util.tree_leaves_with_path(tree)
+  return {
+    jax.tree_util.keystr(path): x.shape[drop:]
+    if x.shape[:drop] == tuple(leading)
+    else f'{x.shape} of {leading} lanes'
+    for path, x in leaves
+  }
