@@ -101,7 +101,8 @@ def columns(probe: Probe, examples: int, population: int, updates: int) -> dict[
       layer: ratio(from_products(squares[layer], with_mean[layer], 1, population))
       for layer in squares
     }
-    found[kind] = ratio(from_products(*whole, 1, population)) | {'layers': layers}
+    moments = from_products(*whole, 1, population)
+    found[kind] = ratio(moments) | spread(moments) | {'layers': layers}
   if probe.curvature is not None:
     size = examples // len(probe.curvature)
     moments = from_curvature(probe.curvature, size, population)
@@ -123,14 +124,20 @@ def ratio(moments: PairMoments) -> dict[str, Any]:
   return named | ({'reason': interval.reason} if interval.reason else {})
 
 
+def spread(moments: PairMoments) -> dict[str, Any]:
+  """The (co)variances of n observations, whose means the means are; to pool lanes with."""
+  finite = lambda x: x if math.isfinite(x) else None
+  names = {'trace_var': moments.var_a, 'grad_sq_var': moments.var_b, 'cov': moments.cov}
+  return {'n': moments.n} | {name: finite(value) for name, value in names.items()}
+
+
 def _curvature_columns(moments: PairMoments, grad_sq: float | None) -> dict[str, Any]:
   """The Hessian-weighted noise scale, and the learning rate at which a noiseless step is best.
 
   B_noise = tr(H Sigma) / G' H G and epsilon_max = |G|^2 / G' H G (McCandlish et al. 2018, eqs. 2.6
   and 2.8). Both are about a minimum along the gradient: there is one only where it curves upwards.
   """
-  found = ratio(moments)
-  found = {'hessian_trace': found.pop('trace'), 'hessian_grad_sq': found.pop('grad_sq')} | found
+  found = ratio(moments) | spread(moments)
   along, weighted = moments.mean_b, moments.mean_a
   if math.isfinite(along) and math.isfinite(weighted) and min(along, weighted) <= 0:
     found |= {'noise_scale': None, 'ci95': [None, None], 'unbounded': False}

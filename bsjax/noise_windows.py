@@ -65,7 +65,7 @@ def measured_interval(windows: Sequence[Window], confidence: float = 0.95) -> Ra
 
 def _observations(window: Window) -> tuple[int | float, Window]:
   """How many observations a window holds, and the (co)variances of one."""
-  spans = window['spans']
+  spans = window.get('spans', {'count': 0})
   if spans['count'] >= FEWEST_SPANS:
     return spans['count'], spans
   return window['count'] / 2, window

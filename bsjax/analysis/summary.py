@@ -1,15 +1,23 @@
-"""Records to summary.json: for each batch size its best learning rate and what it reached."""
+"""Records to summary.json: what each batch size reached, and what follows from all of them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bsjax.analysis.tables import LaneHistory, Row, Setting, settings
-from bsjax.intervals import fieller, mean_interval
-from bsjax.noise_windows import combine_windows
+from bsjax.analysis import noise
+from bsjax.analysis.claims import claims
+from bsjax.analysis.critical_batch_size import critical_batch_size
+from bsjax.analysis.gap import generalization_gap
+from bsjax.analysis.learning_rate import NO_NOISE_SCALE, learning_rates
+from bsjax.analysis.recommend import recommendation
+from bsjax.analysis.selection import Chosen, best_setting, leave_one_trial_out
+from bsjax.analysis.tables import Row, Setting, settings
+from bsjax.intervals import mean_interval
 
-NOT_ESTIMATED = {'undefined': 'not estimated by this version'}
+Found = Mapping[int, Sequence[Setting]]
+# The noise scale that the learning-rate rules of an optimizer speak of, the most apt first.
+FOR_RULES = ('exact_preconditioned', 'preconditioned', 'b_noise', 'exact', 'b_simple')
 
 
 def summarize(
@@ -24,66 +32,60 @@ def summarize(
   """
   reestimated = config['model']['normalization'] == 'batch'
   found = settings(plan_rows, record_rows)
+  chosen = {size: best_setting(tried) for size, tried in found.items()}
+  chosen = {size: setting for size, setting in chosen.items() if setting}
+  held_out = {size: leave_one_trial_out(tried) for size, tried in found.items()}
+  scales = [noise.beside(setting) for setting in chosen.values()]
+  rates = learning_rates(found, config['optimizer']['name'], _noise_for_rules(scales))
+  exponent = rates.pop('exponent')
+  # A statement about optimization; of the validation loss, which overfitting turns, it is beside.
+  critical = critical_batch_size(found, 'train_loss')
+  critical['validation'] = critical_batch_size(found, 'val_loss')
+  values = _values(held_out, 'val_accuracy')
+  fresh = _values(held_out, 'reestimated_val_accuracy') if reestimated else None
   return {
-    'batch_sizes': [_batch_size(size, tried, reestimated) for size, tried in found.items()],
-    'critical_batch_size': NOT_ESTIMATED,
-    'learning_rate_exponent': NOT_ESTIMATED,
-    'claims': [],
-    'recommendation': [],
+    'batch_sizes': [
+      _batch_size(size, tried, held_out[size], reestimated) for size, tried in found.items()
+    ],
+    'critical_batch_size': critical,
+    'learning_rate_exponent': exponent,
+    'learning_rates': rates,
+    'noise_scales': scales,
+    'generalization_gap': generalization_gap(found, chosen),
+    'claims': claims(found, chosen, values, exponent, fresh),
+    'recommendation': recommendation(chosen, values, critical, fresh),
   } | ({'hardware': hardware} if hardware else {})
 
 
-def best_setting(tried: Sequence[Setting]) -> Setting | None:
-  """The setting of highest mean validation accuracy; None if no setting ended well in all trials.
-
-  Ties go to the lower validation loss.
-  """
-  eligible = [setting for setting in tried if setting.problem is None]
-  return max(eligible, key=_merit, default=None)
-
-
-def noise_scale(setting: Setting) -> dict[str, Any]:
-  """tr(Sigma) / |G|^2 in examples, over the last half of training, with an interval over trials.
-
-  A ratio of means throughout: each trial gives its mean numerator and mean denominator over all
-  measurements of its windows, and only the means over trials are divided (Fieller's interval).
-  """
-  windows = [late_windows(lane) for lane in setting.lanes]
-  trials = [combine_windows([noise for _, noise in lane]) for lane in windows if lane]
-  if not trials:
-    return _no_noise_scale('no noise scale was measured in the last half of training')
-  ratio = fieller([trial.mean_a for trial in trials], [trial.mean_b for trial in trials])
-  result = {
-    'b_simple': ratio.value,
-    'ci95': [ratio.low, ratio.high],
-    'unbounded': ratio.unbounded,
-    'from_examples': min(lane[0][0] for lane in windows if lane),
-    'n': len(trials),
-  }
-  return result | ({'reason': ratio.reason} if ratio.reason else {})
+def _noise_for_rules(scales: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+  """The late noise scale of the middle batch size: of the best kind that was measured."""
+  if not scales:
+    return NO_NOISE_SCALE
+  middle = scales[len(scales) // 2]
+  for name in FOR_RULES:
+    if name in middle['late']:
+      found = middle['late'][name]
+      where = {'kind': name, 'batch_size': middle['batch_size']}
+      return {'b_simple': found['value'], **where} | {k: found[k] for k in ('ci95', 'unbounded')}
+  return NO_NOISE_SCALE
 
 
-def late_windows(lane: LaneHistory) -> list[tuple[int, Row]]:
-  """The stretches between records in the last half of training, or the last one if none fits in it.
-
-  Each comes as the examples seen at its start, and its `noise`; those without a measurement stay
-  out.
-  """
-  stretches = [
-    (before['examples'], row['noise'])
-    for before, row in zip(lane.rows, lane.rows[1:], strict=False)
-    if row['noise']['count']
-  ]
-  late = [stretch for stretch in stretches if 2 * stretch[0] >= lane.plan['examples']]
-  return late or stretches[-1:]
+def _values(held_out: Mapping[int, Chosen], key: str) -> dict[int, list[float | None]]:
+  """One a trial, at the rate that the other trials chose; nothing where that is undefined."""
+  return {size: each.finals(key) if not each.reason else [] for size, each in held_out.items()}
 
 
-def _batch_size(batch_size: int, tried: Sequence[Setting], reestimated: bool) -> dict[str, Any]:
+def _batch_size(
+  batch_size: int, tried: Sequence[Setting], held_out: Chosen, reestimated: bool
+) -> dict[str, Any]:
   best = best_setting(tried)
   if best is None:
     return _none_eligible(batch_size, tried, reestimated)
+  reason = held_out.reason
+  if reason:
+    held_out = Chosen('same trials', best.lanes)
   rates = [setting.learning_rate for setting in tried]
-  train, val = best.finals('train_accuracy'), best.finals('val_accuracy')
+  train, val = held_out.finals('train_accuracy'), held_out.finals('val_accuracy')
   # Paired within the trial: what the trials share (easy or hard examples) cancels in the gap.
   gaps = [a - b for a, b in zip(train, val, strict=True)]
   result = {
@@ -91,13 +93,17 @@ def _batch_size(batch_size: int, tried: Sequence[Setting], reestimated: bool) ->
     'learning_rate': best.learning_rate,
     'at_grid_edge': best.learning_rate in (min(rates), max(rates)),
     'trials': len(best.lanes),
+    'selection': held_out.selection,
+    'trial_learning_rates': held_out.learning_rates,
     'train_accuracy': _estimate(train),
     'val_accuracy': _estimate(val),
     'generalization_gap': _estimate(gaps),
-    'noise_scale': noise_scale(best),
+    'noise_scale': noise.late(best),
   }
   if reestimated:
-    result['reestimated_val_accuracy'] = _estimate(best.finals('reestimated_val_accuracy'))
+    result['reestimated_val_accuracy'] = _estimate(held_out.finals('reestimated_val_accuracy'))
+  if reason:
+    result['selection_note'] = f'reported on the trials that chose the learning rate: {reason}'
   if len(rates) == 1:
     result['note'] = 'one learning rate was tried: nothing was tuned at this batch size'
   return result
@@ -115,15 +121,11 @@ def _none_eligible(batch_size: int, tried: Sequence[Setting], reestimated: bool)
     'at_grid_edge': None,
     'trials': len(tried[0].lanes),
     **{key: _estimate([]) for key in keys},
-    'noise_scale': _no_noise_scale('no learning rate was chosen'),
+    'noise_scale': noise.nothing('no learning rate was chosen'),
     'reason': '; '.join(
       f'{problem} at learning rate {", ".join(at)}' for problem, at in rates.items()
     ),
   }
-
-
-def _no_noise_scale(reason: str) -> dict[str, Any]:
-  return {'b_simple': None, 'ci95': [None, None], 'unbounded': False, 'n': 0, 'reason': reason}
 
 
 def _estimate(values: Sequence[float | None]) -> dict[str, Any]:
@@ -132,10 +134,3 @@ def _estimate(values: Sequence[float | None]) -> dict[str, Any]:
     return {'mean': None, 'ci95': [None, None], 'n': 0}
   mean, low, high, n = mean_interval(values, 0.95)
   return {'mean': mean, 'ci95': [low, high] if n > 1 else [None, None], 'n': n}
-
-
-def _merit(setting: Setting) -> tuple[float, float]:
-  accuracies, losses = setting.finals('val_accuracy'), setting.finals('val_loss')
-  loss = float('inf') if None in losses else sum(losses) / len(losses)
-  # Rounded so that sums of the same numbers in another order tie.
-  return round(sum(accuracies) / len(accuracies), 12), -loss
