@@ -93,8 +93,8 @@ def _to_target(critical: Mapping[str, Any]) -> list[dict[str, Any]]:
   level = [other for other in pairs if other not in more]
   fewest = float(reached[best].mean())
   first = (
-    f'To {critical.get("target")} in validation: batch size {best} needs {math.exp(fewest):.4g} '
-    f'examples, the fewest (geometric mean of {n} trials).'
+    f'To {_target(critical)}: batch size {best} needs {math.exp(fewest):.4g} examples, the fewest '
+    f'(geometric mean of {n} trials).'
   )
   shown = f'Shown to need more: {_named(more)}. Not shown to: {_named(level)}.'
   within = [b for b in reached if reached[b].mean() <= fewest + math.log1p(OVERHEAD)]
@@ -106,6 +106,12 @@ def _to_target(critical: Mapping[str, Any]) -> list[dict[str, Any]]:
     _row(EXAMPLES, best, [first, shown, *out], rates[best]),
     _row(UPDATES, size, [first, second, cost, *out], rates[size]),
   ]
+
+
+def _target(critical: Mapping[str, Any]) -> str:
+  """In words, such as 'a train loss of 0.1'."""
+  quantity = str(critical.get('quantity', 'loss')).replace('_', ' ')
+  return f'a {quantity} of {critical["target"]:.4g}'
 
 
 def _cost(pair: Difference) -> str:
