@@ -64,8 +64,8 @@ def two_batch_sizes(grads, random, draws=1500):
 
 
 def single_examples(grads, random):
-  """An interval from 100 of the 150 examples."""
-  some = grads[random.permutation(150)[:100]]
+  """An interval from 130 of the 150 examples."""
+  some = grads[random.permutation(150)[:130]]
   products = (some**2).sum(1), some @ some.mean(0)
   return fieller_from_moments(*exact_noise.from_products(*products, 1, 150))
 
