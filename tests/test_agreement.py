@@ -10,6 +10,7 @@ from small import small_config, trained
 from bsjax import data, exact_noise, lanes, noise_scale, noise_windows, probe, stream
 from bsjax.intervals import fieller, fieller_from_moments
 
+CONFIDENCE = 0.99  # of each of nine intervals, which are to hold together
 STILL = 3200  # examples after which the lanes are kept where they are
 
 
@@ -60,14 +61,14 @@ def two_batch_sizes(grads, random, draws=1500):
   estimate = jax.vmap(
     lambda small, big: noise_scale.from_two_batch_sizes(small, 8, big, 64, population=150)
   )(*jnp.asarray(squares, jnp.float32))
-  return fieller(np.asarray(estimate.trace), np.asarray(estimate.grad_sq))
+  return fieller(np.asarray(estimate.trace), np.asarray(estimate.grad_sq), CONFIDENCE)
 
 
 def single_examples(grads, random):
   """An interval from 130 of the 150 examples."""
   some = grads[random.permutation(150)[:130]]
   products = (some**2).sum(1), some @ some.mean(0)
-  return fieller_from_moments(*exact_noise.from_products(*products, 1, 150))
+  return fieller_from_moments(*exact_noise.from_products(*products, 1, 150), CONFIDENCE)
 
 
 @pytest.mark.parametrize('lane', [0, 1, 2])  # pairs of micro-batches; 2 and 8 of them an update
@@ -83,8 +84,9 @@ def test_all_estimators_agree_on_a_trained_network(network, lane):
   whole = exact_noise.columns(own(group.probe(on_device)), 150, 150, updates=1)['plain']
   assert whole['noise_scale'] == pytest.approx(truth, rel=1e-3)
   random = np.random.default_rng(lane)
+  summary = noise_scale.window_summary(own(windows))
   found = {
-    'micro-batches': noise_windows.measured_interval([noise_scale.window_summary(own(windows))]),
+    'micro-batches': noise_windows.measured_interval([summary], CONFIDENCE),
     'single examples': single_examples(grads, random),
     'two batch sizes': two_batch_sizes(grads, random),
   }
