@@ -1,6 +1,6 @@
 """What is the critical batch size of a small MLP on MNIST, and do the noise scales predict it?
 
-8 batch sizes x 8 learning rates x 4 trials = 256 lanes, ten epochs of 8,000 digits, plain SGD at
+8 batch sizes x 8 learning rates x 4 trials = 256 lanes, ten epochs of 10,000 digits, plain SGD at
 constant learning rates. Results and cost on two CPU cores: experiments/critical_batch_size.
 
   python -m bsjax.main --config=configs/critical_batch_size.py --workdir=runs/critical_batch_size

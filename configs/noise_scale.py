@@ -1,7 +1,7 @@
 """How does the gradient noise scale grow while a CNN without normalization learns MNIST?
 
-2 batch sizes x 3 trials = 6 lanes of a small CNN, five epochs of 20,000 digits. Every lane measures
-its noise while it trains, and 16 times from single examples: whole, by layer and weighted by the
+2 batch sizes x 5 trials = 10 lanes of a small CNN, six epochs of 20,000 digits. Every lane measures
+its noise while it trains, and 13 times from single examples: whole, by layer and weighted by the
 curvature. Results and cost on two CPU cores: experiments/noise_scale.
 
   python -m bsjax.main --config=configs/noise_scale.py --workdir=runs/noise_scale
@@ -13,10 +13,10 @@ from bsjax.config import base_config
 def get_config():
   config = base_config()
   config.batch_sizes = (32, 128)
-  config.learning_rates = (0.1,)
-  config.trials = 3
-  config.epochs = 5.0
-  config.evaluations = 15
+  config.learning_rates = (0.05,)
+  config.trials = 5
+  config.epochs = 6.0
+  config.evaluations = 12
   config.micro_batch = 8
   config.data.source = 'tfds'
   config.data.name = 'mnist'
