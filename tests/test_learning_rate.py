@@ -21,7 +21,8 @@ LOW, HIGH = 0.93, 0.97
 
 
 def parabola(best, curvature=0.2):
-  return 1 + curvature * np.log(RATES / best) ** 2
+  """A valley that is a parabola in the log of the loss, too, as far as it is no deeper than 1."""
+  return np.exp(curvature * np.log(RATES / best) ** 2)
 
 
 def noisy(curve, trials, rng, sigma=0.01):
@@ -47,7 +48,7 @@ def test_intervals_of_a_planted_optimum_cover(trials):
   assert abs(np.mean(errors)) < 4 * np.std(errors) / math.sqrt(STUDIES)
 
 
-@pytest.mark.parametrize('spacing', [1.5, 2, 3, 10])
+@pytest.mark.parametrize('spacing', [1.5, 2, 3, 5])
 @pytest.mark.parametrize('skew', [1, 2])
 @pytest.mark.parametrize('place', [0.0, 0.3, 0.5, 0.8])
 def test_the_error_of_the_fitted_curve_is_in_the_interval(spacing, skew, place):
@@ -59,13 +60,13 @@ def test_the_error_of_the_fitted_curve_is_in_the_interval(spacing, skew, place):
   assert found.state == 'found' and found.low < best < found.high
   if spacing == 2:
     assert abs(math.log(found.value / best)) < 0.04 * skew
-    assert found.high / found.low < (1.35 if skew == 1 else 2.8)
+    assert found.high / found.low < 1.5
 
 
 def test_noise_free_parabola_is_met_on_a_grid_that_is_not_uniform():
   rates = np.array([0.01, 0.015, 0.04, 0.1, 0.15, 0.6])
   for best in (0.03, 0.04, 0.055, 0.09):
-    curve = 1 + 0.3 * np.log(rates / best) ** 2
+    curve = np.exp(0.3 * np.log(rates / best) ** 2)
     one = optimum(rates, curve[None])
     assert one.value == pytest.approx(best, rel=1e-9)
     assert (one.low, one.high, one.n) == (None, None, 1) and 'one trial' in one.reason
@@ -403,8 +404,8 @@ def test_learning_rates_from_records():
 
 def test_merits():
   losses = planted(0.5)
-  # The accuracies have their best elsewhere: 1 - a parabola around 0.1.
-  curve = 0.1 * parabola(0.1)
+  # The accuracies have their best elsewhere: 1 - a valley around 0.1.
+  curve = 0.01 * np.exp(0.2 * np.log(RATES / 0.1) ** 2)
   accuracies = {key: [1 - curve[int(np.searchsorted(RATES, key[1]))]] * 4 for key in losses}
   tried = study(losses, accuracies)[8]
   assert optimum_of(tried, 'val_error').value == pytest.approx(0.1, rel=1e-6)

@@ -82,14 +82,14 @@ def optimum(rates: Float[np.ndarray, ' rate'], losses: Float[np.ndarray, 'trial 
   such a neighbour in any trial, the optimum is the best rate of the grid, its interval the
   neighbours of the trials' best points, which hold it as the loss has one valley only.
 
-  Otherwise one least squares cubic per trial goes through the points that are best in some trial
-  and their neighbours, with a fourth point where the grid has one, else a parabola through three.
-  The same points for all trials, because a choice that follows a trial's noise would bias its
-  optimum. The interval is Student's for the mean log optimum over trials. It is widened by twice
-  the distance to the optimum of the inner parabola, or of the cubic with its fourth point on the
-  other side, where that is beyond the noise of the trials; and to the neighbours of the best points
-  where the trials do not differ at all. Not covered: an error of the curve that the noise hides, or
-  that three points cannot show.
+  Otherwise one least squares cubic per trial, of the log loss unless some loss is 0, goes through
+  the points that are best in some trial and their neighbours, with a fourth point where the grid
+  has one, else a parabola through three. The same points for all trials, because a choice that
+  follows a trial's noise would bias its optimum. The interval is Student's for the mean log optimum
+  over trials. It is widened by twice the distance to the optimum of the inner parabola, or of the
+  cubic with its fourth point on the other side, where that is beyond the noise of the trials; and
+  to the neighbours of the best points where the trials do not differ at all. Not covered: an error
+  of the curve that the noise hides, or that three points or a grid coarser than five cannot show.
   """
   n = len(losses)
   reason = _why_unusable(rates, losses)
@@ -108,7 +108,9 @@ def optimum(rates: Float[np.ndarray, ' rate'], losses: Float[np.ndarray, 'trial 
     low, high = float(rates[window][0]), float(rates[window][-1])
     why = 'a rate next to the best diverged: the optimum is known only to the spacing of the grid'
     return Optimum('next_to_divergence', n, float(rates[centre]), low, high, reason=why)
-  return _between_points(np.log(rates), losses, window)
+  # A trial near instability may lose ten times as much as others: in logs it is one among them.
+  heights = np.log(losses) if (losses > 0).all() else losses
+  return _between_points(np.log(rates), heights, window)
 
 
 def _why_unusable(rates: np.ndarray, losses: np.ndarray) -> str:

@@ -37,7 +37,10 @@ def recommendation(
 def _most_accurate(
   chosen: Mapping[int, Setting], values: Values, reestimated: Values | None
 ) -> dict[str, Any]:
-  """The largest batch size not shown to be worse than the best."""
+  """The highest mean, or the largest batch size shown to be as good within the margin.
+
+  One that was only not shown to be worse is not taken: with few trials that is nearly every one.
+  """
   usable, why_not = usable_values({size: values[size] for size in values if size in chosen})
   out = left_out(why_not)
   pairs = against_best(usable)
@@ -50,14 +53,20 @@ def _most_accurate(
     return _row(ACCURACY, None, [why, *out])
   level = {pair.other: pair for pair in pairs if not _worse(pair, reestimated)}
   worse = [pair.other for pair in pairs if pair.other not in level]
-  size = max(best, *level) if level else best
+  as_good = [other for other, pair in level.items() if _as_good(pair, reestimated)]
+  size = max([best, *as_good])
   why = [
     f'Batch size {best} has the highest mean over {n} trials. Shown to be worse, at 95% for all '
     f'pairs at once: {_named(worse)}. Not shown to be worse: {_named(list(level))}.'
   ]
   if size != best:
-    why.append(f'{size} is the largest of these and needs the fewest updates.')
-    why.append(_at_stake(level[size]))
+    why.append(
+      f'{size} is within {100 * MARGIN:g} percentage points of {best}, by its whole interval, and '
+      'needs fewer updates.'
+    )
+  largest = max(level, default=best)
+  if largest > size:
+    why.append(_at_stake(level[largest]))
   return _row(ACCURACY, size, [*why, *out], chosen[size].learning_rate)
 
 
@@ -67,13 +76,17 @@ def _worse(pair: Difference, reestimated: Values | None) -> bool:
   return above(pair.interval) == SUPPORTED and (second is None or above(second) == SUPPORTED)
 
 
+def _as_good(pair: Difference, reestimated: Values | None) -> bool:
+  """Shown to be within the margin of the best, by every kind of BatchNorm statistics there is."""
+  second, within = again(pair, reestimated), near(0.0, MARGIN)
+  return within(pair.interval) == SUPPORTED and (second is None or within(second) == SUPPORTED)
+
+
 def _at_stake(pair: Difference) -> str:
-  """How much may be lost by taking a batch size that was not shown to be worse."""
+  """How much may be lost by taking a larger batch size that was not shown to be worse."""
   mean, low, high, _ = pair.interval
-  if near(0.0, MARGIN)(pair.interval) == SUPPORTED:
-    return f'It is within {100 * MARGIN:g} percentage points of {pair.best}.'
   return (
-    f'Whether it is as good as {pair.best} is undetermined: {pair.best} less {pair.other} is '
+    f'Whether {pair.other} is as good is undetermined: {pair.best} less {pair.other} is '
     f'{points(mean)} percentage points, interval {points(low)} to {points(high)}.'
   )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from bsjax.analysis import noise
@@ -36,9 +37,10 @@ def summarize(
   chosen = {size: setting for size, setting in chosen.items() if setting}
   held_out = {size: leave_one_trial_out(tried) for size, tried in found.items()}
   scales = [noise.beside(setting) for setting in chosen.values()]
-  rates = learning_rates(found, config['optimizer']['name'], _noise_for_rules(scales))
+  # Both are statements about optimization; those on validation, which overfitting turns, go beside.
+  rate = partial(learning_rates, found, config['optimizer']['name'], _noise_for_rules(scales))
+  rates = rate(merit='train_loss') | {'validation': rate(merit='val_error')}
   exponent = rates.pop('exponent')
-  # A statement about optimization; of the validation loss, which overfitting turns, it is beside.
   critical = critical_batch_size(found, 'train_loss')
   critical['validation'] = critical_batch_size(found, 'val_loss')
   values = _values(held_out, 'val_accuracy')
