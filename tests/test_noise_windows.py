@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from gradients import TAILS, TRUTH, simulated_blocks
 from scipy import signal
 
 from bsjax import intervals, noise_scale, noise_windows
@@ -172,23 +173,30 @@ def test_windows_of_few_updates_fall_back_on_updates_that_count_half():
   assert one.value is not None and one.low is None and 'no variance' in one.reason
 
 
-HEAVY = {
-  'normal': lambda rng, shape: rng.standard_normal(shape),
-  # Squared heavy tails, as squared norms of gradients are: kurtosis 9 and a skewness of 2.
-  'exponential': lambda rng, shape: rng.standard_exponential(shape) - 1,
-  # Neighbours share half of what they see, as pairs of micro-batches one tick apart do.
-  'overlapping': lambda rng, shape: (lambda x: (x[..., 1:] + x[..., :-1]) / math.sqrt(2))(
-    rng.standard_normal((*shape[:-1], shape[-1] + 1))
-  ),
-}
-
-
-@pytest.mark.parametrize('tails', HEAVY)
+@pytest.mark.parametrize('tails', TAILS)
 def test_intervals_of_one_lane_cover_at_a_hundred_updates(tails):
+  rng = np.random.default_rng(12)
+  blocks = (x.astype(np.float64) for x in simulated_blocks(rng, 1500, tails))
+  windows = [[window(*pair)] for pair in zip(*blocks, strict=True)]
+  fieller = [covers(noise_windows.measured_interval(w), TRUTH) for w in windows]
+  moments = (noise_windows.measurement_moments(w) for w in windows)
+  log_delta = [covers(intervals.log_delta_from_moments(*m), TRUTH) for m in moments]
+  assert 0.93 < np.mean(fieller) < 0.97
+  assert 0.93 < np.mean(log_delta) < 0.97
+
+
+def test_intervals_cover_where_neighbours_share_half_of_what_they_see():
   rng = np.random.default_rng(11)
-  replications, held = 4000, []
-  noise = HEAVY[tails](rng, (2, replications, 100))
+  noise = rng.standard_normal((2, 3000, 101))
+  noise = (noise[..., 1:] + noise[..., :-1]) / math.sqrt(2)
   trace, grad_sq = 30 + 15 * noise[0], 10 + 10 * noise[1] + 5 * noise[0]
-  for pair in zip(trace, grad_sq, strict=True):
-    held.append(covers(noise_windows.measured_interval([window(*pair)]), 3.0))
-  assert 0.93 < np.mean(held) < 0.97
+  held = [
+    [
+      covers(noise_windows.measured_interval([window(*pair)]), 3.0),
+      covers(intervals.fieller(*pair), 3.0),
+    ]
+    for pair in zip(trace, grad_sq, strict=True)
+  ]
+  spans, updates = np.mean(held, axis=0)
+  assert 0.92 < spans < 0.97
+  assert updates < 0.88  # as if they were independent

@@ -10,7 +10,13 @@ from typing import Any
 import numpy as np
 
 from bsjax.analysis.tables import LaneHistory, Row, Setting
-from bsjax.intervals import PairMoments, RatioInterval, fieller, fieller_from_moments
+from bsjax.intervals import (
+  PairMoments,
+  RatioInterval,
+  fieller,
+  fieller_from_moments,
+  log_delta_from_moments,
+)
 from bsjax.noise_windows import combine_windows, measurement_moments
 
 # Name -> the record's column of windows measured while training.
@@ -31,9 +37,8 @@ def late(setting: Setting, column: str = 'noise') -> dict[str, Any]:
   trials = [combine_windows([noise for _, noise in lane]) for lane in windows if lane]
   if not trials:
     return nothing('no noise scale was measured in the last half of training')
-  measured = fieller_from_moments(
-    *measurement_moments([noise for lane in windows for _, noise in lane])
-  )
+  moments = measurement_moments([noise for lane in windows for _, noise in lane])
+  measured, delta = fieller_from_moments(*moments), log_delta_from_moments(*moments)
   over_trials = fieller([trial.mean_a for trial in trials], [trial.mean_b for trial in trials])
   ratio = over_trials if len(trials) > 1 else measured
   result = {
@@ -41,11 +46,23 @@ def late(setting: Setting, column: str = 'noise') -> dict[str, Any]:
     'ci95': [ratio.low, ratio.high],
     'unbounded': ratio.unbounded,
     'interval_over': 'trials' if len(trials) > 1 else 'measurements of one trial',
-    'measurement': {'ci95': [measured.low, measured.high], 'unbounded': measured.unbounded},
+    'measurement': {
+      'ci95': [measured.low, measured.high],
+      'unbounded': measured.unbounded,
+      'log_delta_ci95': [delta.low, delta.high],
+      'negative': _negative([noise for lane in windows for _, noise in lane]),
+    },
     'from_examples': min(lane[0][0] for lane in windows if lane),
     'n': len(trials),
   }
   return result | ({'reason': ratio.reason} if ratio.reason else {})
+
+
+def _negative(windows: Sequence[Row]) -> float:
+  """The share of measurements whose estimate of |G|^2 was not above zero."""
+  counts = [window['count'] for window in windows]
+  share = sum(n * window['negative'] for n, window in zip(counts, windows, strict=True))
+  return share / sum(counts)
 
 
 def nothing(reason: str) -> dict[str, Any]:
