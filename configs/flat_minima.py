@@ -1,6 +1,6 @@
 """Do large batches end in sharper minima, or only at another learning rate? A small MLP on MNIST.
 
-4 batch sizes x 4 learning rates x 3 trials = 48 lanes, 24 epochs of 2,000 digits; the grid holds
+4 batch sizes x 4 learning rates x 3 trials = 48 lanes, 96 epochs of 2,000 digits; the grid holds
 settings of equal learning rate and of equal learning rate per batch size. Then the sharpness of
 every lane. Results and cost on two CPU cores: experiments/flat_minima.
 
@@ -14,9 +14,9 @@ from bsjax.config import base_config
 def get_config():
   config = base_config()
   config.batch_sizes = (16, 64, 256, 1024)
-  config.learning_rates = (0.02, 0.08, 0.32, 1.28)
+  config.learning_rates = (0.005, 0.02, 0.08, 0.32)
   config.trials = 3
-  config.epochs = 24.0
+  config.epochs = 96.0
   config.evaluations = 8
   config.data.source = 'tfds'
   config.data.name = 'mnist'

@@ -38,8 +38,10 @@ def summarize(
   held_out = {size: leave_one_trial_out(tried) for size, tried in found.items()}
   scales = [noise.beside(setting) for setting in chosen.values()]
   # Both are statements about optimization; those on validation, which overfitting turns, go beside.
-  rate = partial(learning_rates, found, config['optimizer']['name'], _noise_for_rules(scales))
+  measured = _noise_for_rules(scales)
+  rate = partial(learning_rates, found, config['optimizer']['name'], measured)
   rates = rate(merit='train_loss') | {'validation': rate(merit='val_error')}
+  rates['noise_scale_of_rules'] = measured
   exponent = rates.pop('exponent')
   critical = critical_batch_size(found, 'train_loss')
   critical['validation'] = critical_batch_size(found, 'val_loss')
@@ -67,8 +69,8 @@ def _noise_for_rules(scales: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
   for name in FOR_RULES:
     if name in middle['late']:
       found = middle['late'][name]
-      where = {'kind': name, 'batch_size': middle['batch_size']}
-      return {'b_simple': found['value'], **where} | {k: found[k] for k in ('ci95', 'unbounded')}
+      where = {'kind': name, 'batch_size': middle['batch_size'], 'b_simple': found['value']}
+      return where | {key: found[key] for key in ('ci95', 'unbounded', 'reason') if key in found}
   return NO_NOISE_SCALE
 
 

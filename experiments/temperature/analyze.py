@@ -1,0 +1,113 @@
+"""The exponent with which the best batch size grows with the learning rate, at several budgets.
+
+  python experiments/temperature/analyze.py WORKDIR
+
+reads a finished run of configs/temperature.py and writes result.json and figure.png beside itself.
+"""
+
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from bsjax import records
+from bsjax.analysis.optimum import optimum
+from bsjax.analysis.scaling import exponent, points
+from bsjax.analysis.tables import settings
+from bsjax.plots import themed
+
+HERE = Path(__file__).parent
+EPOCHS = (20, 40, 60)  # budgets: if the law is one of training too little, it moves with them
+UNIT = 1 / 16  # of learning rates, to number them
+
+
+def at(lane, epoch, key):
+  """The value of a lane at the record closest to an epoch; infinite once it has diverged."""
+  row = min(lane.rows, key=lambda row: abs(row['epoch'] - epoch))
+  return math.inf if row['diverged'] or row[key] is None else row[key]
+
+
+def grids(found, epoch):
+  """Validation error and training loss, `[batch size, learning rate, trial]`."""
+  return [
+    np.array(
+      [[[one(lane) for lane in setting.lanes] for setting in tried] for tried in found.values()]
+    )
+    for one in (
+      lambda lane: 1 - at(lane, epoch, 'val_accuracy') if finite(lane, epoch) else math.inf,
+      lambda lane: at(lane, epoch, 'train_loss'),
+    )
+  ]
+
+
+def finite(lane, epoch):
+  return math.isfinite(at(lane, epoch, 'val_accuracy'))
+
+
+def budget(found, epoch):
+  """The best batch size at each learning rate, and the exponent over learning rates."""
+  sizes = np.array(list(found), dtype=np.float64)
+  rates = [setting.learning_rate for setting in next(iter(found.values()))]
+  error, loss = grids(found, epoch)
+  optima = {round(rate / UNIT): optimum(sizes, error[:, i].T) for i, rate in enumerate(rates)}
+  rows = []
+  for i, (rate, best) in enumerate(zip(rates, optima.values(), strict=True)):
+    lowest = int(np.median(error[:, i], axis=1).argmin())
+    row = {'learning_rate': rate, 'state': best.state, 'batch_size': best.value}
+    row |= {'ci95': [best.low, best.high], 'n': best.n, 'reason': best.reason}
+    row |= {'best_tried': int(sizes[lowest])}
+    row |= {'train_loss_there': float(np.median(loss[lowest, i]))}
+    rows.append(row)
+  law = exponent(points(optima))
+  law.pop('batch_sizes', None)
+  left = {str(int(k) * UNIT): v for k, v in law.get('left_out', {}).items()}
+  return {'epochs': epoch, 'optima': rows, 'exponent': law | {'left_out': left}}
+
+
+@themed
+def draw(found, budgets):
+  """Every setting's error at the end, and the best batch size against the learning rate."""
+  figure = Figure(figsize=(10.5, 4.2), layout='constrained')
+  table, law = figure.subplots(1, 2)
+  rates = [setting.learning_rate for setting in next(iter(found.values()))]
+  error = np.median(grids(found, EPOCHS[-1])[0], axis=2)
+  shown = table.imshow(np.clip(100 * error, None, 25), origin='lower', cmap='viridis_r')
+  for (row, column), value in np.ndenumerate(error):
+    text = f'{100 * value:.1f}' if value < 1 else 'div.'
+    table.text(column, row, text, ha='center', va='center', size=8, color='white')
+  table.set_xticks(range(len(rates)), [f'{rate:g}' for rate in rates])
+  table.set_yticks(range(len(found)), list(found))
+  table.set(xlabel='learning rate', ylabel='batch size', title='Validation error, %, median trial')
+  table.grid(visible=False)
+  figure.colorbar(shown, ax=table)
+  for number, (each, colour) in enumerate(
+    zip(budgets, ('#a9cbe6', '#3d83bd', '#0d3b73'), strict=True)
+  ):
+    for row in each['optima']:
+      if row['batch_size']:
+        x, (low, high) = row['learning_rate'] * 1.04**number, row['ci95']
+        law.plot([x, x], [low, high], color=colour, linewidth=2, alpha=0.6)
+        mark = 'o' if row['state'] == 'found' else 'D'
+        face = colour if row['state'] == 'found' else 'white'
+        law.plot(x, row['batch_size'], mark, color=colour, markerfacecolor=face)
+    value, (low, high) = each['exponent'].get('value'), each['exponent'].get('ci95', (None, None))
+    text = 'undefined' if value is None else f'{value:.2f} [{low:.2f}, {high:.2f}]'
+    law.plot([], [], 'o', color=colour, label=f'{each["epochs"]} epochs: exponent {text}')
+  line = np.array([rates[0], rates[-1]])
+  law.plot(line, 50 * line, '--', color='#667085', linewidth=1, label='slope 1')
+  law.set(xscale='log', yscale='log', xlabel='learning rate', title='Best batch size')
+  law.legend(fontsize=8)
+  figure.savefig(HERE / 'figure.png', dpi=110)
+
+
+def main(workdir):
+  found = settings(records.read_plan(workdir / 'plan.csv'), records.read(workdir / 'records.jsonl'))
+  budgets = [budget(found, epoch) for epoch in EPOCHS]
+  records.write_json(HERE / 'result.json', {'budgets': budgets})
+  draw(found, budgets)
+
+
+if __name__ == '__main__':
+  main(Path(sys.argv[1]))
