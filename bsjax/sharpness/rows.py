@@ -18,9 +18,9 @@ RESOLUTION = 1e-6  # of the loss: smaller differences of losses are rounding in 
 CAPTION = (
   'Evaluation mode, on the training examples given. Never compare sharpness at unequal training '
   'loss or unequal\nlearning rate: it shrinks with the loss of a network that fits, and large '
-  'steps keep out of sharp places.\n± is the residual bound of lambda_max and the standard error '
-  'of the trace; ~: not converged. Full-batch descent\nis unstable where lambda_max x rate is '
-  'above the threshold.'
+  'steps keep out of sharp places.\n± is the standard error of the trace; ~: not converged, ± the '
+  'bound on the error. Full-batch descent is\nunstable where lambda_max x rate is above the '
+  'threshold.'
 )
 
 
@@ -180,7 +180,9 @@ def _largest(row: Row) -> str:
   if row['lambda_max'] is None:
     return 'undefined'
   first = row['eigenvalues'][0]
-  return '~' * (not first['converged']) + _with_error(first['value'], first['residual'])
+  if first['converged']:
+    return _text(first['value'])
+  return f'~{_with_error(first["value"], first["residual"])}'
 
 
 def _with_error(value: float | None, error: float | None) -> str:
