@@ -177,20 +177,6 @@ def test_noise_curve_pools_the_trials_of_each_stretch():
   assert values[0] == pytest.approx(7.0 / 2.5) and math.isnan(values[1])
 
 
-def test_curve_stops_where_a_trial_has_no_value():
-  plan = synthetic.plan((8,), (0.1,), trials=2, examples=800, epochs=10.0)
-  rows = [
-    record(lane, share, train_loss=2.0 - share + lane['trial'])
-    for share in (0.0, 0.5, 1.0)
-    for lane in plan
-  ]
-  rows[-1]['train_loss'] = None
-  ((setting,),) = tables.settings(plan, rows).values()
-  curve = tables.curve(setting, 'epoch', 'train_loss')
-  assert curve == ([0.0, 5.0], [2.5, 2.0], [2.0, 1.5], [3.0, 2.5])
-  assert tables.curve(setting, 'updates', 'train_loss').x == [0, 50]
-
-
 def test_an_unfinished_study_is_judged_where_all_lanes_have_been():
   plan = synthetic.plan((8, 16), (0.1,), trials=1, examples=800)
   rows = [record(lane, share) for share in (0.0, 0.25, 0.5) for lane in plan][:-1]
@@ -221,19 +207,39 @@ def summary_of(*accuracies, **changes):
   return summarize(synthetic.config(), plan, ends(plan, val))
 
 
-def test_the_answer_claims_only_what_the_intervals_show():
-  good, alike, bad = [0.95, 0.96, 0.97], [0.91, 0.92, 0.93], [0.70, 0.71, 0.72]
+def test_the_answer_claims_only_what_the_paired_differences_show():
+  good, alike, bad = [0.95, 0.96, 0.97], [0.951, 0.94, 0.966], [0.70, 0.711, 0.719]
   text = answer(summary_of(good, alike))
   assert text.headline == 'No batch size is shown to be better.'
-  assert 'no difference shown at n = 3' in text.detail
+  assert 'no difference is shown to 16 (n = 3)' in text.detail
   text = answer(summary_of(good, alike, bad))
   assert text.headline == 'Batch size 8 beats 32, not 16.'
-  assert 'The interval of 32 lies wholly below' in text.detail
-  assert answer(summary_of(bad, good, bad)).headline == 'Batch size 16 does best.'
+  assert 'it is shown to be above 32, no difference is shown to 16' in text.detail
+  assert answer(summary_of(bad, good)).headline == 'Batch size 16 does best.'
   assert answer(summary_of([0.9], [0.1])).headline == 'One trial cannot tell the batch sizes apart.'
   assert (
     answer(summary_of(good)).headline == 'Batch size 8 reaches 96.0 ± 2.5 % validation accuracy.'
   )
+
+
+def test_the_answer_compares_within_trials_and_not_by_overlap():
+  wide, below = [0.80, 0.90, 0.95], [0.789, 0.89, 0.9389]  # intervals overlap, differences do not
+  assert answer(summary_of(wide, below)).headline == 'Batch size 8 does best.'
+  same = [0.79, 0.89, 0.94]  # all differences are 0.01: a spread of zero proves nothing
+  assert answer(summary_of(wide, same)).headline == 'No batch size is shown to be better.'
+
+
+def test_the_answer_says_on_which_trials_the_learning_rates_were_chosen():
+  assert 'the learning rate that the other trials chose' in answer(summary_of([0.9, 0.8])).detail
+  assert "winner's curse" in answer(summary_of([0.9], [0.8])).detail
+  summary = summary_of([0.95, 0.96, 0.97], [0.90, 0.91, 0.93], [0.70, 0.71, 0.72])
+  row = summary['batch_sizes'][2]
+  row |= {'selection': 'same trials', 'selection_note': 'reported on these trials: made up'}
+  summary['claims'] = [each for each in summary['claims'] if '32' not in each['claim']]
+  detail = answer(summary).detail
+  assert 'Not compared, for want of a value in every trial: 32.' in detail
+  assert 'At batch size 32 the learning rate was chosen on the trials that are reported' in detail
+  assert 'Batch size 32: reported on these trials: made up.' in detail
 
 
 def test_the_answer_names_what_weakens_it():

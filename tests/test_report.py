@@ -6,12 +6,25 @@ import sys
 
 import pytest
 import synthetic
+from markupsafe import escape
+from matplotlib.figure import Figure
 
 from bsjax import plots, records, report
 from bsjax.analysis import tables
+from bsjax.analysis.claim_blocks import is_pair
 from bsjax.analysis.summary import summarize
 
-FIGURES = ('accuracy', 'gap', 'learning_rates', 'noise_scale', 'curves')
+FIGURES = (
+  'accuracy',
+  'gap',
+  'learning_rates',
+  'optimum',
+  'critical_batch_size',
+  'noise_scale',
+  'noise_by_part',
+  'equal_clocks',
+  'curves',
+)
 
 
 def study(workdir, sizes=(8, 16, 32), rates=(0.05, 0.1, 0.2), trials=3, share=1.0, **options):
@@ -38,6 +51,13 @@ def page_of(workdir):
   return report.write(workdir).read_text()
 
 
+@pytest.fixture
+def blank_figures(monkeypatch):
+  """Figures take most of the time of a page, and test_plots draws them for studies of all kinds."""
+  blank = {name: lambda summary, settings: Figure((1, 1)) for name in FIGURES}
+  monkeypatch.setattr(report, '_FIGURES', blank)
+
+
 def test_a_full_study_fits_one_small_file_without_a_network(tmp_path):
   summary = study(tmp_path, sizes=(8, 16, 32, 64, 128, 256), rates=(0.05, 0.2))
   page = page_of(tmp_path)
@@ -47,6 +67,8 @@ def test_a_full_study_fits_one_small_file_without_a_network(tmp_path):
   assert page.count('<svg') == len(FIGURES) and page.count('<figcaption') == len(FIGURES)
   for name in FIGURES:
     assert f'id="{name}"' in page
+  used = set(re.findall(r'(?:xlink:href="|url\()#([^")]+)', page))
+  assert used and all(page.count(f'id="{name}"') == 1 for name in used)
   for row in summary['batch_sizes']:
     assert tables.percent(row['val_accuracy']) in page
   assert 'four made-up cores' in page and 'n = 3 trials' in page
@@ -57,21 +79,14 @@ def test_a_full_study_fits_one_small_file_without_a_network(tmp_path):
   assert '<td class="key">optimizer.momentum</td><td class="value">0.9</td>' in page
 
 
-def test_every_figure_has_ids_of_its_own_where_it_refers_to_them(tmp_path):
-  study(tmp_path)
-  page = page_of(tmp_path)
-  used = set(re.findall(r'(?:xlink:href="|url\()#([^")]+)', page))
-  assert used and all(len(re.findall(f'id="{name}"', page)) == 1 for name in used)
-
-
-def test_an_unfinished_study_says_how_far_it_is(tmp_path):
+def test_an_unfinished_study_says_how_far_it_is(tmp_path, blank_figures):
   study(tmp_path, share=0.45)
   page = page_of(tmp_path)
   assert 'Unfinished: 40% of the planned examples are done.' in page
   assert 'provisional, as of epoch 12 of 30' in page and page.count('<svg') == len(FIGURES)
 
 
-def test_a_study_that_has_just_begun_has_nothing_to_compare(tmp_path):
+def test_a_study_that_has_just_begun_has_nothing_to_compare(tmp_path, blank_figures):
   study(tmp_path, share=0.0)
   page = page_of(tmp_path)
   assert 'There is nothing to compare yet' in page and '<svg' not in page
@@ -87,23 +102,25 @@ def test_a_study_that_has_just_begun_has_nothing_to_compare(tmp_path):
     ({'diverges': lambda lane: True}, 'No batch size has a result.'),
   ],
 )
-def test_unusual_studies_have_a_report_that_names_what_is_unusual(tmp_path, options, text):
+def test_unusual_studies_have_a_report_that_names_what_is_unusual(
+  tmp_path, blank_figures, options, text
+):
   study(tmp_path, **options)
   assert text in page_of(tmp_path)
 
 
-def test_an_unbounded_and_an_undefined_noise_scale_are_named(tmp_path):
+def test_an_unbounded_and_an_undefined_noise_scale_are_named(tmp_path, blank_figures):
   summary = study(tmp_path)
   first, second, _ = summary['batch_sizes']
   first['noise_scale'] |= {'ci95': [20.0, None], 'unbounded': True}
   second['noise_scale'] |= {'b_simple': None, 'ci95': [None, None], 'reason': 'made up'}
   records.write_json(tmp_path / 'summary.json', summary)
   page = page_of(tmp_path)
-  assert 'without an upper bound (batch size 8)' in page and '[20, ∞]' in page
-  assert 'no estimate for batch size 16 (made up)' in page
+  assert 'without an upper bound (from the batches: batch size 8)' in page and '[20, ∞]' in page
+  assert 'no estimate from the batches for batch size 16 (made up)' in page
 
 
-def test_text_from_the_configuration_cannot_become_markup(tmp_path):
+def test_text_from_the_configuration_cannot_become_markup(tmp_path, blank_figures):
   study(tmp_path)
   hostile = synthetic.config(name='<script>alert(1)</script>')
   records.write_json(tmp_path / 'config.json', hostile)
@@ -119,6 +136,63 @@ def test_the_command_rebuilds_the_report_and_names_missing_files(tmp_path):
   done = subprocess.run(command, capture_output=True, text=True)
   assert done.returncode == 0, done.stderr
   assert (tmp_path / 'report.html').read_text().startswith('<!DOCTYPE html>')
+
+
+def test_claims_have_a_badge_each_and_pairs_are_folded(tmp_path, blank_figures):
+  summary = study(tmp_path)
+  pairs = [each for each in summary['claims'] if is_pair(each)]
+  page = page_of(tmp_path)
+  whole, folded = page.split('<table class="claims" id="claims">')[1].split('<details')[:2]
+  badges = r'<span class="badge (\w+)">\1</span>'
+  verdicts = [each['verdict'] for each in summary['claims'] if not is_pair(each)]
+  assert re.findall(badges, whole) == verdicts and len(verdicts) == 11
+  assert re.findall(badges, folded) == [each['verdict'] for each in pairs] and len(pairs) == 4
+  for each in summary['claims']:
+    assert (f'<td>{each["claim"]}<' in folded) == is_pair(each)
+
+
+def test_recommendations_stand_before_the_results(tmp_path, blank_figures):
+  summary = study(tmp_path)
+  page = page_of(tmp_path)
+  top = page[page.index('id="recommendation"') : page.index('id="results"')]
+  for goal in summary['recommendation']:
+    assert f'<h3>{goal["goal"]}</h3>' in top and str(escape(goal['why'])) in top
+    size = goal['batch_size']
+    assert ('not shown' if size is None else f'batch size {size}, learning rate') in top
+  assert 'the learning rate that the other trials chose' in page
+
+
+def test_a_study_of_an_older_version_is_summarized_again(tmp_path, blank_figures):
+  summary = study(tmp_path)
+  old = {'batch_sizes': summary['batch_sizes'], 'claims': [], 'hardware': 'an old machine'}
+  records.write_json(tmp_path / 'summary.json', old)
+  page = page_of(tmp_path)
+  assert 'an old machine' in page and 'id="pairs"' in page
+  assert 'the records hold no learning_rate_sum' in page  # and no exact probe, and no spans
+
+
+def test_sharpness_stands_beside_the_training_loss_where_it_was_measured(tmp_path, blank_figures):
+  study(tmp_path)
+  assert 'id="sharpness"' not in page_of(tmp_path)
+  records.write_json(tmp_path / 'sharpness.json', sharpness())
+  page = page_of(tmp_path)
+  table = page[page.index('id="sharpness_rows"') : page.index('How to read it')]
+  assert table.count('<tr>') == 1 + 2  # the first lane at its last checkpoint only
+  assert '<td>0.0123</td>' in table and '~9.5' in table
+  assert '<td title="the rise is rounding">undefined</td>' in table
+
+
+def sharpness():
+  """Two lanes, the first at two checkpoints; the second has not converged."""
+  row = {'lane': 0, 'batch_size': 8, 'trial': 0, 'learning_rate': 0.05, 'learning_rate_now': 0.05}
+  row |= {'examples': 43008, 'examples_used': 64, 'train_loss': 0.0123, 'train_accuracy': 1.0}
+  row |= {'val_accuracy': 0.9, 'lambda_max': 20.0, 'lambda_max_times_learning_rate': 1.0}
+  row |= {'eigenvalues': [{'value': 20.0, 'residual': 0.01, 'converged': True}], 'trace': 50.0}
+  row |= {'stability_threshold': 3.8, 'sam': 0.02, 'undefined': {}}
+  other = row | {'lane': 9, 'lambda_max': 9.5, 'sam': None, 'batch_size': 16}
+  other |= {'eigenvalues': [{'value': 9.5, 'residual': 2.0, 'converged': False}]}
+  other |= {'undefined': {'sam': 'the rise is rounding'}}
+  return {'rows': [row | {'examples': 10, 'train_loss': 2.0}, row, other], 'mode': 'evaluation'}
 
 
 def test_overview_has_four_panels_with_the_numbers_of_the_summary(tmp_path):
