@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Sequence
 
 import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from bsjax import panels
-from bsjax.panels import Settings, Summary
+from bsjax.analysis.gap import curves as gap_curves
+from bsjax.analysis.tables import Row
+from bsjax.panels import clocks, critical, learning_rate, noise, results, style
+from bsjax.panels import sharpness as sharp
+from bsjax.panels.style import Settings, Summary
 
 THEME = {
   'font.size': 10,
-  'text.color': panels.INK,
+  'text.color': style.INK,
   'axes.edgecolor': '#b4bac7',
-  'axes.labelcolor': panels.MUTED,
-  'axes.titlecolor': panels.INK,
+  'axes.labelcolor': style.MUTED,
+  'axes.titlecolor': style.INK,
   'axes.titlelocation': 'left',
   'axes.titlesize': 11,
   'axes.titleweight': 'bold',
@@ -27,21 +31,21 @@ THEME = {
   'axes.axisbelow': True,
   'axes.grid': True,
   'axes.grid.axis': 'y',
-  'grid.color': panels.GRID,
+  'grid.color': style.GRID,
   'grid.linewidth': 0.9,
   'xtick.color': '#b4bac7',
   'ytick.color': '#b4bac7',
-  'xtick.labelcolor': panels.MUTED,
-  'ytick.labelcolor': panels.MUTED,
+  'xtick.labelcolor': style.MUTED,
+  'ytick.labelcolor': style.MUTED,
   'ytick.major.size': 0,
   'ytick.minor.size': 0,
   'legend.frameon': False,
-  'legend.labelcolor': panels.INK,
+  'legend.labelcolor': style.INK,
   'legend.handlelength': 1.4,
   'figure.constrained_layout.h_pad': 0.1,
   'figure.constrained_layout.w_pad': 0.1,
-  'figure.facecolor': panels.PAPER,
-  'savefig.facecolor': panels.PAPER,
+  'figure.facecolor': style.PAPER,
+  'savefig.facecolor': style.PAPER,
   'savefig.dpi': 160,
 }
 themed = matplotlib.rc_context(THEME)
@@ -50,12 +54,15 @@ themed = matplotlib.rc_context(THEME)
 @themed
 def overview(summary: Summary, settings: Settings) -> Figure:
   """The study in four panels: accuracy, learning rates, curves and noise scale."""
-  figure = Figure(figsize=(11.5, 8), layout='constrained')
+  figure = Figure(figsize=(11.5, 8.6), layout='constrained')
   (accuracy_axes, rates_axes), (curves_axes, noise_axes) = figure.subplots(2, 2)
-  panels.draw_accuracy(accuracy_axes, summary, settings)
-  panels.draw_learning_rates(rates_axes, summary, settings)
-  panels.draw_curves(curves_axes, summary, settings, 'updates', 'val_accuracy')
-  panels.draw_noise_scale(noise_axes, summary)
+  results.draw_accuracy(accuracy_axes, summary, settings)
+  results.draw_learning_rates(rates_axes, summary, settings)
+  lines = gap_curves(style.chosen(summary, settings))['updates']
+  clocks.draw_curves(curves_axes, summary, lines, 'updates', 'val_accuracy')
+  noise.draw_late(noise_axes, summary)
+  below = {'loc': 'upper center', 'bbox_to_anchor': (0.5, -0.14), 'ncols': 2, 'fontsize': 9}
+  noise_axes.legend(handles=noise.legend(summary), **below)
   _batch_size_legend(figure, summary)
   return figure
 
@@ -64,7 +71,7 @@ def overview(summary: Summary, settings: Settings) -> Figure:
 def accuracy(summary: Summary, settings: Settings) -> Figure:
   """Validation and training accuracy against batch size."""
   figure = Figure(figsize=(5.6, 3.7), layout='constrained')
-  panels.draw_accuracy(figure.subplots(), summary, settings)
+  results.draw_accuracy(figure.subplots(), summary, settings)
   return figure
 
 
@@ -72,18 +79,7 @@ def accuracy(summary: Summary, settings: Settings) -> Figure:
 def gap(summary: Summary, settings: Settings) -> Figure:
   """Generalization gap against batch size."""
   figure = Figure(figsize=(5.6, 3.7), layout='constrained')
-  panels.draw_gap(figure.subplots(), summary, settings)
-  return figure
-
-
-@themed
-def noise_scale(summary: Summary, settings: Settings) -> Figure:
-  """Noise scale against batch size, and along training."""
-  figure = Figure(figsize=(11, 4.2), layout='constrained')
-  against_size, along_training = figure.subplots(1, 2)
-  panels.draw_noise_scale(against_size, summary)
-  panels.draw_noise_curves(along_training, summary, settings)
-  _batch_size_legend(figure, summary)
+  results.draw_gap(figure.subplots(), summary, settings)
   return figure
 
 
@@ -91,18 +87,105 @@ def noise_scale(summary: Summary, settings: Settings) -> Figure:
 def learning_rates(summary: Summary, settings: Settings) -> Figure:
   """Heat map of learning rate and batch size."""
   rows = len({setting.learning_rate for tried in settings.values() for setting in tried})
-  figure = Figure(figsize=(2.4 + 1.1 * len(settings), 1.5 + 0.55 * rows), layout='constrained')
-  panels.draw_learning_rates(figure.subplots(), summary, settings)
+  # Wide enough for the title of a study of one batch size.
+  figure = Figure(
+    figsize=(max(4.6, 2.4 + 1.1 * len(settings)), 1.5 + 0.55 * rows), layout='constrained'
+  )
+  results.draw_learning_rates(figure.subplots(), summary, settings)
+  return figure
+
+
+@themed
+def optimum(summary: Summary, settings: Settings) -> Figure:
+  """The best learning rate against batch size with the rules, and what it is read from."""
+  figure = Figure(figsize=(11, 9), layout='constrained')
+  training = learning_rate.by_training(summary)
+  both = training, training['validation']
+  for (above, below), found in zip(figure.subplots(2, 2).T, both, strict=True):
+    learning_rate.draw_optimum(above, summary, settings, found)
+    learning_rate.draw_valleys(below, summary, settings, found['merit'])
+  _batch_size_legend(figure, summary)
+  return figure
+
+
+@themed
+def critical_batch_size(summary: Summary, settings: Settings) -> Figure:
+  """Updates against examples to a target, and the critical batch size at every target."""
+  figure = Figure(figsize=(11, 4.4), layout='constrained')
+  hyperbola, training, validation = figure.subplots(1, 3, width_ratios=(1.7, 1, 1))
+  critical.draw_hyperbola(hyperbola, summary)
+  found = summary['critical_batch_size']
+  both = found, found['validation']
+  bounds = critical.target_bounds(*both)
+  panels = zip((training, validation), both, ('Training loss', 'Validation loss'), strict=True)
+  for axes, entry, title in panels:
+    critical.draw_targets(axes, entry, title, bounds)
+  _batch_size_legend(figure, summary)
+  return figure
+
+
+@themed
+def noise_scale(summary: Summary, settings: Settings) -> Figure:
+  """All noise scales beside each other: against batch size, and along training."""
+  figure = Figure(figsize=(11, 4.6), layout='constrained')
+  against_size, along_training = figure.subplots(1, 2)
+  noise.draw_late(against_size, summary)
+  noise.draw_training(along_training, summary)
+  figure.legend(handles=noise.legend(summary), loc='outside upper left', ncols=3)
+  return figure
+
+
+@themed
+def noise_by_part(summary: Summary, settings: Settings) -> Figure:
+  """The noise scale along training for every batch size, and by layer where that was measured."""
+  found = [noise.layers(setting) for setting in style.chosen(summary, settings).values()]
+  figure = Figure(figsize=(11, 4.2), layout='constrained')
+  if any(found):
+    along, by_layer = figure.subplots(1, 2)
+    noise.draw_layers(by_layer, summary, settings)
+  else:
+    along = figure.subplots()
+  noise.draw_noise_curves(along, summary, settings)
+  _batch_size_legend(figure, summary)
+  return figure
+
+
+@themed
+def equal_clocks(summary: Summary, settings: Settings) -> Figure:
+  """Accuracy and gap against batch size at equal epochs, updates and weighted updates."""
+  figure = Figure(figsize=(11.4, 6.6), layout='constrained')
+  grid = figure.subplots(2, 3)
+  for row, quantity in zip(grid, ('val_accuracy', 'gap'), strict=True):
+    for axes, clock in zip(row, clocks.CLOCKS, strict=True):
+      clocks.draw_clock(axes, summary, clock, quantity)
+  handles = [
+    Line2D([], [], linestyle='', color=colour, marker=marker, label=label)
+    for (part, prefix), (label, colour, marker) in clocks.SERIES.items()
+    if clocks.has_series(summary, part, prefix)
+  ]
+  figure.legend(handles=handles, loc='outside upper left', ncols=3)
   return figure
 
 
 @themed
 def curves(summary: Summary, settings: Settings) -> Figure:
-  """Validation accuracy and training loss, against epochs and against updates."""
-  figure = Figure(figsize=(11, 7.6), layout='constrained')
-  for row, quantity in zip(figure.subplots(2, 2), ('val_accuracy', 'train_loss'), strict=True):
-    for axes, clock in zip(row, ('epoch', 'updates'), strict=True):
-      panels.draw_curves(axes, summary, settings, clock, quantity)
+  """Validation accuracy, training loss and gap against every clock."""
+  figure = Figure(figsize=(11.4, 9.4), layout='constrained')
+  lines = gap_curves(style.chosen(summary, settings))
+  for row, quantity in zip(figure.subplots(3, 3), clocks.NAMES, strict=True):
+    for axes, clock in zip(row, clocks.CLOCKS, strict=True):
+      clocks.draw_curves(axes, summary, lines[clock], clock, quantity)
+  _batch_size_legend(figure, summary)
+  return figure
+
+
+@themed
+def sharpness(summary: Summary, rows: Sequence[Row]) -> Figure:
+  """The largest eigenvalue and the trace against the learning rate, and the gap against SAM."""
+  figure = Figure(figsize=(11.4, 4.2), layout='constrained')
+  draws = sharp.draw_lambda_max, sharp.draw_trace, sharp.draw_sam
+  for axes, draw in zip(figure.subplots(1, 3), draws, strict=True):
+    draw(axes, summary, rows)
   _batch_size_legend(figure, summary)
   return figure
 
@@ -124,7 +207,7 @@ def svg(figure: Figure, name: str) -> str:
 def _batch_size_legend(figure: Figure, summary: Summary) -> None:
   lines = [
     Line2D([], [], color=colour, linewidth=3, label=str(size))
-    for size, colour in panels.colours(summary).items()
+    for size, colour in style.colours(summary).items()
   ]
   title = Line2D([], [], linestyle='', label='batch size')
   place = {'loc': 'outside upper left', 'ncols': len(lines) + 1}

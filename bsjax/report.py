@@ -16,29 +16,39 @@ import jinja2
 from absl import app, flags
 from markupsafe import Markup
 
-from bsjax import panels, plots, records
-from bsjax.analysis import tables
+from bsjax import plots, records
+from bsjax.analysis import tables, words
 from bsjax.analysis.answer import answer
+from bsjax.analysis.claim_blocks import blocks
 from bsjax.analysis.summary import summarize
+from bsjax.panels import clocks, learning_rate, noise, sharpness, style
 
 _FIGURES = {
   'accuracy': plots.accuracy,
   'gap': plots.gap,
   'learning_rates': plots.learning_rates,
+  'optimum': plots.optimum,
+  'critical_batch_size': plots.critical_batch_size,
   'noise_scale': plots.noise_scale,
+  'noise_by_part': plots.noise_by_part,
+  'equal_clocks': plots.equal_clocks,
   'curves': plots.curves,
 }
 
 
 @dataclass(frozen=True)
 class Study:
-  """What a workdir holds; `plan` ends where the summary was taken."""
+  """What a workdir holds; `plan` ends where the summary was taken.
+
+  `sharpness` is sharpness.json, or None where nothing was measured.
+  """
 
   config: Mapping[str, Any]
   plan: list[tables.Row]
   rows: list[tables.Row]
   summary: Mapping[str, Any]
   progress: float
+  sharpness: Mapping[str, Any] | None = None
 
 
 def write(workdir: str | os.PathLike) -> Path:
@@ -65,14 +75,56 @@ def load(workdir: Path) -> Study:
   plan = records.read_plan(workdir / 'plan.csv')
   rows = records.read(workdir / 'records.jsonl')
   progress = tables.progress(plan, rows)
-  if progress == 1 and (workdir / 'summary.json').is_file():
-    return Study(config, plan, rows, json.loads((workdir / 'summary.json').read_text()), progress)
+  sharp = _json(workdir / 'sharpness.json')
+  if progress == 1:
+    kept = _json(workdir / 'summary.json') or {}
+    # Of a summary by an older version only the hardware cannot be found again from the records.
+    current = 'validation' in kept.get('learning_rates', {})
+    summary = kept if current else summarize(config, plan, rows, kept.get('hardware', ''))
+    return Study(config, plan, rows, summary, progress, sharp)
   reached = tables.provisional(plan, rows)
-  return Study(config, reached, rows, summarize(config, reached, rows), progress)
+  return Study(config, reached, rows, summarize(config, reached, rows), progress, sharp)
+
+
+def _json(path: Path) -> dict[str, Any] | None:
+  return json.loads(path.read_text()) if path.is_file() else None
 
 
 def render(study: Study) -> str:
   """The page."""
+  sharp = sharpness.latest(study.sharpness) if study.sharpness else []
+  whole, pairs = blocks(study.summary['claims'])
+  return (
+    _environment()
+    .get_template('report.html')
+    .render(
+      study=study,
+      config=study.config,
+      summary=study.summary,
+      rows=study.summary['batch_sizes'],
+      answer=answer(study.summary),
+      any_result=_any_result(study.summary),
+      figures=_figures(study, sharp),
+      words=_words(study.summary),
+      claims=whole,
+      pairs=pairs,
+      sharpness=sharp,
+      colours=style.colours(study.summary),
+      bars=_bars(study.summary['batch_sizes']),
+      updates={row['batch_size']: row['updates'] for row in study.plan},
+      trials=len({row['trial'] for row in study.plan}),
+      plan_columns=list(records.PLAN_COLUMNS),
+      settings=list(_flat(study.config)),
+      hardware=study.summary.get('hardware', ''),
+    )
+  )
+
+
+def _any_result(summary: Mapping[str, Any]) -> bool:
+  return any(row['learning_rate'] is not None for row in summary['batch_sizes'])
+
+
+def _environment() -> jinja2.Environment:
   # StrictUndefined: a value that the template misses must fail here, not leave a hole in the page.
   environment = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -84,29 +136,56 @@ def render(study: Study) -> str:
   environment.filters |= {
     'percent': tables.percent,
     'noise_scale': tables.noise_scale_text,
-    'learning_rate': tables.learning_rate_text,
+    'number': tables.number,
   }
+  return environment
+
+
+def _figures(study: Study, sharp: list[tables.Row]) -> dict[str, Markup]:
+  """All figures by name, none without any result; of sharpness only where it was measured."""
+  if not _any_result(study.summary):
+    return {}
   found = tables.settings(study.plan, study.rows)
-  shown = {name: _inline(draw, name, study.summary, found) for name, draw in _FIGURES.items()}
-  return environment.get_template('report.html').render(
-    study=study,
-    config=study.config,
-    rows=study.summary['batch_sizes'],
-    answer=answer(study.summary),
-    any_result=any(row['learning_rate'] is not None for row in study.summary['batch_sizes']),
-    figures=shown,
-    colours=panels.colours(study.summary),
-    bars=_bars(study.summary['batch_sizes']),
-    updates={row['batch_size']: row['updates'] for row in study.plan},
-    trials=len({row['trial'] for row in study.plan}),
-    plan_columns=list(records.PLAN_COLUMNS),
-    settings=list(_flat(study.config)),
-    hardware=study.summary.get('hardware', ''),
-  )
+  drawn = {name: draw(study.summary, found) for name, draw in _FIGURES.items()}
+  if sharp:
+    drawn['sharpness'] = plots.sharpness(study.summary, sharp)
+  return {name: Markup(plots.svg(figure, name)) for name, figure in drawn.items()}
 
 
-def _inline(draw, name: str, summary: Mapping[str, Any], found: panels.Settings) -> Markup:
-  return Markup(plots.svg(draw(summary, found), name))
+def _words(summary: Mapping[str, Any]) -> dict[str, Any]:
+  """The sentences of the page that follow from the summary."""
+  critical = summary['critical_batch_size']
+  gap, training = summary['generalization_gap'], learning_rate.by_training(summary)
+  middle = noise.middle(summary)
+  shape = training.get('noise_scale_of_rules', {})
+  return {
+    'critical': words.critical_batch_size(critical),
+    'critical_validation': words.critical_batch_size(critical['validation']),
+    'rates': [
+      {
+        'merit': words.MERITS[found['merit']],
+        'exponent': words.exponent(found['exponent']),
+        'noise_scale': words.rate_noise_scale(found['noise_scale'], found['exponent']),
+        'undetermined': words.undetermined(found),
+        'rules': words.rules(found),
+      }
+      for found in (training, training['validation'])
+    ],
+    'of_rules': f'{noise.KINDS[shape["kind"]][0]} at batch size {shape["batch_size"]}'
+    if 'kind' in shape
+    else '',
+    'selection': words.selection(summary['batch_sizes']),
+    'common_rate': gap['common_learning_rate'],
+    'not_at_clock': {
+      name: words.by_reason(
+        {row['batch_size']: row['undefined'] for row in rows if 'undefined' in row}
+      )
+      for clock, name in clocks.CLOCKS.items()
+      for rows in [gap['chosen'][clock]['batch_sizes']]
+    },
+    'meeting': {clock: gap['chosen'][clock]['value'] for clock in clocks.CLOCKS},
+    'middle': middle['batch_size'] if middle else None,
+  }
 
 
 def _bars(rows: list[tables.Row]) -> dict[int, dict[str, float]]:

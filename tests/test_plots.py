@@ -100,6 +100,10 @@ def test_an_interval_without_a_bound_ends_in_an_arrow_and_a_bound_in_none():
   assert not axes.lines
 
 
+def test_learning_rates_can_be_rendered_where_every_run_diverged():
+  plots.optimum(*study(diverges=lambda lane: True)).draw_without_rendering()
+
+
 def test_optima_are_drawn_by_state():
   summary, settings = study()
   ends = {'n': 3, 'interval_over': 'trials', 'interpolation_error': None, 'reason': 'made up'}

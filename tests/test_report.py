@@ -86,7 +86,7 @@ def test_an_unfinished_study_says_how_far_it_is(tmp_path, blank_figures):
   assert 'provisional, as of epoch 12 of 30' in page and page.count('<svg') == len(FIGURES)
 
 
-def test_a_study_that_has_just_begun_has_nothing_to_compare(tmp_path, blank_figures):
+def test_a_study_that_has_just_begun_has_nothing_to_compare(tmp_path):
   study(tmp_path, share=0.0)
   page = page_of(tmp_path)
   assert 'There is nothing to compare yet' in page and '<svg' not in page

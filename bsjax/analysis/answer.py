@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from bsjax.analysis.tables import Row, noise_scale_text, percent
+from bsjax.analysis.verdicts import SUPPORTED
+from bsjax.analysis.words import joined, selection, sizes_text
+
+_BEATS = re.compile(r'batch size (\d+) beats (\d+)')
 
 
 class Answer(NamedTuple):
@@ -19,8 +24,8 @@ class Answer(NamedTuple):
 def answer(summary: Mapping[str, Any]) -> Answer:
   """The answer to 'which batch size?' by validation accuracy.
 
-  Batch sizes count as different only where their 95% intervals do not overlap. That is stricter
-  than a test at 5%, which leaves some room for the number of comparisons.
+  It rests on the claims 'batch size X beats Y': differences within trials, with intervals that hold
+  for all pairs at once, and with BatchNorm by both kinds of statistics.
   """
   remarks = _remarks(summary['batch_sizes'])
   rows = [row for row in summary['batch_sizes'] if row['learning_rate'] is not None]
@@ -31,48 +36,52 @@ def answer(summary: Mapping[str, Any]) -> Answer:
   size, accuracy = best['batch_size'], best['val_accuracy']
   reached = f'{percent(accuracy)} % validation accuracy'
   if len(rows) == 1:
-    detail = f'At learning rate {best["learning_rate"]:.4g}, n = {accuracy["n"]}.'
+    detail = f'At learning rate {best["learning_rate"]:.4g}, n = {accuracy["n"]}. {_chosen(rows)}'
     remarks.insert(0, 'Only one batch size has a result, so there is nothing to compare it with.')
     return Answer(f'Batch size {size} reaches {reached}.', detail, remarks)
-  highest = f'The highest mean is that of batch size {size}: {reached}'
   if accuracy['n'] < 2:
-    detail = f'{highest}. One trial has no spread, so no difference can be shown.'
+    highest = f'The highest mean is that of batch size {size}: {reached}'
+    detail = f'{highest}. One trial has no spread, so no difference can be shown. {_chosen(rows)}'
     return Answer('One trial cannot tell the batch sizes apart.', detail, remarks)
-  return Answer(*_compare(rows, best, highest), remarks)
+  return Answer(*_compare(rows, _verdicts(summary['claims'])), remarks)
 
 
-def _compare(rows: Sequence[Row], best: Row, highest: str) -> tuple[str, str]:
-  """Headline and detail where there are batch sizes to compare, and intervals to do it by."""
-  n = best['val_accuracy']['n']
-  beaten = [row['batch_size'] for row in rows if _beats(best, row)]
-  level = [row['batch_size'] for row in rows if row is not best and row['batch_size'] not in beaten]
+def _verdicts(claims: Sequence[Mapping[str, Any]]) -> dict[tuple[int, int], str]:
+  """(best, other) -> the verdict that the best beats the other."""
+  found = ((_BEATS.fullmatch(claim['claim']), claim['verdict']) for claim in claims)
+  return {(int(match[1]), int(match[2])): verdict for match, verdict in found if match}
+
+
+def _compare(rows: Sequence[Row], verdicts: Mapping[tuple[int, int], str]) -> tuple[str, str]:
+  """Headline and detail where several batch sizes have results of several trials."""
+  if not verdicts:
+    why = 'Fewer than two of them have a value for every trial.'
+    return 'The batch sizes cannot be compared.', f'{why} {_chosen(rows)}'
+  size = next(iter(verdicts))[0]
+  beaten = [other for (_, other), verdict in verdicts.items() if verdict == SUPPORTED]
+  level = [other for (_, other), verdict in verdicts.items() if verdict != SUPPORTED]
+  best = next(row for row in rows if row['batch_size'] == size)['val_accuracy']
+  text = f'The highest mean is that of batch size {size}: {percent(best)} % validation accuracy.'
+  shown = [f'it is shown to be above {joined(beaten)}'] if beaten else []
+  shown += [f'no difference is shown to {joined(level)}'] if level else []
+  text += f' Compared within trials, at 95% for all pairs at once, {", ".join(shown)}'
+  text += f' (n = {best["n"]}).'
+  apart = {row['batch_size'] for row in rows} - {size, *beaten, *level}
+  if apart:
+    text += f' Not compared, for want of a value in every trial: {joined(sorted(apart))}.'
+  return _headline(size, beaten, level), f'{text} {_chosen(rows)}'
+
+
+def _headline(size: int, beaten: Sequence[int], level: Sequence[int]) -> str:
   if not beaten:
-    return (
-      'No batch size is shown to be better.',
-      f'{highest}. All other intervals overlap with its own: no difference shown at n = {n}.',
-    )
-  below = f'The {"interval" if len(beaten) == 1 else "intervals"} of {_join(beaten)}'
-  below += f' {"lies" if len(beaten) == 1 else "lie"} wholly below its own'
+    return 'No batch size is shown to be better.'
   if not level:
-    return f'Batch size {best["batch_size"]} does best.', f'{highest}. {below} (n = {n}).'
-  return (
-    f'Batch size {best["batch_size"]} beats {_join(beaten)}, not {_join(level, "or")}.',
-    f'{highest}. {below}. With {_join(level)} it overlaps: no difference shown at n = {n}.',
-  )
+    return f'Batch size {size} does best.'
+  return f'Batch size {size} beats {joined(beaten)}, not {joined(level, "or")}.'
 
 
-def _beats(best: Row, other: Row) -> bool:
-  """Whether the interval of `other` lies wholly below, by every kind of accuracy there is.
-
-  With BatchNorm there are two, and a difference in running statistics alone is one of updates. An
-  interval of no width says that the split is too coarse to see a spread, and proves nothing.
-  """
-  for name in ('val_accuracy', 'reestimated_val_accuracy'):
-    if name in best:
-      (low, high), (bottom, top) = best[name]['ci95'], other[name]['ci95']
-      if not (low > top and low < high and bottom < top):
-        return False
-  return True
+def _chosen(rows: Sequence[Row]) -> str:
+  return ' '.join(selection(rows))
 
 
 def _remarks(rows: Sequence[Row]) -> list[str]:
@@ -81,13 +90,13 @@ def _remarks(rows: Sequence[Row]) -> list[str]:
   at_edge = [row['batch_size'] for row in rows if row['at_grid_edge'] and 'note' not in row]
   if at_edge:
     remarks.append(
-      f'At {_sizes(at_edge)} the best learning rate is at the edge of the grid: a better one may '
-      'lie outside, so widen the grid before comparing.'
+      f'At {sizes_text(at_edge)} the best learning rate is at the edge of the grid: a better one '
+      'may lie outside, so widen the grid before comparing.'
     )
   if untuned:
     remarks.append(
-      f'At {_sizes(untuned)} only one learning rate was tried: a difference may be one of tuning, '
-      'not of batch size.'
+      f'At {sizes_text(untuned)} only one learning rate was tried: a difference may be one of '
+      'tuning, not of batch size.'
     )
   remarks += [
     f'Batch size {row["batch_size"]} has no result ({row["reason"]}).'
@@ -104,22 +113,12 @@ def _noise_remark(rows: Sequence[Row]) -> list[str]:
     return []
   ends = [measured[0], measured[-1]] if len(measured) > 1 else measured
   values = [f'{noise_scale_text(row["noise_scale"])} at {row["batch_size"]}' for row in ends]
-  text = f'Gradient noise scale, by batch size, late in training: {_join(values)}.'
+  text = f'Gradient noise scale, by batch size, late in training: {joined(values)}.'
   bounds = [(row['batch_size'], *row['noise_scale']['ci95']) for row in measured]
   noisy = [size for size, low, _ in bounds if low is not None and size < low]
   calm = [size for size, _, high in bounds if high is not None and size > high]
   if noisy:
-    text += f' At {_sizes(noisy)}, below it, noise outweighs the gradient in each update.'
+    text += f' At {sizes_text(noisy)}, below it, noise outweighs the gradient in each update.'
   if calm:
-    text += f' At {_sizes(calm)}, above it, larger batches bring diminishing returns.'
+    text += f' At {sizes_text(calm)}, above it, larger batches bring diminishing returns.'
   return [text]
-
-
-def _sizes(sizes: Sequence[int]) -> str:
-  return f'batch size{"s" * (len(sizes) > 1)} {_join(sizes)}'
-
-
-def _join(items: Sequence[Any], last: str = 'and') -> str:
-  """'8', '8 and 16', '8, 16 and 32'."""
-  words = [str(item) for item in items]
-  return f' {last} '.join([', '.join(words[:-1]), words[-1]] if len(words) > 1 else words)

@@ -66,7 +66,7 @@ class Setting:
 
 
 class Curve(NamedTuple):
-  """A quantity along training: its mean over trials, and the lowest and highest trial."""
+  """A quantity along training: its mean over trials, with its interval."""
 
   x: Sequence[float] = ()
   mean: Sequence[float] = ()
@@ -97,17 +97,6 @@ def settings(plan_rows: Sequence[Row], record_rows: Sequence[Row]) -> dict[int, 
     )
     found.setdefault(batch_size, []).append(Setting(batch_size, learning_rate, lanes))
   return found
-
-
-def curve(setting: Setting, x: str, y: str) -> Curve:
-  """`y` against `x` ('epoch', 'updates', 'examples'), as far as all trials have a value."""
-  points = []
-  for rows in zip(*(lane.rows for lane in setting.lanes), strict=False):
-    values = [row[y] for row in rows]
-    if None in values:
-      break
-    points.append((rows[0][x], sum(values) / len(values), min(values), max(values)))
-  return Curve(*(list(column) for column in zip(*points, strict=True))) if points else Curve()
 
 
 def noise_curve(setting: Setting) -> tuple[list[float], list[float]]:
@@ -158,9 +147,10 @@ def results(summary: Mapping[str, Any]) -> Table:
   table = Table(
     box=box.SIMPLE_HEAD,
     pad_edge=False,
-    title='Results at the best learning rate of each batch size',
-    caption='accuracies in percent: mean ± half of the 95% interval over n trials; '
-    'noise scale in examples; * at the edge of the grid',
+    title='Results of each batch size',
+    caption='accuracies in percent: mean ± half of the 95% interval over n trials; noise scale in '
+    'examples; learning rate: best over all trials, * at the edge of the grid; '
+    + _selection(summary),
   )
   names = 'batch\nsize', 'learning\nrate', 'validation', 'training', 'gap', 'noise scale', 'n'
   for name in names:
@@ -178,11 +168,25 @@ def results(summary: Mapping[str, Any]) -> Table:
   return table
 
 
+def _selection(summary: Mapping[str, Any]) -> str:
+  kinds = {row['selection'] for row in summary['batch_sizes'] if 'selection' in row}
+  if kinds <= {'other trials'}:
+    return 'each trial is reported at the one that the other trials chose'
+  return 'where it was chosen on the trials reported, the numbers are a little too good'
+
+
 def learning_rate_text(row: Row) -> str:
   """The chosen learning rate, with a star at the edge of the grid."""
   if row['learning_rate'] is None:
     return 'none'
   return f'{row["learning_rate"]:.4g}' + ('*' if row['at_grid_edge'] else '')
+
+
+def number(value: int | float | None) -> str:
+  """Three digits, thousands with commas."""
+  if value is None:
+    return '–'
+  return f'{value:,.0f}' if abs(value) >= 1000 else f'{value:.3g}'
 
 
 def percent(estimate: Row) -> str:
@@ -198,9 +202,9 @@ def percent(estimate: Row) -> str:
 def noise_scale_text(noise_scale: Row) -> str:
   """The noise scale in examples with its interval, or what keeps it from being known."""
   value, (low, high) = noise_scale['b_simple'], noise_scale['ci95']
-  bounds = '' if low is None else f' [{low:.3g}, {"∞" if high is None else f"{high:.3g}"}]'
+  bounds = '' if low is None else f' [{number(low)}, {"∞" if high is None else number(high)}]'
   if value is None:
     return f'undefined{bounds}' if not noise_scale['unbounded'] else f'unbounded{bounds}'
   if noise_scale['unbounded'] and not bounds:
     bounds = ' (unbounded)'
-  return f'{value:.3g}{bounds}'
+  return f'{number(value)}{bounds}'
