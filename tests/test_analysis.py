@@ -222,6 +222,22 @@ def test_the_answer_claims_only_what_the_paired_differences_show():
   )
 
 
+@pytest.mark.parametrize('verdict, better', [('supported', 'Smaller'), ('refuted', 'Larger')])
+def test_a_trend_is_told_where_no_two_are_told_apart(verdict, better):
+  summary = summary_of([0.95, 0.96, 0.97], [0.951, 0.94, 0.966])
+  text = 'smaller batches reach higher validation accuracy'
+  trend = {'claim': f'at equal epochs, {text}', 'verdict': verdict, 'effect': -0.005}
+  trend['ci95'] = [-0.007, -0.003]
+  updates = {'claim': f'at equal updates, {text}', 'verdict': 'undetermined'}
+  pairs = [claim for claim in summary['claims'] if 'beats' in claim['claim']]
+  found = answer(summary | {'claims': [trend, updates, *pairs]})
+  assert found.headline == f'{better} batches do better at equal epochs; no two are told apart.'
+  assert '-0.50 [-0.70, -0.30] percentage points per doubling' in found.detail
+  assert 'at equal updates is undetermined' in found.detail
+  open_ended = [trend | {'verdict': 'undetermined'}, *pairs]
+  assert answer(summary | {'claims': open_ended}).headline.startswith('No batch size')
+
+
 def test_the_answer_compares_within_trials_and_not_by_overlap():
   wide, below = [0.80, 0.90, 0.95], [0.789, 0.89, 0.9389]  # intervals overlap, differences do not
   assert answer(summary_of(wide, below)).headline == 'Batch size 8 does best.'

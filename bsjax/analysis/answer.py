@@ -7,10 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from bsjax.analysis.tables import Row, noise_scale_text, percent
-from bsjax.analysis.verdicts import SUPPORTED
+from bsjax.analysis.verdicts import REFUTED, SUPPORTED
 from bsjax.analysis.words import joined, selection, sizes_text
 
+_TREND = 'at equal {}, smaller batches reach higher validation accuracy'
 _BEATS = re.compile(r'batch size (\d+) beats (\d+)')
+
+
+UNDECIDED = 'No batch size is shown to be better.'
 
 
 class Answer(NamedTuple):
@@ -43,7 +47,28 @@ def answer(summary: Mapping[str, Any]) -> Answer:
     highest = f'The highest mean is that of batch size {size}: {reached}'
     detail = f'{highest}. One trial has no spread, so no difference can be shown. {_chosen(rows)}'
     return Answer('One trial cannot tell the batch sizes apart.', detail, remarks)
-  return Answer(*_compare(rows, _verdicts(summary['claims'])), remarks)
+  headline, text = _compare(rows, _verdicts(summary['claims']))
+  better, trend = _trend(summary['claims'])
+  if better and headline == UNDECIDED:
+    headline = f'{better} batches do better at equal epochs; no two are told apart.'
+  return Answer(headline, ' '.join(filter(None, (trend, text))), remarks)
+
+
+def _trend(claims: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
+  """'Smaller' or 'Larger' if accuracy is shown to change with batch size, and a sentence on it."""
+  by_text = {claim['claim']: claim for claim in claims}
+  at_epochs, at_updates = (by_text.get(_TREND.format(clock)) for clock in ('epochs', 'updates'))
+  if not at_epochs or at_epochs['verdict'] not in (SUPPORTED, REFUTED):
+    return '', ''
+  better = 'Smaller' if at_epochs['verdict'] == SUPPORTED else 'Larger'
+  effect, low, high = (100 * x for x in (at_epochs['effect'], *at_epochs['ci95']))
+  text = (
+    f'At equal epochs validation accuracy changes by {effect:+.2f} [{low:+.2f}, {high:+.2f}] '
+    'percentage points per doubling of the batch size'
+  )
+  if at_updates:
+    text += f'; that smaller batches do better at equal updates is {at_updates["verdict"]}'
+  return better, f'{text}.'
 
 
 def _verdicts(claims: Sequence[Mapping[str, Any]]) -> dict[tuple[int, int], str]:
@@ -74,7 +99,7 @@ def _compare(rows: Sequence[Row], verdicts: Mapping[tuple[int, int], str]) -> tu
 
 def _headline(size: int, beaten: Sequence[int], level: Sequence[int]) -> str:
   if not beaten:
-    return 'No batch size is shown to be better.'
+    return UNDECIDED
   if not level:
     return f'Batch size {size} does best.'
   return f'Batch size {size} beats {joined(beaten)}, not {joined(level, "or")}.'

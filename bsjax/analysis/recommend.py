@@ -106,14 +106,14 @@ def _to_target(critical: Mapping[str, Any]) -> list[dict[str, Any]]:
   level = [other for other in pairs if other not in more]
   fewest = float(reached[best].mean())
   first = (
-    f'To {_target(critical)}: batch size {best} needs {math.exp(fewest):.4g} examples, the fewest '
+    f'To {_target(critical)}: batch size {best} needs {math.exp(fewest):,.0f} examples, the fewest '
     f'(geometric mean of {n} trials).'
   )
   shown = f'Shown to need more: {_named(more)}. Not shown to: {_named(level)}.'
   within = [b for b in reached if reached[b].mean() <= fewest + math.log1p(OVERHEAD)]
   size = min(within, key=lambda b: float(reached[b].mean()) - math.log(b))
   updates = math.exp(float(reached[size].mean())) / size
-  second = f'Batch size {size} needs {updates:.4g} updates, the fewest of {_named(within)}.'
+  second = f'Batch size {size} needs {updates:,.0f} updates, the fewest of {_named(within)}.'
   cost = _cost(pairs[size]) if size in pairs else ''
   return [
     _row(EXAMPLES, best, [first, shown, *out], rates[best]),

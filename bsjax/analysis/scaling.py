@@ -53,7 +53,8 @@ def too_few(given: Points) -> str:
   """Why no law can be fitted, or nothing."""
   if len(given.batch_sizes) >= FEWEST:
     return ''
-  why = f'{len(given.batch_sizes)} batch sizes have an optimum inside the grid, {FEWEST} are needed'
+  known = len(given.batch_sizes)
+  why = f'{FEWEST} batch sizes with an optimum inside the grid are needed, {known} known'
   return '; '.join([why, *(f'{size}: {reason}' for size, reason in given.left_out.items())])
 
 

@@ -19,7 +19,7 @@ from bsjax.analysis.tables import settings
 from bsjax.plots import themed
 
 HERE = Path(__file__).parent
-EPOCHS = (20, 40, 60)  # budgets: if the law is one of training too little, it moves with them
+EPOCHS = (10, 20, 30)  # budgets: if the law is one of training too little, it moves with them
 UNIT = 1 / 16  # of learning rates, to number them
 
 
