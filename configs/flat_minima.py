@@ -5,7 +5,8 @@ settings of equal learning rate and of equal learning rate per batch size. Then 
 every lane. Results and cost on two CPU cores: experiments/flat_minima.
 
   python -m bsjax.main --config=configs/flat_minima.py --workdir=runs/flat_minima
-  python -m bsjax.sharpness --workdir=runs/flat_minima --examples=1000 --interpolate=0,36
+  python -m bsjax.sharpness --workdir=runs/flat_minima --checkpoint=all --examples=500 --steps=15 \\
+    --probes=4
 """
 
 from bsjax.config import base_config
