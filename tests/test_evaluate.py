@@ -93,3 +93,15 @@ def test_rows_divide_once_and_name_what_is_undefined():
 
 def len_val(found, i):
   return int(found.validation.count[i])
+
+
+def test_learning_rates_are_summed_over_the_updates_of_each_batch_size():
+  config = small_config(trials=1, schedule__name='cosine', schedule__warmup_epochs=0.3)
+  study, (group,), _ = trained(config, examples=96)
+  for position in (0, 96, study.total_examples):
+    factor, sums = group.schedule_at(position)
+    assert factor == pytest.approx(float(group.recipe.schedule(jnp.int32(position))))
+    for size in config.batch_sizes:
+      starts = range(0, position, size)
+      expected = sum(float(group.recipe.schedule(jnp.int32(start))) for start in starts)
+      assert sums[size] == pytest.approx(expected, abs=1e-5)

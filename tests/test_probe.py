@@ -2,6 +2,7 @@
 
 import functools
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -182,3 +183,25 @@ def test_too_small_probes_are_refused():
   ):
     with pytest.raises(ConfigError, match=text):
       validate(small_config(**keys))
+
+
+class Shared(nn.Module):
+  """A network that uses one layer twice: the norms of its two gradients do not add up."""
+
+  @nn.compact
+  def __call__(self, x, train):
+    layer = nn.Dense(4)
+    x = layer(nn.relu(layer(x.reshape(len(x), -1)[:, :4])))
+    return nn.Dense(3)(x)
+
+
+def test_a_layer_that_is_used_twice_is_measured_as_one():
+  images, labels = batch((4, 4, 1))
+  model = Shared()
+  variables = initial(model, images.shape[1:])
+  mean = jax.tree.map(jnp.ones_like, variables['params'])
+  chunks = images[None], labels[None]
+  found = per_example.products(model, probe.example_loss, variables, mean, None, *chunks)
+  for layer, leaves in explicit(model, variables, images, labels).items():
+    squares = sum((np.stack(g) ** 2).reshape(len(labels), -1).sum(1) for g in leaves.values())
+    np.testing.assert_allclose(found.squares[layer], squares, rtol=1e-4)
