@@ -71,12 +71,11 @@ def example_loss(
 def _draw(
   recipe: Recipe, examples: int, setting: Setting, train: Split, position: Int[Array, '']
 ) -> tuple[Float[Array, 'example height width channel'], Int[Array, ' example']]:
-  images, labels = train.images, train.labels
-  if examples < recipe.train_examples:
-    key = jax.random.fold_in(trial_key(recipe.seed, setting.trial), PROBE)
-    order = jax.random.permutation(jax.random.fold_in(key, position), recipe.train_examples)
-    images, labels = images[order[:examples]], labels[order[:examples]]
-  return stream.normalize(images, recipe.mean, recipe.std), labels
+  # Shuffled even if all are taken: blocks of a set that is sorted by class would each be one class.
+  key = jax.random.fold_in(trial_key(recipe.seed, setting.trial), PROBE)
+  order = jax.random.permutation(jax.random.fold_in(key, position), recipe.train_examples)
+  chosen = order[:examples]
+  return stream.normalize(train.images[chosen], recipe.mean, recipe.std), train.labels[chosen]
 
 
 def _scalings(recipe: Recipe, state: LaneState) -> dict[str, PyTree | None]:

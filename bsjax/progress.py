@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-WIDTH_OF_FILES = 120  # characters
+WIDTH_OF_FILES = 160  # characters
 
 
 def make_console() -> Console:

@@ -238,6 +238,26 @@ def test_a_trend_is_told_where_no_two_are_told_apart(verdict, better):
   assert answer(summary | {'claims': open_ended}).headline.startswith('No batch size')
 
 
+def test_slopes_and_gaps_are_those_of_rates_chosen_on_other_trials():
+  plan = synthetic.plan((8, 16), (0.1, 0.2), trials=3)
+  # Each rate is lucky in one trial, which the other trials do not know.
+  lucky = {(size, 0.1): [0.99, 0.7, 0.8] for size in (8, 16)}
+  lucky |= {(size, 0.2): [0.7, 0.98, 0.79] for size in (8, 16)}
+  summary = summarize(synthetic.config(), plan, ends(plan, lucky))
+  rows = summary['generalization_gap']['chosen']['epochs']['batch_sizes']
+  for row, size in zip(rows, summary['batch_sizes'], strict=True):
+    assert size['trial_learning_rates'] == [0.2, 0.1, 0.1]
+    assert row['val_accuracy'] == size['val_accuracy']
+    assert row['val_accuracy']['mean'] == pytest.approx((0.7 + 0.7 + 0.8) / 3)
+
+
+@pytest.mark.parametrize('bad', [math.nan, 1.7, -0.1])
+def test_what_is_no_accuracy_cannot_be_the_best(bad):
+  plan = synthetic.plan((8,), (0.1, 0.2), trials=2)
+  rows = ends(plan, {(8, 0.1): [bad, bad], (8, 0.2): [0.8, 0.7]})
+  assert only(summarize(synthetic.config(), plan, rows))['learning_rate'] == 0.2
+
+
 def test_the_answer_compares_within_trials_and_not_by_overlap():
   wide, below = [0.80, 0.90, 0.95], [0.789, 0.89, 0.9389]  # intervals overlap, differences do not
   assert answer(summary_of(wide, below)).headline == 'Batch size 8 does best.'

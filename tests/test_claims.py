@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 
 import numpy as np
 import pytest
@@ -227,8 +228,8 @@ def test_statistics_of_batchnorm_that_decide_the_verdict_leave_it_open():
 def test_a_verdict_that_rests_on_straight_lines_between_records_is_left_open():
   # A drop within the stretch that the readings of batch size 8 lie in: 64 of 43 to 85 updates.
   def curve(lane, updates):
-    height = 0.5 + 1e-4 * math.sin(3 * lane['lane'])
-    return {'val_accuracy': height - 0.001 * lane['batch_size'] + 0.004 * updates}
+    height = 0.3 + 1e-5 * math.sin(3 * lane['lane'])
+    return {'val_accuracy': height - 1e-4 * lane['batch_size'] + 4e-4 * updates}
 
   sparse, dense = (study((8, 16, 64), (0.1,), 4, curve, n) for n in (12, 16))
   for found, verdict in ((sparse, 'undetermined'), (dense, 'supported')):
@@ -307,6 +308,9 @@ def test_recommendations_for_a_target():
   for nothing in (NO_TARGET, critical | {'points': points[:1]}):
     for row in recommendation({}, {}, nothing)[1:]:
       assert row['batch_size'] is None and len(row['why']) > 5
+  early = [points[0] | {'status': ['reached', 'before first evaluation']}, *points[1:]]
+  for row in recommendation({}, {}, critical | {'points': early})[1:]:
+    assert row['batch_size'] is None and 'Batch size 8 reached the target before' in row['why']
   broken = [point | {'examples': [-1.0, 0.0, math.inf, math.nan, None]} for point in points]
   rows = recommendation({}, {}, critical | {'points': broken})
   assert all(row['batch_size'] is None for row in rows)
@@ -325,5 +329,5 @@ def test_schedules_edges_and_turning_means_are_named():
   found = study((8, 16, 64), (0.1, 0.2), 3, curve)
   row = verdict_of(slope_claims(found, first(found)), 'at equal updates, smaller')
   assert row['verdict'] == 'supported' and 'do not go one way' in row['why']
-  assert 'learning rates at 88% and 0% of their peaks' in row['why']
+  assert re.search('learning rates at 8[78]% and 0% of their peaks', row['why'])  # 87.5
   assert 'at the edge of the grid at batch sizes 8, 16, 64' in row['why']

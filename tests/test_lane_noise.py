@@ -102,6 +102,7 @@ def scaled_noise(name, config, dataset, study, lane):
     micro = [gradient(params, images[part], labels[part]) for part in parts]
     grads = jax.tree.map(lambda *g: sum(g) / len(g), *micro)
     nu = jax.tree.leaves(optax.tree_utils.tree_get(opt_state, 'nu'))
+    nu = [np.maximum(v, 0.01 * np.mean(v)) for v in nu]  # no coordinate counts as rarer than that
     flat = lambda tree: np.concatenate([np.ravel(x).astype(np.float64) for x in tree])
     if name == 'adam':
       scale = 1 / (np.sqrt(flat(nu) / (1 - 0.999 ** max(update, 1))) + 1e-8)

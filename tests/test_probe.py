@@ -205,3 +205,13 @@ def test_a_layer_that_is_used_twice_is_measured_as_one():
   for layer, leaves in explicit(model, variables, images, labels).items():
     squares = sum((np.stack(g) ** 2).reshape(len(labels), -1).sum(1) for g in leaves.values())
     np.testing.assert_allclose(found.squares[layer], squares, rtol=1e-4)
+
+
+def test_all_examples_are_shuffled_too():
+  """Or blocks of a set that is sorted by class would each be a class of their own."""
+  group, on_device, _ = probed(blocks=4)
+  setting = jax.tree.map(lambda x: x[0, 0], group.settings)
+  train = jax.tree.map(lambda x: x[0], on_device.train)
+  labels = np.asarray(probe._draw(group.recipe, 150, setting, train, jnp.int32(0))[1])
+  assert (labels != np.asarray(train.labels)).mean() > 0.5
+  np.testing.assert_array_equal(np.sort(labels), np.sort(train.labels))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -51,7 +52,8 @@ def schedule(
   places, shares = [], []
   for size in (min(sizes), max(sizes)):
     epoch, rate = (float(np.mean(read[size].values[key])) for key in ('epoch', 'learning_rate'))
-    shares.append(100 * rate / chosen[size].learning_rate)
+    peaks = [lane.plan['learning_rate'] for lane in chosen[size].lanes]
+    shares.append(100 * rate / (math.fsum(peaks) / len(peaks)))
     places.append(f'batch size {size} stands at epoch {epoch:.3g}')
   text = f'There {" and ".join(places)}'
   if abs(shares[0] - shares[1]) > 1:

@@ -84,16 +84,17 @@ def within(sizes: np.ndarray, examples: np.ndarray, known: np.ndarray, fit: Fit)
   """The largest batch size that needs at most 1.2 times the fewest examples.
 
   'tried': the largest of those tried, by geometric means over trials, batch sizes with a run that
-  is no more than bounded left out. 'batch_size': interpolated within each trial (logarithms, to the
-  next larger batch size) and averaged over trials in the log, with Student's 'ci95'; null with a
-  'reason' where a trial does not bracket it, 'at_least' if because the largest tried is within.
+  is no more than bounded left out; null if one of these may be the fastest. 'batch_size':
+  interpolated within each trial (logarithms, to the next larger batch size) and averaged over
+  trials in the log, with Student's 'ci95'; null with a 'reason' where a trial does not bracket it,
+  'at_least' if because the largest tried is within.
   'fitted': 0.2 B_crit with its interval. The fewest of noisy numbers is biased low, and with it
   'tried' and 'batch_size'; 'fitted' is not.
   """
   scaled = lambda value: None if value is None else (MORE - 1) * value
   exact = (known == EXACT).all(axis=1)
   tried = None
-  if exact.any():
+  if exact.any() and not (known == AT_MOST).any():
     means = np.exp(np.log(examples[exact]).mean(axis=1))
     tried = int(sizes[exact][means <= MORE * means.min()].max())
   result: dict[str, Any] = {'tried': tried, 'batch_size': None, 'ci95': [None, None]}

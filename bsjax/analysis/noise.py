@@ -99,7 +99,9 @@ def beside(setting: Setting) -> dict[str, Any]:
     'learning_rate': setting.learning_rate,
     'late': {name: _renamed(value) for name, value in found.items() if value['n']},
     'training': [
-      _moment(rows) for rows in zip(*(lane.rows for lane in setting.lanes), strict=False)
+      _moment(rows)
+      for rows in zip(*(lane.rows for lane in setting.lanes), strict=False)
+      if len({row['examples'] for row in rows}) == 1
     ],
   }
 
@@ -120,8 +122,9 @@ def _late_exact(setting: Setting, kind: str) -> dict[str, Any]:
     return nothing('single examples were not measured')
   ratio = fieller(*np.transpose(pairs))
   if len(pairs) == 1:
-    ratio = fieller_from_moments(*_pooled([probes[-1]]))
-  found = _as_json(ratio) | {'b_simple': ratio.value, 'n': len(pairs)}
+    ratio = fieller_from_moments(*_pooled(probes))
+  over = 'trials' if len(pairs) > 1 else 'measurements of one trial'
+  found = _as_json(ratio) | {'b_simple': ratio.value, 'interval_over': over, 'n': len(pairs)}
   del found['value']
   return found
 

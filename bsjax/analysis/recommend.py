@@ -15,6 +15,8 @@ from bsjax.analysis.verdicts import MARGIN, SUPPORTED, above, near, points
 
 OVERHEAD = 0.2  # how much above the fewest examples the fewest updates may cost
 
+EARLY = 'before first evaluation'  # a run's status in critical_batch_size
+
 ACCURACY = 'best validation accuracy'
 EXAMPLES = 'fewest examples to a target'
 UPDATES = f'fewest updates within {100 * OVERHEAD:g}% of the fewest examples'
@@ -93,6 +95,13 @@ def _at_stake(pair: Difference) -> str:
 
 def _to_target(critical: Mapping[str, Any]) -> list[dict[str, Any]]:
   """The goals of reaching a target, from the examples that every trial needed."""
+  early = [
+    row['batch_size'] for row in critical.get('points', ()) if EARLY in row.get('status', ())
+  ]
+  if early:
+    why = f'Batch size {_named(early)} reached the target before its first evaluation'
+    why += ', so what it needs is not known: evaluate more often.'
+    return [_row(goal, None, [why]) for goal in (EXAMPLES, UPDATES)]
   reached, rates, out = _reached(critical.get('points', ()))
   n = min((len(logs) for logs in reached.values()), default=0)
   if len(reached) < 2 or n < 2:

@@ -45,6 +45,7 @@ def summarize(
   exponent = rates.pop('exponent')
   critical = critical_batch_size(found, 'train_loss')
   critical['validation'] = critical_batch_size(found, 'val_loss')
+  reported = {size: _reported(setting, held_out[size]) for size, setting in chosen.items()}
   values = _values(held_out, 'val_accuracy')
   fresh = _values(held_out, 'reestimated_val_accuracy') if reestimated else None
   return {
@@ -55,10 +56,16 @@ def summarize(
     'learning_rate_exponent': exponent,
     'learning_rates': rates,
     'noise_scales': scales,
-    'generalization_gap': generalization_gap(found, chosen),
-    'claims': claims(found, chosen, values, exponent, fresh),
+    'generalization_gap': generalization_gap(found, reported),
+    'claims': claims(found, reported, values, exponent, fresh),
     'recommendation': recommendation(chosen, values, critical, fresh),
   } | ({'hardware': hardware} if hardware else {})
+
+
+def _reported(chosen: Setting, held_out: Chosen) -> Setting:
+  """The chosen setting, each trial at the rate that the other trials chose where there is one."""
+  lanes = chosen.lanes if held_out.reason else held_out.lanes
+  return Setting(chosen.batch_size, chosen.learning_rate, lanes)
 
 
 def _noise_for_rules(scales: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:

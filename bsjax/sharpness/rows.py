@@ -15,6 +15,8 @@ from bsjax.sharpness import spectrum
 Row = dict[str, Any]
 
 RESOLUTION = 1e-6  # of the loss: smaller differences of losses are rounding in float32
+# And in absolute terms: near probability 1 the loss of an example is known to 2^-24.
+FINEST = 50 * 2.0**-24
 CAPTION = (
   'Evaluation mode, on the training examples given. Never compare sharpness at unequal training '
   'loss or unequal\nlearning rate: it shrinks with the loss of a network that fits, and large '
@@ -134,7 +136,7 @@ def _rise(rise: float, loss: float, why_not_finite: str) -> tuple[float | None, 
   """A difference of two losses, unless it is mere rounding."""
   if not math.isfinite(rise):
     return None, why_not_finite
-  if abs(rise) <= RESOLUTION * loss:
+  if abs(rise) <= max(RESOLUTION * loss, FINEST):
     return None, f'the rise is below what float32 resolves at a loss of {loss:.3g}'
   return rise, ''
 

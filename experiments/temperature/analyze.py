@@ -19,8 +19,8 @@ from bsjax.analysis.tables import settings
 from bsjax.plots import themed
 
 HERE = Path(__file__).parent
-EPOCHS = (10, 20, 30)  # budgets: if the law is one of training too little, it moves with them
-UNIT = 1 / 16  # of learning rates, to number them
+EPOCHS = (5, 10)  # budgets: if the law is one of training too little, it moves with them
+UNIT = 0.005  # of learning rates, to number them
 
 
 def at(lane, epoch, key):
@@ -82,9 +82,7 @@ def draw(found, budgets):
   table.set(xlabel='learning rate', ylabel='batch size', title='Validation error, %, median trial')
   table.grid(visible=False)
   figure.colorbar(shown, ax=table)
-  for number, (each, colour) in enumerate(
-    zip(budgets, ('#a9cbe6', '#3d83bd', '#0d3b73'), strict=True)
-  ):
+  for number, (each, colour) in enumerate(zip(budgets, ('#a9cbe6', '#0d3b73'), strict=True)):
     for row in each['optima']:
       if row['batch_size']:
         x, (low, high) = row['learning_rate'] * 1.04**number, row['ci95']
@@ -96,7 +94,7 @@ def draw(found, budgets):
     text = 'undefined' if value is None else f'{value:.2f} [{low:.2f}, {high:.2f}]'
     law.plot([], [], 'o', color=colour, label=f'{each["epochs"]} epochs: exponent {text}')
   line = np.array([rates[0], rates[-1]])
-  law.plot(line, 50 * line, '--', color='#667085', linewidth=1, label='slope 1')
+  law.plot(line, 76 * line, '--', color='#667085', linewidth=1, label='slope 1')
   law.set(xscale='log', yscale='log', xlabel='learning rate', title='Best batch size')
   law.legend(fontsize=8)
   figure.savefig(HERE / 'figure.png', dpi=110)
