@@ -251,13 +251,6 @@ def test_slopes_and_gaps_are_those_of_rates_chosen_on_other_trials():
     assert row['val_accuracy']['mean'] == pytest.approx((0.7 + 0.7 + 0.8) / 3)
 
 
-@pytest.mark.parametrize('bad', [math.nan, 1.7, -0.1])
-def test_what_is_no_accuracy_cannot_be_the_best(bad):
-  plan = synthetic.plan((8,), (0.1, 0.2), trials=2)
-  rows = ends(plan, {(8, 0.1): [bad, bad], (8, 0.2): [0.8, 0.7]})
-  assert only(summarize(synthetic.config(), plan, rows))['learning_rate'] == 0.2
-
-
 def test_the_answer_compares_within_trials_and_not_by_overlap():
   wide, below = [0.80, 0.90, 0.95], [0.789, 0.89, 0.9389]  # intervals overlap, differences do not
   assert answer(summary_of(wide, below)).headline == 'Batch size 8 does best.'

@@ -40,8 +40,7 @@ class LaneHistory:
       return f'unfinished at epoch {epoch:.3g} of {self.plan["epochs"]:.3g}'
     # A null accuracy is a lane that turned non-finite at its very last evaluation.
     values = final['val_accuracy'], final['train_accuracy']
-    fractions = all(value is not None and 0 <= value <= 1 for value in values)
-    return None if fractions else 'ended without an accuracy'
+    return 'ended without an accuracy' if None in values else None
 
 
 @dataclass(frozen=True)
