@@ -44,6 +44,8 @@ def at_level(rows):
       losses = before['train_loss'], after['train_loss']
       if None in losses or not losses[0] >= LEVEL > losses[1]:
         continue
+      if not before['examples']:
+        break  # the untrained network lies on no line with a trained one
       if any(row[name] is None or row[name] <= 0 for row in (before, after) for name in MEASURES):
         break
       share = math.log(losses[0] / LEVEL) / math.log(losses[0] / losses[1])

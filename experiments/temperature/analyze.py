@@ -16,6 +16,7 @@ from bsjax import records
 from bsjax.analysis.optimum import optimum
 from bsjax.analysis.scaling import exponent, points
 from bsjax.analysis.tables import settings
+from bsjax.intervals import mean_interval
 from bsjax.plots import themed
 
 HERE = Path(__file__).parent
@@ -60,7 +61,11 @@ def budget(found, epoch):
     row |= {'best_tried': int(sizes[lowest])}
     row |= {'train_loss_there': float(np.median(loss[lowest, i]))}
     rows.append(row)
-  law = exponent(points(optima))
+  known = points(optima)
+  law = exponent(known)
+  if 'undefined' not in law:  # without the doubt about the curve between the points of the grid
+    slopes = [np.polyfit(np.log(known.batch_sizes), each, 1)[0] for each in known.log_rates]
+    law['ci95_over_trials_alone'] = list(mean_interval(slopes)[1:3])
   law.pop('batch_sizes', None)
   left = {str(int(k) * UNIT): v for k, v in law.get('left_out', {}).items()}
   return {'epochs': epoch, 'optima': rows, 'exponent': law | {'left_out': left}}
@@ -90,8 +95,12 @@ def draw(found, budgets):
         mark = 'o' if row['state'] == 'found' else 'D'
         face = colour if row['state'] == 'found' else 'white'
         law.plot(x, row['batch_size'], mark, color=colour, markerfacecolor=face)
-    value, (low, high) = each['exponent'].get('value'), each['exponent'].get('ci95', (None, None))
-    text = 'undefined' if value is None else f'{value:.2f} [{low:.2f}, {high:.2f}]'
+    law_found = each['exponent']
+    if 'undefined' in law_found:
+      text = 'undefined'
+    else:
+      low, high = law_found['ci95_over_trials_alone']
+      text = f'{law_found["value"]:.2f} [{low:.2f}, {high:.2f}] over trials'
     law.plot([], [], 'o', color=colour, label=f'{each["epochs"]} epochs: exponent {text}')
   line = np.array([rates[0], rates[-1]])
   law.plot(line, 76 * line, '--', color='#667085', linewidth=1, label='slope 1')
