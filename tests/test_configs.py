@@ -24,7 +24,8 @@ def test_config(path, tmp_path, monkeypatch):
   examples = EXAMPLES[config.data.name or config.data.source]
   if config.data.validation == 'split':
     examples -= round(config.data.validation_share * examples)
-  plan = make_plan(config, min(examples, config.data.train_examples or examples))
+  examples = min(examples, config.data.train_examples or examples)
+  plan = make_plan(config, examples)
   assert f'= {len(plan.lanes)} lanes' in ' '.join(module.__doc__.split())
   assert f'python -m bsjax.main --config=configs/{path.name} --workdir=' in module.__doc__
   assert len(plan.evaluations) == 1 + config.evaluations  # the block is short enough for all

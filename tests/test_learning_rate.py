@@ -228,7 +228,7 @@ def test_batch_sizes_without_an_optimum_are_named():
   for size in (16, 32, 64):
     found[size] = Optimum('next_to_divergence', 2, 0.1, 0.05, 0.2, reason='diverged')
   for estimate in (exponent, saturation):
-    assert '2 batch sizes' in estimate(points(found))['undefined']
+    assert 'needed, 2 known' in estimate(points(found))['undefined']
 
 
 @pytest.mark.parametrize('planted', [10.0, 60.0, 300.0])
