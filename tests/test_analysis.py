@@ -234,6 +234,9 @@ def test_a_trend_is_told_where_no_two_are_told_apart(verdict, better):
   assert found.headline == f'{better} batches do better at equal epochs; no two are told apart.'
   assert '-0.50 [-0.70, -0.30] percentage points per doubling' in found.detail
   assert 'at equal updates is undetermined' in found.detail
+  edges = [row | {'at_grid_edge': True} for row in summary['batch_sizes']]
+  untuned = answer(summary | {'claims': [trend, updates, *pairs], 'batch_sizes': edges})
+  assert untuned.headline.startswith(f'At the rates tried, {better.lower()} batches do better')
   open_ended = [trend | {'verdict': 'undetermined'}, *pairs]
   assert answer(summary | {'claims': open_ended}).headline.startswith('No batch size')
 

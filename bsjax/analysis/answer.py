@@ -50,7 +50,9 @@ def answer(summary: Mapping[str, Any]) -> Answer:
   headline, text = _compare(rows, _verdicts(summary['claims']))
   better, trend = _trend(summary['claims'])
   if better and headline == UNDECIDED:
-    headline = f'{better} batches do better at equal epochs; no two are told apart.'
+    tuned = not any(row['at_grid_edge'] for row in rows)
+    who = f'{better} batches' if tuned else f'At the rates tried, {better.lower()} batches'
+    headline = f'{who} do better at equal epochs; no two are told apart.'
   return Answer(headline, ' '.join(filter(None, (trend, text))), remarks)
 
 
