@@ -19,6 +19,7 @@ from jaxtyping import Float
 
 from bsjax import lane_noise
 from bsjax.intervals import PairMoments, fieller_from_moments
+from bsjax.noise_scale import finite
 from bsjax.probe import Probe
 
 
@@ -113,7 +114,6 @@ def columns(probe: Probe, examples: int, population: int, updates: int) -> dict[
 def ratio(moments: PairMoments) -> dict[str, Any]:
   """A noise scale as plain numbers: the two means, their ratio and its interval, or why not."""
   interval = fieller_from_moments(*moments)
-  finite = lambda x: x if math.isfinite(x) else None
   named = {
     'trace': finite(moments.mean_a),
     'grad_sq': finite(moments.mean_b),
@@ -126,7 +126,6 @@ def ratio(moments: PairMoments) -> dict[str, Any]:
 
 def spread(moments: PairMoments) -> dict[str, Any]:
   """The (co)variances of n observations, whose means the means are; to pool lanes with."""
-  finite = lambda x: x if math.isfinite(x) else None
   names = {'trace_var': moments.var_a, 'grad_sq_var': moments.var_b, 'cov': moments.cov}
   return {'n': moments.n} | {name: finite(value) for name, value in names.items()}
 

@@ -11,10 +11,8 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 from bsjax import noise_scale
 from bsjax.noise_scale import Estimate, Window
 
-PLAIN, PRECONDITIONED = 'plain', 'preconditioned'
-
 # Lengths of gradients: as they are, and scaled as the optimizer scales them.
-Norms = dict[str, Float[Array, '']]
+PLAIN, PRECONDITIONED = 'plain', 'preconditioned'
 
 
 @struct.dataclass

@@ -231,8 +231,8 @@ def summary(moments: Moments) -> dict[str, Any]:
   is the share of observations whose |G|^2 estimate was not above zero.
   """
   count = int(moments.count)
-  mean = lambda value: _finite(float(value)) if count > 0 else None
-  variance = lambda m2: _finite(float(m2) / (count - 1)) if count > 1 else None
+  mean = lambda value: finite(float(value)) if count > 0 else None
+  variance = lambda m2: finite(float(m2) / (count - 1)) if count > 1 else None
   return {
     'count': count,
     'trace': mean(moments.trace),
@@ -250,10 +250,11 @@ def b_simple(trace: float | None, grad_sq: float | None) -> float | None:
   None where either is missing or not finite, where the mean |G|^2 is not above zero, or where the
   mean trace is below zero, which only an estimate from two separate batch sizes can be.
   """
-  if _finite(trace) is None or _finite(grad_sq) is None or grad_sq <= 0 or trace < 0:
+  if finite(trace) is None or finite(grad_sq) is None or grad_sq <= 0 or trace < 0:
     return None
-  return _finite(trace / grad_sq)
+  return finite(trace / grad_sq)
 
 
-def _finite(value: float | None) -> float | None:
+def finite(value: float | None) -> float | None:
+  """The value, or None where it is missing or not finite."""
   return value if value is not None and math.isfinite(value) else None

@@ -15,9 +15,8 @@ from bsjax.choices import unknown
 # (state, updates made so far) -> what the optimizer multiplies each coordinate of a gradient by.
 Preconditioner = Callable[[PyTree, Int[Array, '']], PyTree]
 Schedule = Callable[[Int[Array, '']], Float[Array, '']]
-DAMPING = (
-  0.1  # of an array's root mean square gradient, below which no coordinate is scaled up more
-)
+# Of an array's root mean square gradient: coordinates with less are scaled no further.
+DAMPING = 0.1
 SCALING_EXPONENTS = {'none': 0.0, 'linear': 1.0, 'sqrt': 0.5}
 
 

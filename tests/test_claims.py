@@ -10,7 +10,7 @@ from scipy import stats
 from test_gap import first, study
 
 from bsjax.analysis import contrasts, verdicts
-from bsjax.analysis.claims import claims, exponent_claims, final_values
+from bsjax.analysis.claims import claims, exponent_claims
 from bsjax.analysis.pair_claims import pair_claims
 from bsjax.analysis.recommend import ACCURACY, EXAMPLES, UPDATES, recommendation
 from bsjax.analysis.slope_claims import slope_claims
@@ -18,6 +18,17 @@ from bsjax.intervals import MeanInterval, mean_interval
 
 NO_EXPONENT = {'undefined': 'not asked'}
 NO_TARGET = {'undefined': 'no target'}
+
+
+def final_values(chosen, key='val_accuracy'):
+  """The values at the planned end of the settings that ended well, on the trials they share."""
+  by_trial = {
+    size: {lane.plan['trial']: lane.final.get(key) for lane in setting.lanes}
+    for size, setting in chosen.items()
+    if setting.problem is None
+  }
+  shared = sorted(set.intersection(*map(set, by_trial.values()))) if by_trial else []
+  return {size: [trials[trial] for trial in shared] for size, trials in by_trial.items()}
 
 
 def verdict_of(rows, *words):

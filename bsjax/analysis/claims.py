@@ -46,17 +46,6 @@ def claims(
   ]
 
 
-def final_values(chosen: Mapping[int, Setting], key: str = 'val_accuracy') -> Values:
-  """The values at the planned end of the settings that ended well, on the trials they share."""
-  by_trial = {
-    size: {lane.plan['trial']: lane.final.get(key) for lane in setting.lanes}
-    for size, setting in chosen.items()
-    if setting.problem is None
-  }
-  shared = sorted(set.intersection(*map(set, by_trial.values()))) if by_trial else []
-  return {size: [trials[trial] for trial in shared] for size, trials in by_trial.items()}
-
-
 def exponent_claims(
   exponent: Mapping[str, Any], margin: float = EXPONENT_MARGIN
 ) -> list[dict[str, Any]]:

@@ -20,7 +20,8 @@ from bsjax.analysis.tobit import AT_LEAST, AT_MOST, EXACT
 from bsjax.intervals import mean_interval
 
 MORE = 1.2  # examples, as a multiple of the fewest (Zhang et al. 2024, arXiv:2410.21676)
-_STATUS = {EXACT: 'reached', AT_LEAST: 'never', AT_MOST: 'before first evaluation'}
+EARLY = 'before first evaluation'
+_STATUS = {EXACT: 'reached', AT_LEAST: 'never', AT_MOST: EARLY}
 
 
 def critical_batch_size(

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from numpy.typing import ArrayLike
 
 from bsjax.analysis.clocks import (
   CLOCKS,
@@ -135,8 +135,9 @@ def compared(reading: Reading) -> list[str]:
   return [name for name in reading.values if name.removeprefix('reestimated_') in QUANTITIES]
 
 
-def estimate(values: Float[np.ndarray, ' trial']) -> dict[str, Any]:
+def estimate(values: ArrayLike) -> dict[str, Any]:
   """Mean and 95% Student-t interval over trials; null where not every trial is finite."""
+  values = np.array(values, dtype=np.float64)  # None becomes NaN
   if not values.size or not np.isfinite(values).all():
     return {'mean': None, 'ci95': [None, None], 'n': 0}
   mean, low, high, n = mean_interval(values)

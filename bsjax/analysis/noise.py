@@ -92,12 +92,12 @@ def beside(setting: Setting) -> dict[str, Any]:
   interval of the measurement. Names: `ONLINE` from the lane's own batches since the record before,
   and `EXACT` from single examples at the record.
   """
-  found = {name: late(setting, column) for name, column in ONLINE.items()}
+  found = {name: _renamed(late(setting, column)) for name, column in ONLINE.items()}
   found |= {name: _late_exact(setting, kind) for name, kind in EXACT.items()}
   return {
     'batch_size': setting.batch_size,
     'learning_rate': setting.learning_rate,
-    'late': {name: _renamed(value) for name, value in found.items() if value['n']},
+    'late': {name: value for name, value in found.items() if value['n']},
     'training': [
       _moment(rows)
       for rows in zip(*(lane.rows for lane in setting.lanes), strict=False)
@@ -119,14 +119,12 @@ def _late_exact(setting: Setting, kind: str) -> dict[str, Any]:
     if probes:
       pairs.append([np.mean(_numbers(probes, name)) for name in ('trace', 'grad_sq')])
   if not pairs:
-    return nothing('single examples were not measured')
+    return {'n': 0}
   ratio = fieller(*np.transpose(pairs))
   if len(pairs) == 1:
     ratio = fieller_from_moments(*_pooled(probes))
   over = 'trials' if len(pairs) > 1 else 'measurements of one trial'
-  found = _as_json(ratio) | {'b_simple': ratio.value, 'interval_over': over, 'n': len(pairs)}
-  del found['value']
-  return found
+  return _as_json(ratio) | {'interval_over': over, 'n': len(pairs)}
 
 
 def _moment(rows: Sequence[Row]) -> dict[str, Any]:

@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 
 from bsjax.analysis.contrasts import Difference, against_best
+from bsjax.analysis.critical_batch_size import EARLY
 from bsjax.analysis.pair_claims import Values, again, left_out, usable_values
 from bsjax.analysis.tables import Setting
 from bsjax.analysis.verdicts import MARGIN, SUPPORTED, above, near, points
 
 OVERHEAD = 0.2  # how much above the fewest examples the fewest updates may cost
-
-EARLY = 'before first evaluation'  # a run's status in critical_batch_size
 
 ACCURACY = 'best validation accuracy'
 EXAMPLES = 'fewest examples to a target'

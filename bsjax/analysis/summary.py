@@ -9,12 +9,11 @@ from typing import Any
 from bsjax.analysis import noise
 from bsjax.analysis.claims import claims
 from bsjax.analysis.critical_batch_size import critical_batch_size
-from bsjax.analysis.gap import generalization_gap
+from bsjax.analysis.gap import estimate, generalization_gap
 from bsjax.analysis.learning_rate import NO_NOISE_SCALE, learning_rates
 from bsjax.analysis.recommend import recommendation
 from bsjax.analysis.selection import Chosen, best_setting, leave_one_trial_out
 from bsjax.analysis.tables import Row, Setting, settings
-from bsjax.intervals import mean_interval
 
 Found = Mapping[int, Sequence[Setting]]
 # The noise scale that the learning-rate rules of an optimizer speak of, the most apt first.
@@ -37,20 +36,27 @@ def summarize(
   chosen = {size: setting for size, setting in chosen.items() if setting}
   held_out = {size: leave_one_trial_out(tried) for size, tried in found.items()}
   scales = [noise.beside(setting) for setting in chosen.values()]
-  # Both are statements about optimization; those on validation, which overfitting turns, go beside.
   measured = _noise_for_rules(scales)
+  # Both are statements about optimization; those on validation, which overfitting turns, go beside.
   rate = partial(learning_rates, found, config['optimizer']['name'], measured)
   rates = rate(merit='train_loss') | {'validation': rate(merit='val_error')}
   rates['noise_scale_of_rules'] = measured
   exponent = rates.pop('exponent')
   critical = critical_batch_size(found, 'train_loss')
   critical['validation'] = critical_batch_size(found, 'val_loss')
-  reported = {size: _reported(setting, held_out[size]) for size, setting in chosen.items()}
+  shown = {size: _shown(setting, held_out[size]) for size, setting in chosen.items()}
+  reported = {
+    size: Setting(size, setting.learning_rate, shown[size].lanes)
+    for size, setting in chosen.items()
+  }
   values = _values(held_out, 'val_accuracy')
   fresh = _values(held_out, 'reestimated_val_accuracy') if reestimated else None
   return {
     'batch_sizes': [
-      _batch_size(size, tried, held_out[size], reestimated) for size, tried in found.items()
+      _batch_size(tried, chosen[size], shown[size], reestimated)
+      if size in chosen
+      else _none_eligible(size, tried, reestimated)
+      for size, tried in found.items()
     ],
     'critical_batch_size': critical,
     'learning_rate_exponent': exponent,
@@ -62,10 +68,11 @@ def summarize(
   } | ({'hardware': hardware} if hardware else {})
 
 
-def _reported(chosen: Setting, held_out: Chosen) -> Setting:
-  """The chosen setting, each trial at the rate that the other trials chose where there is one."""
-  lanes = chosen.lanes if held_out.reason else held_out.lanes
-  return Setting(chosen.batch_size, chosen.learning_rate, lanes)
+def _shown(chosen: Setting, held_out: Chosen) -> Chosen:
+  """Each trial at the rate that the others chose, or, with the reason, at the one all chose."""
+  if not held_out.reason:
+    return held_out
+  return held_out._replace(selection='same trials', lanes=chosen.lanes)
 
 
 def _noise_for_rules(scales: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
@@ -87,34 +94,29 @@ def _values(held_out: Mapping[int, Chosen], key: str) -> dict[int, list[float | 
 
 
 def _batch_size(
-  batch_size: int, tried: Sequence[Setting], held_out: Chosen, reestimated: bool
+  tried: Sequence[Setting], best: Setting, shown: Chosen, reestimated: bool
 ) -> dict[str, Any]:
-  best = best_setting(tried)
-  if best is None:
-    return _none_eligible(batch_size, tried, reestimated)
-  reason = held_out.reason
-  if reason:
-    held_out = Chosen('same trials', best.lanes)
   rates = [setting.learning_rate for setting in tried]
-  train, val = held_out.finals('train_accuracy'), held_out.finals('val_accuracy')
+  train, val = shown.finals('train_accuracy'), shown.finals('val_accuracy')
   # Paired within the trial: what the trials share (easy or hard examples) cancels in the gap.
   gaps = [a - b for a, b in zip(train, val, strict=True)]
   result = {
-    'batch_size': batch_size,
+    'batch_size': best.batch_size,
     'learning_rate': best.learning_rate,
     'at_grid_edge': best.learning_rate in (min(rates), max(rates)),
     'trials': len(best.lanes),
-    'selection': held_out.selection,
-    'trial_learning_rates': held_out.learning_rates,
-    'train_accuracy': _estimate(train),
-    'val_accuracy': _estimate(val),
-    'generalization_gap': _estimate(gaps),
+    'selection': shown.selection,
+    'trial_learning_rates': shown.learning_rates,
+    'train_accuracy': estimate(train),
+    'val_accuracy': estimate(val),
+    'generalization_gap': estimate(gaps),
     'noise_scale': noise.late(best),
   }
   if reestimated:
-    result['reestimated_val_accuracy'] = _estimate(held_out.finals('reestimated_val_accuracy'))
-  if reason:
-    result['selection_note'] = f'reported on the trials that chose the learning rate: {reason}'
+    result['reestimated_val_accuracy'] = estimate(shown.finals('reestimated_val_accuracy'))
+  if shown.reason:
+    why = shown.reason
+    result['selection_note'] = f'reported on the trials that chose the learning rate: {why}'
   if len(rates) == 1:
     result['note'] = 'one learning rate was tried: nothing was tuned at this batch size'
   return result
@@ -131,17 +133,9 @@ def _none_eligible(batch_size: int, tried: Sequence[Setting], reestimated: bool)
     'learning_rate': None,
     'at_grid_edge': None,
     'trials': len(tried[0].lanes),
-    **{key: _estimate([]) for key in keys},
+    **{key: estimate([]) for key in keys},
     'noise_scale': noise.nothing('no learning rate was chosen'),
     'reason': '; '.join(
       f'{problem} at learning rate {", ".join(at)}' for problem, at in rates.items()
     ),
   }
-
-
-def _estimate(values: Sequence[float | None]) -> dict[str, Any]:
-  """Mean and 95% Student-t interval over trials; null where they are not defined."""
-  if not values or None in values:
-    return {'mean': None, 'ci95': [None, None], 'n': 0}
-  mean, low, high, n = mean_interval(values, 0.95)
-  return {'mean': mean, 'ci95': [low, high] if n > 1 else [None, None], 'n': n}

@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 from rich.table import Table
 
 from bsjax import plan
+from bsjax.noise_scale import finite
 from bsjax.sharpness import spectrum
 
 Row = dict[str, Any]
@@ -65,7 +66,7 @@ def means(found: PyTree) -> dict[str, float | None]:
   """
   result = {}
   for split in ('train', 'val'):
-    count, loss = int(found[split].count), _finite(float(found[split].loss))
+    count, loss = int(found[split].count), finite(float(found[split].loss))
     result[f'{split}_loss'] = None if loss is None else loss / count
     result[f'{split}_accuracy'] = None if loss is None else int(found[split].correct) / count
   return result
@@ -105,10 +106,10 @@ def _values(
   zero, size = 'the gradient is zero', len(lanczos.alpha)
   trace, error = spectrum.mean_and_standard_error(found['trace'])
   values = {
-    'trace': (_finite(trace), 'a product with the Hessian is not finite'),
-    'trace_standard_error': (_finite(error), 'one probe has no spread; use more --probes'),
-    'gradient_norm': (_finite(math.sqrt(found['gradient_sq'])), 'the gradient is not finite'),
-    'gradient_curvature': (_finite(float(found['gradient_curvature'])), zero),
+    'trace': (finite(trace), 'a product with the Hessian is not finite'),
+    'trace_standard_error': (finite(error), 'one probe has no spread; use more --probes'),
+    'gradient_norm': (finite(math.sqrt(found['gradient_sq'])), 'the gradient is not finite'),
+    'gradient_curvature': (finite(float(found['gradient_curvature'])), zero),
     'sam': _rise(float(found['sam']), loss, zero),
     'adaptive_sam': _rise(float(found['adaptive_sam']), loss, zero),
   }
@@ -145,10 +146,6 @@ def _ratio(largest: Row, smallest: Row) -> tuple[float | None, str]:
   if not abs(smallest['value']) > smallest['residual']:
     return None, 'the smallest eigenvalue cannot be told from 0: use more --steps'
   return largest['value'] / smallest['value'], ''
-
-
-def _finite(value: float | None) -> float | None:
-  return value if value is not None and math.isfinite(value) else None
 
 
 def table(rows: list[Row]) -> Table:
