@@ -23,8 +23,10 @@ def base_config() -> ConfigDict:
   config.trials = 3  # repetitions of each setting, with another initialization and example order
   config.epochs = 30.0  # passes over the training set, the same for every lane
   config.evaluations = 15  # evenly placed on examples seen, the last at the end
-  # Examples a tick: 'auto', an integer that divides every batch size, or 'batch' (a group of lanes
-  # and a compiled program per batch size; BatchNorm then sees whole batches).
+  # Examples a tick: an integer that divides every batch size, 'batch' (a group of lanes and a
+  # compiled program per batch size; BatchNorm then sees whole batches), or 'auto': what is fastest
+  # on this machine, with at least grouping.FEWEST_TICKS ticks an update where batches are large
+  # enough; with BatchNorm, which sees it, the largest common divisor up to 32. plan.csv says which.
   config.micro_batch = config_dict.FieldReference('auto', field_type=object)
 
   config.data = ConfigDict()
@@ -44,7 +46,9 @@ def base_config() -> ConfigDict:
   config.model.width = 0  # hidden units, or channels of the first stage; 0: the model's usual
   config.model.depth = 2  # hidden layers of the mlp
   config.model.normalization = 'group'  # group, batch, none
-  config.model.dtype = 'float32'  # of the arithmetic: float32, bfloat16; parameters stay float32
+  # Of the arithmetic of layers: float32; tf32, which multiplies with ten bits of the mantissa on
+  # accelerators that can, and is float32 on a CPU; bfloat16. All else is float32 in each.
+  config.model.dtype = 'float32'
 
   config.optimizer = ConfigDict()
   config.optimizer.name = 'sgd'  # sgd, adam, adamw, rmsprop, lars, lamb
@@ -72,6 +76,7 @@ def base_config() -> ConfigDict:
   config.scaling.base_batch_size = 64  # examples
 
   config.noise_scale = ConfigDict()
+  config.noise_scale.online = True  # measured while training, from the micro-batches of updates
   # Lanes that update every tick compare two micro-batches only every so many ticks; 0: never.
   config.noise_scale.probe_every = 16
   # Training examples whose single gradients give the noise scale, whole and by layer, at every
@@ -86,7 +91,10 @@ def base_config() -> ConfigDict:
   config.execution = ConfigDict()
   config.execution.devices = 0  # how many; 0: all there are (on a CPU: one a core)
   config.execution.replicate = 'pmap'  # lanes over devices: pmap, shard_map
-  config.execution.vectorize = 'auto'  # lanes of a device: map, vmap; auto: map on CPU, vmap else
+  # How the lanes of a device run and convolve: one of strategy.STRATEGIES, such as map-canonical or
+  # vmap-im2col; auto: the fastest, timed once for a model, machine and version, and remembered.
+  config.execution.strategy = 'auto'
+  config.execution.memory = 0.0  # GiB a program may take on a device; 0: what the device reports
 
   config.checkpoint = ConfigDict()
   config.checkpoint.seconds = 60.0  # at least between two saves; the last state is always saved

@@ -93,11 +93,15 @@ def add_pair(
   grads_a: dict[str, PyTree],
   grads_b: dict[str, PyTree],
   factors: tuple[Float[Array, ''], Float[Array, '']],
+  counts: Bool[Array, ''],
   warm: Bool[Array, ''],
 ) -> LaneNoise:
-  """Adds what two micro-batches at the same parameters say; `factors` of one and of both."""
+  """Adds, where it `counts`, what two micro-batches at the same parameters say.
+
+  `factors` are the variance factors of one and of both; `warm` as in `_add`.
+  """
   estimate = lambda kind: noise_scale.from_pair(grads_a[kind], grads_b[kind], *factors)
-  return _add(noise, estimate, jnp.bool_(True), warm)
+  return _add(noise, estimate, counts, warm)
 
 
 def _add(

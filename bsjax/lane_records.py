@@ -5,12 +5,11 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Int
 
 from bsjax import exact_noise, lane_noise, noise_scale, plan
-from bsjax.evaluate import Evaluation, Sums
+from bsjax.evaluate import Sums
 from bsjax.noise_windows import measured_interval
-from bsjax.probe import Probe
+from bsjax.program import Look
 
 # The names, in a record, of the noise scale and of what it was computed from.
 NOISE_COLUMNS = {
@@ -21,38 +20,38 @@ NOISE_COLUMNS = {
 
 def lane_records(
   lanes: Sequence[plan.Lane],
-  found: Evaluation,
-  noise: dict[str, noise_scale.Window],
+  look: Look,
   position: dict[str, Any],
-  updates: Int[np.ndarray, ' lane'],
   schedule: tuple[float, Mapping[int, float]],
-  probe: tuple[Probe, int, int] | None = None,
+  probed: tuple[int, int],
 ) -> list[dict[str, Any]]:
   """Returns the rows of records.jsonl for lanes at one position (`examples`, `epoch`, `stage`).
 
   `schedule` is the factor now on each lane's learning rate, and by batch size the sum of those on
-  all updates so far. `probe` comes with the examples it measured, and those there are.
+  all updates so far. `probed` counts the examples that a probe measured, and those there are.
   """
   rows = []
   for i, lane in enumerate(lanes):
-    own, windows = jax.tree.map(lambda x, i=i: x[i], (found, noise))
+    found, windows, updates, probe = (
+      jax.tree.map(lambda x, i=i: x[i], part)
+      for part in (look.evaluation, look.noise, look.updates, look.probe)
+    )
     factor, factor_sums = schedule
     row = {
       'lane': lane.lane,
       **position,
-      'updates': int(updates[i]),
+      'updates': int(updates),
       'learning_rate': lane.learning_rate * factor,
       'learning_rate_sum': lane.learning_rate * factor_sums[lane.batch_size],
-      **_means('train', own.train),
-      **_means('val', own.validation),
-      'diverged': not (own.finite and np.isfinite(own.train.loss)),
+      **_means('train', found.train),
+      **_means('val', found.validation),
+      'diverged': not (found.finite and np.isfinite(found.train.loss)),
       **_noise_columns(windows),
     }
-    for name, sums in own.reestimated.items():
+    for name, sums in found.reestimated.items():
       row |= _means({'train': 'reestimated_train', 'validation': 'reestimated_val'}[name], sums)
     if probe:
-      own_probe = jax.tree.map(lambda x, i=i: x[i], probe[0])
-      row['exact'] = exact_noise.columns(own_probe, *probe[1:], row['updates'])
+      row['exact'] = exact_noise.columns(probe, *probed, row['updates'])
     rows.append(row)
   return rows
 

@@ -1,4 +1,4 @@
-"""Training runs as lanes of one program: their state, the tick, and how it is repeated."""
+"""Training runs as lanes of one program: their state, and the tick that moves it."""
 
 import dataclasses
 import functools
@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import struct
-from jaxtyping import Array, Float, Int, Key, PyTree
+from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
 from bsjax import lane_noise, noise_scale, stream
 from bsjax.optimizer import Preconditioner, Schedule, with_learning_rate
@@ -36,6 +36,7 @@ class Recipe:
   flip: bool
   probe_every: int  # ticks; 0: never
   preconditioner: Preconditioner | None  # how the optimizer scales coordinates, if it does
+  online_noise: bool  # whether ticks measure the noise scale
 
 
 # Fields of the structs below are arrays of one lane inside the program; they have leading axes
@@ -97,16 +98,31 @@ def init(recipe: Recipe, setting: Setting, image_shape: tuple[int, int, int]) ->
 
 
 def tick(
-  recipe: Recipe, state: LaneState, setting: Setting, source: Source, index: Int[Array, '']
+  recipe: Recipe,
+  any_lane: Callable[[Bool[Array, '']], Bool[Array, '']],
+  state: LaneState,
+  setting: Setting,
+  source: Source,
+  index: Int[Array, ''],
 ) -> LaneState:
-  """Trains a lane on the micro-batch of one tick; updates it when its batch is complete."""
+  """Trains a lane on the micro-batch of one tick; updates it when its batch is complete.
+
+  `any_lane` tells whether a flag is set in any lane that runs side by side with this one: where
+  both sides of a condition on one lane would be computed, one on all lanes skips the work.
+  """
   start = index * recipe.micro_batch
   grads, batch_stats = gradients(recipe, state, *read(recipe, setting, source, start))
   state = state.replace(batch_stats=batch_stats)
-  state = _probe(recipe, state, setting, source, index, grads)
+  state = _probe(recipe, any_lane, state, setting, source, index, grads)
   state = _accumulate(recipe, state, grads, start)
   update = functools.partial(_update, recipe, setting, start + recipe.micro_batch)
-  return jax.lax.cond(state.count >= setting.accumulation, update, lambda state: state, state)
+  due = state.count >= setting.accumulation
+  update_if_due = lambda state: jax.lax.cond(due, update, _same, state)
+  return jax.lax.cond(any_lane(due), update_if_due, _same, state)
+
+
+def _same(state: LaneState) -> LaneState:
+  return state
 
 
 def read(
@@ -146,12 +162,14 @@ def gradients(
 def _accumulate(
   recipe: Recipe, state: LaneState, grads: PyTree, start: Int[Array, '']
 ) -> LaneState:
-  factor = noise_scale.variance_factor(start, recipe.micro_batch, recipe.train_examples)
-  return state.replace(
-    grad_sum=jax.tree.map(jnp.add, state.grad_sum, grads),
-    count=state.count + 1,
-    noise=lane_noise.add_micro_batch(state.noise, _scaled(recipe, state, grads), factor),
+  state = state.replace(
+    grad_sum=jax.tree.map(jnp.add, state.grad_sum, grads), count=state.count + 1
   )
+  if not recipe.online_noise:
+    return state
+  factor = noise_scale.variance_factor(start, recipe.micro_batch, recipe.train_examples)
+  noise = lane_noise.add_micro_batch(state.noise, _scaled(recipe, state, grads), factor)
+  return state.replace(noise=noise)
 
 
 def _update(recipe: Recipe, setting: Setting, end: Int[Array, ''], state: LaneState) -> LaneState:
@@ -161,17 +179,24 @@ def _update(recipe: Recipe, setting: Setting, end: Int[Array, ''], state: LaneSt
   rate = setting.learning_rate * recipe.schedule(start)
   opt_state = with_learning_rate(state.opt_state, rate)
   updates, opt_state = recipe.optimizer.update(grads, opt_state, state.params)
-  factor = noise_scale.variance_factor(start, end - start, recipe.train_examples)
   return state.replace(
     params=optax.apply_updates(state.params, updates),
     opt_state=opt_state,
     grad_sum=jax.tree.map(jnp.zeros_like, grads),
     count=jnp.zeros((), jnp.int32),
     updates=state.updates + 1,
-    noise=lane_noise.add_update(
-      state.noise, _scaled(recipe, state, grads), state.count, factor, state.updates > 0
-    ),
+    noise=_noise_of_update(recipe, state, grads, start, end),
   )
+
+
+def _noise_of_update(
+  recipe: Recipe, state: LaneState, grads: PyTree, start: Int[Array, ''], end: Int[Array, '']
+) -> lane_noise.LaneNoise:
+  if not recipe.online_noise:
+    return state.noise
+  factor = noise_scale.variance_factor(start, end - start, recipe.train_examples)
+  scaled = _scaled(recipe, state, grads)
+  return lane_noise.add_update(state.noise, scaled, state.count, factor, state.updates > 0)
 
 
 def _scaled(recipe: Recipe, state: LaneState, grads: PyTree) -> dict[str, PyTree]:
@@ -183,6 +208,7 @@ def _scaled(recipe: Recipe, state: LaneState, grads: PyTree) -> dict[str, PyTree
 
 def _probe(
   recipe: Recipe,
+  any_lane: Callable[[Bool[Array, '']], Bool[Array, '']],
   state: LaneState,
   setting: Setting,
   source: Source,
@@ -191,64 +217,22 @@ def _probe(
 ) -> LaneState:
   """Lets lanes that update every tick compare two micro-batches at the same parameters.
 
-  The second is the one the lane trains on next, so nothing is held out. The outer condition is the
-  same for all lanes: under vmap it stays a branch, and the probe costs nothing in other ticks. The
-  micro-batch is read outside the inner one, which under vmap copies what it uses for every lane.
+  The second is the one the lane trains on next, so nothing is held out.
   """
   if not recipe.probe_every:
     return state
   size = recipe.micro_batch
   start = index * size
 
-  def probe(batch: tuple, state: LaneState) -> LaneState:
-    other, _ = gradients(recipe, state, *batch)
+  alone = setting.accumulation == 1
+
+  def probe(state: LaneState) -> LaneState:
+    other, _ = gradients(recipe, state, *read(recipe, setting, source, start + size))
     factor = lambda *draw: noise_scale.variance_factor(*draw, recipe.train_examples)
     factors = (factor(start, size) + factor(start + size, size)) / 2, factor(start, 2 * size)
     pair = _scaled(recipe, state, grads), _scaled(recipe, state, other)
-    return state.replace(noise=lane_noise.add_pair(state.noise, *pair, factors, state.updates > 0))
+    warm = state.updates > 0
+    return state.replace(noise=lane_noise.add_pair(state.noise, *pair, factors, alone, warm))
 
-  def probe_if_alone(state: LaneState) -> LaneState:
-    batch = read(recipe, setting, source, start + size)
-    keep = lambda batch, state: state
-    return jax.lax.cond(setting.accumulation == 1, probe, keep, batch, state)
-
-  due = index % recipe.probe_every == 0
-  return jax.lax.cond(due, probe_if_alone, lambda state: state, state)
-
-
-def scan(tick: Callable, block_ticks: int) -> Callable:
-  """Repeats a tick for `blocks` blocks of `block_ticks` ticks, from tick `first` on.
-
-  The blocks are counted at run time, so one program serves every distance between evaluations; the
-  ticks of a block are counted at compile time, so a GPU need not ask the host after each of them.
-  """
-
-  def run(
-    state: LaneState,
-    setting: Setting,
-    source: Source,
-    first: Int[Array, ''],
-    blocks: Int[Array, ''],
-  ) -> LaneState:
-    def block(number: Int[Array, ''], state: LaneState) -> LaneState:
-      ticks = first + number * block_ticks + jnp.arange(block_ticks)
-      return jax.lax.scan(lambda s, t: (tick(s, setting, source, t), None), state, ticks)[0]
-
-    return jax.lax.fori_loop(0, blocks, block, state)
-
-  return run
-
-
-def over_lanes(function: Callable, how: str) -> Callable:
-  """Turns `function(state, setting, *shared)` of one lane into one of all lanes of a device.
-
-  'vmap' runs the lanes side by side in every operation; 'map' runs them one after the other, each
-  with its weights in the processor's cache, which is what a CPU likes.
-  """
-  if how == 'vmap':
-    return lambda states, settings, *shared: jax.vmap(lambda *own: function(*own, *shared))(
-      states, settings
-    )
-  return lambda states, settings, *shared: jax.lax.map(
-    lambda own: function(*own, *shared), (states, settings)
-  )
+  due = (index % recipe.probe_every == 0) & any_lane(alone)
+  return jax.lax.cond(due, probe, _same, state)

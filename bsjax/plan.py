@@ -10,7 +10,7 @@ from rich.table import Table
 from bsjax.config import ConfigError
 from bsjax.optimizer import scaled_learning_rate
 
-LARGEST_AUTO_MICRO_BATCH = 32  # larger ticks gain little speed and see less of the noise
+LARGEST_COMMON_MICRO_BATCH = 32  # larger ticks see less of the noise
 LAST_EXAMPLE = 2**31 - 1  # the clock is a 32-bit integer
 
 
@@ -62,8 +62,14 @@ class Plan:
     return self.evaluations[-1]
 
 
-def make_plan(config: ConfigDict, train_examples: int) -> Plan:
-  """Returns the plan of a valid config for a training set of so many examples."""
+def make_plan(
+  config: ConfigDict, train_examples: int, micro_batches: dict[int, int] | None = None
+) -> Plan:
+  """Returns the plan of a valid config for a training set of so many examples.
+
+  `micro_batches` gives that of each batch size, as chosen for speed or read from a plan; without it
+  `micro_batch=auto` takes the largest common divisor up to `LARGEST_COMMON_MICRO_BATCH`.
+  """
   sizes = sorted(config.batch_sizes)
   block = math.lcm(*sizes)
   wanted = config.epochs * train_examples
@@ -73,7 +79,7 @@ def make_plan(config: ConfigDict, train_examples: int) -> Plan:
   marks = {
     round(total * i / config.evaluations / block) * block for i in range(1, 1 + config.evaluations)
   }
-  groups = _groups(config, sizes, block)
+  groups = _groups(config, micro_batches or default_micro_batches(config), block)
   notes = _notes(config, groups, block, len(marks))
   return Plan(tuple(groups), train_examples, block, (0, *sorted(marks - {0})), tuple(notes))
 
@@ -111,10 +117,10 @@ def _check_warmup(config: ConfigDict, total: int, train_examples: int) -> None:
     )
 
 
-def _groups(config: ConfigDict, sizes: list[int], block: int) -> list[Group]:
+def _groups(config: ConfigDict, micro_batches: dict[int, int], block: int) -> list[Group]:
   by_micro_batch: dict[int, list[int]] = {}
-  for size in sizes:
-    by_micro_batch.setdefault(_micro_batch(config, size), []).append(size)
+  for size, micro in sorted(micro_batches.items()):
+    by_micro_batch.setdefault(micro, []).append(size)
   groups, first = [], 0
   for index, (micro, members) in enumerate(by_micro_batch.items()):
     settings = itertools.product(members, sorted(config.learning_rates), range(config.trials))
@@ -135,13 +141,18 @@ def _groups(config: ConfigDict, sizes: list[int], block: int) -> list[Group]:
   return groups
 
 
-def _micro_batch(config: ConfigDict, batch_size: int) -> int:
-  if config.micro_batch == 'batch':
-    return batch_size
-  if config.micro_batch != 'auto':
-    return config.micro_batch
+def default_micro_batches(config: ConfigDict) -> dict[int, int]:
+  """Returns the micro-batch of each batch size that needs no timing."""
   common = math.gcd(*config.batch_sizes)
-  return max(m for m in range(1, LARGEST_AUTO_MICRO_BATCH + 1) if common % m == 0)
+  given = config.micro_batch
+  if given == 'auto':
+    given = max(m for m in range(1, LARGEST_COMMON_MICRO_BATCH + 1) if common % m == 0)
+  return {size: size if given == 'batch' else given for size in config.batch_sizes}
+
+
+def micro_batches(rows: list[dict]) -> dict[int, int]:
+  """Returns the micro-batch of each batch size in the rows of plan.csv."""
+  return {row['batch_size']: row['micro_batch'] for row in rows}
 
 
 def _notes(config: ConfigDict, groups: list[Group], block: int, evaluations: int) -> list[str]:
@@ -190,7 +201,8 @@ def lane_rows(plan: Plan) -> list[dict]:
 def table(plan: Plan, bytes_per_lane: dict[int, int] | None = None) -> Table:
   """Returns the plan for a person: a row per batch size.
 
-  `bytes_per_lane` is, for each group, the device memory one lane needs while it trains.
+  `bytes_per_lane` is, for each group, the device memory of a lane: its state, and its share of what
+  the compiled program needs besides.
   """
   total = plan.total_examples
   title = (
@@ -200,7 +212,7 @@ def table(plan: Plan, bytes_per_lane: dict[int, int] | None = None) -> Table:
   result = Table(title=title, caption='\n'.join(plan.notes) or None, caption_justify='left')
   columns = ['batch size', 'learning rates', 'trials', 'lanes', 'group', 'micro-batch']
   columns += ['ticks/update', 'updates', 'updates/epoch']
-  columns += ['MiB/lane (state, one tick)'] * bool(bytes_per_lane)
+  columns += ['MiB/lane'] * bool(bytes_per_lane)
   for column in columns:
     result.add_column(column, justify='right')
   for size, lanes in itertools.groupby(plan.lanes, key=lambda lane: lane.batch_size):

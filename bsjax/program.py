@@ -1,55 +1,44 @@
-"""The compiled programs of a group, and the state they hold on the devices."""
+"""The compiled programs of a group, and the lanes they hold on the devices."""
 
 import dataclasses
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import PyTree
+from jaxtyping import Int, PyTree
 from ml_collections import ConfigDict
 
-from bsjax import lanes, models, noise_scale, ops, optimizer, plan, probe, stream
+from bsjax import lanes, noise_scale, plan, probe
 from bsjax import replicate as device_axis
 from bsjax.data import Dataset
-from bsjax.evaluate import Evaluation, Split, evaluate
-from bsjax.lanes import LaneState, Recipe, Setting, Source, over_lanes, scan, tick
+from bsjax.device_data import DeviceData
+from bsjax.evaluate import Evaluation, evaluate
+from bsjax.lanes import LaneState, Recipe, Setting, tick
+from bsjax.recipe import fixed_strategy, make_recipe
+from bsjax.strategy import Strategy
+from bsjax.vectorize import any_lane, over_lanes, scan, side_by_side
 
 
-class DeviceData:
-  """A data set on the devices of a study, and the example orders of the epochs at hand."""
+@dataclasses.dataclass
+class Part:
+  """Lanes of a group that run in one call of a program; a group has several if memory is short."""
 
-  def __init__(self, dataset: Dataset, config: ConfigDict, study: plan.Plan):
-    devices = _devices(config)
-    examples = study.train_examples
-    largest = max(group.micro_batch for group in study.groups)
-    # A block may begin on the last example of an epoch, and a probe looks one micro-batch ahead.
-    self._num_epochs = -(-(study.block_examples + largest) // examples) + 1
-    self._examples = examples
+  order: Int[np.ndarray, 'device seat']  # which of the group's lanes sits where
+  rows: int  # of seats of one trial, see vectorize.over_lanes
+  settings: Setting  # [device, seat]
+  states: LaneState  # [device, seat, ...]
 
-    def orders(trials: jax.Array, first_epoch: jax.Array) -> tuple[jax.Array, jax.Array]:
-      of_trial = lambda trial: stream.epoch_orders(
-        lanes.trial_key(config.seed, trial), first_epoch, self._num_epochs, examples
-      )
-      return jax.vmap(of_trial)(trials), first_epoch
 
-    self._orders = device_axis.replicate(orders, config.execution.replicate, devices, (0, None))
-    self._trials = device_axis.copy_to_all(np.arange(config.trials, dtype=np.int32), devices)
-    self.train = Split(**device_axis.copy_to_all(dataclasses.asdict(dataset.train), devices))
-    self.validation = Split(
-      **device_axis.copy_to_all(dataclasses.asdict(dataset.validation), devices)
-    )
-    self._epoch = -1  # the first epoch of the orders at hand; none yet
-    self._source: Source | None = None
+@dataclasses.dataclass(frozen=True)
+class Look:
+  """What an evaluation finds of a group's lanes, as host arrays `[lane, ...]`."""
 
-  def at(self, position: int) -> tuple[Source, int]:
-    """Returns the training set with orders from the epoch of `position` on, and where they end."""
-    epoch = position // self._examples
-    if epoch != self._epoch:
-      orders, first_epoch = self._orders(self._trials, jnp.int32(epoch))
-      self._source = Source(self.train.images, self.train.labels, orders, first_epoch)
-      self._epoch = epoch
-    return self._source, (epoch + self._num_epochs) * self._examples
+  evaluation: Evaluation
+  noise: dict[str, noise_scale.Window]  # measured since the last look
+  updates: Int[np.ndarray, ' lane']
+  probe: probe.Probe | None  # None: no example's gradient is asked for
 
 
 class GroupRun:
@@ -59,74 +48,99 @@ class GroupRun:
     self,
     group: plan.Group,
     recipe: Recipe,
+    strategy: Strategy,
     config: ConfigDict,
     image_shape: tuple[int, int, int],
     total_examples: int,
   ):
-    self.group = group
-    self.recipe = recipe
+    self.group, self.recipe, self.strategy = group, recipe, strategy
     self.ticks = 0
-    self.devices = _devices(config)
-    self.settings = self._spread(_settings(group))
-
-    def replicate(function, *in_axes, donate=()):
-      backend = config.execution.replicate
-      return device_axis.replicate(function, backend, self.devices, in_axes, donate)
-
-    vectorize = functools.partial(over_lanes, how=vectorization(config, self.devices))
-    scan_ticks = functools.partial(scan, block_ticks=group.block_ticks)
-    one_tick = functools.partial(tick, recipe)
-    init = lambda _, setting: lanes.init(recipe, setting, image_shape)
+    self.devices = device_axis.devices(config.execution.devices)
+    self._replicate = functools.partial(
+      device_axis.replicate, backend=config.execution.replicate, devices=self.devices
+    )
     look = lambda state, _, *splits: evaluate(recipe, config.evaluation.batch_size, state, *splits)
-
-    self._advance = replicate(vectorize(scan_ticks(one_tick)), 0, 0, 0, None, None, donate=(0,))
     # One lane after the other everywhere: evaluation batches are large enough to fill a device, and
     # those of all lanes together might not fit it.
-    self._evaluate = replicate(over_lanes(look, 'map'), 0, 0, 0, 0)
+    self._evaluate = self._replicate(over_lanes(look, 'map'), in_axes=(0, 0, 0, 0))
     probed = min(config.noise_scale.exact_examples, recipe.train_examples)
     self.probed = probed  # examples of a probe; 0: there are none
     blocks = min(config.noise_scale.curvature_blocks, probed)
     take = functools.partial(probe.probe, recipe, probed, blocks)
-    self._probe = replicate(over_lanes(take, 'map'), 0, 0, 0, None)
-    self._forget = replicate(lambda noise: jax.tree.map(jnp.zeros_like, noise), 0)
-    starts = np.arange(0, total_examples, group.micro_batch, dtype=np.int32)
-    # The schedule at the start of every tick, in float64 to be summed.
+    self._probe = self._replicate(over_lanes(take, 'map'), in_axes=(0, 0, 0, None))
+    # The copy of `updates` stays when the state is given away to the next call.
+    forget = lambda noise, updates: (jax.tree.map(jnp.zeros_like, noise), updates)
+    self._forget = self._replicate(forget, in_axes=(0, 0))
+    init = lambda setting, _: lanes.init(recipe, setting, image_shape)
+    self._init = self._replicate(over_lanes(init, 'map'), in_axes=(0, 0))
+    starts = np.arange(0, total_examples + 1, group.micro_batch, dtype=np.int32)
+    # The schedule at the start of every tick, and at the end; in float64 to be summed.
     self._factors = np.asarray(jax.vmap(recipe.schedule)(starts), np.float64)
-    self.states: LaneState = replicate(vectorize(init), 0, 0)(self.settings, self.settings)
+    self._programs: dict[int, Callable] = {}
+    self.parts = self._cut(1)
 
   @property
   def position(self) -> int:
     """Examples every lane of the group has seen."""
     return self.ticks * self.group.micro_batch
 
+  def program(self, part: Part) -> Callable:
+    """Returns what advances a part: `(states, settings, source, first tick, blocks) -> states`."""
+    if part.rows not in self._programs:
+      how = self.strategy.vectorize
+      one_tick = functools.partial(tick, self.recipe, any_lane if how == 'vmap' else lambda x: x)
+      if how == 'unrolled':
+        one_tick = side_by_side(one_tick)
+      ticks = functools.partial(scan, block_ticks=self.group.block_ticks)
+      vectorize = functools.partial(over_lanes, how=how, rows=part.rows)
+      replicate = functools.partial(self._replicate, in_axes=(0, 0, 0, None, None), donate=(0,))
+      self._programs[part.rows] = replicate(vectorize(ticks(one_tick)))
+    return self._programs[part.rows]
+
   def advance(self, data: DeviceData, blocks: int) -> int:
-    """Trains all lanes for at most so many blocks; returns how many it did."""
+    """Trains all lanes for at most so many blocks; returns how many it did.
+
+    It returns before the devices are done; `wait` waits for them.
+    """
     examples = self.group.block_ticks * self.group.micro_batch
     source, end = data.at(self.position)
     blocks = min(blocks, (end - self.group.micro_batch - self.position) // examples)
-    self.states = self._advance(
-      self.states, self.settings, source, jnp.int32(self.ticks), jnp.int32(blocks)
-    )
+    for part in self.parts:
+      states = self.program(part)(
+        part.states, part.settings, source, jnp.int32(self.ticks), jnp.int32(blocks)
+      )
+      part.states = states
     self.ticks += blocks * self.group.block_ticks
     return blocks
 
-  def evaluate(self, data: DeviceData) -> Evaluation:
-    """Returns what is known of every lane, as host arrays `[lane]`."""
-    found = self._evaluate(self.states, self.settings, data.train, data.validation)
-    return device_axis.collect_lanes(found, len(self.group.lanes))
+  def lower(self, part: Part, data: DeviceData) -> jax.stages.Lowered:
+    """Returns the program of a part before compilation, for what it tells of itself."""
+    source, _ = data.at(self.position)
+    number = jnp.int32(0)
+    return self.program(part).lower(part.states, part.settings, source, number, number)
 
-  def probe(self, data: DeviceData) -> probe.Probe | None:
-    """Returns what single examples say of every lane's noise now, as host arrays `[lane, ...]`."""
-    if not self.probed:
-      return None
-    found = self._probe(self.states, self.settings, data.train, jnp.int32(self.position))
-    return device_axis.collect_lanes(found, len(self.group.lanes))
+  def wait(self) -> None:
+    """Waits until the devices have done what was asked of them."""
+    for part in self.parts:
+      jax.block_until_ready(part.states.count)
 
-  def noise(self) -> dict[str, noise_scale.Window]:
-    """Returns the noise measured since the last call, as host arrays `[lane]`, and starts anew."""
-    windows = device_axis.collect_lanes(self.states.noise.windows, len(self.group.lanes))
-    self.states = self.states.replace(noise=self._forget(self.states.noise))
-    return windows
+  def look(self, data: DeviceData) -> Callable[[], Look]:
+    """Evaluates all lanes, and begins new windows of noise.
+
+    Returns a function that waits for the result, so that training can go on before it is read.
+    """
+    found = [self._look(part, data) for part in self.parts]
+    return lambda: Look(*self._collect(found))
+
+  def _look(self, part: Part, data: DeviceData) -> tuple:
+    own = part.states, part.settings
+    found = self._evaluate(*own, data.train, data.validation)
+    position = jnp.int32(self.position)
+    probed = self._probe(*own, data.train, position) if self.probed else None
+    windows = part.states.noise.windows
+    noise, updates = self._forget(part.states.noise, part.states.updates)
+    part.states = part.states.replace(noise=noise)
+    return found, windows, updates, probed
 
   def schedule_at(self, position: int) -> tuple[float, dict[int, float]]:
     """Returns the factor on learning rates at a position, and its sum over updates before it.
@@ -138,87 +152,70 @@ class GroupRun:
       lane.batch_size: float(self._factors[: position // micro : lane.accumulation].sum())
       for lane in self.group.lanes
     }
-    return float(self.recipe.schedule(jnp.int32(position))), sums
-
-  def updates(self) -> np.ndarray:
-    """Returns how many updates each lane has made."""
-    return device_axis.collect_lanes(self.states.updates, len(self.group.lanes))
+    return float(self._factors[position // micro]), sums
 
   def to_host(self) -> PyTree:
     """Returns the state as host arrays `[lane, ...]`."""
-    return device_axis.collect_lanes(self.states, len(self.group.lanes))
+    return self._collect([part.states for part in self.parts])
 
   def load(self, states: PyTree, ticks: int) -> None:
     """Continues from the host arrays of `to_host`."""
-    self.states = self._spread(states)
+    for part in self.parts:
+      part.states = self._spread(states, part.order)
     self.ticks = ticks
 
-  def _spread(self, tree: PyTree) -> PyTree:
-    return device_axis.spread(device_axis.deal_lanes(tree, len(self.devices)), self.devices)
+  def split(self) -> bool:
+    """Starts anew with twice as many parts; returns False where no part can be cut further."""
+    if all(part.order.shape[1] == 1 for part in self.parts):
+      return False
+    self.parts = self._cut(min(2 * len(self.parts), len(self.group.lanes)))
+    self.ticks = 0
+    return True
+
+  def _cut(self, parts: int) -> list[Part]:
+    """Deals the lanes, cut into so many parts of neighbours, before their first tick."""
+    settings = _settings(self.group)
+    found = []
+    for own in np.array_split(np.arange(len(self.group.lanes)), parts):
+      if self.strategy.vectorize == 'vmap':
+        order, rows = device_axis.deal_by_trial(settings.trial[own], len(self.devices))
+      else:
+        order = device_axis.deal(len(own), len(self.devices))
+        rows = order.shape[1]
+      order = own[order]
+      own_settings = self._spread(settings, order)
+      states = self._init(own_settings, own_settings)
+      found.append(Part(order, rows, own_settings, states))
+    return found
+
+  def _spread(self, tree: PyTree, order: Int[np.ndarray, 'device seat']) -> PyTree:
+    return device_axis.spread(device_axis.seat(tree, order), self.devices)
+
+  def _collect(self, trees: list[PyTree]) -> PyTree:
+    """Brings what there is of each part to the host, in order of lanes."""
+    own = [device_axis.collect(t, part.order) for t, part in zip(trees, self.parts, strict=True)]
+    return jax.tree.map(lambda *xs: np.concatenate(xs), *own)
 
 
-def create(config: ConfigDict, dataset: Dataset, study: plan.Plan) -> list[GroupRun]:
-  """Builds the programs of all groups and initializes their lanes."""
-  return [
-    GroupRun(
-      group,
-      make_recipe(config, dataset, study, group),
-      config,
-      dataset.image_shape,
-      study.total_examples,
-    )
-    for group in study.groups
-  ]
+def create(
+  config: ConfigDict,
+  dataset: Dataset,
+  study: plan.Plan,
+  strategies: dict[int, Strategy] | None = None,
+) -> list[GroupRun]:
+  """Builds the programs of all groups and initializes their lanes.
 
-
-def make_recipe(
-  config: ConfigDict, dataset: Dataset, study: plan.Plan, group: plan.Group
-) -> Recipe:
-  """Returns what the lanes of a group share."""
-  alone = any(lane.accumulation == 1 for lane in group.lanes)
-  conv = ops.conv('canonical' if _devices(config)[0].platform == 'cpu' else 'native')
-  return Recipe(
-    model=models.create(config.model, dataset.num_classes, conv=conv),
-    optimizer=optimizer.create(config.optimizer),
-    schedule=optimizer.create_schedule(config.schedule, study.total_examples, study.train_examples),
-    seed=config.seed,
-    micro_batch=group.micro_batch,
-    train_examples=study.train_examples,
-    mean=dataset.mean,
-    std=dataset.std,
-    crop=config.data.crop,
-    flip=config.data.flip,
-    probe_every=config.noise_scale.probe_every if alone else 0,
-    preconditioner=optimizer.preconditioner(config.optimizer),
-  )
-
-
-def bytes_per_lane(recipe: Recipe, image_shape: tuple[int, int, int]) -> int:
-  """Returns the device memory one lane needs: its state, and what a compiled tick holds besides.
-
-  Compiles one tick of one lane; the training set, which all lanes share, is not counted.
+  `strategies` has one for each micro-batch; without it all have the config's, or if that is 'auto'
+  the platform's usual one.
   """
-  number = lambda dtype: jax.ShapeDtypeStruct((), dtype)
-  setting = Setting(number(jnp.float32), number(jnp.int32), number(jnp.int32))
-  state = jax.eval_shape(lambda s: lanes.init(recipe, s, image_shape), setting)
-  examples = recipe.train_examples
-  source = Source(
-    images=jax.ShapeDtypeStruct((examples, *image_shape), jnp.uint8),
-    labels=jax.ShapeDtypeStruct((examples,), jnp.int32),
-    orders=jax.ShapeDtypeStruct((1, 2, examples), jnp.int32),
-    first_epoch=number(jnp.int32),
-  )
-  one_tick = jax.jit(functools.partial(tick, recipe))
-  compiled = one_tick.lower(state, setting, source, number(jnp.int32)).compile()
-  held = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
-  return held + compiled.memory_analysis().temp_size_in_bytes
-
-
-def vectorization(config: ConfigDict, devices: list[jax.Device]) -> str:
-  """Returns how the lanes of a device run: 'map' or 'vmap'."""
-  if config.execution.vectorize != 'auto':
-    return config.execution.vectorize
-  return 'map' if devices[0].platform == 'cpu' else 'vmap'
+  found = []
+  for group in study.groups:
+    strategy = strategies[group.micro_batch] if strategies else fixed_strategy(config)
+    recipe = make_recipe(config, dataset, study, group, strategy)
+    found.append(
+      GroupRun(group, recipe, strategy, config, dataset.image_shape, study.total_examples)
+    )
+  return found
 
 
 def _settings(group: plan.Group) -> Setting:
@@ -230,5 +227,6 @@ def _settings(group: plan.Group) -> Setting:
   )
 
 
-def _devices(config: ConfigDict) -> list[jax.Device]:
-  return device_axis.devices(config.execution.devices)
+def out_of_memory(error: Exception) -> bool:
+  """Whether an error of the runtime says that a device has no room."""
+  return 'RESOURCE_EXHAUSTED' in str(error)

@@ -1,15 +1,17 @@
 """The device axis: one per-device function on every device, each with its own lanes."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import PyTree
+from jaxtyping import Int, PyTree
 from ml_collections import ConfigDict
 
 from bsjax.choices import unknown
+from bsjax.strategy import STRATEGIES
 
 AXIS = 'device'
 
@@ -76,30 +78,45 @@ def copy_to_all(tree: PyTree, devices: list[jax.Device]) -> PyTree:
   )
 
 
-def deal_lanes(tree: PyTree, num_devices: int) -> PyTree:
-  """Deals host arrays `[lane, ...]` to devices like cards: `[device, lane per device, ...]`.
+def deal(num_lanes: int, num_devices: int) -> Int[np.ndarray, 'device seat']:
+  """Returns which lane sits where, dealt to the devices like cards.
 
   Dealt rather than cut, because neighbours in a plan cost about the same (a small batch size
-  updates often) and no device should get all the dear ones. Missing lanes are filled with copies of
-  the first; `collect_lanes` drops them.
+  updates often) and no device should get all the dear ones. Seats left over repeat the first lane.
   """
-
-  def deal(x: np.ndarray) -> np.ndarray:
-    missing = -len(x) % num_devices
-    padded = np.concatenate([x, np.repeat(x[:1], missing, axis=0)])
-    return padded.reshape(-1, num_devices, *x.shape[1:]).swapaxes(0, 1)
-
-  return jax.tree.map(deal, tree)
+  order = np.concatenate([np.arange(num_lanes), np.zeros(-num_lanes % num_devices, int)])
+  return order.reshape(-1, num_devices).T
 
 
-def collect_lanes(tree: PyTree, num_lanes: int) -> PyTree:
-  """Returns device arrays `[device, lane per device, ...]` as host arrays `[lane, ...]`."""
+def deal_by_trial(
+  trials: Int[np.ndarray, ' lane'], num_devices: int
+) -> tuple[Int[np.ndarray, 'device seat'], int]:
+  """Returns which lane sits where, and of how many rows: the lanes of a row are of one trial.
 
-  def collect(x: jax.Array) -> np.ndarray:
-    host = np.asarray(x)
-    return host.swapaxes(0, 1).reshape(-1, *host.shape[2:])[:num_lanes]
+  Lanes are dealt as in `deal`, whole columns of trials or whole rows to a device. Where that would
+  leave seats over, rows are single lanes.
+  """
+  rows = [np.flatnonzero(trials == trial) for trial in np.unique(trials)]
+  if len({len(row) for row in rows}) > 1:
+    return deal(len(trials), num_devices), -(-len(trials) // num_devices)
+  table = np.stack(rows)
+  if table.shape[1] % num_devices == 0:
+    return np.stack([table[:, d::num_devices].ravel() for d in range(num_devices)]), len(table)
+  if len(table) % num_devices == 0:
+    per_device = len(table) // num_devices
+    return np.stack([table[d::num_devices].ravel() for d in range(num_devices)]), per_device
+  return deal(len(trials), num_devices), -(-len(trials) // num_devices)
 
-  return jax.tree.map(collect, tree)
+
+def seat(tree: PyTree, order: Int[np.ndarray, 'device seat']) -> PyTree:
+  """Arranges host arrays `[lane, ...]` as `[device, seat, ...]`."""
+  return jax.tree.map(lambda x: np.asarray(x)[order], tree)
+
+
+def collect(tree: PyTree, order: Int[np.ndarray, 'device seat']) -> PyTree:
+  """Returns device arrays `[device, seat, ...]` as host arrays `[lane, ...]`."""
+  _, first = np.unique(order, return_index=True)
+  return jax.tree.map(lambda x: np.asarray(x).reshape(-1, *x.shape[2:])[first], tree)
 
 
 def problems(config: ConfigDict) -> list[str]:
@@ -107,8 +124,10 @@ def problems(config: ConfigDict) -> list[str]:
   found = []
   if config.replicate not in BACKENDS:
     found.append(unknown('execution.replicate', config.replicate, BACKENDS))
-  if config.vectorize not in ('auto', 'map', 'vmap'):
-    found.append(unknown('execution.vectorize', config.vectorize, ('auto', 'map', 'vmap')))
+  if config.strategy not in ('auto', *STRATEGIES):
+    found.append(unknown('execution.strategy', config.strategy, ('auto', *STRATEGIES)))
+  if not 0 <= config.memory < math.inf:
+    found.append(f'execution.memory={config.memory} must be finite and at least 0 (GiB)')
   there = jax.local_devices()
   if not 0 <= config.devices <= len(there):
     found.append(

@@ -1,8 +1,10 @@
 """The host loop of a study: restore, advance, evaluate, record, save."""
 
+import functools
 import json
 import signal
 import threading
+from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,13 +13,14 @@ from absl import logging
 from ml_collections import ConfigDict
 from rich.console import Console
 
-from bsjax import checkpoint, data, plan, program, records, replicate, report
+from bsjax import checkpoint, data, execution, memory, plan, program, records, replicate, report
 from bsjax.analysis.summary import summarize
 from bsjax.analysis.tables import results
 from bsjax.config import ConfigError, validate
+from bsjax.device_data import DeviceData
 from bsjax.lane_records import lane_records
-from bsjax.probe import Probe
 from bsjax.progress import Pace, make_console, now, progress_line
+from bsjax.strategy import Strategy
 
 
 def run_study(config: ConfigDict, workdir: str | Path, dry_run: bool = False) -> None:
@@ -30,38 +33,37 @@ def run_study(config: ConfigDict, workdir: str | Path, dry_run: bool = False) ->
   console = make_console()
   workdir = Path(workdir)
   dataset = data.load(config.data, config.seed)
-  study = plan.make_plan(config, len(dataset.train.labels))
+  recorded = execution.read(workdir / EXECUTION)
+  _refuse_another(workdir, config)
+  chosen = execution.choose(config, dataset, recorded, console.print)
+  study = plan.make_plan(config, len(dataset.train.labels), chosen.micro_batches)
   if dry_run:
-    console.print(plan.table(study, _memory(config, dataset, study)))
+    groups = program.create(config, dataset, study, chosen.strategies)
+    on_device = DeviceData(dataset, config, study)
+    bytes_per_lane = {g.group.index: memory.bytes_per_lane(g, on_device) for g in groups}
+    console.print(plan.table(study, bytes_per_lane), *chosen.lines(), sep='\n')
     return
   _claim(workdir, config, study)
   if (workdir / 'summary.json').exists():
     path = workdir / 'report.html'
     console.print(f'This study is finished: {path if path.exists() else report.write(workdir)}')
     return
-  console.print(plan.table(study))
-  Study(config, workdir, dataset, study, console).run()
-
-
-def _memory(config: ConfigDict, dataset: data.Dataset, study: plan.Plan) -> dict[int, int]:
-  recipes = {g.index: program.make_recipe(config, dataset, study, g) for g in study.groups}
-  return {i: program.bytes_per_lane(r, dataset.image_shape) for i, r in recipes.items()}
+  execution.write(workdir / EXECUTION, chosen)
+  console.print(plan.table(study), *chosen.lines(), sep='\n')
+  Study(config, workdir, dataset, study, chosen.strategies, console).run()
 
 
 # What may differ when a study is continued: how it runs, not what it computes.
+EXECUTION = 'execution.json'
 FREE_KEYS = ('execution.', 'checkpoint.', 'data.cache_dir')
 
 
-def _claim(workdir: Path, config: ConfigDict, study: plan.Plan) -> None:
-  """Writes config and plan to a new workdir, or checks that an old one holds the same study."""
+def _refuse_another(workdir: Path, config: ConfigDict) -> None:
+  """Checks that a workdir, if it holds a study, holds this one."""
   path = workdir / 'config.json'
-  wanted = json.loads(config.to_json())
   if not path.exists():
-    workdir.mkdir(parents=True, exist_ok=True)
-    records.write_plan(workdir / 'plan.csv', plan.lane_rows(study))
-    records.write_json(path, wanted)
     return
-  found, new = _flat(json.loads(path.read_text())), _flat(wanted)
+  found, new = _flat(json.loads(path.read_text())), _flat(json.loads(config.to_json()))
   differing = [
     f'{key}: {found.get(key)!r} there, {new.get(key)!r} now'
     for key in sorted(found.keys() | new.keys())
@@ -72,7 +74,16 @@ def _claim(workdir: Path, config: ConfigDict, study: plan.Plan) -> None:
       f'{workdir} holds another study; choose another --workdir, or give its configuration:\n'
       + '\n'.join(f'  - {line}' for line in differing)
     )
-  if records.read_plan(workdir / 'plan.csv') != plan.lane_rows(study):
+
+
+def _claim(workdir: Path, config: ConfigDict, study: plan.Plan) -> None:
+  """Writes config and plan to a new workdir, or checks that an old one has this training set."""
+  path = workdir / 'config.json'
+  if not path.exists():
+    workdir.mkdir(parents=True, exist_ok=True)
+    records.write_plan(workdir / 'plan.csv', plan.lane_rows(study))
+    records.write_json(path, json.loads(config.to_json()))
+  elif records.read_plan(workdir / 'plan.csv') != plan.lane_rows(study):
     raise ConfigError(
       f'{workdir / "plan.csv"} was made for another training set than the one read now, of '
       f'{study.train_examples} examples; restore the data, or choose another --workdir'
@@ -96,12 +107,14 @@ class Study:
     workdir: Path,
     dataset: data.Dataset,
     study: plan.Plan,
+    strategies: dict[int, Strategy],
     console: Console,
   ):
     self.config, self.workdir, self.plan, self.console = config, workdir, study, console
     self.records = workdir / 'records.jsonl'
-    self.data = program.DeviceData(dataset, config, study)
-    self.groups = program.create(config, dataset, study)
+    self.data = DeviceData(dataset, config, study)
+    self.groups = program.create(config, dataset, study, strategies)
+    self.pending: Callable[[], None] | None = None  # records an evaluation still under way
     self.manager = checkpoint.open_manager(workdir, config.checkpoint.keep_all)
     self.evaluated = -1  # the last evaluation on record, in examples
     self.fingerprint = dataset.fingerprint()
@@ -110,22 +123,33 @@ class Study:
     self.stop = False
 
   def run(self) -> None:
-    """Trains, evaluates and saves until the plan is done or a signal asks to stop."""
+    """Trains, evaluates and saves until the plan is done or a signal asks to stop.
+
+    Where a device has no room for all lanes of a group at once they take turns: found out before
+    training if the device tells what it has, and otherwise when it fails, from the last checkpoint.
+    """
+    with self._stop_on_signal(), self.manager:
+      for group in self.groups:
+        for sentence in memory.fit(group, self.data, self.config.execution.memory):
+          self.console.print(sentence)
+      while True:
+        try:
+          return self._run()
+        except jax.errors.JaxRuntimeError as error:
+          self._make_room(error)
+
+  def _run(self) -> None:
     self._restore()
     done = sum(g.position * len(g.group.lanes) for g in self.groups)
     total = self.plan.total_examples * len(self.plan.lanes)
-    with (
-      self._stop_on_signal(),
-      self.manager,
-      progress_line(self.console, len(self.plan.lanes), total, done) as line,
-    ):
+    with progress_line(self.console, len(self.plan.lanes), total, done) as line:
       for mark in self.plan.evaluations:
         if mark <= self.evaluated:
           continue
         self._advance_to(mark, line)
         if self.stop:
           break
-        self._record(mark)
+        self._look(mark)
         if mark == self.plan.total_examples or self._save_is_due():
           self._save()
       else:
@@ -139,6 +163,18 @@ class Study:
       'The same command continues.'
     )
 
+  def _make_room(self, error: jax.errors.JaxRuntimeError) -> None:
+    """Cuts every group into more parts and starts again from the last checkpoint, or raises."""
+    split = [group.split() for group in self.groups] if program.out_of_memory(error) else []
+    if not any(split):
+      raise error
+    self.pending = None
+    parts = ', '.join(str(len(group.parts)) for group in self.groups)
+    self.console.print(
+      f'Out of device memory: the lanes of a group now take turns, in {parts} parts; '
+      'continuing from the last checkpoint.'
+    )
+
   def _advance_to(self, mark: int, line) -> None:
     for group in self.groups:
       pace = self.paces[group.group.index]
@@ -146,21 +182,30 @@ class Study:
         left = (mark - group.position) // self.plan.block_examples
         begun = now()
         blocks = group.advance(self.data, min(left, pace.blocks))
-        jax.block_until_ready(group.states.count)
+        self._record_pending()  # while the devices train
+        group.wait()
         pace.measured(blocks, now() - begun)
         line.advance(line.task_ids[0], blocks * self.plan.block_examples * len(group.group.lanes))
 
-  def _record(self, mark: int) -> None:
+  def _look(self, mark: int) -> None:
+    """Has all lanes evaluated; what is found is recorded when it is there."""
+    looks = [group.look(self.data) for group in self.groups]
+    self.pending = functools.partial(self._record, mark, looks)
+
+  def _record_pending(self) -> None:
+    if self.pending:
+      self.pending()
+    self.pending = None
+
+  def _record(self, mark: int, looks: list[Callable[[], program.Look]]) -> None:
     rows = []
-    for group in self.groups:
+    for group, look in zip(self.groups, looks, strict=True):
       rows += lane_records(
         group.group.lanes,
-        group.evaluate(self.data),
-        group.noise(),
+        look(),
         {'examples': mark, 'epoch': mark / self.plan.train_examples, 'stage': 0},
-        updates=group.updates(),
         schedule=group.schedule_at(mark),
-        probe=self._probe(group),
+        probed=(group.probed, self.plan.train_examples),
       )
     records.append(self.records, rows)
     self.evaluated = mark
@@ -172,11 +217,8 @@ class Study:
     keys = self.config.checkpoint
     return keys.keep_all or now() - self.saved_at > keys.seconds
 
-  def _probe(self, group: program.GroupRun) -> tuple[Probe, int, int] | None:
-    found = group.probe(self.data)
-    return found and (found, group.probed, self.plan.train_examples)
-
   def _save(self) -> None:
+    self._record_pending()
     position = {'ticks': [g.ticks for g in self.groups], 'evaluated': self.evaluated}
     position['examples'] = min(g.position for g in self.groups)
     position['data'] = self.fingerprint

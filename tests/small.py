@@ -4,6 +4,7 @@ import numpy as np
 
 from bsjax import data, plan, program
 from bsjax.config import base_config
+from bsjax.device_data import DeviceData
 
 
 def small_config(**overrides):
@@ -20,6 +21,7 @@ def small_config(**overrides):
   config.model.depth = 1
   config.model.normalization = 'none'
   config.evaluation.batch_size = 64
+  config.execution.strategy = 'map-canonical'
   for key, value in overrides.items():
     *path, name = key.split('__')
     node = config
@@ -33,7 +35,7 @@ def trained(config, dataset=None, examples=None):
   """Trains all groups of a study to its end, or to `examples`; returns (plan, groups, data)."""
   dataset = dataset or data.load(config.data, config.seed)
   study = plan.make_plan(config, len(dataset.train.labels))
-  on_device = program.DeviceData(dataset, config, study)
+  on_device = DeviceData(dataset, config, study)
   groups = program.create(config, dataset, study)
   end = study.total_examples if examples is None else examples
   for group in groups:

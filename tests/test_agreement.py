@@ -25,13 +25,14 @@ def network():
   config.noise_scale.exact_examples = 150
   dataset = data.load(config.data, config.seed)
   study, (group,), on_device = trained(config, dataset, examples=STILL)
-  group.noise()
-  group.settings = group.settings.replace(learning_rate=0 * group.settings.learning_rate)
+  group.look(on_device)()
+  (part,) = group.parts
+  part.settings = part.settings.replace(learning_rate=0 * part.settings.learning_rate)
   params = group.to_host().params
   while group.position < study.total_examples:
     group.advance(on_device, (study.total_examples - group.position) // study.block_examples)
   jax.tree.map(np.testing.assert_array_equal, params, group.to_host().params)
-  return group, dataset, on_device, group.noise()['plain']
+  return group, dataset, group.look(on_device)()
 
 
 def example_gradients(group, dataset, params):
@@ -73,18 +74,18 @@ def single_examples(grads, random):
 
 @pytest.mark.parametrize('lane', [0, 1, 2])  # pairs of micro-batches; 2 and 8 of them an update
 def test_all_estimators_agree_on_a_trained_network(network, lane):
-  group, dataset, on_device, windows = network
+  group, dataset, look = network
   own = lambda tree: jax.tree.map(lambda x: x[lane], tree)
   grads = example_gradients(group, dataset, own(group.to_host().params))
   truth = exact(grads)
-  setting = jax.tree.map(lambda x: x[0, 0], group.settings)
+  setting = jax.tree.map(lambda x: x[0, 0], group.parts[0].settings)
   start = lanes.init(group.recipe, setting, dataset.image_shape).params
   assert truth > 3 * exact(example_gradients(group, dataset, start))  # it has learned
 
-  whole = exact_noise.columns(own(group.probe(on_device)), 150, 150, updates=1)['plain']
+  whole = exact_noise.columns(own(look.probe), 150, 150, updates=1)['plain']
   assert whole['noise_scale'] == pytest.approx(truth, rel=1e-3)
   random = np.random.default_rng(lane)
-  summary = noise_scale.window_summary(own(windows))
+  summary = noise_scale.window_summary(own(look.noise['plain']))
   found = {
     'micro-batches': noise_windows.measured_interval([summary], CONFIDENCE),
     'single examples': single_examples(grads, random),

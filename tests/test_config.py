@@ -39,7 +39,7 @@ def test_all_problems_are_reported_at_once():
     schedule__factor=0.0,
     scaling__rule='square',
     execution__replicate='pmapp',
-    execution__vectorize='scan',
+    execution__strategy='scan',
   )
   with pytest.raises(ConfigError) as error:
     validate(config)
@@ -58,7 +58,7 @@ def test_all_problems_are_reported_at_once():
     'schedule.factor=0.0',
     "scaling.rule='square'",
     "did you mean 'pmap'",
-    'map, vmap',
+    'map-canonical, map-im2col',
   ):
     assert part in text, part
   count = int(text.split()[0])

@@ -9,7 +9,7 @@ import optax
 import pytest
 from small import largest_difference, small_config, trained
 
-from bsjax import data, lanes, models, ops, plan, program, stream
+from bsjax import data, device_data, lanes, models, ops, plan, program, stream
 
 OPTIMIZERS = {
   'sgd': lambda rate: optax.sgd(rate, momentum=0.9),
@@ -147,28 +147,27 @@ def test_whole_batches_with_batch_norm_equal_a_plain_loop():
     {'model__name': 'cnn', 'model__width': 4, 'batch_sizes': (8, 16), 'learning_rates': (0.05,)},
   ],
 )
-def test_vmap_equals_map(keys):
+def test_strategies_are_equal(keys):
   config = small_config(**keys)
   states = {}
-  for how in ('map', 'vmap'):
-    config.execution.vectorize = how
+  for how in ('map-canonical', 'vmap-im2col', 'vmap-native', 'unrolled-canonical'):
+    config.execution.strategy = how
     _, (group,), _ = trained(config)
     states[how] = group.to_host()
-  for a, b in zip(*map(jax.tree.leaves, states.values()), strict=True):
-    np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-5)
-  for name in ('count', 'updates'):
-    np.testing.assert_array_equal(*(getattr(state, name) for state in states.values()))
-  np.testing.assert_array_equal(
-    *(state.noise.windows['plain'].updates.count for state in states.values())
-  )
+  expected = states.pop('map-canonical')
+  for state in states.values():
+    for a, b in zip(*map(jax.tree.leaves, (state, expected)), strict=True):
+      np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-5)
+    for name in ('count', 'updates'):
+      np.testing.assert_array_equal(getattr(state, name), getattr(expected, name))
+    windows = (each.noise.windows['plain'].updates.count for each in (state, expected))
+    np.testing.assert_array_equal(*windows)
 
 
 def test_vmap_makes_no_copies_of_the_training_set():
-  config = small_config(execution__vectorize='vmap', noise_scale__probe_every=2)
+  config = small_config(execution__strategy='vmap-native', noise_scale__probe_every=2)
   _, (group,), on_device = trained(config, examples=0)
-  source, _ = on_device.at(0)
-  arguments = group.states, group.settings, source, jnp.int32(0), jnp.int32(1)
-  compiled = group._advance.lower(*arguments).as_text()
+  compiled = group.lower(group.parts[0], on_device).as_text()
   assert '150x8x8x1xui8' in compiled  # the training set, of this many digits
   lanes_here = len(group.group.lanes) // len(group.devices)
   assert f'{lanes_here}x150x8x8x1xui8' not in compiled
@@ -197,15 +196,15 @@ def test_augmentation_does_not_depend_on_the_micro_batch():
   assert largest_difference(states[1], plain.to_host().params) > 0.01
 
 
-@pytest.mark.parametrize('how', ['map', 'vmap'])
+@pytest.mark.parametrize('how', ['map-canonical', 'vmap-native', 'unrolled-canonical'])
 def test_lane_alone_equals_lane_in_a_crowd(how):
-  crowd = small_config(execution__vectorize=how)
+  crowd = small_config(execution__strategy=how)
   _, (group,), _ = trained(crowd)
   states = group.to_host()
   for i in (0, 5, 11):
     lane = group.group.lanes[i]
     alone = small_config(
-      execution__vectorize=how,
+      execution__strategy=how,
       batch_sizes=(lane.batch_size, 32) if lane.batch_size < 32 else (32,),
       learning_rates=(lane.learning_rate,),
       micro_batch=8,
@@ -218,7 +217,7 @@ def test_lane_alone_equals_lane_in_a_crowd(how):
     ]
     pick = lambda tree, j: jax.tree.map(lambda x: x[j], tree)
     difference = largest_difference(pick(states.params, i), pick(few.to_host().params, same[0]))
-    assert difference <= (0 if how == 'map' else 1e-6), lane
+    assert difference <= (0 if how == 'map-canonical' else 1e-6), lane
 
 
 def test_pmap_equals_shard_map_equals_one_device():
@@ -251,7 +250,7 @@ def test_the_pace_of_the_host_changes_nothing():
   config = small_config()
   study, (whole,), _ = trained(config)
   dataset = data.load(config.data, config.seed)
-  on_device = program.DeviceData(dataset, config, study)
+  on_device = device_data.DeviceData(dataset, config, study)
   (slow,) = program.create(config, dataset, study)
   while slow.position < study.total_examples:
     slow.advance(on_device, 1)

@@ -23,7 +23,7 @@ def test_sums_of_ragged_batches_equal_the_whole(batch_size):
   config = small_config(evaluation__batch_size=batch_size, trials=1)
   dataset = data.load(config.data, config.seed)
   _, (group,), on_device = trained(config, dataset, examples=96)
-  found, states = group.evaluate(on_device), group.to_host()
+  found, states = group.look(on_device)().evaluation, group.to_host()
   for i in (0, 5):
     params = jax.tree.map(lambda x, i=i: x[i], states.params)
     for split, sums in ((dataset.train, found.train), (dataset.validation, found.validation)):
@@ -61,7 +61,7 @@ def test_both_kinds_of_batch_norm_statistics_are_evaluated():
   config = small_config(model__normalization='batch', trials=1, epochs=1.0)
   dataset = data.load(config.data, config.seed)
   _, (group,), on_device = trained(config, dataset)
-  found, states = group.evaluate(on_device), group.to_host()
+  found, states = group.look(on_device)().evaluation, group.to_host()
   state = jax.tree.map(lambda x: jnp.asarray(x[0]), states)
   own = jax.tree.map(lambda x: x[0], on_device.train)
   fresh = evaluate.reestimate(group.recipe, state, own, config.evaluation.batch_size)
@@ -75,11 +75,11 @@ def test_both_kinds_of_batch_norm_statistics_are_evaluated():
 def test_rows_divide_once_and_name_what_is_undefined():
   config = small_config(trials=1)
   _, (group,), on_device = trained(config, examples=96)
-  found, moments = group.evaluate(on_device), group.noise()
+  look = group.look(on_device)()
+  found = look.evaluation
   position = {'examples': 96, 'epoch': 0.64, 'stage': 0}
   sums = {8: 10.0, 16: 5.0, 32: 2.5}
-  lanes, updates = group.group.lanes, group.updates()
-  rows = lane_records(lanes, found, moments, position, updates, schedule=(0.5, sums))
+  rows = lane_records(group.group.lanes, look, position, (0.5, sums), probed=(0, 150))
   for i, (row, lane) in enumerate(zip(rows, group.group.lanes, strict=True)):
     assert row['updates'] == 96 // lane.batch_size
     assert row['learning_rate'] == lane.learning_rate / 2

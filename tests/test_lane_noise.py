@@ -40,15 +40,15 @@ def exact(config, dataset, params):
   'sizes, micro, band',
   [((16, 64), 8, 4.0), ((192,), 64, 4.0), ((8,), 8, 5.0), ((16, 32), 'batch', 5.0)],
 )
-@pytest.mark.parametrize('how', ['map', 'vmap'])
+@pytest.mark.parametrize('how', ['map-canonical', 'vmap-native'])
 def test_lanes_measure_the_noise_of_their_training_set(sizes, micro, band, how):
-  config = still_config(batch_sizes=sizes, micro_batch=micro, execution__vectorize=how)
+  config = still_config(batch_sizes=sizes, micro_batch=micro, execution__strategy=how)
   dataset = data.load(config.data, config.seed)
-  _, groups, _ = trained(config, dataset)
+  _, groups, on_device = trained(config, dataset)
   for group in groups:
     params = jax.tree.map(lambda x: jnp.asarray(x[0]), group.to_host().params)
     trace, grad_sq = exact(config, dataset, params)
-    windows = group.noise()['plain']
+    windows = group.look(on_device)().noise['plain']
     for i, lane in enumerate(group.group.lanes):
       found = noise_scale.window_summary(jax.tree.map(lambda x, i=i: x[i], windows))
       assert found['count'] >= 9000 // lane.batch_size - 1
@@ -60,17 +60,17 @@ def test_lanes_measure_the_noise_of_their_training_set(sizes, micro, band, how):
 
 def test_windows_start_anew():
   config = still_config(batch_sizes=(16,), micro_batch=8, epochs=4.0)
-  _, (group,), _ = trained(config)
-  assert group.noise()['plain'].updates.count == [38]
-  assert group.noise()['plain'].updates.count == [0]
+  _, (group,), on_device = trained(config)
+  assert group.look(on_device)().noise['plain'].updates.count == [38]
+  assert group.look(on_device)().noise['plain'].updates.count == [0]
 
 
 def test_probes_can_be_switched_off_and_spaced():
   counts = {}
   for every in (0, 1, 4):
     config = still_config(batch_sizes=(8, 16), noise_scale__probe_every=every, epochs=4.0)
-    _, (group,), _ = trained(config)
-    counts[every] = list(group.noise()['plain'].updates.count)
+    _, (group,), on_device = trained(config)
+    counts[every] = list(group.look(on_device)().noise['plain'].updates.count)
   ticks = group.ticks
   assert counts == {0: [0, ticks // 2], 1: [ticks, ticks // 2], 4: [-(-ticks // 4), ticks // 2]}
 
@@ -124,8 +124,8 @@ def test_the_optimizers_own_scaling_is_that_from_before_the_batch(name):
   config.optimizer.name, config.optimizer.eps = name, 1e-8
   config.epochs = 2.0
   dataset = data.load(config.data, config.seed)
-  study, (group,), _ = trained(config, dataset)
-  windows, i = group.noise()['preconditioned'], 1
+  study, (group,), on_device = trained(config, dataset)
+  windows, i = group.look(on_device)().noise['preconditioned'], 1
   lane = group.group.lanes[i]
   expected = scaled_noise(name, config, dataset, study, lane)
   found = noise_scale.window_summary(jax.tree.map(lambda x: x[i], windows))

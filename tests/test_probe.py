@@ -106,7 +106,7 @@ def probed(optimizer='sgd', blocks=0, examples=0):
   config.noise_scale.exact_examples = examples or 150
   config.noise_scale.curvature_blocks = blocks
   _, (group,), on_device = trained(config)
-  return group, on_device, group.probe(on_device)
+  return group, on_device, group.look(on_device)()
 
 
 def flat_problem(group, on_device):
@@ -127,13 +127,12 @@ def flat_problem(group, on_device):
 
 @pytest.mark.parametrize('optimizer', ['sgd', 'adam'])
 def test_a_probe_of_all_examples_is_the_exact_noise_scale(optimizer):
-  group, on_device, found = probed(optimizer)
+  group, on_device, look = probed(optimizer)
+  found = look.probe
   loss, theta, state = flat_problem(group, on_device)
   grads = jax.vmap(jax.grad(loss), (None, 0))(theta, jnp.arange(150)[:, None])
   grads = np.asarray(grads, np.float64)
-  record = exact_noise.columns(
-    jax.tree.map(lambda x: x[0], found), 150, 150, int(group.updates()[0])
-  )
+  record = exact_noise.columns(jax.tree.map(lambda x: x[0], found), 150, 150, int(look.updates[0]))
   scales = {lane_noise.PLAIN: 1.0}
   if optimizer == 'adam':
     scales['preconditioned'] = ravel_pytree(
@@ -155,7 +154,7 @@ def test_a_probe_of_all_examples_is_the_exact_noise_scale(optimizer):
 
 
 def test_curvature_products_are_those_of_the_hessians_of_blocks():
-  group, on_device, found = probed(blocks=4)
+  group, on_device, look = probed(blocks=4)
   loss, theta, _ = flat_problem(group, on_device)
   key = jax.random.fold_in(trial_key(group.recipe.seed, jnp.int32(0)), probe.PROBE)
   order = jax.random.permutation(jax.random.fold_in(key, group.position), 150)
@@ -163,16 +162,16 @@ def test_curvature_products_are_those_of_the_hessians_of_blocks():
   grads = np.stack([jax.grad(loss)(theta, block) for block in blocks])
   hessians = np.stack([jax.hessian(loss)(theta, block) for block in blocks])
   expected = np.einsum('ka,jab,lb->jkl', grads, hessians, grads)
-  np.testing.assert_allclose(found.curvature[0], expected, atol=1e-4 * np.abs(expected).max())
+  np.testing.assert_allclose(look.probe.curvature[0], expected, atol=1e-4 * np.abs(expected).max())
 
 
 def test_probes_of_part_of_the_training_set_differ_between_moments():
-  group, on_device, found = probed(examples=40)
-  again = group.probe(on_device)
+  group, on_device, look = probed(examples=40)
+  found, again = look.probe, group.look(on_device)().probe
   squares = [sum(p.products[lane_noise.PLAIN].squares.values()) for p in (found, again)]
   assert squares[0].shape == (1, 40)
   np.testing.assert_array_equal(*squares)
-  recipe, setting = group.recipe, jax.tree.map(lambda x: x[0, 0], group.settings)
+  recipe, setting = group.recipe, jax.tree.map(lambda x: x[0, 0], group.parts[0].settings)
   train = jax.tree.map(lambda x: x[0], on_device.train)
   draws = [probe._draw(recipe, 40, setting, train, jnp.int32(at))[1] for at in (0, 8)]
   assert (np.asarray(draws[0]) != np.asarray(draws[1])).any()
@@ -213,7 +212,7 @@ def test_a_layer_that_is_used_twice_is_measured_as_one():
 def test_all_examples_are_shuffled_too():
   """Or blocks of a set that is sorted by class would each be a class of their own."""
   group, on_device, _ = probed(blocks=4)
-  setting = jax.tree.map(lambda x: x[0, 0], group.settings)
+  setting = jax.tree.map(lambda x: x[0, 0], group.parts[0].settings)
   train = jax.tree.map(lambda x: x[0], on_device.train)
   labels = np.asarray(probe._draw(group.recipe, 150, setting, train, jnp.int32(0))[1])
   assert (labels != np.asarray(train.labels)).mean() > 0.5

@@ -12,15 +12,16 @@ from bsjax import replicate
 def test_collect_undoes_deal(num_lanes, num_devices):
   devices = replicate.devices(num_devices)
   tree = {'a': np.arange(num_lanes), 'b': np.random.default_rng(0).normal(size=(num_lanes, 3, 2))}
-  dealt = replicate.deal_lanes(tree, num_devices)
+  order = replicate.deal(num_lanes, num_devices)
+  dealt = replicate.seat(tree, order)
   assert dealt['a'].shape == (num_devices, -(-num_lanes // num_devices))
-  collected = replicate.collect_lanes(replicate.spread(dealt, devices), num_lanes)
+  collected = replicate.collect(replicate.spread(dealt, devices), order)
   np.testing.assert_array_equal(collected['a'], tree['a'])
   np.testing.assert_allclose(collected['b'], tree['b'], rtol=1e-6)
 
 
 def test_neighbours_go_to_different_devices():
-  np.testing.assert_array_equal(replicate.deal_lanes(np.arange(6), 2), [[0, 2, 4], [1, 3, 5]])
+  np.testing.assert_array_equal(replicate.deal(6, 2), [[0, 2, 4], [1, 3, 5]])
 
 
 @pytest.mark.parametrize('backend', list(replicate.BACKENDS))

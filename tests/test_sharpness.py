@@ -13,7 +13,7 @@ from small import small_config
 from bsjax import data, lanes, plan, stream
 from bsjax.evaluate import Split, evaluate
 from bsjax.lanes import Setting
-from bsjax.program import make_recipe
+from bsjax.recipe import make_recipe
 from bsjax.sharpness import hessian, measures, slices, spectrum
 from bsjax.sharpness.objective import lane_objective, mean_over_chunks
 

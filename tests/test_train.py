@@ -47,6 +47,7 @@ def test_a_study_leaves_everything_behind(undisturbed):
   names = {path.name for path in undisturbed.iterdir()}
   assert names == {
     'config.json',
+    'execution.json',
     'plan.csv',
     'records.jsonl',
     'summary.json',
@@ -131,7 +132,7 @@ def test_resume_on_another_number_of_devices(undisturbed, tmp_path, monkeypatch)
 @pytest.mark.parametrize('optimizer', ['adam', 'lars'])
 def test_resume_without_batch_norm_and_with_other_optimizers(optimizer, tmp_path, monkeypatch):
   own = small_config(optimizer__name=optimizer, checkpoint__seconds=0.0, trials=1)
-  _, (undisturbed,), _ = trained(own)
+  _, (undisturbed,), on_device = trained(own)
   advance, calls = program.GroupRun.advance, []
 
   def advance_and_signal(self, on_device, blocks):
@@ -146,7 +147,7 @@ def test_resume_without_batch_norm_and_with_other_optimizers(optimizer, tmp_path
   train.run_study(own, tmp_path)
   with checkpoint.open_manager(tmp_path) as manager:
     (states,), position = checkpoint.restore(manager, [undisturbed.to_host()])
-  undisturbed.noise()  # the last evaluation has read the window
+  undisturbed.look(on_device)()  # the last evaluation has read the window
   assert largest_difference(states, undisturbed.to_host()) == 0
   assert position['ticks'] == [undisturbed.ticks]
   assert position['evaluated'] == undisturbed.position
@@ -170,7 +171,9 @@ def test_another_study_in_the_directory_is_refused(undisturbed):
 
 def test_a_training_set_that_has_changed_is_refused(undisturbed, monkeypatch):
   make_plan = train.plan.make_plan
-  monkeypatch.setattr(train.plan, 'make_plan', lambda config, n: make_plan(config, n + 16))
+  monkeypatch.setattr(
+    train.plan, 'make_plan', lambda config, n, *rest: make_plan(config, n + 16, *rest)
+  )
   with pytest.raises(ConfigError, match=r'another training set .* 166 examples'):
     train.run_study(config(), undisturbed)
 
@@ -221,3 +224,87 @@ def test_a_lane_that_diverges_leaves_the_others_alone(tmp_path):
   assert largest_difference(with_wild, own) == 0
   summary = json.loads((tmp_path / 'summary.json').read_text())
   assert summary['batch_sizes'][0]['learning_rate'] == 0.1
+
+
+def test_an_evaluation_is_read_while_training_goes_on(undisturbed, tmp_path, monkeypatch):
+  """With nothing to save in between, a record is written after the next stretch was begun."""
+  events = []
+  append, advance = records.append, program.GroupRun.advance
+
+  def noted_append(path, rows):
+    events.append('record')
+    append(path, rows)
+
+  def noted_advance(self, *arguments):
+    events.append('advance')
+    return advance(self, *arguments)
+
+  monkeypatch.setattr(records, 'append', noted_append)
+  monkeypatch.setattr(program.GroupRun, 'advance', noted_advance)
+  train.run_study(config(checkpoint__seconds=1e6), tmp_path)
+  assert events[:2] == ['advance', 'record']  # the evaluation before the first tick
+  assert events[-1] == 'record'
+  assert (tmp_path / 'records.jsonl').read_text() == (undisturbed / 'records.jsonl').read_text()
+
+
+@pytest.mark.parametrize('call', [1, 4])
+def test_stopped_with_an_evaluation_not_yet_read(call, undisturbed, tmp_path, monkeypatch):
+  advance, calls = program.GroupRun.advance, []
+
+  def advance_and_signal(self, on_device, blocks):
+    calls.append(blocks)
+    if len(calls) == call:
+      os.kill(os.getpid(), signal.SIGTERM)
+    return advance(self, on_device, blocks)
+
+  with monkeypatch.context() as patch:
+    patch.setattr(program.GroupRun, 'advance', advance_and_signal)
+    train.run_study(config(checkpoint__seconds=1e6), tmp_path)
+  train.run_study(config(checkpoint__seconds=1e6), tmp_path)
+  assert_same_study(tmp_path, undisturbed)
+
+
+@pytest.mark.parametrize('call', [1, 5])
+def test_a_group_without_room_takes_turns_from_the_last_checkpoint(
+  call, undisturbed, tmp_path, monkeypatch, capsys
+):
+  """The device fails once, when its buffers are gone already."""
+  advance, calls = program.GroupRun.advance, []
+
+  def advance_and_fail(self, *arguments):
+    calls.append(1)
+    done = advance(self, *arguments)
+    if len(calls) == call:
+      raise jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes')
+    return done
+
+  monkeypatch.setattr(program.GroupRun, 'advance', advance_and_fail)
+  own = config(execution__devices=1)
+  train.run_study(own, tmp_path)
+  assert 'Out of device memory' in capsys.readouterr().out
+  rows, expected = (records.read(path / 'records.jsonl') for path in (tmp_path, undisturbed))
+  assert [(r['lane'], r['examples']) for r in rows] == [
+    (r['lane'], r['examples']) for r in expected
+  ]
+  for row, other in zip(rows, expected, strict=True):
+    assert row['val_loss'] == pytest.approx(other['val_loss'], rel=1e-4)
+
+
+def test_other_errors_of_the_device_are_not_taken_for_memory(tmp_path, monkeypatch):
+  def advance(*_):
+    raise jax.errors.JaxRuntimeError('INTERNAL: something else')
+
+  monkeypatch.setattr(program.GroupRun, 'advance', advance)
+  with pytest.raises(jax.errors.JaxRuntimeError, match='something else'):
+    train.run_study(config(), tmp_path)
+
+
+def test_a_bound_on_memory_makes_lanes_take_turns(tmp_path, capsys):
+  """Bounds in GiB around what the programs need: plenty, and less than any program."""
+  keys = {'model__normalization': 'none', 'execution__strategy': 'vmap-im2col', 'trials': 2}
+  for name, gib in (('plenty', 64.0), ('short', 1e-6)):
+    train.run_study(config(**keys, execution__memory=gib), tmp_path / name)
+    assert ('take turns' in capsys.readouterr().out) == (name == 'short')
+  rows = [records.read(tmp_path / name / 'records.jsonl') for name in ('plenty', 'short')]
+  for row, other in zip(*rows, strict=True):
+    assert row['val_loss'] == pytest.approx(other['val_loss'], rel=1e-4)

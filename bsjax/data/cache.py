@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import json
-import os
 import shutil
 import sys
 import uuid
@@ -14,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from ml_collections import ConfigDict
 
+from bsjax import user_cache
 from bsjax.data.dataset import DataError
 
 Arrays = dict[str, np.ndarray]
@@ -26,7 +26,7 @@ def cached(
 
   `identity` is whatever the arrays depend on, as JSON; `what` is said when they are decoded.
   """
-  root = Path(config.cache_dir or Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache', 'bsjax'))
+  root = Path(config.cache_dir or user_cache.folder())
   digest = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
   folder = root.expanduser() / f'{label}-{digest}'
   try:

@@ -11,13 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from bsjax import checkpoint, program, records, replicate
+from bsjax import checkpoint, records, replicate
 from bsjax.config import ConfigError
 from bsjax.evaluate import Split
-from bsjax.lanes import over_lanes
 from bsjax.sharpness import rows, slices
 from bsjax.sharpness.lane import SLICES, Options, as_state, in_float32, measure
 from bsjax.sharpness.study import Study, chosen_lanes, chosen_steps, load, subset, weights_at
+from bsjax.vectorize import over_lanes
 
 Row = dict[str, Any]
 
@@ -35,19 +35,19 @@ class Runner:
 
   def over(self, function: Callable) -> Callable:
     """Turns `function(first, second, train, validation)` of one lane into one of host `[lane]`."""
-    how = program.vectorization(self.study.config, self.devices)
     backend = self.study.config.execution.replicate
-    spread = replicate.replicate(over_lanes(function, how), backend, self.devices, (0, 0, 0, 0))
+    # One after the other everywhere: a chunk of examples is large enough to fill a device.
+    spread = replicate.replicate(over_lanes(function, 'map'), backend, self.devices, (0, 0, 0, 0))
 
     def run(first: PyTree, second: PyTree) -> PyTree:
+      order = replicate.deal(len(jax.tree.leaves(first)[0]), len(self.devices))
       dealt = [
-        replicate.spread(replicate.deal_lanes(tree, len(self.devices)), self.devices)
-        for tree in (first, second)
+        replicate.spread(replicate.seat(tree, order), self.devices) for tree in (first, second)
       ]
       # Otherwise an accelerator multiplies float32 matrices with ten bits of their mantissas.
       with jax.default_matmul_precision('highest'):
         found = spread(*dealt, *self.splits)
-      return replicate.collect_lanes(found, len(jax.tree.leaves(first)[0]))
+      return replicate.collect(found, order)
 
     return run
 

@@ -11,10 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from bsjax import checkpoint, data, lanes, plan, program, records
+from bsjax import checkpoint, data, lanes, plan, records
 from bsjax.config import ConfigError, base_config, validate
 from bsjax.data.stratify import stratified
 from bsjax.lanes import Recipe, Setting
+from bsjax.recipe import make_recipe
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,13 +44,14 @@ def load(workdir: Path, devices: int = 0) -> Study:
   config.execution.devices = devices
   validate(config)
   dataset = data.load(config.data, config.seed)
-  study = plan.make_plan(config, len(dataset.train.labels))
-  if records.read_plan(workdir / 'plan.csv') != plan.lane_rows(study):
+  rows = records.read_plan(workdir / 'plan.csv')
+  study = plan.make_plan(config, len(dataset.train.labels), plan.micro_batches(rows))
+  if rows != plan.lane_rows(study):
     raise ConfigError(
       f'{workdir / "plan.csv"} was made for another training set than the one read now, of '
       f'{study.train_examples} examples; restore the data'
     )
-  return Study(config, study, dataset, program.make_recipe(config, dataset, study, study.groups[0]))
+  return Study(config, study, dataset, make_recipe(config, dataset, study, study.groups[0]))
 
 
 def chosen_steps(found: dict[int, int], wanted: str) -> list[int]:

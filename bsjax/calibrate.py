@@ -1,0 +1,171 @@
+"""Times ticks of a study's own lanes on its own devices, and remembers the result on disk."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import platform
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from bsjax import models, ops, plan, program, records, user_cache
+from bsjax.data import Dataset
+from bsjax.device_data import DeviceData
+from bsjax.grouping import Timing
+from bsjax.progress import now
+from bsjax.recipe import make_recipe
+from bsjax.replicate import devices
+from bsjax.strategy import STRATEGIES, Strategy
+
+# Raised when the programs change so much that old timings mean nothing.
+FORMAT = 1
+BLOCK_TICKS = 4  # of the programs that are timed
+MEASURE_SECONDS = 0.25
+MEASUREMENTS = 3
+HOPELESS = 1.5  # times the best so far: not measured again
+# Lanes a device runs one after the other while timed: more would take longer and say the same.
+LANES_IN_TURN = 4
+
+
+class Clock:
+  """Times strategies at micro-batches; what was timed before, here or on disk, is not repeated."""
+
+  def __init__(
+    self, config: ConfigDict, dataset: Dataset, say: Callable[[str], None], folder: Path | None
+  ):
+    self.config, self.dataset, self.say = config, dataset, say
+    key = _key(config, dataset)
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
+    self._path = (folder or user_cache.folder('timings')) / f'{digest}.json'
+    self._key = key
+    self.timings = _read(self._path, key)
+    self.remembered = len(self.timings)
+
+  def time(self, micro_batches: dict[int, int], micro: int, names: Sequence[str]) -> list[Timing]:
+    """Times strategies on the lanes that tick at `micro`; returns all timings of them."""
+    wanted = [name for name in names if not self._find(micro, name)]
+    if wanted:
+      study = plan.make_plan(self.config, len(self.dataset.train.labels), micro_batches)
+      group = next(group for group in study.groups if group.micro_batch == micro)
+      on_device = DeviceData(self.dataset, self.config, study)
+      for name in wanted:
+        self.say(f'Timing {name} at micro-batch {micro} ...')
+        best = min((t.per_lane for t in self._of(micro)), default=np.inf)
+        found = measure(
+          self.config, self.dataset, study, group, on_device, STRATEGIES[name], HOPELESS * best
+        )
+        self.timings.append(found)
+      _write(self._path, self._key, self.timings)
+    return [self._find(micro, name) for name in names]
+
+  def _of(self, micro: int) -> list[Timing]:
+    return [timing for timing in self.timings if timing.micro_batch == micro]
+
+  def _find(self, micro: int, name: str) -> Timing | None:
+    return next((timing for timing in self._of(micro) if timing.strategy == name), None)
+
+
+def measure(
+  config: ConfigDict,
+  dataset: Dataset,
+  study: plan.Plan,
+  group: plan.Group,
+  on_device: DeviceData,
+  strategy: Strategy,
+  hopeless: float = np.inf,
+) -> Timing:
+  """Returns how long a tick of a group takes: the least of a few, after one that compiles.
+
+  What takes more than `hopeless` seconds for a tick of a lane at first is not measured again. The
+  group is trained a little, and forgotten. Memory that is short counts as infinitely slow.
+  """
+  lanes = group.lanes
+  if strategy.vectorize == 'map':
+    most = LANES_IN_TURN * len(on_device.devices)
+    lanes = lanes[:: -(-len(lanes) // most)]
+  few = dataclasses.replace(group, lanes=lanes, block_ticks=BLOCK_TICKS)
+  recipe = make_recipe(config, dataset, study, group, strategy)
+  try:
+    run = program.GroupRun(few, recipe, strategy, config, dataset.image_shape, study.total_examples)
+    start = _timed(run, on_device, 1)
+    seconds = [_timed(run, on_device, 1)]
+    blocks = max(1, int(MEASURE_SECONDS / seconds[0]))
+    while len(seconds) < MEASUREMENTS and min(seconds) / BLOCK_TICKS / len(lanes) < hopeless:
+      seconds.append(_timed(run, on_device, blocks))
+  except jax.errors.JaxRuntimeError as error:
+    if not program.out_of_memory(error):
+      raise
+    return Timing(group.micro_batch, strategy.name, len(lanes), np.inf, np.inf)
+  return Timing(group.micro_batch, strategy.name, len(lanes), min(seconds) / BLOCK_TICKS, start)
+
+
+def _timed(run: program.GroupRun, on_device: DeviceData, blocks: int) -> float:
+  """Seconds a block; from the start of training if there is no room for so many any more."""
+  begun = now()
+  done = run.advance(on_device, blocks)
+  run.wait()
+  seconds = (now() - begun) / max(done, 1)
+  if done < blocks:
+    run.ticks = 0
+  return seconds
+
+
+def convolves(config: ConfigDict, dataset: Dataset) -> bool:
+  """Whether the model of a config calls for a convolution."""
+  calls = []
+
+  def conv(*arguments, **keywords) -> jax.Array:
+    calls.append(1)
+    return ops.conv('native')(*arguments, **keywords)
+
+  model = models.create(config.model, dataset.num_classes, conv=conv)
+  images = jax.ShapeDtypeStruct((1, *dataset.image_shape), np.float32)
+  jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), images)
+  return bool(calls)
+
+
+def _key(config: ConfigDict, dataset: Dataset) -> dict:
+  """What the time of a tick depends on."""
+  there = devices(config.execution.devices)
+  keys = json.loads(config.to_json())
+  study = ('model', 'optimizer', 'noise_scale', 'batch_sizes', 'learning_rates', 'trials')
+  return {
+    'format': FORMAT,
+    'versions': [version(name) for name in ('jax', 'jaxlib', 'flax', 'optax')],
+    'device': [there[0].device_kind, len(there), platform.machine(), _processor()],
+    'flags': os.environ.get('XLA_FLAGS', ''),
+    'replicate': config.execution.replicate,
+    'image': [*dataset.image_shape, dataset.num_classes, config.data.crop, config.data.flip],
+    **{name: keys[name] for name in study},
+  }
+
+
+def _processor() -> str:
+  try:
+    lines = Path('/proc/cpuinfo').read_text().splitlines()
+  except OSError:  # not Linux
+    return platform.processor()
+  return next((line.partition(':')[2].strip() for line in lines if 'model name' in line), '')
+
+
+def _read(path: Path, key: dict) -> list[Timing]:
+  """The timings on disk; none where there are none, or they cannot be read."""
+  try:
+    found = json.loads(path.read_text())
+    return [Timing(**row) for row in found['timings']] if found['key'] == key else []
+  except (OSError, ValueError, KeyError, TypeError):
+    return []
+
+
+def _write(path: Path, key: dict, timings: list[Timing]) -> None:
+  rows = [dataclasses.asdict(t) for t in timings if np.isfinite(t.seconds)]
+  try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    records.write_json(path, {'key': key, 'timings': rows})
+  except OSError:  # a cache that cannot be written is timed again
+    pass

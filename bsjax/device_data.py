@@ -1,0 +1,49 @@
+"""The data of a study on its devices."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from bsjax import lanes, plan, replicate, stream
+from bsjax.data import Dataset
+from bsjax.evaluate import Split
+from bsjax.lanes import Source
+
+
+class DeviceData:
+  """A data set on the devices of a study, and the example orders of the epochs at hand."""
+
+  def __init__(self, dataset: Dataset, config: ConfigDict, study: plan.Plan):
+    self.devices = devices = replicate.devices(config.execution.devices)
+    examples = study.train_examples
+    largest = max(group.micro_batch for group in study.groups)
+    # A block may begin on the last example of an epoch, and a probe looks one micro-batch ahead.
+    self._num_epochs = -(-(study.block_examples + largest) // examples) + 1
+    self._examples = examples
+
+    def orders(trials: jax.Array, first_epoch: jax.Array) -> tuple[jax.Array, jax.Array]:
+      of_trial = lambda trial: stream.epoch_orders(
+        lanes.trial_key(config.seed, trial), first_epoch, self._num_epochs, examples
+      )
+      return jax.vmap(of_trial)(trials), first_epoch
+
+    self._orders = replicate.replicate(orders, config.execution.replicate, devices, (0, None))
+    self._trials = replicate.copy_to_all(np.arange(config.trials, dtype=np.int32), devices)
+    self.train = Split(**replicate.copy_to_all(dataclasses.asdict(dataset.train), devices))
+    self.validation = Split(
+      **replicate.copy_to_all(dataclasses.asdict(dataset.validation), devices)
+    )
+    self._epoch = -1  # the first epoch of the orders at hand; none yet
+    self._source: Source | None = None
+
+  def at(self, position: int) -> tuple[Source, int]:
+    """Returns the training set with orders from the epoch of `position` on, and where they end."""
+    epoch = position // self._examples
+    if epoch != self._epoch:
+      orders, first_epoch = self._orders(self._trials, jnp.int32(epoch))
+      self._source = Source(self.train.images, self.train.labels, orders, first_epoch)
+      self._epoch = epoch
+    return self._source, (epoch + self._num_epochs) * self._examples

@@ -1,0 +1,143 @@
+"""How a study runs on the machine at hand: micro-batches and strategies, chosen and recorded."""
+
+import dataclasses
+import functools
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from bsjax import calibrate, grouping, plan, records
+from bsjax.data import Dataset
+from bsjax.grouping import Timing
+from bsjax.replicate import describe, devices
+from bsjax.strategy import STRATEGIES, Strategy, candidates
+
+LEADERS = 2  # strategies, of those timed at the common micro-batch, that are timed at others
+
+
+@dataclasses.dataclass(frozen=True)
+class Execution:
+  """The micro-batch of each batch size, and the strategy of each micro-batch."""
+
+  device: str
+  micro_batches: dict[int, int]
+  strategies: dict[int, Strategy]
+  timings: list[Timing]  # what the choice rests on; none: there was nothing to choose
+
+  def lines(self) -> list[str]:
+    """Says it to a person, a line for each group."""
+    return [self._line(micro) for micro in dict.fromkeys(self.micro_batches.values())]
+
+  def _line(self, micro: int) -> str:
+    sizes = [size for size, own in self.micro_batches.items() if own == micro]
+    chosen = self.strategies[micro].name
+    told = f'batch size {_span(sizes)}: micro-batch {micro}, {chosen}'
+    own = sorted(
+      (timing for timing in self.timings if timing.micro_batch == micro), key=lambda t: t.per_lane
+    )
+    mine = [timing for timing in own if timing.strategy == chosen]
+    if not mine:
+      return told
+    others = [f'{t.strategy} {1e3 * t.per_lane:.3g}' for t in own if t.strategy != chosen]
+    told += f', {1e3 * mine[0].per_lane:.3g} ms a lane and tick on {self.device}'
+    return told + (f' ({", ".join(others)})' if others else '')
+
+
+def _span(sizes: list[int]) -> str:
+  return str(sizes[0]) if len(sizes) == 1 else f'{min(sizes)} to {max(sizes)}'
+
+
+def choose(
+  config: ConfigDict,
+  dataset: Dataset,
+  recorded: Execution | None = None,
+  say: Callable[[str], None] = print,
+  folder: Path | None = None,
+) -> Execution:
+  """Returns how to run a study, timing what there is to choose and is not `recorded` of it.
+
+  A study keeps its micro-batches, and on the same devices its strategies, unless the config fixes
+  one. `say` takes sentences for a person; timings are remembered in `folder`, if not the user's.
+  """
+  device = describe(devices(config.execution.devices))
+  if recorded and recorded.device == device and config.execution.strategy == 'auto':
+    return recorded
+  clock = calibrate.Clock(config, dataset, say, folder)
+  default = plan.default_micro_batches(config)
+  names = functools.partial(_names, config, calibrate.convolves(config, dataset))
+  if recorded:
+    chosen = recorded.micro_batches
+  elif config.micro_batch == 'auto' and config.model.normalization != 'batch':
+    chosen = _fastest_micro_batches(config, dataset, clock, default, names)
+  else:
+    chosen = default
+  strategies = {}
+  for micro in dict.fromkeys(chosen.values()):
+    own = names(sum(size == micro for size in chosen.values()))
+    if len(own) > 1:
+      own = [grouping.fastest(clock.time(chosen, micro, own), micro).strategy]
+    strategies[micro] = STRATEGIES[own[0]]
+  return Execution(device, chosen, strategies, clock.timings)
+
+
+def _names(config: ConfigDict, convolutions: bool, batch_sizes: int) -> list[str]:
+  """The strategies to choose from for a group of so many batch sizes."""
+  if config.execution.strategy != 'auto':
+    return [config.execution.strategy]
+  there = devices(config.execution.devices)
+  lanes = batch_sizes * len(config.learning_rates) * config.trials
+  return [s.name for s in candidates(there[0].platform, convolutions, -(-lanes // len(there)))]
+
+
+def _fastest_micro_batches(
+  config: ConfigDict,
+  dataset: Dataset,
+  clock: calibrate.Clock,
+  default: dict[int, int],
+  names: Callable[[int], list[str]],
+) -> dict[int, int]:
+  common = next(iter(default.values()))
+  options = grouping.candidates(tuple(default), common)
+  if len(options) == 1:
+    return default
+  leaders: list[str] = []
+  for micro in options:
+    own = {size: micro if grouping.usable(size, micro, common) else common for size in default}
+    wanted = names(sum(size == micro for size in own.values()))
+    if leaders:
+      wanted = [name for name in wanted if name in leaders] or wanted
+    found = clock.time(own, micro, wanted)
+    if not leaders:
+      leaders = [t.strategy for t in sorted(found, key=lambda t: t.per_lane)][:LEADERS]
+  total = plan.make_plan(config, len(dataset.train.labels)).total_examples
+  lanes = dict.fromkeys(default, len(config.learning_rates) * config.trials)
+  return grouping.choose(lanes, total, clock.timings, common)
+
+
+def read(path: Path) -> Execution | None:
+  """Returns what `write` wrote, or None where there is nothing."""
+  if not path.exists():
+    return None
+  found = json.loads(path.read_text())
+  integers = lambda tree: {int(key): value for key, value in tree.items()}
+  return Execution(
+    device=found['device'],
+    micro_batches=integers(found['micro_batches']),
+    strategies={m: STRATEGIES[name] for m, name in integers(found['strategies']).items()},
+    timings=[Timing(**row) for row in found['timings']],
+  )
+
+
+def write(path: Path, execution: Execution) -> None:
+  """Writes it as JSON, for people and for a later continuation."""
+  found: dict[str, Any] = {
+    'device': execution.device,
+    'micro_batches': {str(size): micro for size, micro in execution.micro_batches.items()},
+    'strategies': {str(m): strategy.name for m, strategy in execution.strategies.items()},
+    'timings': [dataclasses.asdict(t) for t in execution.timings if math.isfinite(t.seconds)],
+  }
+  records.write_json(path, found)

@@ -1,0 +1,89 @@
+"""How a tick becomes a program: repeated over time, and over the lanes of a device."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Int, PyTree
+
+TRIAL, LANE = 'trial', 'lane'  # the axes of `vmap`
+
+
+def scan(tick: Callable, block_ticks: int) -> Callable:
+  """Repeats a tick for `blocks` blocks of `block_ticks` ticks, from tick `first` on.
+
+  The blocks are counted at run time, so one program serves every distance between evaluations; the
+  ticks of a block are counted at compile time, so a GPU need not ask the host after each of them.
+  """
+
+  def run(
+    state: Any, setting: Any, source: Any, first: Int[Array, ''], blocks: Int[Array, '']
+  ) -> Any:
+    def block(number: Int[Array, ''], state: Any) -> Any:
+      ticks = first + number * block_ticks + jnp.arange(block_ticks)
+      return jax.lax.scan(lambda s, t: (tick(s, setting, source, t), None), state, ticks)[0]
+
+    return jax.lax.fori_loop(0, blocks, block, state)
+
+  return run
+
+
+def over_lanes(function: Callable, how: str, rows: int | None = None) -> Callable:
+  """Turns `function(state, setting, *shared)` of one lane into one of all lanes of a device.
+
+  - 'map': one lane after the other, each with its weights in the processor's cache.
+  - 'vmap': side by side in every operation. The lanes are `rows` rows of equal length, each of one
+    trial (None: every lane a row), and what depends on the trial alone is computed once a row:
+    reading, augmentation, and of a first layer one product with the kernels of all its lanes.
+  - 'unrolled': side by side, each with operations of its own, for a `function` of tuples of lanes
+    (`side_by_side`).
+  """
+  return {'map': _map, 'vmap': _vmap, 'unrolled': _unrolled}[how](function, rows)
+
+
+def _map(function: Callable, rows: int | None) -> Callable:
+  return lambda states, settings, *shared: jax.lax.map(
+    lambda own: function(*own, *shared), (states, settings)
+  )
+
+
+def _vmap(function: Callable, rows: int | None) -> Callable:
+  def run(states: PyTree, settings: Any, *shared: Any) -> PyTree:
+    lanes = len(settings.trial)
+    height = rows or lanes
+    fold = lambda tree: jax.tree.map(lambda x: x.reshape(height, -1, *x.shape[1:]), tree)
+    unfold = lambda tree: jax.tree.map(lambda x: x.reshape(lanes, *x.shape[2:]), tree)
+    settings = fold(settings)
+    settings = settings.replace(trial=settings.trial[:, 0])
+    within = jax.tree.map(lambda _: 0, settings).replace(trial=None)
+    one = lambda *own: function(*own, *shared)
+    row = jax.vmap(one, in_axes=(0, within), axis_name=LANE)
+    return unfold(jax.vmap(row, axis_name=TRIAL)(fold(states), settings))
+
+  return run
+
+
+def _unrolled(function: Callable, rows: int | None) -> Callable:
+  def run(states: PyTree, settings: Any, *shared: Any) -> PyTree:
+    each = lambda tree: tuple(
+      jax.tree.map(lambda x, i=i: x[i], tree) for i in range(len(settings.trial))
+    )
+    return jax.tree.map(lambda *xs: jnp.stack(xs), *function(each(states), each(settings), *shared))
+
+  return run
+
+
+def side_by_side(tick: Callable) -> Callable:
+  """Turns a tick of one lane into one of a tuple of lanes."""
+  return lambda states, settings, *shared: tuple(
+    tick(*own, *shared) for own in zip(states, settings, strict=True)
+  )
+
+
+def any_lane(flag: Bool[Array, '']) -> Bool[Array, '']:
+  """Whether the flag is set in any lane that runs side by side with this one under `vmap`.
+
+  It is the same for all of them, so under `vmap` a condition on it stays a branch.
+  """
+  return jax.lax.pmax(flag.astype(jnp.int32), (TRIAL, LANE)) > 0

@@ -1,0 +1,77 @@
+"""Which micro-batches are timed and chosen, by made-up timings with a known best answer."""
+
+import pytest
+
+from bsjax import grouping
+from bsjax.grouping import Timing
+
+LANES = dict.fromkeys((8, 16, 32, 64, 128, 256), 6)
+
+
+def timings(per_example, overhead, micro_batches=(8, 32), start=0.0):
+  """Ticks that take `overhead` seconds and `per_example` more for each example, of 10 lanes."""
+  return [
+    Timing(micro, 'map-canonical', 10, 10 * (overhead + micro * per_example), start)
+    for micro in micro_batches
+  ]
+
+
+@pytest.mark.parametrize(
+  'sizes, common, expected',
+  [
+    ((8, 16, 32, 64, 128, 256), 8, [8, 32]),
+    ((8, 1024), 8, [8, 32, 128]),
+    ((256, 512), 32, [32, 8, 128]),
+    ((8, 16), 8, [8]),
+    ((10, 30), 10, [10]),
+    ((12, 240), 12, [12, 48]),
+  ],
+)
+def test_candidates_keep_enough_ticks_an_update(sizes, common, expected):
+  assert grouping.candidates(sizes, common) == expected
+
+
+def test_a_batch_size_ticks_at_divisors_and_at_least_four_times_an_update():
+  assert grouping.usable(128, 32, 8)
+  assert not grouping.usable(64, 32, 8)  # two ticks
+  assert not grouping.usable(100, 32, 4)  # no divisor
+  assert grouping.usable(8, 8, 8)  # one tick, but there is nothing smaller in common
+
+
+def test_ticks_all_overhead_are_made_large_where_they_can():
+  chosen = grouping.choose(LANES, 100_000, timings(1e-9, 1e-3), common=8)
+  assert chosen == {8: 8, 16: 8, 32: 8, 64: 8, 128: 32, 256: 32}
+
+
+def test_ticks_without_overhead_stay_together():
+  assert grouping.choose(LANES, 100_000, timings(1e-3, 1e-9), common=8) == dict.fromkeys(LANES, 8)
+
+
+def test_larger_ticks_may_be_slower_by_the_example():
+  slow = [Timing(32, 'map-canonical', 1, 0.32, 0.0), Timing(8, 'map-canonical', 1, 0.04, 0.0)]
+  sizes = {32: 1, 64: 1}
+  assert grouping.choose(sizes, 100_000, slow, common=32) == {32: 8, 64: 8}
+
+
+def test_a_group_that_does_not_pay_for_its_compilation_is_not_made():
+  slow_start = timings(1e-9, 1e-3, start=60.0)
+  assert grouping.choose(LANES, 10_000, slow_start, common=8) == dict.fromkeys(LANES, 8)
+  assert grouping.choose(LANES, 1_000_000, slow_start, common=8)[256] == 32
+
+
+@pytest.mark.parametrize('saved, taken', [(0.25, False), (0.35, True)])
+def test_a_small_gain_is_not_taken(saved, taken):
+  """Lanes of 128 and 256 are a third of the work, so a third of what they save is saved."""
+  rows = [Timing(8, 'a', 1, 8e-3, 0.0), Timing(32, 'a', 1, (1 - saved) * 32e-3, 0.0)]
+  assert (grouping.choose(LANES, 100_000, rows, common=8)[256] == 32) == taken
+
+
+def test_each_micro_batch_runs_as_it_is_fastest():
+  rows = [Timing(8, 'map-canonical', 4, 0.4, 0.0), Timing(8, 'vmap-native', 40, 2.0, 0.0)]
+  assert grouping.fastest(rows, 8).strategy == 'vmap-native'  # 0.05 a lane, not 0.1
+
+
+def test_predicted_seconds_count_ticks_of_all_lanes_and_a_start_for_each_group():
+  rows = [Timing(8, 'a', 2, 0.2, 5.0), Timing(32, 'a', 1, 0.3, 7.0)]
+  seconds = grouping.predicted_seconds({8: 8, 128: 32}, {8: 3, 128: 2}, 6400, rows)
+  assert seconds == pytest.approx(3 * 800 * 0.1 + 2 * 200 * 0.3 + 5.0 + 7.0)
