@@ -137,7 +137,7 @@ def _key(config: ConfigDict, dataset: Dataset) -> dict:
   return {
     'format': FORMAT,
     'versions': [version(name) for name in ('jax', 'jaxlib', 'flax', 'optax')],
-    'device': [there[0].device_kind, len(there), platform.machine(), _processor()],
+    'device': [there[0].device_kind, len(there), platform.machine(), processor()],
     'flags': os.environ.get('XLA_FLAGS', ''),
     'replicate': config.execution.replicate,
     'image': [*dataset.image_shape, dataset.num_classes, config.data.crop, config.data.flip],
@@ -145,7 +145,8 @@ def _key(config: ConfigDict, dataset: Dataset) -> dict:
   }
 
 
-def _processor() -> str:
+def processor() -> str:
+  """Returns the processor's name, or '' where it cannot be told."""
   try:
     lines = Path('/proc/cpuinfo').read_text().splitlines()
   except OSError:  # not Linux

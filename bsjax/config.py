@@ -77,8 +77,11 @@ def base_config() -> ConfigDict:
 
   config.noise_scale = ConfigDict()
   config.noise_scale.online = True  # measured while training, from the micro-batches of updates
+  # Ticks from one measured update to the next, at least; those of a measured update are all
+  # measured. 1: every update, for narrower intervals at a higher cost.
+  config.noise_scale.every = 32
   # Lanes that update every tick compare two micro-batches only every so many ticks; 0: never.
-  config.noise_scale.probe_every = 16
+  config.noise_scale.probe_every = 32
   # Training examples whose single gradients give the noise scale, whole and by layer, at every
   # evaluation, whatever a lane's batches are; as many as there are make it exact; 0: none.
   config.noise_scale.exact_examples = 0
@@ -160,6 +163,7 @@ def _range_problems(config: ConfigDict) -> list[str]:
     'trials': (config.trials, 1, True),
     'epochs': (config.epochs, 0, False),
     'evaluations': (config.evaluations, 1, True),
+    'noise_scale.every': (config.noise_scale.every, 1, True),
     'noise_scale.probe_every': (config.noise_scale.probe_every, 0, True),
     'noise_scale.exact_examples': (config.noise_scale.exact_examples, 0, True),
     'noise_scale.curvature_blocks': (config.noise_scale.curvature_blocks, 0, True),

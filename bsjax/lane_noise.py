@@ -50,13 +50,14 @@ def scaled(grads: PyTree, preconditioner: PyTree | None) -> dict[str, PyTree]:
 
 
 def add_micro_batch(
-  noise: LaneNoise, grads: dict[str, PyTree], factor: Float[Array, '']
+  noise: LaneNoise, grads: dict[str, PyTree], factor: Float[Array, ''], first: Bool[Array, '']
 ) -> LaneNoise:
-  """Adds the gradient of one micro-batch of the update at hand."""
+  """Adds the gradient of one micro-batch of the update at hand; its `first` drops earlier ones."""
   norms = {kind: noise_scale.tree_sq_norm(tree) for kind, tree in grads.items()}
+  add = lambda sum, new: jnp.where(first, new, sum + new)
   return noise.replace(
-    micro_sq_norm=jax.tree.map(jnp.add, noise.micro_sq_norm, norms),
-    micro_factor=noise.micro_factor + factor,
+    micro_sq_norm=jax.tree.map(add, noise.micro_sq_norm, norms),
+    micro_factor=add(noise.micro_factor, factor),
   )
 
 
@@ -67,10 +68,9 @@ def add_update(
   factor: Float[Array, ''],
   warm: Bool[Array, ''],
 ) -> LaneNoise:
-  """Adds what the `count` micro-batches of an update say, whose mean gradient is `grads`.
+  """Adds what the `count` micro-batches of an update say, two or more, with mean gradient `grads`.
 
-  One micro-batch alone says nothing and is left out. `factor` is the variance factor of the mean;
-  `warm` as in `_add`.
+  `factor` is the variance factor of the mean; `warm` as in `_add`.
   """
 
   def estimate(kind: str) -> Estimate:
@@ -82,10 +82,7 @@ def add_update(
       big_factor=factor,
     )
 
-  zero = jnp.zeros((), jnp.float32)
-  return _add(noise, estimate, count > 1, warm).replace(
-    micro_sq_norm=dict.fromkeys(noise.micro_sq_norm, zero), micro_factor=zero
-  )
+  return _add(noise, estimate, warm)
 
 
 def add_pair(
@@ -93,25 +90,19 @@ def add_pair(
   grads_a: dict[str, PyTree],
   grads_b: dict[str, PyTree],
   factors: tuple[Float[Array, ''], Float[Array, '']],
-  counts: Bool[Array, ''],
   warm: Bool[Array, ''],
 ) -> LaneNoise:
-  """Adds, where it `counts`, what two micro-batches at the same parameters say.
+  """Adds what two micro-batches at the same parameters say.
 
   `factors` are the variance factors of one and of both; `warm` as in `_add`.
   """
   estimate = lambda kind: noise_scale.from_pair(grads_a[kind], grads_b[kind], *factors)
-  return _add(noise, estimate, counts, warm)
+  return _add(noise, estimate, warm)
 
 
-def _add(
-  noise: LaneNoise,
-  estimate: Callable[[str], Estimate],
-  counts: Bool[Array, ''],
-  warm: Bool[Array, ''],
-) -> LaneNoise:
+def _add(noise: LaneNoise, estimate: Callable[[str], Estimate], warm: Bool[Array, '']) -> LaneNoise:
   """`warm`: the optimizer has seen a gradient before this one, so its scaling means something."""
-  weights = {PLAIN: counts, PRECONDITIONED: counts & warm}
+  weights = {PLAIN: jnp.bool_(True), PRECONDITIONED: warm}
   windows: dict[str, Window] = {
     kind: noise_scale.observe(window, estimate(kind), weights[kind])
     for kind, window in noise.windows.items()

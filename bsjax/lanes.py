@@ -37,6 +37,7 @@ class Recipe:
   probe_every: int  # ticks; 0: never
   preconditioner: Preconditioner | None  # how the optimizer scales coordinates, if it does
   online_noise: bool  # whether ticks measure the noise scale
+  measure_every: int  # ticks from one measured update to the next, at least
 
 
 # Fields of the structs below are arrays of one lane inside the program; they have leading axes
@@ -60,7 +61,7 @@ class LaneState:
   params: PyTree
   batch_stats: PyTree
   opt_state: PyTree
-  grad_sum: PyTree  # of the micro-batches since the last update
+  grad_sum: PyTree  # of the micro-batches since the last update; where there is none, meaningless
   count: Any  # int32, how many those are
   updates: Any  # int32, made so far
   noise: lane_noise.LaneNoise
@@ -113,16 +114,17 @@ def tick(
   start = index * recipe.micro_batch
   grads, batch_stats = gradients(recipe, state, *read(recipe, setting, source, start))
   state = state.replace(batch_stats=batch_stats)
-  state = _probe(recipe, any_lane, state, setting, source, index, grads)
-  state = _accumulate(recipe, state, grads, start)
-  update = functools.partial(_update, recipe, setting, start + recipe.micro_batch)
+  noise = _noise(recipe, any_lane, state, setting, source, index, grads)
+  # Tells XLA that the noise, which reads gradients and parameters, comes before what changes them
+  # in place; otherwise it copies them in every tick. A sum of variance factors is never negative.
+  count = jnp.where(noise.micro_factor >= 0, state.count, 0)
+  state = state.replace(noise=noise, count=count)
+  state = state.replace(grad_sum=_sum(state, grads), count=count + 1)
   due = state.count >= setting.accumulation
-  update_if_due = lambda state: jax.lax.cond(due, update, _same, state)
-  return jax.lax.cond(any_lane(due), update_if_due, _same, state)
-
-
-def _same(state: LaneState) -> LaneState:
-  return state
+  update = functools.partial(_update, recipe, setting, start + recipe.micro_batch)
+  same = lambda state: state
+  finish = lambda state: jax.lax.cond(due, update, same, state)
+  return jax.lax.cond(any_lane(due), finish, same, state)
 
 
 def read(
@@ -159,54 +161,28 @@ def gradients(
   return jax.grad(loss, has_aux=True)(state.params)
 
 
-def _accumulate(
-  recipe: Recipe, state: LaneState, grads: PyTree, start: Int[Array, '']
-) -> LaneState:
-  state = state.replace(
-    grad_sum=jax.tree.map(jnp.add, state.grad_sum, grads), count=state.count + 1
-  )
-  if not recipe.online_noise:
-    return state
-  factor = noise_scale.variance_factor(start, recipe.micro_batch, recipe.train_examples)
-  noise = lane_noise.add_micro_batch(state.noise, _scaled(recipe, state, grads), factor)
-  return state.replace(noise=noise)
+def _sum(state: LaneState, grads: PyTree) -> PyTree:
+  """The micro-batch gradients since the last update; what is left of those before is dropped."""
+  first = state.count == 0
+  return jax.tree.map(lambda sum, g: jnp.where(first, g, sum + g), state.grad_sum, grads)
 
 
 def _update(recipe: Recipe, setting: Setting, end: Int[Array, ''], state: LaneState) -> LaneState:
   """Takes an optimizer step with the mean of the micro-batches that end before position `end`."""
-  grads = jax.tree.map(lambda g: g / state.count, state.grad_sum)
-  start = end - state.count * recipe.micro_batch
-  rate = setting.learning_rate * recipe.schedule(start)
+  count = state.count
+  mean = jax.tree.map(lambda g: g / count, state.grad_sum)
+  rate = setting.learning_rate * recipe.schedule(end - count * recipe.micro_batch)
   opt_state = with_learning_rate(state.opt_state, rate)
-  updates, opt_state = recipe.optimizer.update(grads, opt_state, state.params)
+  updates, opt_state = recipe.optimizer.update(mean, opt_state, state.params)
   return state.replace(
     params=optax.apply_updates(state.params, updates),
     opt_state=opt_state,
-    grad_sum=jax.tree.map(jnp.zeros_like, grads),
     count=jnp.zeros((), jnp.int32),
     updates=state.updates + 1,
-    noise=_noise_of_update(recipe, state, grads, start, end),
   )
 
 
-def _noise_of_update(
-  recipe: Recipe, state: LaneState, grads: PyTree, start: Int[Array, ''], end: Int[Array, '']
-) -> lane_noise.LaneNoise:
-  if not recipe.online_noise:
-    return state.noise
-  factor = noise_scale.variance_factor(start, end - start, recipe.train_examples)
-  scaled = _scaled(recipe, state, grads)
-  return lane_noise.add_update(state.noise, scaled, state.count, factor, state.updates > 0)
-
-
-def _scaled(recipe: Recipe, state: LaneState, grads: PyTree) -> dict[str, PyTree]:
-  """The gradient in the kinds of length whose noise is measured, before this batch's update."""
-  if recipe.preconditioner is None:
-    return lane_noise.scaled(grads, None)
-  return lane_noise.scaled(grads, recipe.preconditioner(state.opt_state, state.updates))
-
-
-def _probe(
+def _noise(
   recipe: Recipe,
   any_lane: Callable[[Bool[Array, '']], Bool[Array, '']],
   state: LaneState,
@@ -214,25 +190,95 @@ def _probe(
   source: Source,
   index: Int[Array, ''],
   grads: PyTree,
-) -> LaneState:
-  """Lets lanes that update every tick compare two micro-batches at the same parameters.
+) -> lane_noise.LaneNoise:
+  """Measures the noise in the ticks in which that is due; `state` is that from before the tick.
 
-  The second is the one the lane trains on next, so nothing is held out.
+  Lanes of several micro-batches an update compare these with their mean, in updates that begin at
+  least `measure_every` ticks apart. Lanes of one compare it every `probe_every` ticks with the next
+  they train on, so that nothing is held out.
   """
-  if not recipe.probe_every:
-    return state
+  if not recipe.online_noise:
+    return state.noise
+  alone = setting.accumulation == 1
+  began = index - state.count
+  measured = ~alone & (began % recipe.measure_every < setting.accumulation)
+  probed = alone & (index % recipe.probe_every == 0) if recipe.probe_every else jnp.bool_(False)
+
+  def measure(noise: lane_noise.LaneNoise) -> lane_noise.LaneNoise:
+    own = functools.partial(_measure_update, recipe, any_lane, state, setting, grads, index)
+    noise = _when(measured, any_lane, own, noise)
+    if not recipe.probe_every:
+      return noise
+    pair = functools.partial(_measure_pair, recipe, state, setting, source, grads, index)
+    return _when(probed, any_lane, pair, noise)
+
+  # Of the noise alone: a condition may copy all that goes through it.
+  same = lambda noise: noise
+  return jax.lax.cond(any_lane(measured | probed), measure, same, state.noise)
+
+
+def _when(
+  flag: Bool[Array, ''],
+  any_lane: Callable[[Bool[Array, '']], Bool[Array, '']],
+  function: Callable[[PyTree], PyTree],
+  tree: PyTree,
+) -> PyTree:
+  """Applies a function in lanes with a flag; where no lane side by side has it, nothing is done.
+
+  Lanes are selected afterwards: a condition on one lane would copy what they share for each.
+  """
+
+  def apply(tree: PyTree) -> PyTree:
+    return jax.tree.map(lambda new, old: jnp.where(flag, new, old), function(tree), tree)
+
+  return jax.lax.cond(any_lane(flag), apply, lambda tree: tree, tree)
+
+
+def _measure_update(
+  recipe: Recipe,
+  any_lane: Callable[[Bool[Array, '']], Bool[Array, '']],
+  state: LaneState,
+  setting: Setting,
+  grads: PyTree,
+  index: Int[Array, ''],
+  noise: lane_noise.LaneNoise,
+) -> lane_noise.LaneNoise:
+  """Adds a micro-batch of an update, and with its last one the update."""
+  size, examples = recipe.micro_batch, recipe.train_examples
+  start, count = index * size, state.count + 1
+  factor = noise_scale.variance_factor(start, size, examples)
+  noise = lane_noise.add_micro_batch(noise, _scaled(recipe, state, grads), factor, state.count == 0)
+
+  def add_update(noise: lane_noise.LaneNoise) -> lane_noise.LaneNoise:
+    mean = jax.tree.map(lambda g: g / count, _sum(state, grads))
+    whole = noise_scale.variance_factor(start + size - count * size, count * size, examples)
+    scaled = _scaled(recipe, state, mean)
+    return lane_noise.add_update(noise, scaled, count, whole, state.updates > 0)
+
+  return _when(count >= setting.accumulation, any_lane, add_update, noise)
+
+
+def _measure_pair(
+  recipe: Recipe,
+  state: LaneState,
+  setting: Setting,
+  source: Source,
+  grads: PyTree,
+  index: Int[Array, ''],
+  noise: lane_noise.LaneNoise,
+) -> lane_noise.LaneNoise:
+  """Adds two micro-batches at the same parameters: this one, and the next."""
   size = recipe.micro_batch
   start = index * size
+  other, _ = gradients(recipe, state, *read(recipe, setting, source, start + size))
+  factor = lambda *draw: noise_scale.variance_factor(*draw, recipe.train_examples)
+  factors = (factor(start, size) + factor(start + size, size)) / 2, factor(start, 2 * size)
+  pair = _scaled(recipe, state, grads), _scaled(recipe, state, other)
+  return lane_noise.add_pair(noise, *pair, factors, state.updates > 0)
 
-  alone = setting.accumulation == 1
 
-  def probe(state: LaneState) -> LaneState:
-    other, _ = gradients(recipe, state, *read(recipe, setting, source, start + size))
-    factor = lambda *draw: noise_scale.variance_factor(*draw, recipe.train_examples)
-    factors = (factor(start, size) + factor(start + size, size)) / 2, factor(start, 2 * size)
-    pair = _scaled(recipe, state, grads), _scaled(recipe, state, other)
-    warm = state.updates > 0
-    return state.replace(noise=lane_noise.add_pair(state.noise, *pair, factors, alone, warm))
-
-  due = (index % recipe.probe_every == 0) & any_lane(alone)
-  return jax.lax.cond(due, probe, _same, state)
+def _scaled(recipe: Recipe, state: LaneState, grads: PyTree) -> dict[str, PyTree]:
+  """The gradient in the kinds of length whose noise is measured, before this batch's update."""
+  if recipe.preconditioner is None:
+    return lane_noise.scaled(grads, None)
+  return lane_noise.scaled(grads, recipe.preconditioner(state.opt_state, state.updates))

@@ -8,6 +8,7 @@ no rewriting. All of them support forward and reverse differentiation of any ord
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -21,27 +22,38 @@ Pads = tuple[tuple[int, int], ...]
 LAYOUT = ('NHWC', 'HWIO', 'NHWC')
 
 
+class Window(NamedTuple):
+  """How a kernel moves over images; every field has an entry for rows and one for columns."""
+
+  strides: tuple[int, ...]
+  pads: Pads
+  dilation: tuple[int, ...] = (1, 1)
+
+
 def _taps(
-  images: Float[Array, 'batch height width channel'],
-  kernel_size: tuple[int, ...],
-  strides: tuple[int, ...],
-  pads: Pads,
+  images: Float[Array, 'batch height width channel'], kernel_size: tuple[int, ...], window: Window
 ) -> list[Float[Array, 'batch out_height out_width channel']]:
   """What each element of the kernel sees of the padded images, kernel rows first."""
-  padded = lax.pad(
-    images, jnp.zeros((), images.dtype), ((0, 0, 0), (*pads[0], 0), (*pads[1], 0), (0, 0, 0))
-  )
-  last = [size - kernel for size, kernel in zip(padded.shape[1:3], kernel_size, strict=True)]
+  (rows, columns), strides = window.pads, window.strides
+  zero = jnp.zeros((), images.dtype)
+  padded = lax.pad(images, zero, ((0, 0, 0), (*rows, 0), (*columns, 0), (0, 0, 0)))
+  sizes = zip(padded.shape[1:3], _extents(kernel_size, window.dilation), strict=True)
+  height, width = (size - extent + 1 for size, extent in sizes)  # of the places of stride 1
   return [
-    padded[:, row : row + last[0] + 1 : strides[0], column : column + last[1] + 1 : strides[1]]
-    for row in range(kernel_size[0])
-    for column in range(kernel_size[1])
+    padded[:, row : row + height : strides[0], column : column + width : strides[1]]
+    for row in range(0, kernel_size[0] * window.dilation[0], window.dilation[0])
+    for column in range(0, kernel_size[1] * window.dilation[1], window.dilation[1])
   ]
 
 
-def _im2col(images, kernel, strides, pads, precision):
+def _extents(kernel_size: tuple[int, ...], dilation: tuple[int, ...]) -> tuple[int, ...]:
+  """Pixels from the first to the last that a kernel sees."""
+  return tuple((size - 1) * step + 1 for size, step in zip(kernel_size, dilation, strict=True))
+
+
+def _im2col(images, kernel, *, window, precision):
   """One matrix product over patches; its gradients are matrix products, slices and pads."""
-  patches = jnp.concatenate(_taps(images, kernel.shape[:2], strides, pads), axis=-1)
+  patches = jnp.concatenate(_taps(images, kernel.shape[:2], window), axis=-1)
   out = jnp.dot(
     patches,
     kernel.reshape(-1, kernel.shape[-1]),
@@ -52,11 +64,23 @@ def _im2col(images, kernel, strides, pads, precision):
   return out.astype(images.dtype)
 
 
-def _depthwise(images, kernel, strides, pads):
+def _depthwise(images, kernel, *, window):
   """A sum of shifted elementwise products, one for each kernel element."""
-  taps = _taps(images, kernel.shape[:2], strides, pads)
-  weights = kernel.reshape(len(taps), kernel.shape[-1])
-  return sum(tap * weight for tap, weight in zip(taps, weights, strict=True))
+  wide = jnp.promote_types(images.dtype, jnp.float32)  # what is not a product adds up in its type
+  taps = _taps(images.astype(wide), kernel.shape[:2], window)
+  weights = kernel.astype(wide).reshape(len(taps), images.shape[-1], -1)
+  if weights.shape[-1] == 1:
+    out = sum(tap * weight for tap, weight in zip(taps, weights[..., 0], strict=True))
+  else:
+    out = sum(tap[..., None] * weight for tap, weight in zip(taps, weights, strict=True))
+  return out.reshape(*out.shape[:3], -1).astype(images.dtype)
+
+
+def _by_groups(convolution, images, kernel, groups):
+  """Channels fall into groups of neighbours, each with a convolution of its own."""
+  split = lambda x: x.reshape(*x.shape[:3], groups, -1)
+  out = jax.vmap(convolution, (3, 3), 3)(split(images), split(kernel))
+  return out.reshape(*out.shape[:3], -1)
 
 
 def patches(
@@ -69,7 +93,8 @@ def patches(
   kernel_size, strides = tuple(kernel_size), tuple(strides)
   if isinstance(padding, str):
     padding = lax.padtype_to_pads(images.shape[1:3], kernel_size, strides, padding)
-  taps = jnp.concatenate(_taps(images, kernel_size, strides, tuple(padding)), axis=-1)
+  window = Window(strides, tuple(padding))
+  taps = jnp.concatenate(_taps(images, kernel_size, window), axis=-1)
   return taps.reshape(-1, taps.shape[-1])
 
 
@@ -106,7 +131,10 @@ def _kernel_cotangent(cotangent, images, kernel, *, pads, precision):
 
 
 def _batch(args, dims, **params):
-  """Shared kernel: one larger batch. Otherwise a loop: grouped convolutions are slow on CPU."""
+  """One convolution of more examples where the kernel is shared, of more channels where images are.
+
+  Otherwise a loop: grouped convolutions are slow on CPU.
+  """
   conv = partial(_unit_stride, **params)
   size = next(arg.shape[dim] for arg, dim in zip(args, dims, strict=True) if dim is not None)
   images, kernel = (
@@ -116,7 +144,9 @@ def _batch(args, dims, **params):
     out = conv(images.reshape(-1, *images.shape[2:]), kernel)
     return out.reshape(size, -1, *out.shape[1:]), 0
   if dims[0] is None:
-    return lax.map(lambda lane_kernel: conv(images, lane_kernel), kernel), 0
+    channels = jnp.moveaxis(kernel, 0, 3)
+    out = conv(images, channels.reshape(*channels.shape[:3], -1))
+    return out.reshape(*out.shape[:3], size, -1), 3
   return lax.map(lambda lane: conv(*lane), (images, kernel)), 0
 
 
@@ -150,18 +180,16 @@ def conv_general_dilated(
 
   - 'native': XLA's own. For accelerators, and on CPU outside of loops.
   - 'canonical': for loops on CPU. Stride 1 is a channels-last convolution whose two gradients are
-    such convolutions again; larger strides and 1x1 kernels are 'im2col'. Under `vmap` with a
-    kernel for each lane it loops over the lanes.
-  - 'im2col': one matrix product over patches, batched by `vmap`. It keeps as many copies of the
-    input as the kernel has elements, divided by the strides.
+    such convolutions again; larger strides, dilated and 1x1 kernels are 'im2col'. Under `vmap`
+    with a kernel and images for each lane it loops over the lanes, and groups are such lanes.
+  - 'im2col': one matrix product over patches, batched by `vmap` and over groups. It keeps as many
+    copies of the input as the kernel has elements, divided by the strides.
 
-  Depthwise convolutions with one output for each input channel are shifted elementwise sums in
-  both other forms. What is left (dilation, other groups, other layouts) is native in every form.
+  Depthwise convolutions (a group for each input channel, of any number of output channels) are
+  shifted elementwise sums in both other forms. What is left (dilated images, other layouts, other
+  numbers of axes) is native in every form. `precision` holds for the gradients too.
   """
-  native = form == 'native' or _is_irregular(
-    lhs, rhs, dimension_numbers, lhs_dilation, rhs_dilation, feature_group_count
-  )
-  if native:
+  if form == 'native' or _is_irregular(lhs, rhs, dimension_numbers, lhs_dilation):
     return lax.conv_general_dilated(
       lhs,
       rhs,
@@ -173,26 +201,30 @@ def conv_general_dilated(
       feature_group_count=feature_group_count,
       precision=precision,
     )
-  strides, kernel_size = tuple(window_strides), rhs.shape[:2]
+  strides, dilation = tuple(window_strides), tuple(rhs_dilation or (1, 1))
   if isinstance(padding, str):
-    padding = lax.padtype_to_pads(lhs.shape[1:3], kernel_size, strides, padding)
+    extents = _extents(rhs.shape[:2], dilation)
+    padding = lax.padtype_to_pads(lhs.shape[1:3], extents, strides, padding)
   pads = tuple((int(low), int(high)) for low, high in padding)
+  window = Window(strides, pads, dilation)
+  if feature_group_count == lhs.shape[-1] > 1:
+    return _depthwise(lhs, rhs, window=window)
+  unit = strides == dilation == (1, 1) != rhs.shape[:2]
+  if form == 'canonical' and unit:
+    convolution = partial(_unit_stride, pads=pads, precision=precision)
+  else:
+    convolution = partial(_im2col, window=window, precision=precision)
   if feature_group_count > 1:
-    return _depthwise(lhs, rhs, strides, pads)
-  if form == 'im2col' or strides != (1, 1) or kernel_size == (1, 1):
-    return _im2col(lhs, rhs, strides, pads, precision)
-  return _unit_stride(lhs, rhs, pads=pads, precision=precision)
+    return _by_groups(convolution, lhs, rhs, feature_group_count)
+  return convolution(lhs, rhs)
 
 
-def _is_irregular(lhs, rhs, dimension_numbers, lhs_dilation, rhs_dilation, groups) -> bool:
+def _is_irregular(lhs, rhs, dimension_numbers, lhs_dilation) -> bool:
   """True if the convolution is not among those that have forms of their own here."""
-  if lhs.ndim != 4 or any(step != 1 for step in (*(lhs_dilation or ()), *(rhs_dilation or ()))):
+  if lhs.ndim != 4 or any(step != 1 for step in lhs_dilation or ()):
     return True
   layout = lax.conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers)
-  if layout != lax.conv_dimension_numbers(lhs.shape, rhs.shape, LAYOUT):
-    return True
-  depthwise = groups == lhs.shape[-1] == rhs.shape[-1]
-  return groups > 1 and not depthwise
+  return layout != lax.conv_dimension_numbers(lhs.shape, rhs.shape, LAYOUT)
 
 
 # One object for each form, so that modules that hold one compare and hash equal.

@@ -40,4 +40,5 @@ def make_recipe(
     probe_every=config.noise_scale.probe_every if alone and config.noise_scale.online else 0,
     preconditioner=optimizer.preconditioner(config.optimizer),
     online_noise=config.noise_scale.online,
+    measure_every=config.noise_scale.every,
   )

@@ -26,6 +26,7 @@ def get_config():
   config.model.width = 8
   config.model.normalization = 'none'
   config.optimizer.momentum = 0.0
+  config.noise_scale.every, config.noise_scale.probe_every = 1, 16
   config.noise_scale.exact_examples = 1024
   config.noise_scale.curvature_blocks = 8
   return config

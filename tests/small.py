@@ -22,6 +22,7 @@ def small_config(**overrides):
   config.model.normalization = 'none'
   config.evaluation.batch_size = 64
   config.execution.strategy = 'map-canonical'
+  config.noise_scale.every, config.noise_scale.probe_every = 1, 16
   for key, value in overrides.items():
     *path, name = key.split('__')
     node = config

@@ -1,4 +1,9 @@
-"""Every model: sizes against the literature, types, normalization, training, lanes."""
+"""Every model: sizes against the literature, types, precision, normalization, training, lanes."""
+
+import os
+import re
+import subprocess
+import sys
 
 import flax.linen as nn
 import jax
@@ -6,11 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from small import small_config, trained
 
 from bsjax import models, ops
 from bsjax.config import base_config
+from bsjax.models.arithmetic import ARITHMETIC
 from bsjax.models.initializers import he_normal
-from bsjax.models.normalization import group_size
+from bsjax.models.normalization import group_size, normalize
 
 SMALL = {'mlp': 16, 'cnn': 4, 'resnet8': 4, 'resnet20': 4, 'resnet18': 4}
 
@@ -106,6 +113,159 @@ def test_bfloat16_is_for_arithmetic_only(name):
   *hidden, last = jax.tree.leaves_with_path(state['intermediates'])
   by_type = {str(leaf.dtype) for path, leaf in (*hidden, last) if leaf.shape != logits.shape}
   assert by_type == {'bfloat16'}
+
+
+def step_gradient(model, images, labels):
+  """The gradient of a training step as a function of `{'params': ...}` and the rest."""
+
+  def loss(params, rest):
+    logits, _ = model.apply({'params': params, **rest}, images, train=True, mutable=['batch_stats'])
+    return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+
+  return jax.grad(loss)
+
+
+def products(text):
+  """(operand types, precisions) of every matrix product and convolution in a lowered program."""
+  lines = [x for x in text.splitlines() if re.search(r'stablehlo\.(dot_general|convolution)', x)]
+  operands = [re.findall(r'tensor<([^>]*)>', line.rpartition(' : ')[2])[:2] for line in lines]
+  return [
+    (shapes, re.findall(r'\b(?:DEFAULT|HIGH|HIGHEST)\b', line))
+    for shapes, line in zip(operands, lines, strict=True)
+  ]
+
+
+LAYERS = {'mlp': 3, 'cnn': 4, 'resnet20': 20}
+# The precision of the products of layers, and one they must not take from their surroundings.
+PRECISIONS = {
+  'float32': ('HIGHEST', 'bfloat16'),
+  'tf32': ('HIGH', 'float32'),
+  'bfloat16': ('DEFAULT', 'float32'),
+}
+
+
+@pytest.mark.parametrize('dtype', ARITHMETIC)
+@pytest.mark.parametrize(
+  ('name', 'form'),
+  [('mlp', 'native'), *((name, form) for name in ('cnn', 'resnet20') for form in ops.FORMS)],
+)
+def test_every_product_of_a_training_step_has_the_precision_of_the_config(name, form, dtype):
+  model = build(name, num_classes=7, form=form, width=SMALL[name], dtype=dtype)
+  gradient = step_gradient(model, jnp.zeros((2, 8, 8, 1)), jnp.zeros(2, int))
+  precision, surroundings = PRECISIONS[dtype]
+  with jax.default_matmul_precision(surroundings):
+    found = products(jax.jit(gradient).lower(shapes(model)['params'], {}).as_text())
+  if form != 'canonical':  # which calls one function for all layers of a shape
+    assert len(found) == 3 * LAYERS[name] - 1  # nothing needs the gradient of the images
+  of_logits = [any('7x' in shape for shape in shapes) for shapes, _ in found]
+  assert sum(of_logits) == 3
+  for (operand_types, own), is_last in zip(found, of_logits, strict=True):
+    in_float32 = dtype == 'bfloat16' and is_last
+    assert own == ['HIGHEST' if in_float32 else precision] * 2
+    if in_float32 or dtype != 'bfloat16':
+      assert all(operand.endswith('xf32') for operand in operand_types)
+    elif form == 'native':  # others add up and multiply gradients of patches in float32
+      assert all(operand.endswith('xbf16') for operand in operand_types)
+
+
+def test_set_up_machine_makes_float32_mean_float32():
+  code = (
+    'from bsjax import main; main.set_up_machine(); import jax, jax.numpy as jnp;'
+    'print(jax.jit(jnp.dot).lower(*[jnp.ones((4, 4))] * 2).as_text())'
+  )
+  environment = {**os.environ, 'JAX_PLATFORMS': 'cpu'}
+  printed = subprocess.check_output([sys.executable, '-c', code], text=True, env=environment)
+  assert [own for _, own in products(printed)] == [['HIGHEST', 'HIGHEST']]
+
+
+@pytest.mark.parametrize('kind', ['none', 'group'])
+@pytest.mark.parametrize(
+  ('name', 'form'),
+  [('mlp', 'native'), *(('cnn', form) for form in ops.FORMS)],
+)
+def test_bfloat16_gradients_are_those_of_float32_but_for_rounding(name, form, kind):
+  random = np.random.default_rng(0)
+  images = jnp.asarray(random.normal(1, 1, (256, 8, 8, 1)), jnp.float32)
+  build_in = lambda dtype: build(
+    name, form=form, width=SMALL[name], normalization=kind, dtype=dtype
+  )
+  start = jax.jit(build_in('float32').init, static_argnums=2)(jax.random.key(0), images, True)
+  shifted = lambda x: x + jnp.asarray(random.normal(0, 0.1, x.shape), jnp.float32)
+  params = jax.tree.map(shifted, start['params'])  # no layer starts at zero
+  actual, exact = (
+    jax.jit(step_gradient(build_in(dtype), images, jnp.arange(256) % 4))(params, {})
+    for dtype in ('bfloat16', 'float32')
+  )
+  for path, expected in jax.tree.leaves_with_path(exact):
+    found = dict(jax.tree.leaves_with_path(actual))[path]
+    assert found.dtype == jnp.float32
+    assert jnp.linalg.norm(found - expected) <= 0.08 * jnp.linalg.norm(expected), path
+
+
+@pytest.mark.parametrize('kind', ['none', 'group', 'batch'])
+@pytest.mark.parametrize('name', ['mlp', 'cnn', 'resnet8'])
+def test_gradients_of_biases_and_scales_are_summed_in_float32(name, kind):
+  """In bfloat16 the sum of 50,000 equal numbers was 512 times one of them."""
+  model = build(name, width=SMALL[name], normalization=kind, dtype='bfloat16')
+  gradient = step_gradient(model, jnp.zeros((2, 8, 8, 1)), jnp.zeros(2, int))
+  variables = shapes(model)
+  params, rest = variables.pop('params'), variables
+  text = jax.jit(gradient).lower(params, rest).as_text()
+  sums = re.findall(r'applies stablehlo.add .*-> tensor<\d+x(b?f\d+)>', text)
+  assert len(sums) > 2 and set(sums) == {'f32'}
+
+
+@pytest.mark.parametrize('kind', ['group', 'batch'])
+def test_bfloat16_is_normalized_by_float32_statistics(kind):
+  class Layer(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+      return normalize(x, kind, True, jnp.bfloat16, momentum=0.0)
+
+  x = jnp.asarray(np.random.default_rng(0).normal(8, 1, (512, 16)), jnp.bfloat16)
+  out, state = Layer().init_with_output(jax.random.key(0), x)
+  wide = np.asarray(x, np.float64)
+  axis = 1 if kind == 'group' else 0
+  mean, var = wide.mean(axis, keepdims=True), wide.var(axis, keepdims=True)
+  assert out.dtype == jnp.bfloat16
+  np.testing.assert_allclose(
+    np.asarray(out, np.float64), (wide - mean) / np.sqrt(var), rtol=2**-7, atol=2**-8
+  )
+  if kind == 'batch':
+    _, state = Layer().apply(state, x, mutable=['batch_stats'])
+    (running,) = state['batch_stats'].values()
+    np.testing.assert_allclose(running['mean'], mean[0], rtol=1e-5)
+    np.testing.assert_allclose(running['var'], var[0], rtol=1e-4)
+
+
+def test_without_normalization_activations_are_in_the_type_of_the_arithmetic():
+  with_bias = jnp.ones((2, 4), jnp.float32)
+  assert normalize(with_bias, 'none', True, jnp.bfloat16, momentum=0.9).dtype == jnp.bfloat16
+
+
+@pytest.mark.parametrize('kind', ['batch', 'none'])
+def test_a_bfloat16_lane_is_kept_in_float32_and_as_accurate_as_a_float32_one(kind):
+  accuracy = {}
+  for dtype in ('float32', 'bfloat16'):
+    config = small_config(
+      trials=1,
+      epochs=4.0,
+      batch_sizes=(32,),
+      learning_rates=(0.003,),
+      data__train_examples=0,
+      model__dtype=dtype,
+      model__width=32,
+      model__normalization=kind,
+      optimizer__name='adam',
+    )
+    _, (group,), on_device = trained(config)
+    states = group.to_host()
+    assert states.updates.min() > 100
+    assert {str(leaf.dtype) for leaf in jax.tree.leaves(states)} <= {'float32', 'int32'}
+    found = group.look(on_device)().evaluation.validation
+    accuracy[dtype] = found.correct / found.count
+  assert accuracy['float32'].min() > 0.9
+  np.testing.assert_allclose(accuracy['bfloat16'], accuracy['float32'], atol=0.03)
 
 
 TRAINED = [

@@ -1,6 +1,8 @@
 """Every form of a convolution against XLA's own: values, derivatives, and what is compiled."""
 
 import re
+from functools import partial
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -11,56 +13,72 @@ from jax import lax
 
 from bsjax import ops
 
-# Image shape, kernel size, output channels, strides, padding, groups.
+
+class Case(NamedTuple):
+  images: tuple[int, ...]
+  kernel_size: tuple[int, ...]
+  channels: int
+  strides: tuple[int, ...] = (1, 1)
+  padding: str | tuple = 'SAME'
+  groups: int = 1
+  dilation: tuple[int, ...] = (1, 1)
+
+
 CASES = {
-  'same': ((2, 8, 8, 3), (3, 3), 5, (1, 1), 'SAME', 1),
-  'valid': ((2, 8, 7, 3), (3, 3), 5, (1, 1), 'VALID', 1),
-  'even': ((2, 7, 8, 3), (2, 4), 5, (1, 1), 'SAME', 1),
-  'wide_padding': ((2, 5, 5, 3), (3, 3), 5, (1, 1), ((4, 1), (0, 3)), 1),
-  'stride2': ((2, 8, 7, 3), (3, 3), 5, (2, 2), 'SAME', 1),
-  'stride2_explicit': ((2, 8, 8, 3), (3, 3), 5, (2, 2), ((1, 1), (1, 1)), 1),
-  'stride2_even': ((2, 9, 8, 3), (4, 2), 5, (2, 2), 'VALID', 1),
-  'stride32': ((2, 11, 10, 3), (5, 3), 4, (3, 2), 'SAME', 1),
-  'stem': ((2, 14, 14, 3), (7, 7), 4, (2, 2), ((3, 3), (3, 3)), 1),
-  'pointwise': ((2, 6, 6, 3), (1, 1), 5, (1, 1), 'SAME', 1),
-  'pointwise_stride2': ((2, 7, 6, 3), (1, 1), 5, (2, 2), 'VALID', 1),
-  'depthwise': ((2, 8, 8, 6), (3, 3), 6, (1, 1), 'SAME', 6),
-  'depthwise_stride2': ((2, 8, 7, 6), (3, 3), 6, (2, 2), 'SAME', 6),
-  'grouped': ((2, 8, 8, 6), (3, 3), 4, (1, 1), 'SAME', 2),
+  'same': Case((2, 8, 8, 3), (3, 3), 5),
+  'valid': Case((2, 8, 7, 3), (3, 3), 5, padding='VALID'),
+  'even': Case((2, 7, 8, 3), (2, 4), 5),
+  'wide_padding': Case((2, 5, 5, 3), (3, 3), 5, padding=((4, 1), (0, 3))),
+  'stride2': Case((2, 8, 7, 3), (3, 3), 5, (2, 2)),
+  'stride2_explicit': Case((2, 8, 8, 3), (3, 3), 5, (2, 2), ((1, 1), (1, 1))),
+  'stride2_even': Case((2, 9, 8, 3), (4, 2), 5, (2, 2), 'VALID'),
+  'stride32': Case((2, 11, 10, 3), (5, 3), 4, (3, 2)),
+  'stem': Case((2, 14, 14, 3), (7, 7), 4, (2, 2), ((3, 3), (3, 3))),
+  'pointwise': Case((2, 6, 6, 3), (1, 1), 5),
+  'pointwise_stride2': Case((2, 7, 6, 3), (1, 1), 5, (2, 2), 'VALID'),
+  'depthwise': Case((2, 8, 8, 6), (3, 3), 6, groups=6),
+  'depthwise_stride2': Case((2, 8, 7, 6), (3, 3), 6, (2, 2), groups=6),
+  'multiplied': Case((2, 8, 7, 3), (3, 3), 6, groups=3),
+  'multiplied_stride2': Case((2, 8, 7, 3), (3, 3), 6, (2, 2), groups=3),
+  'grouped': Case((2, 8, 7, 6), (3, 3), 4, groups=2),
+  'grouped_stride2': Case((2, 8, 7, 6), (3, 3), 4, (2, 2), groups=2),
+  'grouped_pointwise': Case((2, 6, 6, 6), (1, 1), 4, groups=2),
+  'dilated': Case((2, 9, 8, 3), (3, 2), 5, dilation=(2, 3)),
+  'dilated_stride2': Case((2, 9, 8, 3), (3, 2), 5, (2, 1), 'VALID', dilation=(1, 2)),
+  'dilated_grouped': Case((2, 9, 8, 6), (3, 3), 4, groups=2, dilation=(2, 1)),
+  'dilated_depthwise': Case((2, 9, 8, 3), (3, 3), 3, groups=3, dilation=(2, 2)),
 }
-FAST = [name for name in CASES if name != 'grouped']
+SOME = ('valid', 'stride2', 'pointwise', 'multiplied', 'grouped', 'grouped_stride2', 'dilated')
 
 
 def operands(case, lanes=(), dtype=jnp.float32):
-  shape, kernel, channels, _, _, groups = CASES[case]
-  random = np.random.default_rng(0)
-  images = random.normal(size=(*lanes, *shape))
-  weights = random.normal(size=(*lanes, *kernel, shape[-1] // groups, channels))
+  case, random = CASES[case], np.random.default_rng(0)
+  kernel = (*case.kernel_size, case.images[-1] // case.groups, case.channels)
+  images = random.normal(size=(*lanes, *case.images))
+  weights = random.normal(size=(*lanes, *kernel))
   return jnp.asarray(images, dtype), jnp.asarray(weights, dtype)
 
 
-def convolve(case, form):
-  _, _, _, strides, padding, groups = CASES[case]
-
-  def apply(images, kernel):
-    return ops.conv(form)(
-      images,
-      kernel,
-      strides,
-      padding,
-      dimension_numbers=ops.LAYOUT,
-      feature_group_count=groups,
-    )
-
-  return apply
+def convolve(case, form, precision=None):
+  case = CASES[case]
+  return lambda images, kernel: ops.conv(form)(
+    images,
+    kernel,
+    case.strides,
+    case.padding,
+    rhs_dilation=case.dilation,
+    dimension_numbers=ops.LAYOUT,
+    feature_group_count=case.groups,
+    precision=precision,
+  )
 
 
-def loss(case, form):
-  return lambda images, kernel: jnp.sin(convolve(case, form)(images, kernel)).sum()
+def loss(case, form, precision=None):
+  return lambda images, kernel: jnp.sin(convolve(case, form, precision)(images, kernel)).sum()
 
 
-def both_gradients(case, form):
-  return jax.grad(loss(case, form), (0, 1))
+def both_gradients(case, form, precision=None):
+  return jax.grad(loss(case, form, precision), (0, 1))
 
 
 def assert_close(actual, expected, rtol=1e-5):
@@ -86,13 +104,13 @@ def test_values_and_both_gradients_equal_native(case, form):
 
 
 @pytest.mark.parametrize('form', ['canonical', 'im2col'])
-@pytest.mark.parametrize('case', ['valid', 'stride2'])
+@pytest.mark.parametrize('case', SOME)
 @pytest.mark.parametrize('mapped', [(True, True), (True, False), (False, True)])
 def test_vmap_over_lanes_equals_each_lane(case, form, mapped):
   images, kernel = operands(case, lanes=(3,))
   args = [x if is_mapped else x[0] for x, is_mapped in zip((images, kernel), mapped, strict=True)]
   axes = tuple(0 if is_mapped else None for is_mapped in mapped)
-  actual = jax.vmap(both_gradients(case, form), axes)(*args)
+  actual = jax.jit(jax.vmap(both_gradients(case, form), axes))(*args)
   for lane in range(3):
     one = [x[lane] if is_mapped else x for x, is_mapped in zip(args, mapped, strict=True)]
     expected = jax.jit(both_gradients(case, 'native'))(*one)
@@ -111,31 +129,53 @@ def test_gradient_outside_of_vmap(case, form):
   )
 
 
-@pytest.mark.parametrize('case', ['same', 'stride2', 'pointwise_stride2', 'depthwise'])
-def test_training_lanes_in_loops_equals_native_steps(case):
-  images, kernel = operands(case, lanes=(2,))
+@pytest.mark.parametrize('form', ['canonical', 'im2col'])
+@pytest.mark.parametrize('case', ['same', 'grouped', 'depthwise'])
+def test_gradient_of_lanes_of_trials_that_share_their_images(case, form):
+  images, kernel = operands(case, lanes=(2, 3))
+  images = images[:, 0]  # of a trial
 
-  def descend(form):
-    def step(weights, x):
-      return weights - 0.01 * jax.grad(loss(case, form), 1)(x, weights), None
+  def total(name):
+    of_trial = jax.vmap(loss(case, name), (None, 0))
+    weights = jnp.arange(1.0, 7.0).reshape(2, 3)  # or lanes that change places go unnoticed
+    return lambda *args: jnp.vdot(jax.vmap(of_trial)(*args), weights)
 
-    return step
-
-  looped = lax.map(lambda w: lax.scan(descend('canonical'), w, images)[0], kernel)
-  step = jax.jit(descend('native'))
-  for lane in range(2):
-    weights = kernel[lane]
-    for x in images:
-      weights, _ = step(weights, x)
-    assert_close(looped[lane], weights)
+  assert_close(
+    jax.jit(jax.grad(total(form), (0, 1)))(images, kernel),
+    jax.jit(jax.grad(total('native'), (0, 1)))(images, kernel),
+  )
 
 
 @pytest.mark.parametrize('form', ['canonical', 'im2col'])
-@pytest.mark.parametrize('case', ['even', 'stride2', 'depthwise'])
+@pytest.mark.parametrize('case', ['same', 'stride2', 'pointwise_stride2', 'depthwise', 'grouped'])
+def test_training_lanes_in_loops_equals_native_steps(case, form):
+  images, kernel = operands(case, lanes=(2,))
+
+  def descend(form):
+    def step(carried, x):
+      drift, weights = carried
+      of_images, of_kernel = jax.grad(loss(case, form), (0, 1))(x + drift, weights)
+      return (drift - 0.01 * of_images, weights - 0.01 * of_kernel), None
+
+    return step
+
+  start = jnp.zeros_like(images[0])
+  looped = lax.map(lambda w: lax.scan(descend(form), (start, w), images)[0], kernel)
+  step = jax.jit(descend('native'))
+  for lane in range(2):
+    carried = start, kernel[lane]
+    for x in images:
+      carried, _ = step(carried, x)
+    assert_close(jax.tree.map(lambda x, lane=lane: x[lane], looped), carried)
+
+
+@pytest.mark.parametrize('form', ['canonical', 'im2col'])
+@pytest.mark.parametrize('case', ['even', 'stride2', 'depthwise', 'grouped'])
 def test_hessian_vector_products_of_both_orders_equal_native(case, form):
   images, kernel = operands(case)
   vector = kernel[::-1]
 
+  @partial(jax.jit, static_argnums=0)
   def products(name):
     gradient = jax.grad(lambda w: loss(case, name)(images, w))
     forward_over_reverse = jax.jvp(gradient, (kernel,), (vector,))[1]
@@ -148,22 +188,51 @@ def test_hessian_vector_products_of_both_orders_equal_native(case, form):
   assert_close(reverse, expected)
 
 
-def layouts(case, form):
-  """The dimension numbers of all convolutions in the program of both gradients."""
-  text = jax.jit(both_gradients(case, form)).lower(*operands(case)).as_text()
-  return re.findall(r'stablehlo\.convolution\(.*?\) dim_numbers = (.*?), window', text)
+CHANNELS_LAST = '[b, 0, 1, f]x[0, 1, i, o]->[b, 0, 1, f]', '1'
 
 
-@pytest.mark.parametrize('case', FAST)
+def convolutions(function, *args):
+  """The dimension numbers and the number of groups of all convolutions of a program."""
+  text = jax.jit(function).lower(*args).as_text()
+  return re.findall(
+    r'stablehlo\.convolution\(.*?\) dim_numbers = (.*?), window.*?feature_group_count = (\d+)', text
+  )
+
+
+@pytest.mark.parametrize('case', CASES)
 def test_canonical_form_compiles_no_convolution_that_is_slow_in_loops(case):
-  channels_last = '[b, 0, 1, f]x[0, 1, i, o]->[b, 0, 1, f]'
-  assert set(layouts(case, 'canonical')) <= {channels_last}
-  assert layouts(case, 'im2col') == []
-  assert set(layouts(case, 'native')) - {channels_last}  # the pattern does find slow ones
+  found = {form: convolutions(both_gradients(case, form), *operands(case)) for form in ops.FORMS}
+  assert set(found['canonical']) <= {CHANNELS_LAST}
+  assert found['im2col'] == []
+  assert set(found['native']) - {CHANNELS_LAST}  # the pattern does find slow ones
+
+
+def test_canonical_form_takes_one_convolution_for_all_kernels_of_shared_images():
+  images, kernel = operands('same', lanes=(3,))
+  images = images[0]
+  forward = jax.vmap(convolve('same', 'canonical'), (None, 0))
+  assert convolutions(forward, images, kernel) == [CHANNELS_LAST]
+  assert 'scan' not in str(jax.make_jaxpr(forward)(images, kernel))
+  of_kernel = jax.vmap(jax.grad(loss('same', 'canonical'), 1), (None, 0))
+  assert convolutions(of_kernel, images, kernel) == [CHANNELS_LAST] * 2
+  assert 'scan' not in str(jax.make_jaxpr(of_kernel)(images, kernel))
+  of_both = jax.vmap(both_gradients('same', 'canonical'), (None, 0))
+  assert set(convolutions(of_both, images, kernel)) == {CHANNELS_LAST}
+
+
+@pytest.mark.parametrize('form', ops.FORMS)
+@pytest.mark.parametrize('case', CASES)
+def test_precision_is_that_of_both_gradients_too(case, form):
+  gradients = both_gradients(case, form, lax.Precision.HIGH)
+  text = jax.jit(jax.vmap(gradients)).lower(*operands(case, lanes=(2,))).as_text()
+  products = [line for line in text.splitlines() if re.search(r'dot_general |convolution\(', line)]
+  if form == 'native' or CASES[case].groups < CASES[case].images[-1]:
+    assert len(products) >= 3
+  assert all(re.findall(r'\b(?:DEFAULT|HIGH|HIGHEST)\b', line) == ['HIGH'] * 2 for line in products)
 
 
 @pytest.mark.parametrize('form', ['canonical', 'im2col'])
-@pytest.mark.parametrize('case', ['same', 'stride2', 'pointwise'])
+@pytest.mark.parametrize('case', ['same', 'stride2', 'pointwise', 'multiplied', 'grouped'])
 def test_bfloat16_gradients_are_accumulated_in_higher_precision(case, form):
   images, kernel = operands(case, dtype=jnp.bfloat16)
   out, vjp = jax.vjp(convolve(case, form), images, kernel)
@@ -178,10 +247,10 @@ def test_bfloat16_gradients_are_accumulated_in_higher_precision(case, form):
 @pytest.mark.parametrize('form', ['canonical', 'im2col'])
 def test_what_has_no_form_of_its_own_is_native(form):
   images, kernel = operands('same')
-  dilated = {'rhs_dilation': (2, 2), 'dimension_numbers': ops.LAYOUT}
+  dilated = {'lhs_dilation': (2, 2), 'dimension_numbers': ops.LAYOUT}
   assert_close(
-    ops.conv(form)(images, kernel, (1, 1), 'SAME', **dilated),
-    lax.conv_general_dilated(images, kernel, (1, 1), 'SAME', **dilated),
+    ops.conv(form)(images, kernel, (1, 1), ((1, 1), (1, 1)), **dilated),
+    lax.conv_general_dilated(images, kernel, (1, 1), ((1, 1), (1, 1)), **dilated),
   )
   channels_first = images.transpose(0, 3, 1, 2)
   outputs_first = kernel.transpose(3, 2, 0, 1)

@@ -3,17 +3,15 @@
 from collections.abc import Callable
 
 import flax.linen as nn
-import jax.numpy as jnp
 from jaxtyping import Array
 from ml_collections import ConfigDict
 
 from bsjax.choices import unknown
 from bsjax.models import normalization
+from bsjax.models.arithmetic import ARITHMETIC
 from bsjax.models.cnn import CNN
 from bsjax.models.mlp import MLP
 from bsjax.models.resnet import cifar_resnet, imagenet_resnet
-
-DTYPES = ('float32', 'bfloat16')
 
 # Each takes the model's config, the convolution and the fields that all models share.
 MODELS: dict[str, Callable[..., nn.Module]] = {
@@ -30,17 +28,19 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
 def create(config: ConfigDict, num_classes: int, conv: Callable[..., Array]) -> nn.Module:
   """The model of `config.model`; `model.apply(variables, images, train)` gives float32 logits.
 
-  Arithmetic is in `config.dtype`, parameters and logits are float32. `conv` computes the
+  Arithmetic is that of `config.dtype`, parameters and logits are float32. `conv` computes the
   convolutions (`ops.conv`). With batch normalization there is a collection 'batch_stats', and the
   field `batch_norm_momentum` can be changed by `model.clone`.
   """
   width = {'width': config.width} if config.width else {}
+  arithmetic = ARITHMETIC[config.dtype]
   return MODELS[config.name](
     config,
     conv,
     num_classes=num_classes,
     normalization=config.normalization,
-    dtype=jnp.dtype(config.dtype),
+    dtype=arithmetic.dtype,
+    precision=arithmetic.precision,
     **width,
   )
 
@@ -50,7 +50,7 @@ def problems(config: ConfigDict) -> list[str]:
   choices = (
     ('model.name', config.name, MODELS),
     ('model.normalization', config.normalization, normalization.KINDS),
-    ('model.dtype', config.dtype, DTYPES),
+    ('model.dtype', config.dtype, ARITHMETIC),
   )
   found = [unknown(*choice) for choice in choices if choice[1] not in choice[2]]
   if config.width < 0:

@@ -9,6 +9,7 @@ from jax import lax
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Float32
 
+from bsjax.models.arithmetic import classifier, keep_bias
 from bsjax.models.initializers import he_normal
 from bsjax.models.normalization import normalize
 from bsjax.ops import max_pool
@@ -25,6 +26,7 @@ class CNN(nn.Module):
   width: int = 32
   normalization: str = 'group'
   dtype: DTypeLike = jnp.float32
+  precision: lax.PrecisionLike = None
   conv: Callable[..., Array] = lax.conv_general_dilated
   batch_norm_momentum: float = 0.9
 
@@ -35,6 +37,8 @@ class CNN(nn.Module):
     layer = {
       'use_bias': self.normalization == 'none',
       'dtype': self.dtype,
+      'precision': self.precision,
+      'promote_dtype': keep_bias,
       'kernel_init': he_normal,
     }
     norm = partial(
@@ -48,4 +52,4 @@ class CNN(nn.Module):
       x = nn.Conv(channels, (3, 3), conv_general_dilated=self.conv, **layer)(x)
       x = max_pool(nn.relu(norm(x)), (2, 2), (2, 2))
     x = nn.relu(norm(nn.Dense(4 * self.width, **layer)(x.reshape(len(x), -1))))
-    return nn.Dense(self.num_classes, dtype=jnp.float32)(x)
+    return classifier(self.num_classes, self.dtype, self.precision)(x)

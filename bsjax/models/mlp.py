@@ -4,9 +4,11 @@ from functools import partial
 
 import flax.linen as nn
 import jax.numpy as jnp
+from jax import lax
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Float32
 
+from bsjax.models.arithmetic import classifier, keep_bias
 from bsjax.models.initializers import he_normal
 from bsjax.models.normalization import normalize
 
@@ -19,16 +21,23 @@ class MLP(nn.Module):
   depth: int = 2
   normalization: str = 'group'
   dtype: DTypeLike = jnp.float32
+  precision: lax.PrecisionLike = None
   batch_norm_momentum: float = 0.9
 
   @nn.compact
   def __call__(
     self, x: Float[Array, 'batch height width channel'], train: bool
   ) -> Float32[Array, 'batch class']:
-    dense = partial(nn.Dense, dtype=self.dtype, kernel_init=he_normal)
+    dense = partial(
+      nn.Dense,
+      dtype=self.dtype,
+      precision=self.precision,
+      promote_dtype=keep_bias,
+      kernel_init=he_normal,
+    )
     x = x.reshape(len(x), -1)
     for _ in range(self.depth):
       x = dense(self.width, use_bias=self.normalization == 'none')(x)
       x = normalize(x, self.normalization, train, self.dtype, self.batch_norm_momentum)
       x = nn.relu(x)
-    return nn.Dense(self.num_classes, dtype=jnp.float32)(x)
+    return classifier(self.num_classes, self.dtype, self.precision)(x)

@@ -34,10 +34,10 @@ def normalize(
     whole layer is one group, which is layer normalization.
   - 'batch': over the examples of this call, never across lanes or devices. `momentum` is the
     weight of the past in the running statistics, the collection 'batch_stats'.
-  - 'none': `x` itself.
+  - 'none': `x` itself, in `dtype`.
   """
   if kind == 'none':
-    return x
+    return x.astype(dtype)
   if kind == 'batch':
     return nn.BatchNorm(
       use_running_average=not train, momentum=momentum, dtype=dtype, scale_init=scale_init

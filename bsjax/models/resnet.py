@@ -9,6 +9,7 @@ from jax import lax
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Float32
 
+from bsjax.models.arithmetic import classifier, keep_bias
 from bsjax.models.initializers import he_normal
 from bsjax.models.normalization import normalize
 from bsjax.ops import max_pool
@@ -68,6 +69,7 @@ class ResNet(nn.Module):
   width: int
   normalization: str = 'group'
   dtype: DTypeLike = jnp.float32
+  precision: lax.PrecisionLike = None
   conv: Callable[..., Array] = lax.conv_general_dilated
   batch_norm_momentum: float = 0.9
 
@@ -80,6 +82,8 @@ class ResNet(nn.Module):
       nn.Conv,
       use_bias=plain,
       dtype=self.dtype,
+      precision=self.precision,
+      promote_dtype=keep_bias,
       kernel_init=he_normal,
       conv_general_dilated=self.conv,
     )
@@ -101,7 +105,7 @@ class ResNet(nn.Module):
         channels = self.width * 2**stage
         x = Block(channels, stride, self.projection, conv, norm, zero_conv=plain)(x)
     x = x.astype(jnp.float32).mean((1, 2))
-    return nn.Dense(self.num_classes, dtype=jnp.float32)(x)
+    return classifier(self.num_classes, self.dtype, self.precision)(x)
 
 
 cifar_resnet = partial(ResNet, projection=False, width=16)

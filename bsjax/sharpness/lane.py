@@ -51,7 +51,8 @@ class Options:
 
 def in_float32(recipe: Recipe) -> Recipe:
   """The recipe with float32 arithmetic: second derivatives drown in the rounding of bfloat16."""
-  return dataclasses.replace(recipe, model=recipe.model.clone(dtype=jnp.float32))
+  exact = recipe.model.clone(dtype=jnp.float32, precision=jax.lax.Precision.HIGHEST)
+  return dataclasses.replace(recipe, model=exact)
 
 
 def as_state(recipe: Recipe, image_shape: tuple[int, int, int], weights: PyTree) -> LaneState:

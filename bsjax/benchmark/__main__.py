@@ -1,0 +1,180 @@
+"""One run, one table, one JSON file: `python -m bsjax.benchmark --out=DIR`."""
+
+import dataclasses
+import functools
+import json
+import os
+import platform
+import tempfile
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import jax
+from absl import app, flags
+from rich.console import Console
+
+from bsjax import replicate
+from bsjax.benchmark.protocol import Budget, measure, pairs, summary
+from bsjax.main import set_up_machine
+
+OUT = flags.DEFINE_string('out', 'runs/benchmark', 'Folder of the JSON file.')
+ACCELERATOR = flags.DEFINE_bool('accelerator', False, 'Measure one accelerator, in the time given.')
+WORKS = flags.DEFINE_list('works', None, 'Of mlp, cnn, resnet20; all of them if left out.')
+SIDES = flags.DEFINE_list('sides', None, 'Of the sides; all of them if left out.')
+PARTS = flags.DEFINE_list(
+  'parts', ['sides', 'noise', 'ceilings', 'lanes', 'whole', 'start'], 'What to measure, in order.'
+)
+REPEATS = flags.DEFINE_integer('repeats', 5, 'Rounds, each of all sides.', lower_bound=1)
+SECONDS = flags.DEFINE_float('seconds', 0.0, 'Nothing new is begun later; 0: 520 or unlimited.')
+DATA = flags.DEFINE_string('data', '', 'An .npz with train_images and train_labels; else made up.')
+PRECISION = flags.DEFINE_enum(
+  'precision', 'float32', ['float32', 'tf32', 'bfloat16'], 'Arithmetic.'
+)
+STRATEGY = flags.DEFINE_string('strategy', 'auto', 'Of bsjax, as execution.strategy.')
+MICRO_BATCH = flags.DEFINE_string('micro_batch', 'auto', 'Of bsjax, as in its config.')
+FACTOR = flags.DEFINE_integer('factor', 1, 'Times as many examples as usual.', lower_bound=1)
+
+ORDER = ('cnn', 'resnet20', 'mlp')  # what matters most first, in case time runs out
+MOST_LANES = {False: 16, True: 256}
+ACCELERATOR_SECONDS = 520.0  # of the nine minutes that one run may take
+
+
+def sides(work: Any, options: Any, closing: list[Callable[[], None]]) -> dict[str, Callable]:
+  """Returns how to make each side; the first is the one that others are divided by."""
+  from bsjax.benchmark import jax_loop, lanes_side, processes
+
+  def pooled() -> Callable:
+    run, close = processes.pool(work, options)
+    closing.append(close)
+    return run
+
+  def in_torch(name: str) -> Callable:
+    from bsjax.benchmark import torch_loops
+
+    return getattr(torch_loops, name)(work)
+
+  return {
+    'bsjax': lambda: lanes_side.lanes(work, lanes_side.chosen(work, lanes_side.LONGER)),
+    'sequential': lambda: jax_loop.step_loop(work),
+    'sequential scan': lambda: jax_loop.scan_loop(work),
+    'processes': pooled,
+    'torch eager': functools.partial(in_torch, 'eager'),
+    'torch compiled': functools.partial(in_torch, 'compiled'),
+    'torch.func': functools.partial(in_torch, 'lanes_of_a_batch_size'),
+  }
+
+
+def measure_work(
+  name: str, options: Any, budget: Budget, console: Console, save: Callable[[], None], found: dict
+) -> None:
+  """Measures the parts asked for of one work, saving after each."""
+  from bsjax.benchmark import ceilings, lanes_side, processes, works
+
+  work = works.make(name, options)
+  found['description'] = (
+    f'{len(work.settings)} settings, batch sizes {work.config.batch_sizes}, {work.examples} '
+    f'examples each; {work.note}'
+  )
+  found['execution'] = lanes_side.chosen(work, lanes_side.LONGER).lines()
+  found['sides'] = {}
+  parts = PARTS.value
+  if 'sides' in parts:
+    closing: list[Callable[[], None]] = []
+    wanted = sides(work, options, closing)
+    asked = {'sequential', *(SIDES.value or wanted)}  # others are compared with the sequential one
+    wanted = {key: side for key, side in wanted.items() if key in asked}
+    try:
+      rows = found['sides']
+      measure(work, wanted, 'sequential', REPEATS.value, budget, console.print, rows, save)
+    finally:
+      for close in closing:
+        close()
+    save()
+  if 'noise' in parts:
+    runs = lanes_side.noise_on_and_off(work)
+    timed = [lambda run=run: run(work.examples, None).seconds for run in runs]
+    found['noise'] = pairs(*timed, 2 * REPEATS.value, budget)
+    save()
+  us = found['sides'].get('bsjax', {}).get('us_per_lane_example')
+  if 'ceilings' in parts and us and budget.left > 0:
+    found['ceilings'] = ceilings.shares(work, us, REPEATS.value)
+    save()
+  if 'lanes' in parts and budget.left > 0:
+    counts = [2**i for i in range(20) if 2**i <= MOST_LANES[options.accelerator]]
+    costs = lanes_side.cost_of_lanes(work, counts, REPEATS.value, budget)
+    found['lanes'] = {str(count): summary(seconds) for count, seconds in costs.items()}
+    save()
+  if 'whole' in parts and not options.accelerator:
+    whole = [processes.whole_study, processes.whole_study_as_lanes]
+    found['whole'] = pairs(
+      *(functools.partial(side, work, options) for side in whole), REPEATS.value, budget
+    )
+    save()
+
+
+def main(_: list[str]) -> None:
+  if ACCELERATOR.value:  # PyTorch and other processes need memory too
+    os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')
+  set_up_machine()
+  # What is measured must not depend on what ran here before.
+  folder = tempfile.TemporaryDirectory()
+  os.environ['XDG_CACHE_HOME'] = folder.name
+  jax.config.update('jax_compilation_cache_dir', f'{folder.name}/xla')
+  from bsjax.benchmark import start, works
+
+  console = Console(width=140)
+  budget = Budget(SECONDS.value or (ACCELERATOR_SECONDS if ACCELERATOR.value else 1e9))
+  options = works.Options(
+    accelerator=ACCELERATOR.value,
+    dtype=PRECISION.value,
+    data=str(Path(DATA.value).absolute()) if DATA.value else '',
+    micro_batch=MICRO_BATCH.value,
+    factor=FACTOR.value,
+    strategy=STRATEGY.value,
+  )
+  result: dict[str, Any] = {**_machine(), 'options': dataclasses.asdict(options), 'works': {}}
+  result['options']['data'] = Path(DATA.value).name
+  path = Path(OUT.value) / 'speed.json'
+
+  def save() -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(result, indent=1) + '\n')
+
+  for name in [name for name in ORDER if name in (WORKS.value or ORDER)]:
+    result['works'][name] = {}
+    measure_work(name, options, budget, console, save, result['works'][name])
+  if 'start' in PARTS.value and not options.accelerator:
+    starts = start.cold_and_warm(REPEATS.value)
+    result['start'] = {
+      name: {key: summary([row[key] for row in rows]) for key in ('seconds', 'compiling')}
+      for name, rows in starts.items()
+    }
+  save()
+  from bsjax.benchmark.table import show
+
+  show(result, console)
+  console.print(f'Written: {path}')
+
+
+def _machine() -> dict[str, Any]:
+  from bsjax.calibrate import processor
+
+  return {
+    'hardware': {'devices': replicate.describe(jax.local_devices()), 'processor': processor()},
+    'versions': {name: _version(name) for name in ('jax', 'jaxlib', 'flax', 'optax', 'torch')}
+    | {'python': platform.python_version()},
+    'seed': 0,
+  }
+
+
+def _version(name: str) -> str:
+  try:
+    return version(name)
+  except PackageNotFoundError:
+    return 'not installed'
+
+
+if __name__ == '__main__':
+  app.run(main)

@@ -1,0 +1,130 @@
+"""All settings as lanes of bsjax's programs: the only file here that knows how they are driven."""
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from bsjax import execution, plan, program
+from bsjax.benchmark.jax_loop import Run, Sample, evaluator
+from bsjax.benchmark.protocol import Budget
+from bsjax.benchmark.works import Setting, Work
+from bsjax.data import Dataset
+from bsjax.device_data import DeviceData
+from bsjax.execution import Execution
+
+# Works are cut short to be measured often; how they run is chosen as for studies of usual length,
+# in which compiling another program pays.
+LONGER = 100
+
+
+def lanes(work: Work, how: Execution) -> Run:
+  """All settings as lanes that run as chosen."""
+  groups, on_device = _programs(work.config, work.dataset, how)
+  initial = [group.to_host() for group in groups]
+  loss = evaluator(work)
+
+  def run(examples: int, which: Sequence[int] | None = None) -> Sample:
+    if which is not None:
+      raise ValueError('lanes are trained together: give no settings')
+    for group, state in zip(groups, initial, strict=True):
+      group.load(state, 0)
+    on_device.at(0)
+    wait(groups)
+    begun = time.perf_counter()
+    advance(groups, on_device, examples)
+    wait(groups)
+    seconds = time.perf_counter() - begun
+    return Sample(seconds, _losses(work, groups, loss))
+
+  return run
+
+
+def noise_on_and_off(work: Work) -> tuple[Run, Run]:
+  """The same lanes measuring the noise scale as bsjax does by default, and measuring none.
+
+  Both run as is best for measuring none, so that nothing but the measurement differs.
+  """
+  how = chosen(work, LONGER)
+  config = work.config.copy_and_resolve_references()
+  config.noise_scale.online = True
+  runs = lanes(dataclasses.replace(work, config=config), how), lanes(work, how)
+  for run in runs:
+    run(work.chunk, None)  # compiles
+  return runs
+
+
+def chosen(work: Work, times: int = 1) -> Execution:
+  """Returns how bsjax runs a study `times` as long; timings are in the user's cache."""
+  config = work.config.copy_and_resolve_references()
+  config.epochs *= times
+  return execution.choose(config, work.dataset, None, lambda sentence: None)
+
+
+def _programs(
+  config: ConfigDict, dataset: Dataset, how: Execution
+) -> tuple[list[program.GroupRun], DeviceData]:
+  study = plan.make_plan(config, len(dataset.train.labels), how.micro_batches)
+  groups = program.create(config, dataset, study, how.strategies)
+  return groups, DeviceData(dataset, config, study)
+
+
+def advance(groups: list[program.GroupRun], on_device: DeviceData, examples: int) -> None:
+  """Trains all lanes to a position; returns before the devices are done."""
+  for group in groups:
+    block = group.group.block_ticks * group.group.micro_batch
+    while group.position < examples:
+      group.advance(on_device, (examples - group.position) // block)
+
+
+def wait(groups: list[program.GroupRun]) -> None:
+  """Waits until the devices have done what was asked of them."""
+  for group in groups:
+    group.wait()
+
+
+def _losses(
+  work: Work, groups: list[program.GroupRun], loss: Callable[[dict], float]
+) -> list[float]:
+  """Losses in the order of the work's settings."""
+  found = {}
+  for group in groups:
+    params = group.to_host().params
+    for i, lane in enumerate(group.group.lanes):
+      own = jax.tree.map(lambda x, i=i: np.asarray(x[i]), params)
+      found[Setting(lane.batch_size, lane.learning_rate, lane.trial)] = loss(own)
+  return [found[setting] for setting in work.settings]
+
+
+def cost_of_lanes(
+  work: Work, counts: Sequence[int], repeats: int, budget: Budget
+) -> dict[int, list[float]]:
+  """Returns seconds a lane and step, `repeats` samples each, for programs of so many lanes.
+
+  All lanes have a middle batch size of the work, and learning rates of their own.
+  """
+  sizes = sorted(work.config.batch_sizes)
+  size = sizes[(len(sizes) - 1) // 2]
+  found: dict[int, list[float]] = {}
+  for count in counts:
+    config = work.config.copy_and_resolve_references()
+    config.batch_sizes, config.trials = (size,), 1
+    config.learning_rates = tuple(0.001 * (1 + i) / count for i in range(count))
+    own = dataclasses.replace(work, config=config)
+    groups, on_device = _programs(config, work.dataset, chosen(own, LONGER))
+    initial = [group.to_host() for group in groups]
+    samples = []
+    while len(samples) < repeats + 1 and budget.left > 0:  # the first compiles
+      for group, state in zip(groups, initial, strict=True):
+        group.load(state, 0)
+      wait(groups)
+      begun = time.perf_counter()
+      advance(groups, on_device, work.chunk)
+      wait(groups)
+      samples.append((time.perf_counter() - begun) / (work.chunk // size * count))
+    if len(samples) > 1:
+      found[count] = samples[1:]
+  return found
