@@ -91,7 +91,8 @@ def measure(
   few = dataclasses.replace(group, lanes=lanes, block_ticks=BLOCK_TICKS)
   recipe = make_recipe(config, dataset, study, group, strategy)
   try:
-    run = program.GroupRun(few, recipe, strategy, config, dataset.image_shape, study.total_examples)
+    shape, total = dataset.image_shape, study.total_examples
+    run = program.GroupRun(few, recipe, strategy, config, shape, total, on_device.devices)
     start = _timed(run, on_device, 1)
     seconds = [_timed(run, on_device, 1)]
     blocks = max(1, int(MEASURE_SECONDS / seconds[0]))

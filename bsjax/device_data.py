@@ -13,11 +13,17 @@ from bsjax.evaluate import Split
 from bsjax.lanes import Source
 
 
+def study_devices(config: ConfigDict, study: plan.Plan) -> list[jax.Device]:
+  """Returns the devices that a study runs on: no more than the largest group has lanes."""
+  most = max(len(group.lanes) for group in study.groups)
+  return replicate.devices(config.execution.devices, most)
+
+
 class DeviceData:
   """A data set on the devices of a study, and the example orders of the epochs at hand."""
 
   def __init__(self, dataset: Dataset, config: ConfigDict, study: plan.Plan):
-    self.devices = devices = replicate.devices(config.execution.devices)
+    self.devices = devices = study_devices(config, study)
     examples = study.train_examples
     largest = max(group.micro_batch for group in study.groups)
     # A block may begin on the last example of an epoch, and a probe looks one micro-batch ahead.

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from bsjax import lanes, noise_scale, plan, probe
 from bsjax import replicate as device_axis
 from bsjax.data import Dataset
-from bsjax.device_data import DeviceData
+from bsjax.device_data import DeviceData, study_devices
 from bsjax.evaluate import Evaluation, evaluate
 from bsjax.lanes import LaneState, Recipe, Setting, tick
 from bsjax.recipe import fixed_strategy, make_recipe
@@ -52,12 +52,13 @@ class GroupRun:
     config: ConfigDict,
     image_shape: tuple[int, int, int],
     total_examples: int,
+    devices: list[jax.Device],
   ):
     self.group, self.recipe, self.strategy = group, recipe, strategy
     self.ticks = 0
-    self.devices = device_axis.devices(config.execution.devices)
+    self.devices = devices
     self._replicate = functools.partial(
-      device_axis.replicate, backend=config.execution.replicate, devices=self.devices
+      device_axis.replicate, backend=config.execution.replicate, devices=devices
     )
     look = lambda state, _, *splits: evaluate(recipe, config.evaluation.batch_size, state, *splits)
     # One lane after the other everywhere: evaluation batches are large enough to fill a device, and
@@ -208,13 +209,12 @@ def create(
   `strategies` has one for each micro-batch; without it all have the config's, or if that is 'auto'
   the platform's usual one.
   """
-  found = []
+  found, devices = [], study_devices(config, study)
   for group in study.groups:
     strategy = strategies[group.micro_batch] if strategies else fixed_strategy(config)
     recipe = make_recipe(config, dataset, study, group, strategy)
-    found.append(
-      GroupRun(group, recipe, strategy, config, dataset.image_shape, study.total_examples)
-    )
+    shape, total = dataset.image_shape, study.total_examples
+    found.append(GroupRun(group, recipe, strategy, config, shape, total, devices))
   return found
 
 

@@ -16,9 +16,12 @@ from bsjax.strategy import STRATEGIES
 AXIS = 'device'
 
 
-def devices(count: int) -> list[jax.Device]:
-  """Returns the first `count` devices of this process, or all of them for 0."""
-  return jax.local_devices()[: count or None]
+def devices(count: int, most: int | None = None) -> list[jax.Device]:
+  """Returns the first `count` devices of this process, or all of them for 0; at most `most`.
+
+  A device without a lane of its own would only be in the way: cores of a CPU share their threads.
+  """
+  return jax.local_devices()[: count or None][:most]
 
 
 def describe(devices: list[jax.Device]) -> str:

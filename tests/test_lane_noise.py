@@ -58,6 +58,34 @@ def test_lanes_measure_the_noise_of_their_training_set(sizes, micro, band, how):
         assert abs(found[name] - expected) < band * error, (lane, name, found[name], expected)
 
 
+@pytest.mark.parametrize('how', ['map-canonical', 'vmap-native'])
+def test_a_part_of_the_updates_is_measured_as_well_as_all(how):
+  """Batch sizes of 2, 4 and 8 ticks, an update of each measured every 4 ticks, none mixed up.
+
+  At parameters that stand still: what a lane gathers in updates between must not be counted.
+  """
+  found = {}
+  for every in (1, 4):
+    config = still_config(batch_sizes=(16, 32, 64), micro_batch=8, execution__strategy=how)
+    config.noise_scale.every = every
+    study, (group,), on_device = trained(config)
+    windows = group.look(on_device)().noise['plain']
+    for i, lane in enumerate(group.group.lanes):
+      found[every, lane.batch_size, lane.trial] = jax.tree.map(lambda x, i=i: x[i], windows)
+  updates = {size: study.total_examples // size for size in (16, 32, 64)}
+  for (every, size, trial), window in found.items():
+    summary = noise_scale.window_summary(window)
+    share = 2 if (every, size) == (4, 16) else 1
+    assert summary['count'] == -(-updates[size] // share)
+    if every == 4:
+      whole = noise_scale.window_summary(found[1, size, trial])
+      for name in ('trace', 'grad_sq'):
+        error = np.sqrt(summary[f'{name}_var'] / summary['count'])
+        assert abs(summary[name] - whole[name]) < 4 * error, (size, trial, name)
+        # Something of another update in each sum would double it.
+        assert error < 0.1 * abs(whole['trace']), (size, trial, name)
+
+
 def test_windows_start_anew():
   config = still_config(batch_sizes=(16,), micro_batch=8, epochs=4.0)
   _, (group,), on_device = trained(config)

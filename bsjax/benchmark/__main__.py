@@ -16,7 +16,7 @@ from absl import app, flags
 from rich.console import Console
 
 from bsjax import replicate
-from bsjax.benchmark.protocol import Budget, measure, pairs, summary
+from bsjax.benchmark.protocol import Budget, by_loop, measure, pairs, summary
 from bsjax.main import set_up_machine
 
 OUT = flags.DEFINE_string('out', 'runs/benchmark', 'Folder of the JSON file.')
@@ -37,7 +37,7 @@ MICRO_BATCH = flags.DEFINE_string('micro_batch', 'auto', 'Of bsjax, as in its co
 FACTOR = flags.DEFINE_integer('factor', 1, 'Times as many examples as usual.', lower_bound=1)
 
 ORDER = ('cnn', 'resnet20', 'mlp')  # what matters most first, in case time runs out
-MOST_LANES = {False: 16, True: 256}
+LANES = {False: (1, 2, 3, 4, 8, 16), True: (1, 2, 4, 8, 16, 32, 64, 128, 256)}
 ACCELERATOR_SECONDS = 520.0  # of the nine minutes that one run may take
 
 
@@ -66,52 +66,52 @@ def sides(work: Any, options: Any, closing: list[Callable[[], None]]) -> dict[st
   }
 
 
-def measure_work(
-  name: str, options: Any, budget: Budget, console: Console, save: Callable[[], None], found: dict
+def measure_part(
+  part: str,
+  work: Any,
+  options: Any,
+  budget: Budget,
+  console: Console,
+  found: dict[str, Any],
+  save: Callable[[], None],
 ) -> None:
-  """Measures the parts asked for of one work, saving after each."""
-  from bsjax.benchmark import ceilings, lanes_side, processes, works
+  """Measures one part of one work into `found`; what there is no time for is left out."""
+  from bsjax.benchmark import ceilings, lanes_side, processes
 
-  work = works.make(name, options)
-  found['description'] = (
-    f'{len(work.settings)} settings, batch sizes {work.config.batch_sizes}, {work.examples} '
-    f'examples each; {work.note}'
-  )
-  found['execution'] = lanes_side.chosen(work, lanes_side.LONGER).lines()
-  found['sides'] = {}
-  parts = PARTS.value
-  if 'sides' in parts:
+  if part == 'sides':
     closing: list[Callable[[], None]] = []
     wanted = sides(work, options, closing)
-    asked = {'sequential', *(SIDES.value or wanted)}  # others are compared with the sequential one
-    wanted = {key: side for key, side in wanted.items() if key in asked}
+    asked = SIDES.value or list(wanted)
+    wanted = {key: wanted[key] for key in wanted if key in (*asked, 'sequential')}
     try:
-      rows = found['sides']
-      measure(work, wanted, 'sequential', REPEATS.value, budget, console.print, rows, save)
+      measure(
+        work,
+        wanted,
+        'sequential',
+        REPEATS.value,
+        budget,
+        console.print,
+        found['sides'],
+        save,
+      )
     finally:
       for close in closing:
         close()
-    save()
-  if 'noise' in parts:
+    found['execution'] = lanes_side.chosen(work, lanes_side.LONGER).lines()
+  elif part == 'noise':
     runs = lanes_side.noise_on_and_off(work)
     timed = [lambda run=run: run(work.examples, None).seconds for run in runs]
     found['noise'] = pairs(*timed, 2 * REPEATS.value, budget)
-    save()
-  us = found['sides'].get('bsjax', {}).get('us_per_lane_example')
-  if 'ceilings' in parts and us and budget.left > 0:
-    found['ceilings'] = ceilings.shares(work, us, REPEATS.value)
-    save()
-  if 'lanes' in parts and budget.left > 0:
-    counts = [2**i for i in range(20) if 2**i <= MOST_LANES[options.accelerator]]
-    costs = lanes_side.cost_of_lanes(work, counts, REPEATS.value, budget)
-    found['lanes'] = {str(count): summary(seconds) for count, seconds in costs.items()}
-    save()
-  if 'whole' in parts and not options.accelerator:
+  elif part == 'ceilings':
+    us = found.get('sides', {}).get('bsjax', {}).get('us_per_lane_example')
+    found['ceilings'] = ceilings.shares(work, us, REPEATS.value) if us else None
+  elif part == 'lanes':
+    costs = lanes_side.cost_of_lanes(work, LANES[options.accelerator], REPEATS.value, budget)
+    found['lanes'] = {str(count): by_loop(samples) for count, samples in costs.items()}
+  elif part == 'whole' and not options.accelerator:
     whole = [processes.whole_study, processes.whole_study_as_lanes]
-    found['whole'] = pairs(
-      *(functools.partial(side, work, options) for side in whole), REPEATS.value, budget
-    )
-    save()
+    timed = [functools.partial(side, work, options) for side in whole]
+    found['whole'] = pairs(*timed, REPEATS.value, budget)
 
 
 def main(_: list[str]) -> None:
@@ -142,9 +142,15 @@ def main(_: list[str]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(result, indent=1) + '\n')
 
-  for name in [name for name in ORDER if name in (WORKS.value or ORDER)]:
-    result['works'][name] = {}
-    measure_work(name, options, budget, console, save, result['works'][name])
+  made = {name: works.make(name, options) for name in ORDER if name in (WORKS.value or ORDER)}
+  for name, work in made.items():
+    result['works'][name] = {'description': _description(work), 'sides': {}, 'execution': []}
+  for part in PARTS.value:  # the most important part of every work first
+    for name, work in made.items():
+      if budget.left > 0:
+        console.print(f'{name}: {part}')
+        measure_part(part, work, options, budget, console, result['works'][name], save)
+        save()
   if 'start' in PARTS.value and not options.accelerator:
     starts = start.cold_and_warm(REPEATS.value)
     result['start'] = {
@@ -156,6 +162,13 @@ def main(_: list[str]) -> None:
 
   show(result, console)
   console.print(f'Written: {path}')
+
+
+def _description(work: Any) -> str:
+  return (
+    f'{len(work.settings)} settings, batch sizes {work.config.batch_sizes}, {work.examples} '
+    f'examples each; {work.note}'
+  )
 
 
 def _machine() -> dict[str, Any]:

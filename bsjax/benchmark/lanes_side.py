@@ -9,6 +9,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from bsjax import execution, plan, program
+from bsjax.benchmark import jax_loop
 from bsjax.benchmark.jax_loop import Run, Sample, evaluator
 from bsjax.benchmark.protocol import Budget
 from bsjax.benchmark.works import Setting, Work
@@ -101,30 +102,34 @@ def _losses(
 
 def cost_of_lanes(
   work: Work, counts: Sequence[int], repeats: int, budget: Budget
-) -> dict[int, list[float]]:
+) -> dict[int, dict[str, list[float]]]:
   """Returns seconds a lane and step, `repeats` samples each, for programs of so many lanes.
 
-  All lanes have a middle batch size of the work, and learning rates of their own.
+  In turns with the plain loops over steps, one lane at a time, that are compared with it. All lanes
+  have a middle batch size of the work, and learning rates of their own.
   """
   sizes = sorted(work.config.batch_sizes)
   size = sizes[(len(sizes) - 1) // 2]
-  found: dict[int, list[float]] = {}
+  steps = work.examples // size
+  alone = _of_one_batch_size(work, size, 1)
+  loops = {'step': jax_loop.step_loop(alone), 'scan': jax_loop.scan_loop(alone)}
+  found: dict[int, dict[str, list[float]]] = {}
   for count in counts:
-    config = work.config.copy_and_resolve_references()
-    config.batch_sizes, config.trials = (size,), 1
-    config.learning_rates = tuple(0.001 * (1 + i) / count for i in range(count))
-    own = dataclasses.replace(work, config=config)
-    groups, on_device = _programs(config, work.dataset, chosen(own, LONGER))
-    initial = [group.to_host() for group in groups]
-    samples = []
-    while len(samples) < repeats + 1 and budget.left > 0:  # the first compiles
-      for group, state in zip(groups, initial, strict=True):
-        group.load(state, 0)
-      wait(groups)
-      begun = time.perf_counter()
-      advance(groups, on_device, work.chunk)
-      wait(groups)
-      samples.append((time.perf_counter() - begun) / (work.chunk // size * count))
-    if len(samples) > 1:
-      found[count] = samples[1:]
+    if budget.left < 0:
+      break
+    own = _of_one_batch_size(work, size, count)
+    sides = {**loops, 'lanes': lanes(own, chosen(own, LONGER))}
+    samples = [
+      {name: side(work.examples, None).seconds / steps for name, side in sides.items()}
+      for _ in range(repeats + 1)  # the first compiles
+    ][1:]
+    found[count] = {name: [sample[name] for sample in samples] for name in loops}
+    found[count]['lanes'] = [sample['lanes'] / count for sample in samples]
   return found
+
+
+def _of_one_batch_size(work: Work, size: int, lanes: int) -> Work:
+  config = work.config.copy_and_resolve_references()
+  config.batch_sizes, config.trials = (size,), 1
+  config.learning_rates = tuple(0.001 * (1 + i) / lanes for i in range(lanes))
+  return dataclasses.replace(work, config=config)

@@ -165,3 +165,16 @@ def pairs(
     'second': summary(b),
     'first_by_second': summary([x / y for x, y in samples]),
   }
+
+
+def by_loop(samples: Mapping[str, Sequence[float]]) -> dict[str, Any]:
+  """Returns the cost of a lane and step, and that of the better plain loop divided by it."""
+  loops = {name: times for name, times in samples.items() if name != 'lanes'}
+  best = min(loops, key=lambda name: statistics.median(loops[name]))
+  ratios = [loop / lane for loop, lane in zip(loops[best], samples['lanes'], strict=True)]
+  return {
+    'seconds': summary(samples['lanes']),
+    'loop': best,
+    'loop_seconds': summary(loops[best]),
+    'loop_by_lanes': summary(ratios),
+  }

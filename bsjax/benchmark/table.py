@@ -57,8 +57,9 @@ def _more(work: dict[str, Any]) -> list[str]:
     ratio = pair['first_by_second']
     lines.append(f'noise scale on by off: {_range(ratio, 3)} (n = {ratio["n"]})')
   if counts := work.get('lanes'):
-    text = ', '.join(f'{count}: {1e3 * row["median"]:.3g}' for count, row in counts.items())
-    lines.append(f'ms a lane and step by number of lanes: {text}')
+    cost = lambda row: f'{1e3 * row["seconds"]["median"]:.3g} ({_range(row["loop_by_lanes"])})'
+    text = ', '.join(f'{count}: {cost(row)}' for count, row in counts.items())
+    lines.append(f'ms a lane and step by number of lanes (the better plain loop by it): {text}')
   if shares := work.get('ceilings'):
     lines.append(
       f'{shares["achieved_flops"] / 1e9:.1f} GFLOP/s: {shares["share_of_plain_step"]:.2f} of the '
