@@ -16,6 +16,7 @@ from bsjax.grouping import Timing
 from bsjax.replicate import describe, devices
 from bsjax.strategy import STRATEGIES, Strategy, candidates
 
+FILE = 'execution.json'  # in a workdir
 LEADERS = 2  # strategies, of those timed at the common micro-batch, that are timed at others
 
 
@@ -118,10 +119,16 @@ def _fastest_micro_batches(
   return grouping.choose(lanes, total, clock.timings, common)
 
 
-def read(path: Path) -> Execution | None:
-  """Returns what `write` wrote, or None where there is nothing."""
+def read(workdir: Path) -> Execution | None:
+  """Returns what `write` wrote into a workdir, or None where no study was begun.
+
+  Of a study without the file, its plan still tells the micro-batches.
+  """
+  path, rows = workdir / FILE, workdir / 'plan.csv'
   if not path.exists():
-    return None
+    if not rows.exists():
+      return None
+    return Execution('', plan.micro_batches(records.read_plan(rows)), {}, [])
   found = json.loads(path.read_text())
   integers = lambda tree: {int(key): value for key, value in tree.items()}
   return Execution(
@@ -132,7 +139,7 @@ def read(path: Path) -> Execution | None:
   )
 
 
-def write(path: Path, execution: Execution) -> None:
+def write(workdir: Path, execution: Execution) -> None:
   """Writes it as JSON, for people and for a later continuation."""
   found: dict[str, Any] = {
     'device': execution.device,
@@ -140,4 +147,4 @@ def write(path: Path, execution: Execution) -> None:
     'strategies': {str(m): strategy.name for m, strategy in execution.strategies.items()},
     'timings': [dataclasses.asdict(t) for t in execution.timings if math.isfinite(t.seconds)],
   }
-  records.write_json(path, found)
+  records.write_json(workdir / FILE, found)

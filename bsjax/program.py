@@ -55,7 +55,6 @@ class GroupRun:
     devices: list[jax.Device],
   ):
     self.group, self.recipe, self.strategy = group, recipe, strategy
-    self.ticks = 0
     self.devices = devices
     self._replicate = functools.partial(
       device_axis.replicate, backend=config.execution.replicate, devices=devices
@@ -78,7 +77,7 @@ class GroupRun:
     # The schedule at the start of every tick, and at the end; in float64 to be summed.
     self._factors = np.asarray(jax.vmap(recipe.schedule)(starts), np.float64)
     self._programs: dict[int, Callable] = {}
-    self.parts = self._cut(1)
+    self.restart(1)
 
   @property
   def position(self) -> int:
@@ -169,9 +168,14 @@ class GroupRun:
     """Starts anew with twice as many parts; returns False where no part can be cut further."""
     if all(part.order.shape[1] == 1 for part in self.parts):
       return False
-    self.parts = self._cut(min(2 * len(self.parts), len(self.group.lanes)))
-    self.ticks = 0
+    self.restart(min(2 * len(self.parts), len(self.group.lanes)))
     return True
+
+  def restart(self, parts: int) -> None:
+    """Puts all lanes before their first tick, in so many parts."""
+    self.parts = []  # what they hold is free before there is more
+    self.parts = self._cut(parts)
+    self.ticks = 0
 
   def _cut(self, parts: int) -> list[Part]:
     """Deals the lanes, cut into so many parts of neighbours, before their first tick."""

@@ -33,7 +33,7 @@ def run_study(config: ConfigDict, workdir: str | Path, dry_run: bool = False) ->
   console = make_console()
   workdir = Path(workdir)
   dataset = data.load(config.data, config.seed)
-  recorded = execution.read(workdir / EXECUTION)
+  recorded = execution.read(workdir)
   _refuse_another(workdir, config)
   chosen = execution.choose(config, dataset, recorded, console.print)
   study = plan.make_plan(config, len(dataset.train.labels), chosen.micro_batches)
@@ -48,13 +48,12 @@ def run_study(config: ConfigDict, workdir: str | Path, dry_run: bool = False) ->
     path = workdir / 'report.html'
     console.print(f'This study is finished: {path if path.exists() else report.write(workdir)}')
     return
-  execution.write(workdir / EXECUTION, chosen)
+  execution.write(workdir, chosen)
   console.print(plan.table(study), *chosen.lines(), sep='\n')
   Study(config, workdir, dataset, study, chosen.strategies, console).run()
 
 
 # What may differ when a study is continued: how it runs, not what it computes.
-EXECUTION = 'execution.json'
 FREE_KEYS = ('execution.', 'checkpoint.', 'data.cache_dir')
 
 
@@ -168,6 +167,9 @@ class Study:
     split = [group.split() for group in self.groups] if program.out_of_memory(error) else []
     if not any(split):
       raise error
+    for group, is_new in zip(self.groups, split, strict=True):
+      if not is_new:
+        group.restart(len(group.parts))
     self.pending = None
     parts = ', '.join(str(len(group.parts)) for group in self.groups)
     self.console.print(
@@ -228,6 +230,7 @@ class Study:
   def _restore(self) -> None:
     found = checkpoint.restore(self.manager, [g.to_host() for g in self.groups])
     if found is None:
+      self.evaluated = -1
       records.truncate_after(self.records, -1)
       return
     states, position = found

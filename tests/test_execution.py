@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from small import largest_difference, small_config, trained
 
-from bsjax import calibrate, data, execution, plan, program, strategy
+from bsjax import calibrate, data, execution, plan, program, records, strategy
 from bsjax.device_data import DeviceData
 from bsjax.grouping import Timing
 from bsjax.strategy import STRATEGIES
@@ -48,9 +48,9 @@ def test_the_fastest_strategy_is_taken_remembered_and_recorded(clocked, tmp_path
   assert len(calls) == 2
   choose(auto_config(model__width=13), tmp_path)  # another model
   assert len(calls) == 4
-  execution.write(tmp_path / 'execution.json', chosen)
-  assert execution.read(tmp_path / 'execution.json') == chosen
-  assert execution.read(tmp_path / 'nothing.json') is None
+  execution.write(tmp_path, chosen)
+  assert execution.read(tmp_path) == chosen
+  assert execution.read(tmp_path / 'nothing') is None
   assert 'micro-batch 8, vmap-im2col, 1e+03 ms' in chosen.lines()[0]
 
 
@@ -96,6 +96,15 @@ def test_a_study_keeps_its_micro_batches_and_on_its_devices_its_strategies(clock
   assert chosen.micro_batches == elsewhere.micro_batches
   fixed = choose(small_config(execution__strategy='map-im2col'), tmp_path, elsewhere)
   assert fixed.strategies == {8: STRATEGIES['map-im2col']}
+
+
+def test_a_study_without_a_record_of_it_keeps_the_micro_batches_of_its_plan(clocked, tmp_path):
+  clocked({('map-canonical', 4): 1.0, ('vmap-im2col', 4): 2.0})
+  study = plan.make_plan(small_config(), 150, {8: 4, 16: 4, 32: 4})
+  records.write_plan(tmp_path / 'plan.csv', plan.lane_rows(study))
+  chosen = choose(auto_config(), tmp_path / 'timings', execution.read(tmp_path))
+  assert chosen.micro_batches == {8: 4, 16: 4, 32: 4}
+  assert chosen.strategies == {4: STRATEGIES['map-canonical']}
 
 
 def test_real_timings_tell_a_slow_strategy_from_a_fast_one(monkeypatch):

@@ -264,9 +264,9 @@ def test_stopped_with_an_evaluation_not_yet_read(call, undisturbed, tmp_path, mo
   assert_same_study(tmp_path, undisturbed)
 
 
-@pytest.mark.parametrize('call', [1, 5])
+@pytest.mark.parametrize('call, seconds', [(1, 0.0), (5, 0.0), (5, 1e6)])
 def test_a_group_without_room_takes_turns_from_the_last_checkpoint(
-  call, undisturbed, tmp_path, monkeypatch, capsys
+  call, seconds, undisturbed, tmp_path, monkeypatch, capsys
 ):
   """The device fails once, when its buffers are gone already."""
   advance, calls = program.GroupRun.advance, []
@@ -279,7 +279,7 @@ def test_a_group_without_room_takes_turns_from_the_last_checkpoint(
     return done
 
   monkeypatch.setattr(program.GroupRun, 'advance', advance_and_fail)
-  own = config(execution__devices=1)
+  own = config(execution__devices=1, checkpoint__seconds=seconds)
   train.run_study(own, tmp_path)
   assert 'Out of device memory' in capsys.readouterr().out
   rows, expected = (records.read(path / 'records.jsonl') for path in (tmp_path, undisturbed))

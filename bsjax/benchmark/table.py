@@ -1,5 +1,8 @@
 """The benchmark's result for people."""
 
+import json
+import sys
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -79,3 +82,13 @@ def _start(start: dict[str, Any]) -> list[str]:
     f'(n = {row["seconds"]["n"]})'
     for name, row in start.items()
   ]
+
+
+def main(arguments: list[str]) -> None:
+  """Prints the tables of JSON files written before."""
+  for path in arguments:
+    show(json.loads(Path(path).read_text()), Console(width=140))
+
+
+if __name__ == '__main__':
+  main(sys.argv[1:])

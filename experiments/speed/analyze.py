@@ -1,0 +1,36 @@
+"""Draws speed.png from the JSON files in this folder: the time of each way, by that of bsjax."""
+
+import json
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+HERE = Path(__file__).parent
+
+
+def main() -> None:
+  works = {}
+  for path in sorted(HERE.glob('*.json')):
+    found = json.loads(path.read_text())
+    for name, work in found['works'].items():
+      works[f'{name}, {found["hardware"]["devices"]}'] = work['sides']
+  figure = Figure(figsize=(4 * len(works), 3.2), layout='constrained')
+  label = 'time, times that of bsjax (median, range of rounds)'
+  for i, (title, sides) in enumerate(works.items()):
+    axes = figure.add_subplot(1, len(works), i + 1)
+    rows = [(n, s['times_first']) for n, s in sides.items() if s.get('times_first')][::-1]
+    medians = [row['median'] for _, row in rows]
+    spread = [[abs(row['median'] - row[end]) for _, row in rows] for end in ('min', 'max')]
+    colors = ['#d1701a' if name == 'bsjax' else '#8094a8' for name, _ in rows]
+    axes.barh([name for name, _ in rows], medians, xerr=spread, color=colors, ecolor='#333333')
+    axes.axvline(1, color='#333333', linewidth=0.8)
+    for y, median in enumerate(medians):
+      axes.text(0.02, y, f'{median:.2f}', va='center', transform=axes.get_yaxis_transform())
+    axes.set_title(title, fontsize=10)
+    axes.set_xlabel(label, fontsize=8)
+    axes.spines[['top', 'right']].set_visible(False)
+  figure.savefig(HERE / 'speed.png', dpi=110)
+
+
+if __name__ == '__main__':
+  main()
