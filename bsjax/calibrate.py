@@ -23,7 +23,7 @@ from bsjax.replicate import devices
 from bsjax.strategy import STRATEGIES, Strategy
 
 # Raised when the programs change so much that old timings mean nothing.
-FORMAT = 1
+FORMAT = 2
 BLOCK_TICKS = 4  # of the programs that are timed
 MEASURE_SECONDS = 0.25
 MEASUREMENTS = 3
@@ -44,7 +44,6 @@ class Clock:
     self._path = (folder or user_cache.folder('timings')) / f'{digest}.json'
     self._key = key
     self.timings = _read(self._path, key)
-    self.remembered = len(self.timings)
 
   def time(self, micro_batches: dict[int, int], micro: int, names: Sequence[str]) -> list[Timing]:
     """Times strategies on the lanes that tick at `micro`; returns all timings of them."""
@@ -82,27 +81,32 @@ def measure(
   """Returns how long a tick of a group takes: the least of a few, after one that compiles.
 
   What takes more than `hopeless` seconds for a tick of a lane at first is not measured again. The
-  group is trained a little, and forgotten. Memory that is short counts as infinitely slow.
+  group is trained a little, and forgotten. Where memory is short lanes are timed in turns, as they
+  would train; no room for one lane counts as infinitely slow.
   """
   lanes = group.lanes
   if strategy.vectorize == 'map':
     most = LANES_IN_TURN * len(on_device.devices)
     lanes = lanes[:: -(-len(lanes) // most)]
-  few = dataclasses.replace(group, lanes=lanes, block_ticks=BLOCK_TICKS)
+  ticks = min(BLOCK_TICKS, group.block_ticks)  # longer blocks might not fit the orders at hand
+  few = dataclasses.replace(group, lanes=lanes, block_ticks=ticks)
   recipe = make_recipe(config, dataset, study, group, strategy)
-  try:
-    shape, total = dataset.image_shape, study.total_examples
-    run = program.GroupRun(few, recipe, strategy, config, shape, total, on_device.devices)
-    start = _timed(run, on_device, 1)
-    seconds = [_timed(run, on_device, 1)]
-    blocks = max(1, int(MEASURE_SECONDS / seconds[0]))
-    while len(seconds) < MEASUREMENTS and min(seconds) / BLOCK_TICKS / len(lanes) < hopeless:
-      seconds.append(_timed(run, on_device, blocks))
-  except jax.errors.JaxRuntimeError as error:
-    if not program.out_of_memory(error):
-      raise
-    return Timing(group.micro_batch, strategy.name, len(lanes), np.inf, np.inf)
-  return Timing(group.micro_batch, strategy.name, len(lanes), min(seconds) / BLOCK_TICKS, start)
+  shape, total = dataset.image_shape, study.total_examples
+  run = program.GroupRun(few, recipe, strategy, config, shape, total, on_device.devices)
+  memory.fit(run, on_device, config.execution.memory)
+  while True:
+    try:
+      start = _timed(run, on_device, 1)
+      seconds = [_timed(run, on_device, 1)]
+      blocks = max(1, int(MEASURE_SECONDS / seconds[0]))
+      while len(seconds) < MEASUREMENTS and min(seconds) / ticks / len(lanes) < hopeless:
+        seconds.append(_timed(run, on_device, blocks))
+      return Timing(group.micro_batch, strategy.name, len(lanes), min(seconds) / ticks, start)
+    except jax.errors.JaxRuntimeError as error:
+      if not program.out_of_memory(error):
+        raise
+      if not run.split():
+        return Timing(group.micro_batch, strategy.name, len(lanes), np.inf, np.inf)
 
 
 def _timed(run: program.GroupRun, on_device: DeviceData, blocks: int) -> float:

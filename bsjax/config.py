@@ -25,8 +25,9 @@ def base_config() -> ConfigDict:
   config.evaluations = 15  # evenly placed on examples seen, the last at the end
   # Examples a tick: an integer that divides every batch size, 'batch' (a group of lanes and a
   # compiled program per batch size; BatchNorm then sees whole batches), or 'auto': what is fastest
-  # on this machine, with at least grouping.FEWEST_TICKS ticks an update where batches are large
-  # enough; with BatchNorm, which sees it, the largest common divisor up to 32. plan.csv says which.
+  # on this machine, none above the largest common divisor (up to 32) that leaves fewer than
+  # grouping.FEWEST_TICKS ticks an update; with BatchNorm, which sees it, that divisor. plan.csv
+  # says which.
   config.micro_batch = config_dict.FieldReference('auto', field_type=object)
 
   config.data = ConfigDict()
@@ -77,8 +78,8 @@ def base_config() -> ConfigDict:
 
   config.noise_scale = ConfigDict()
   config.noise_scale.online = True  # measured while training, from the micro-batches of updates
-  # Ticks from one measured update to the next, at least; those of a measured update are all
-  # measured. 1: every update, for narrower intervals at a higher cost.
+  # Of the updates that begin in so many ticks the first is measured, whole. 1: every update, for
+  # narrower intervals at a higher cost.
   config.noise_scale.every = 32
   # Lanes that update every tick compare two micro-batches only every so many ticks; 0: never.
   config.noise_scale.probe_every = 32

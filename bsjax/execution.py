@@ -28,6 +28,7 @@ class Execution:
   micro_batches: dict[int, int]
   strategies: dict[int, Strategy]
   timings: list[Timing]  # what the choice rests on; none: there was nothing to choose
+  fixed: bool = False  # whether the config named the strategy
 
   def lines(self) -> list[str]:
     """Says it to a person, a line for each group."""
@@ -64,8 +65,9 @@ def choose(
   A study keeps its micro-batches, and on the same devices its strategies, unless the config fixes
   one. `say` takes sentences for a person; timings are remembered in `folder`, if not the user's.
   """
-  device = describe(devices(config.execution.devices))
-  if recorded and recorded.device == device and config.execution.strategy == 'auto':
+  device = ', '.join((describe(devices(config.execution.devices)), calibrate.processor()))
+  fixed = config.execution.strategy != 'auto'
+  if recorded and recorded.device == device and not (fixed or recorded.fixed):
     return recorded
   clock = calibrate.Clock(config, dataset, say, folder)
   default = plan.default_micro_batches(config)
@@ -82,7 +84,7 @@ def choose(
     if len(own) > 1:
       own = [grouping.fastest(clock.time(chosen, micro, own), micro).strategy]
     strategies[micro] = STRATEGIES[own[0]]
-  return Execution(device, chosen, strategies, clock.timings)
+  return Execution(device, chosen, strategies, clock.timings, fixed)
 
 
 def _names(config: ConfigDict, convolutions: bool, batch_sizes: int) -> list[str]:
@@ -136,6 +138,7 @@ def read(workdir: Path) -> Execution | None:
     micro_batches=integers(found['micro_batches']),
     strategies={m: STRATEGIES[name] for m, name in integers(found['strategies']).items()},
     timings=[Timing(**row) for row in found['timings']],
+    fixed=found['fixed'],
   )
 
 
@@ -145,6 +148,7 @@ def write(workdir: Path, execution: Execution) -> None:
     'device': execution.device,
     'micro_batches': {str(size): micro for size, micro in execution.micro_batches.items()},
     'strategies': {str(m): strategy.name for m, strategy in execution.strategies.items()},
+    'fixed': execution.fixed,
     'timings': [dataclasses.asdict(t) for t in execution.timings if math.isfinite(t.seconds)],
   }
   records.write_json(workdir / FILE, found)

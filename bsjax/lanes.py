@@ -37,7 +37,7 @@ class Recipe:
   probe_every: int  # ticks; 0: never
   preconditioner: Preconditioner | None  # how the optimizer scales coordinates, if it does
   online_noise: bool  # whether ticks measure the noise scale
-  measure_every: int  # ticks from one measured update to the next, at least
+  measure_every: int  # ticks; of those updates that begin in so many, the first is measured
 
 
 # Fields of the structs below are arrays of one lane inside the program; they have leading axes
@@ -116,8 +116,8 @@ def tick(
   state = state.replace(batch_stats=batch_stats)
   noise = _noise(recipe, any_lane, state, setting, source, index, grads)
   # Tells XLA that the noise, which reads gradients and parameters, comes before what changes them
-  # in place; otherwise it copies them in every tick. A sum of variance factors is never negative.
-  count = jnp.where(noise.micro_factor >= 0, state.count, 0)
+  # in place; otherwise it copies them in every tick. No sum of variance factors is below -1.
+  count = jnp.where(noise.micro_factor > -1, state.count, 0)
   state = state.replace(noise=noise, count=count)
   state = state.replace(grad_sum=_sum(state, grads), count=count + 1)
   due = state.count >= setting.accumulation
@@ -193,9 +193,9 @@ def _noise(
 ) -> lane_noise.LaneNoise:
   """Measures the noise in the ticks in which that is due; `state` is that from before the tick.
 
-  Lanes of several micro-batches an update compare these with their mean, in updates that begin at
-  least `measure_every` ticks apart. Lanes of one compare it every `probe_every` ticks with the next
-  they train on, so that nothing is held out.
+  Lanes of several micro-batches an update compare these with their mean, in the first update that
+  begins in each `measure_every` ticks. Lanes of one compare it every `probe_every` ticks with the
+  next they train on, so that nothing is held out.
   """
   if not recipe.online_noise:
     return state.noise

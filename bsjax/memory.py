@@ -42,14 +42,17 @@ def free_bytes(device: jax.Device, bound_gib: float) -> int | None:
 
 def fit(run: GroupRun, data: DeviceData, bound_gib: float) -> list[str]:
   """Cuts a group into parts that fit a device one at a time; returns what to tell a person."""
-  if run.strategy.vectorize == 'map' and not bound_gib:
+  if run.strategy.vectorize == 'map':
     return []  # a lane at a time: nothing to gain by parts
   said = []
   while (free := free_bytes(run.devices[0], bound_gib)) is not None:
     needed = max(temporary_bytes(run, part, data) for part in run.parts)
-    if needed <= free or not run.split():
+    if needed <= free:
       break
     sizes = sorted({lane.batch_size for lane in run.group.lanes})
+    if not run.split():
+      said.append(f'Batch sizes {sizes} need {needed / GIB:.2f} GiB even with one lane at a time.')
+      break
     said.append(
       f'Batch sizes {sizes} need {needed / GIB:.2f} GiB at once and {max(free, 0) / GIB:.2f} are '
       f'free on a device: their lanes take turns, in {len(run.parts)} parts.'

@@ -4,6 +4,7 @@ import functools
 import json
 import signal
 import threading
+import traceback
 from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,18 @@ from absl import logging
 from ml_collections import ConfigDict
 from rich.console import Console
 
-from bsjax import checkpoint, data, execution, memory, plan, program, records, replicate, report
+from bsjax import (
+  checkpoint,
+  data,
+  execution,
+  memory,
+  plan,
+  program,
+  records,
+  replicate,
+  report,
+  workdirs,
+)
 from bsjax.analysis.summary import summarize
 from bsjax.analysis.tables import results
 from bsjax.config import ConfigError, validate
@@ -34,7 +46,9 @@ def run_study(config: ConfigDict, workdir: str | Path, dry_run: bool = False) ->
   workdir = Path(workdir)
   dataset = data.load(config.data, config.seed)
   recorded = execution.read(workdir)
-  _refuse_another(workdir, config)
+  workdirs.refuse_another(workdir, config)
+  if recorded and not dry_run and workdirs.is_finished(workdir, config, dataset, recorded, console):
+    return
   chosen = execution.choose(config, dataset, recorded, console.print)
   study = plan.make_plan(config, len(dataset.train.labels), chosen.micro_batches)
   if dry_run:
@@ -43,58 +57,10 @@ def run_study(config: ConfigDict, workdir: str | Path, dry_run: bool = False) ->
     bytes_per_lane = {g.group.index: memory.bytes_per_lane(g, on_device) for g in groups}
     console.print(plan.table(study, bytes_per_lane), *chosen.lines(), sep='\n')
     return
-  _claim(workdir, config, study)
-  if (workdir / 'summary.json').exists():
-    path = workdir / 'report.html'
-    console.print(f'This study is finished: {path if path.exists() else report.write(workdir)}')
-    return
+  workdirs.claim(workdir, config, study)
   execution.write(workdir, chosen)
   console.print(plan.table(study), *chosen.lines(), sep='\n')
   Study(config, workdir, dataset, study, chosen.strategies, console).run()
-
-
-# What may differ when a study is continued: how it runs, not what it computes.
-FREE_KEYS = ('execution.', 'checkpoint.', 'data.cache_dir')
-
-
-def _refuse_another(workdir: Path, config: ConfigDict) -> None:
-  """Checks that a workdir, if it holds a study, holds this one."""
-  path = workdir / 'config.json'
-  if not path.exists():
-    return
-  found, new = _flat(json.loads(path.read_text())), _flat(json.loads(config.to_json()))
-  differing = [
-    f'{key}: {found.get(key)!r} there, {new.get(key)!r} now'
-    for key in sorted(found.keys() | new.keys())
-    if found.get(key) != new.get(key) and not key.startswith(FREE_KEYS)
-  ]
-  if differing:
-    raise ConfigError(
-      f'{workdir} holds another study; choose another --workdir, or give its configuration:\n'
-      + '\n'.join(f'  - {line}' for line in differing)
-    )
-
-
-def _claim(workdir: Path, config: ConfigDict, study: plan.Plan) -> None:
-  """Writes config and plan to a new workdir, or checks that an old one has this training set."""
-  path = workdir / 'config.json'
-  if not path.exists():
-    workdir.mkdir(parents=True, exist_ok=True)
-    records.write_plan(workdir / 'plan.csv', plan.lane_rows(study))
-    records.write_json(path, json.loads(config.to_json()))
-  elif records.read_plan(workdir / 'plan.csv') != plan.lane_rows(study):
-    raise ConfigError(
-      f'{workdir / "plan.csv"} was made for another training set than the one read now, of '
-      f'{study.train_examples} examples; restore the data, or choose another --workdir'
-    )
-
-
-def _flat(tree: dict, prefix: str = '') -> dict:
-  flat = {}
-  for key, value in tree.items():
-    inner = _flat(value, f'{prefix}{key}.') if isinstance(value, dict) else {prefix + key: value}
-    flat.update(inner)
-  return flat
 
 
 class Study:
@@ -164,13 +130,16 @@ class Study:
 
   def _make_room(self, error: jax.errors.JaxRuntimeError) -> None:
     """Cuts every group into more parts and starts again from the last checkpoint, or raises."""
-    split = [group.split() for group in self.groups] if program.out_of_memory(error) else []
+    if not program.out_of_memory(error):
+      raise error
+    self.pending = None
+    traceback.clear_frames(error.__traceback__)  # they hold states, which would be in the way
+    split = [group.split() for group in self.groups]
     if not any(split):
       raise error
     for group, is_new in zip(self.groups, split, strict=True):
       if not is_new:
         group.restart(len(group.parts))
-    self.pending = None
     parts = ', '.join(str(len(group.parts)) for group in self.groups)
     self.console.print(
       f'Out of device memory: the lanes of a group now take turns, in {parts} parts; '

@@ -87,7 +87,9 @@ def test_large_batches_tick_at_what_is_faster(clocked, tmp_path):
 
 def test_a_study_keeps_its_micro_batches_and_on_its_devices_its_strategies(clocked, tmp_path):
   calls = clocked({('map-canonical', 8): 2.0, ('vmap-im2col', 8): 1.0})
-  recorded = execution.Execution('2 CPU cores', {8: 4, 16: 8}, {4: STRATEGIES['vmap-native']}, [])
+  recorded = execution.Execution(
+    choose(small_config(), tmp_path).device, {8: 4, 16: 8}, {4: STRATEGIES['vmap-native']}, []
+  )
   assert choose(auto_config(), tmp_path, recorded) is recorded
   assert calls == []
   elsewhere = dataclasses.replace(recorded, device='1 x H200', micro_batches={8: 8, 16: 8, 32: 8})

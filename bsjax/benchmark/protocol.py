@@ -105,10 +105,12 @@ def measure(
   samples: dict[str, dict[int, float]] = {name: {} for name in sides}
   for number in range(repeats):
     say(f'{work.name}: round {number + 1} of {repeats}')
-    for name, run in order.items():
+    turn = number % len(order)  # nobody is always first
+    for name, run in (*list(order.items())[turn:], *list(order.items())[:turn]):
       if guesses[name] <= budget.left:
         samples[name][number] = run(work.examples, None).seconds
-        rows[name] = _row(work, samples[name], samples[next(iter(sides))], rows[name])
+        for done in [done for done in order if samples[done]]:
+          rows[done] = _row(work, samples[done], samples[next(iter(sides))], rows[done])
         save()
 
 

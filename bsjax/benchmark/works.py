@@ -1,7 +1,10 @@
 """What is trained: three studies, the same for every side, made anew by each process."""
 
+import contextlib
 import dataclasses
 import itertools
+import tempfile
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -129,6 +132,18 @@ def make(name: str, options: Options) -> Work:
   config.execution.strategy = options.strategy
   study_config.validate(config)
   return Work(name, config, dataset, note, examples, chunk, options.accelerator)
+
+
+@contextlib.contextmanager
+def on_disk(work: Work, options: Options) -> Iterator[Options]:
+  """Gives options with which every process reads the images that this one has made."""
+  if options.data or RECIPES[work.name].digits:
+    yield options
+    return
+  with tempfile.TemporaryDirectory() as folder:
+    train, path = work.dataset.train, f'{folder}/images.npz'
+    np.savez(path, train_images=train.images, train_labels=train.labels)
+    yield dataclasses.replace(options, data=path)
 
 
 def _digits() -> tuple[Dataset, str]:

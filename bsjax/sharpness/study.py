@@ -40,7 +40,9 @@ def load(workdir: Path, devices: int = 0) -> Study:
       f'(python -m bsjax.main --config=... --workdir={workdir})'
     )
   config = base_config()
-  config.update(json.loads((workdir / 'config.json').read_text()))
+  stored = json.loads((workdir / 'config.json').read_text())
+  stored.pop('execution')  # how it ran, perhaps elsewhere, says nothing of how to measure
+  config.update(stored)
   config.execution.devices = devices
   validate(config)
   dataset = data.load(config.data, config.seed)
