@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from bsjax import models, ops, plan, program, records, user_cache
+from bsjax import memory, models, ops, plan, program, records, user_cache
 from bsjax.data import Dataset
 from bsjax.device_data import DeviceData
 from bsjax.grouping import Timing
