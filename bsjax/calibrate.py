@@ -27,6 +27,7 @@ FORMAT = 2
 BLOCK_TICKS = 4  # of the programs that are timed
 MEASURE_SECONDS = 0.25
 MEASUREMENTS = 3
+WORTH = 2.0  # starts that training must last for another strategy to be tried
 HOPELESS = 1.5  # times the best so far: not measured again
 # Lanes a device runs one after the other while timed: more would take longer and say the same.
 LANES_IN_TURN = 4
@@ -46,13 +47,18 @@ class Clock:
     self.timings = _read(self._path, key)
 
   def time(self, micro_batches: dict[int, int], micro: int, names: Sequence[str]) -> list[Timing]:
-    """Times strategies on the lanes that tick at `micro`; returns all timings of them."""
+    """Times strategies on the lanes that tick at `micro`; returns the timings of them there are.
+
+    A study that would end before another strategy is compiled has only the first one timed.
+    """
     wanted = [name for name in names if not self._find(micro, name)]
     if wanted:
       study = plan.make_plan(self.config, len(self.dataset.train.labels), micro_batches)
       group = next(group for group in study.groups if group.micro_batch == micro)
       on_device = DeviceData(self.dataset, self.config, study)
       for name in wanted:
+        if not self.pays(micro, len(group.lanes), study.total_examples):
+          break
         self.say(f'Timing {name} at micro-batch {micro} ...')
         best = min((t.per_lane for t in self._of(micro)), default=np.inf)
         found = measure(
@@ -60,7 +66,12 @@ class Clock:
         )
         self.timings.append(found)
       _write(self._path, self._key, self.timings)
-    return [self._find(micro, name) for name in names]
+    return [timing for name in names if (timing := self._find(micro, name))]
+
+  def pays(self, micro: int, lanes: int, examples: int) -> bool:
+    """Whether training so many lanes at `micro` takes long enough to time more than was timed."""
+    best = min(self._of(micro), key=lambda timing: timing.per_lane, default=None)
+    return best is None or lanes * examples / micro * best.per_lane > WORTH * best.start_seconds
 
   def _of(self, micro: int) -> list[Timing]:
     return [timing for timing in self.timings if timing.micro_batch == micro]

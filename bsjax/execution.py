@@ -108,7 +108,11 @@ def _fastest_micro_batches(
   if len(options) == 1:
     return default
   leaders: list[str] = []
+  total = plan.make_plan(config, len(dataset.train.labels)).total_examples
+  lanes = dict.fromkeys(default, len(config.learning_rates) * config.trials)
   for micro in options:
+    if not clock.pays(common, sum(lanes.values()), total):
+      return default
     own = {size: micro if grouping.usable(size, micro, common) else common for size in default}
     wanted = names(sum(size == micro for size in own.values()))
     if leaders:
@@ -116,8 +120,6 @@ def _fastest_micro_batches(
     found = clock.time(own, micro, wanted)
     if not leaders:
       leaders = [t.strategy for t in sorted(found, key=lambda t: t.per_lane)][:LEADERS]
-  total = plan.make_plan(config, len(dataset.train.labels)).total_examples
-  lanes = dict.fromkeys(default, len(config.learning_rates) * config.trials)
   return grouping.choose(lanes, total, clock.timings, common)
 
 

@@ -19,10 +19,12 @@ def clocked(monkeypatch):
   """Puts made-up seconds a lane and tick in place of timing; gives what was timed."""
   calls = []
 
-  def install(seconds):
+  def install(seconds, start=0.0):
     def measure(config, dataset, study, group, on_device, chosen, hopeless):
       calls.append((group.micro_batch, chosen.name))
-      return Timing(group.micro_batch, chosen.name, 1, seconds[chosen.name, group.micro_batch], 0.0)
+      return Timing(
+        group.micro_batch, chosen.name, 1, seconds[chosen.name, group.micro_batch], start
+      )
 
     monkeypatch.setattr(calibrate, 'measure', measure)
     return calls
@@ -63,6 +65,15 @@ def test_damaged_timings_are_taken_again(clocked, tmp_path):
     calls.clear()
     assert choose(auto_config(), tmp_path).strategies == {8: STRATEGIES['vmap-im2col']}
     assert len(calls) == 2
+
+
+@pytest.mark.parametrize('start, timed', [(200.0, 2), (300.0, 1)])
+def test_a_study_shorter_than_a_start_or_two_is_not_held_up(start, timed, clocked, tmp_path):
+  """12 lanes of 36 ticks of a second each are 432 seconds."""
+  calls = clocked({('map-canonical', 8): 1.0, ('vmap-im2col', 8): 0.5}, start)
+  for _ in range(2):
+    choose(auto_config(), tmp_path)
+    assert len(calls) == timed
 
 
 def test_nothing_is_timed_where_all_is_fixed(clocked, tmp_path):
