@@ -221,7 +221,8 @@ def test_a_lane_that_diverges_leaves_the_others_alone(tmp_path):
   _, (alone,), _ = trained(small_config(learning_rates=(0.1,), batch_sizes=(8,), trials=1))
   with_wild = jax.tree.map(lambda x: np.asarray(x)[0], final_states(tmp_path)['0']['params'])
   own = jax.tree.map(lambda x: x[0], alone.to_host().params)
-  assert largest_difference(with_wild, own) == 0
+  # One lane has one device, and the number of devices changes how a matrix product is split.
+  assert largest_difference(with_wild, own) < 1e-5
   summary = json.loads((tmp_path / 'summary.json').read_text())
   assert summary['batch_sizes'][0]['learning_rate'] == 0.1
 

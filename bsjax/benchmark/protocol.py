@@ -105,7 +105,7 @@ def measure(
   samples: dict[str, dict[int, float]] = {name: {} for name in sides}
   for number in range(repeats):
     say(f'{work.name}: round {number + 1} of {repeats}')
-    turn = number % len(order)  # nobody is always first
+    turn = number % max(len(order), 1)  # nobody is always first
     for name, run in (*list(order.items())[turn:], *list(order.items())[:turn]):
       if guesses[name] <= budget.left:
         samples[name][number] = run(work.examples, None).seconds

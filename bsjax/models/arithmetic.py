@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import lax
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float, Float32
+from jaxtyping import Array, ArrayLike, Float, Float32
 
 
 class Arithmetic(NamedTuple):
@@ -27,8 +27,8 @@ ARITHMETIC = {
 
 def keep_bias(
   inputs: Float[Array, '*shape'],
-  kernel: Float[Array, '*kernel'],
-  bias: Float32[Array, ' channel'] | None,
+  kernel: Float[ArrayLike, '*kernel'],
+  bias: Float32[ArrayLike, ' channel'] | None,
   dtype: DTypeLike,
 ) -> tuple[Float[Array, '*shape'], Float[Array, '*kernel'], Float32[Array, ' channel'] | None]:
   """Casts all of a layer but its bias, as the layer's `promote_dtype`; with one, it gives float32.
@@ -36,7 +36,8 @@ def keep_bias(
   The gradient of a bias is a sum over examples and places, which in bfloat16 stops growing after
   a few hundred of them.
   """
-  return inputs.astype(dtype), kernel.astype(dtype), bias
+  bias = None if bias is None else jnp.asarray(bias)
+  return inputs.astype(dtype), jnp.asarray(kernel, dtype), bias
 
 
 def classifier(num_classes: int, dtype: DTypeLike, precision: lax.PrecisionLike) -> nn.Dense:
