@@ -13,7 +13,8 @@ def main() -> None:
   for path in sorted(HERE.glob('*.json')):
     found = json.loads(path.read_text())
     for name, work in found['works'].items():
-      works[f'{name}, {found["hardware"]["devices"]}'] = work['sides']
+      if work['sides']:
+        works[f'{name}, {found["hardware"]["devices"]}'] = work['sides']
   figure = Figure(figsize=(4 * len(works), 3.2), layout='constrained')
   label = 'time, times that of bsjax (median, range of rounds)'
   for i, (title, sides) in enumerate(works.items()):
