@@ -1,13 +1,27 @@
-"""Test set-up: two CPU devices, shapes checked at run time."""
+"""Test set-up: two CPU devices, shapes checked at run time, each program compiled once."""
+
+import gc
+import tempfile
 
 import jax
+import pytest
 from jaxtyping import install_import_hook
 
 jax.config.update('jax_platforms', 'cpu')
 jax.config.update('jax_num_cpu_devices', 2)
 
-# No persistent compilation cache: reading a program back from it once crashed jaxlib 0.10.2, and a
-# crash takes the tests of a whole worker with it.
+# Many tests run the same program; the directory is gone when the tests are.
+CACHE = tempfile.TemporaryDirectory(prefix='bsjax-test-')
+jax.config.update('jax_compilation_cache_dir', CACHE.name)
+jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.1)
 
 # Every jaxtyping annotation of the package is checked while the tests run.
 install_import_hook('bsjax', 'beartype.beartype')
+
+
+@pytest.fixture(autouse=True, scope='module')
+def _programs_are_let_go():
+  """Thousands of loaded programs exhaust the memory maps that Linux grants a process."""
+  yield
+  jax.clear_caches()
+  gc.collect()
