@@ -4,7 +4,7 @@ import math
 
 from ml_collections import ConfigDict, config_dict
 
-from bsjax import data, models, optimizer, replicate
+from bsjax import data, models, optimizer, replicate, stages
 
 FEWEST_EXACT = 32  # examples of which the spread of single gradients means something
 FEWEST_BLOCKS = 4  # one Hessian, two gradients, and one to leave out
@@ -76,6 +76,11 @@ def base_config() -> ConfigDict:
   config.scaling.rule = 'none'
   config.scaling.base_batch_size = 64  # examples
 
+  # Stages in order, each configured by config.stages.NAME (stages.add makes one, stages.DEFAULTS
+  # says what its keys mean); without any, one stage of `epochs` epochs that changes nothing.
+  config.stages = ConfigDict()
+  config.stages.order = ()
+
   config.noise_scale = ConfigDict()
   config.noise_scale.online = True  # measured while training, from the micro-batches of updates
   # Of the updates that begin in so many ticks the first is measured, whole. 1: every update, for
@@ -115,6 +120,7 @@ def validate(config: ConfigDict) -> None:
   problems += _noise_problems(config.noise_scale)
   problems += data.problems(config.data) + models.problems(config.model)
   problems += optimizer.problems(config) + replicate.problems(config.execution)
+  problems += stages.problems(config)
   if problems:
     lines = '\n'.join(f'  - {problem}' for problem in problems)
     raise ConfigError(f'{len(problems)} problem(s) in the configuration:\n{lines}')

@@ -32,7 +32,7 @@ class DeviceData:
 
     def orders(trials: jax.Array, first_epoch: jax.Array) -> tuple[jax.Array, jax.Array]:
       of_trial = lambda trial: stream.epoch_orders(
-        lanes.trial_key(config.seed, trial), first_epoch, self._num_epochs, examples
+        lanes.stream_key(config.seed, trial, study.stream), first_epoch, self._num_epochs, examples
       )
       return jax.vmap(of_trial)(trials), first_epoch
 

@@ -21,12 +21,15 @@ PLAN_COLUMNS: dict[str, type] = {
   'batch_size': int,
   'learning_rate': float,
   'trial': int,
+  'branch': str,
   'micro_batch': int,
   'accumulation': int,
   'updates': int,
   'examples': int,
   'epochs': float,
 }
+
+LATER_COLUMNS = ('branch',)  # which plans of earlier versions lack; they are read as empty
 
 
 def append(path: str | os.PathLike, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -102,7 +105,7 @@ def write_plan(path: str | os.PathLike, rows: Iterable[Mapping[str, Any]]) -> No
     if set(row) != set(PLAN_COLUMNS):
       raise ValueError(f'a plan row has the columns {list(row)}, not {list(PLAN_COLUMNS)}.')
     # repr of a float is the shortest text that reads back as the same float.
-    writer.writerow([repr(kind(row[name])) for name, kind in PLAN_COLUMNS.items()])
+    writer.writerow([_text(kind(row[name])) for name, kind in PLAN_COLUMNS.items()])
   write_text(path, text.getvalue())
 
 
@@ -110,10 +113,17 @@ def read_plan(path: str | os.PathLike) -> list[Row]:
   """Reads plan.csv back, numbers as numbers."""
   with open(path, newline='') as file:
     reader = csv.DictReader(file)
-    missing = [name for name in PLAN_COLUMNS if name not in (reader.fieldnames or ())]
+    there = reader.fieldnames or ()
+    missing = [name for name in PLAN_COLUMNS if name not in there and name not in LATER_COLUMNS]
     if missing:
       raise ValueError(f'{path} lacks the columns {missing}; it has {reader.fieldnames}.')
-    return [{name: kind(row[name]) for name, kind in PLAN_COLUMNS.items()} for row in reader]
+    return [
+      {name: kind(row.get(name, '')) for name, kind in PLAN_COLUMNS.items()} for row in reader
+    ]
+
+
+def _text(value: int | float | str) -> str:
+  return value if isinstance(value, str) else repr(value)
 
 
 def _complete(content: bytes) -> int:
