@@ -43,10 +43,16 @@ def base_config() -> ConfigDict:
   config.data.cache_dir = ''  # of decoded images; empty: the user's cache directory
 
   config.model = ConfigDict()
-  config.model.name = 'mlp'  # mlp, cnn, resnet8, resnet20, resnet18
-  config.model.width = 0  # hidden units, or channels of the first stage; 0: the model's usual
+  # mlp, cnn, resnet8, resnet20, resnet18, resnet34, vgg11, vgg16, mobilenet_v2, efficientnet_b0,
+  # vit_tiny, vit_small
+  config.model.name = 'mlp'
+  # Hidden units, channels of the first layer, or of a vit's tokens; 0: the model's usual.
+  config.model.width = 0
   config.model.depth = 2  # hidden layers of the mlp
-  config.model.normalization = 'group'  # group, batch, none
+  # What mobilenet_v2 and efficientnet_b0 shrink images of up to 64 pixels by: 1, 2, 4, 8, 16 or, as
+  # published, 32. Half as much costs up to 4 times.
+  config.model.small_stride = 8
+  config.model.normalization = 'group'  # group (LayerNorm in a vit), batch, none
   # Of the arithmetic of layers: float32; tf32, which multiplies with ten bits of the mantissa on
   # accelerators that can, and is float32 on a CPU; bfloat16. All else is float32 in each.
   config.model.dtype = 'float32'
