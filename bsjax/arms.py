@@ -9,10 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
-from bsjax.choices import unknown
-from bsjax.config import ConfigError
+from bsjax.choices import ConfigError, unknown
 
 FOLDER, PRETRAIN = 'arms', 'pretrain'  # in a workdir
 
@@ -79,6 +79,17 @@ def problems(config: ConfigDict, validate: Callable[[ConfigDict], None]) -> list
     except ConfigError as error:
       found.append(f'{where}: {error}')
   return found
+
+
+def lent_weights(config: ConfigDict, whole: Path) -> PyTree | None:
+  """Returns the weights that lanes begin with, or None where they are fresh."""
+  lender = whole / PRETRAIN if config.pretrain else config.transfer.workdir
+  if not lender:
+    return None
+  from bsjax import transfer
+
+  lane = config.transfer.lane
+  return transfer.read(Path(lender), None if lane < 0 else lane)
 
 
 def workdir(whole: Path, name: str) -> Path:

@@ -1,17 +1,15 @@
 """Every configuration key, once, with its meaning and unit, and the check of all of them."""
 
 import math
+from pathlib import Path
 
 from ml_collections import ConfigDict, config_dict
 
-from bsjax import data, models, optimizer, replicate, stages
+from bsjax import arms, data, models, optimizer, replicate, stages
+from bsjax.choices import ConfigError as ConfigError
 
 FEWEST_EXACT = 32  # examples of which the spread of single gradients means something
 FEWEST_BLOCKS = 4  # one Hessian, two gradients, and one to leave out
-
-
-class ConfigError(ValueError):
-  """A study that cannot run as configured; the message lists every problem found."""
 
 
 def base_config() -> ConfigDict:
@@ -87,6 +85,17 @@ def base_config() -> ConfigDict:
   config.stages = ConfigDict()
   config.stages.order = ()
 
+  # Weights that all lanes begin with but for the last layer: those of the study in a workdir ...
+  config.transfer = ConfigDict()
+  config.transfer.workdir = ''
+  config.transfer.lane = -1  # which of its lanes; -1: that of the highest validation accuracy
+  # ... or of this study with the keys changed that stand here, trained first, in WORKDIR/pretrain.
+  config.pretrain = ConfigDict()
+  # Whole studies that are compared: this one with the keys of config.arms.NAME changed (arms.add
+  # makes one), in order.
+  config.arms = ConfigDict()
+  config.arms.order = ()
+
   config.noise_scale = ConfigDict()
   config.noise_scale.online = True  # measured while training, from the micro-batches of updates
   # Of the updates that begin in so many ticks the first is measured, whole. 1: every update, for
@@ -122,14 +131,31 @@ def base_config() -> ConfigDict:
 
 def validate(config: ConfigDict) -> None:
   """Raises ConfigError with all problems at once, each with its value, bound and remedy."""
+  if config.arms.order:
+    return _raise(arms.problems(config, validate))
   problems = [*_study_problems(config), *_range_problems(config)]
   problems += _noise_problems(config.noise_scale)
   problems += data.problems(config.data) + models.problems(config.model)
   problems += optimizer.problems(config) + replicate.problems(config.execution)
-  problems += stages.problems(config)
+  problems += stages.problems(config) + _transfer_problems(config.transfer)
+  _raise(problems + arms.problems(config, validate))
+
+
+def _raise(problems: list[str]) -> None:
   if problems:
     lines = '\n'.join(f'  - {problem}' for problem in problems)
     raise ConfigError(f'{len(problems)} problem(s) in the configuration:\n{lines}')
+
+
+def _transfer_problems(config: ConfigDict) -> list[str]:
+  found = []
+  if config.workdir and not (Path(config.workdir) / 'checkpoints').is_dir():
+    found.append(
+      f'transfer.workdir={config.workdir!r} holds no checkpoints; train that study first'
+    )
+  if config.lane < -1:
+    found.append(f'transfer.lane={config.lane} must be a lane of that study, or -1 for its best')
+  return found
 
 
 def _study_problems(config: ConfigDict) -> list[str]:

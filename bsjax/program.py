@@ -274,7 +274,7 @@ def take(states: PyTree, lanes: Sequence[int]) -> PyTree:
 
 def all_lanes(groups: Sequence[GroupRun]) -> PyTree:
   """Returns the states of all lanes as host arrays `[lane, ...]`, in order of lanes."""
-  order = np.argsort([lane.lane for group in groups for lane in group.group.lanes])
+  order = np.argsort([lane.lane for group in groups for lane in group.group.lanes]).tolist()
   own = [group.to_host() for group in groups]
   return take(jax.tree.map(lambda *xs: np.concatenate(xs), *own), order)
 

@@ -10,7 +10,16 @@ from flax.traverse_util import flatten_dict
 from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
-from bsjax import batch_size_rules, courses, freezing, memory, plan, program, recipe, stages
+from bsjax import (
+  batch_size_rules,
+  courses,
+  freezing,
+  memory,
+  plan,
+  program,
+  recipe,
+  stages,
+)
 from bsjax.config import ConfigError
 from bsjax.courses import Course
 from bsjax.data import Dataset
@@ -23,8 +32,9 @@ from bsjax.strategy import Strategy
 class StageRun:
   """Programs, data on the devices and batch sizes of the stage at hand.
 
-  `first` is the plan of the first stage, `initial` the states `[lane, ...]` to begin that with
-  (None: fresh ones), `say` takes sentences for a person.
+  `first` is the plan of the first stage, `say` takes sentences for a person. `weights` are
+  parameters and BatchNorm statistics for all lanes to begin with (None: fresh ones); a last layer
+  of another shape stays fresh.
   """
 
   def __init__(
@@ -34,10 +44,10 @@ class StageRun:
     first: plan.Plan,
     strategies: dict[int, Strategy],
     say: Callable[[Any], None],
-    initial: PyTree | None = None,
+    weights: PyTree | None = None,
   ):
     self.config, self.dataset, self.first, self.say = config, dataset, first, say
-    self.strategies, self._initial = strategies, initial
+    self.strategies, self._weights = strategies, weights
     self.turns: dict[int, int] = {}  # parts that groups are cut into, by group
     self.plan: plan.Plan | None = None
     self.groups: list[program.GroupRun] = []
@@ -47,7 +57,12 @@ class StageRun:
   def start(self) -> None:
     """Puts all lanes before the first tick of the first stage."""
     begin = {lane.lane: Course(lane.batch_size) for lane in self.first.lanes}
-    self._build(self.first, begin, self._initial)
+    self._build(self.first, begin, None)
+    if self._weights is not None:
+      from bsjax import transfer
+
+      for group in self.groups:
+        group.load(transfer.into_lanes(group.to_host(), self._weights), 0)
 
   def next(self) -> None:
     """Leads all lanes, which have ended their stage, into the one after it."""

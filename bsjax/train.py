@@ -12,10 +12,12 @@ from typing import Any
 
 import jax
 from absl import logging
+from jaxtyping import PyTree
 from ml_collections import ConfigDict
 from rich.console import Console
 
 from bsjax import (
+  arms,
   checkpoint,
   data,
   execution,
@@ -39,20 +41,46 @@ from bsjax.stage_run import StageRun
 from bsjax.strategy import Strategy
 
 
-def run_study(config: ConfigDict, workdir: str | Path, dry_run: bool = False) -> None:
+def run_study(config: ConfigDict, workdir: str | Path, dry_run: bool = False) -> bool:
   """Trains a study to its end in `workdir`, from wherever an earlier call left it.
 
-  Raises ConfigError, before anything is compiled, when the configuration cannot run or is not the
-  one that `workdir` was begun with.
+  Returns whether nothing is left to do. Raises ConfigError, before anything is compiled, when the
+  configuration cannot run or is not the one that `workdir` was begun with.
   """
   validate(config)
-  console = make_console()
   workdir = Path(workdir)
+  if config.arms.order:
+    return _run_arms(config, workdir, dry_run)
+  if (lender := arms.pretraining(config)) and not run_study(
+    lender, workdir / arms.PRETRAIN, dry_run
+  ):
+    return False
+  return _run_one(config, workdir, dry_run)
+
+
+def _run_arms(config: ConfigDict, workdir: Path, dry_run: bool) -> bool:
+  """Runs all arms, each where it is not finished, and writes what compares them."""
+  console = make_console()
+  workdirs.refuse_another(workdir, config)
+  if not dry_run:
+    workdirs.write_config(workdir, config)
+  for name, own in arms.configs(config).items():
+    console.print(f'Arm {name}:')
+    if not run_study(own, arms.workdir(workdir, name), dry_run) and not dry_run:
+      return False
+  if not dry_run:
+    path = report.write_arms(workdir, list(config.arms.order))
+    console.print(f'Report of all arms: {path}', soft_wrap=True)
+  return True
+
+
+def _run_one(config: ConfigDict, workdir: Path, dry_run: bool) -> bool:
+  console = make_console()
   dataset = data.load(config.data, config.seed)
   recorded = execution.read(workdir)
   workdirs.refuse_another(workdir, config)
   if recorded and not dry_run and workdirs.is_finished(workdir, config, dataset, recorded, console):
-    return
+    return True
   chosen = execution.choose(config, dataset, recorded, console.print)
   study = plan.make_plan(config, len(dataset.train.labels), chosen.micro_batches)
   stage_run.check(config, dataset, study, console.print)
@@ -61,11 +89,12 @@ def run_study(config: ConfigDict, workdir: str | Path, dry_run: bool = False) ->
     on_device = DeviceData(dataset, config, study)
     bytes_per_lane = {g.group.index: memory.bytes_per_lane(g, on_device) for g in groups}
     _say_plan(console, study, chosen, bytes_per_lane)
-    return
+    return True
   workdirs.claim(workdir, config, study)
   execution.write(workdir, chosen)
   _say_plan(console, study, chosen)
-  Study(config, workdir, dataset, study, chosen.strategies, console).run()
+  weights = arms.lent_weights(config, workdir)
+  return Study(config, workdir, dataset, study, chosen.strategies, console, weights).run()
 
 
 def _say_plan(
@@ -91,10 +120,12 @@ class Study:
     study: plan.Plan,
     strategies: dict[int, Strategy],
     console: Console,
+    weights: PyTree | None = None,
   ):
+    """`weights` are those to begin with, but for the last layer's; None: fresh ones."""
     self.config, self.workdir, self.plan, self.console = config, workdir, study, console
     self.records = workdir / 'records.jsonl'
-    self.stage = StageRun(config, dataset, study, strategies, console.print)
+    self.stage = StageRun(config, dataset, study, strategies, console.print, weights)
     self.pending: Callable[[], None] | None = None  # records an evaluation still under way
     self.manager = checkpoint.open_manager(workdir, config.checkpoint.keep_all)
     self.evaluated = -1  # the last evaluation on record, in examples
@@ -103,8 +134,10 @@ class Study:
     self.saved_at = now()
     self.stop = False
 
-  def run(self) -> None:
+  def run(self) -> bool:
     """Trains, evaluates and saves until the plan is done or a signal asks to stop.
+
+    Returns whether the plan is done.
 
     Where a device has no room for all lanes of a group at once they take turns: found out before
     training if the device tells what it has, and otherwise when it fails, from the last checkpoint.
@@ -116,7 +149,7 @@ class Study:
         except jax.errors.JaxRuntimeError as error:
           self._make_room(error)
 
-  def _run(self) -> None:
+  def _run(self) -> bool:
     self._restore()
     total = self.plan.total_examples * len(self.plan.lanes)
     with progress_line(self.console, len(self.plan.lanes), total, self._done()) as line:
@@ -130,13 +163,15 @@ class Study:
       if not self.stop:
         line.stop()
         self.manager.wait_until_finished()  # a finished study has its last state on disk
-        return self._finish()
+        self._finish()
+        return True
       self._save()
     where = min(group.position for group in self.stage.groups)
     self.console.print(
       f'Stopped at {where:,} of {self.plan.total_examples:,} examples; saved. '
       'The same command continues.'
     )
+    return False
 
   def _run_stage(self, line) -> None:
     for mark in self.stage.plan.evaluations:

@@ -1,6 +1,7 @@
 """Stages against plain optax loops: freezing, batch sizes, learning rates, data, resuming."""
 
 import dataclasses
+import functools
 import itertools
 import json
 import signal
@@ -58,8 +59,7 @@ def plain_loop(config, dataset, plans, lane):
     view = stages.view(dataset, study.stage)
     trained = freezing.trainable_paths(params, study.stage.trainable, 'here')
     before, (part, frozen) = opt_state, freezing.split(params, trained)
-    tx = optax.sgd(own.learning_rate, momentum=0.9)
-    fresh = tx.init(part)
+    fresh = optax.sgd(0.1, momentum=0.9).init(part)
     keep = before is not None and not study.stage.reset_optimizer
     opt_state = freezing.carry_over(fresh, before) if keep else fresh
     order = _order(config, dataset, study, own.trial)
@@ -67,7 +67,8 @@ def plain_loop(config, dataset, plans, lane):
       chosen = order[first : first + own.batch_size]
       images = jnp.float32((view.train.images[chosen] - dataset.mean) / dataset.std)
       labels = jnp.asarray(dataset.train.labels[chosen])
-      part, opt_state = _step(model, tx, part, frozen, opt_state, images, labels)
+      state = part, frozen, opt_state
+      part, opt_state = _step(model, own.learning_rate, *state, images, labels)
     params = freezing.join(part, frozen)
   return params
 
@@ -82,12 +83,13 @@ def _order(config, dataset, study, trial):
   return order if used is None else used[order]
 
 
-def _step(model, tx, part, frozen, opt_state, images, labels):
+@functools.partial(jax.jit, static_argnums=0)
+def _step(model, rate, part, frozen, opt_state, images, labels):
   def loss(part):
     logits = model.apply({'params': freezing.join(part, frozen)}, images, train=True)
     return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
 
-  updates, opt_state = tx.update(jax.grad(loss)(part), opt_state, part)
+  updates, opt_state = optax.sgd(rate, momentum=0.9).update(jax.grad(loss)(part), opt_state, part)
   return optax.apply_updates(part, updates), opt_state
 
 
