@@ -2,7 +2,7 @@
 
 from ml_collections import ConfigDict
 
-from bsjax import models, ops, optimizer, plan
+from bsjax import models, ops, optimizer, plan, sampler
 from bsjax.data import Dataset
 from bsjax.lanes import Recipe
 from bsjax.replicate import devices
@@ -41,4 +41,5 @@ def make_recipe(
     preconditioner=optimizer.preconditioner(config.optimizer),
     online_noise=config.noise_scale.online,
     measure_every=config.noise_scale.every,
+    with_replacement=sampler.with_replacement(config.data),
   )

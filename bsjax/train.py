@@ -24,6 +24,7 @@ from bsjax import (
   records,
   replicate,
   report,
+  sampler,
   workdirs,
 )
 from bsjax.analysis.summary import summarize
@@ -59,6 +60,9 @@ def run_study(config: ConfigDict, workdir: str | Path, dry_run: bool = False) ->
     return
   workdirs.claim(workdir, config, study)
   execution.write(workdir, chosen)
+  if not (workdir / 'data.json').exists():
+    facts = sampler.facts(config, dataset, study.total_examples)
+    records.write_json(workdir / 'data.json', facts)
   console.print(plan.table(study), *chosen.lines(), sep='\n')
   Study(config, workdir, dataset, study, chosen.strategies, console).run()
 
@@ -218,7 +222,8 @@ class Study:
     rows = records.read(self.records)
     lanes = records.read_plan(self.workdir / 'plan.csv')
     hardware = replicate.describe(self.groups[0].devices)
-    summary = summarize(json.loads(self.config.to_json()), lanes, rows, hardware)
+    facts = json.loads((self.workdir / 'data.json').read_text())
+    summary = summarize(json.loads(self.config.to_json()), lanes, rows, hardware, facts)
     records.write_json(self.workdir / 'summary.json', summary)
     path = report.write(self.workdir)
     self.console.print(results(summary))
