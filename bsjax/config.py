@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict, config_dict
 
-from bsjax import arms, data, models, optimizer, replicate, stages
+from bsjax import arms, data, models, optimizer, replicate, sampler, stages
 from bsjax.choices import ConfigError as ConfigError
 
 FEWEST_EXACT = 32  # examples of which the spread of single gradients means something
@@ -35,7 +35,15 @@ def base_config() -> ConfigDict:
   config.data.label_csv = 'train.csv'  # in an image folder: file name and label columns
   config.data.validation = 'split'  # a share of the training data, or a split's name such as 'test'
   config.data.validation_share = 0.2  # fraction of the training data, stratified by class
-  config.data.train_examples = 0  # a stratified subset of so many examples; 0: all
+  config.data.train_examples = 0  # a stratified subset of so many of what is left; 0: all
+  # A long tail, cut from the training data and not from those held out: class c of C, in order of
+  # labels, keeps n * factor^(-c / (C - 1)) examples. The ratio of the first to the last; 1: none.
+  config.data.imbalance_factor = 1.0
+  config.data.max_per_class = 0  # training examples a class keeps, at most; 0: all
+  # How examples are drawn: uniform (every one once an epoch), or with replacement and weighted by
+  # class: inverse_frequency, effective_number (Cui et al. 2019).
+  config.data.sampler = 'uniform'
+  config.data.sampler_beta = 0.9999  # effective_number: 0 weighs examples alike, near 1 classes
   config.data.crop = 0  # pixels of padding before a random crop back to size; 0: none
   config.data.flip = False  # random left-right flips
   config.data.cache_dir = ''  # of decoded images; empty: the user's cache directory
@@ -136,6 +144,7 @@ def validate(config: ConfigDict) -> None:
   problems = [*_study_problems(config), *_range_problems(config)]
   problems += _noise_problems(config.noise_scale)
   problems += data.problems(config.data) + models.problems(config.model)
+  problems += sampler.problems(config)
   problems += optimizer.problems(config) + replicate.problems(config.execution)
   problems += stages.problems(config) + _transfer_problems(config.transfer)
   _raise(problems + arms.problems(config, validate))

@@ -1,4 +1,4 @@
-"""Loss and accuracy of a lane over whole splits, in evaluation mode: sums and counts."""
+"""Loss and accuracy of a lane over whole splits, in evaluation mode: sums and counts, by class."""
 
 from typing import Any
 
@@ -15,11 +15,13 @@ from bsjax.lanes import LaneState, Recipe
 
 @struct.dataclass
 class Sums:
-  """What a split's examples add up to; divide by `count` once, on the host."""
+  """What a split's examples add up to; divide by counts once, on the host."""
 
   loss: Any  # float32
   correct: Any  # int32
   count: Any  # int32
+  class_correct: Any  # int32 [class]
+  class_count: Any  # int32 [class]
 
 
 @struct.dataclass
@@ -67,15 +69,19 @@ def _sums(recipe: Recipe, state: LaneState, split: Split, batch_size: int) -> Su
     logits = recipe.model.apply(variables, _inputs(recipe, images), train=False)
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
     correct = logits.argmax(-1) == labels
+    member = new[:, None] & (labels[:, None] == jnp.arange(logits.shape[-1]))
     return Sums(
       loss=sums.loss + jnp.where(new, losses, 0.0).sum(),
       correct=sums.correct + (new & correct).sum(dtype=jnp.int32),
       count=sums.count + new.sum(dtype=jnp.int32),
+      class_correct=sums.class_correct + (member & correct[:, None]).sum(0, dtype=jnp.int32),
+      class_count=sums.class_count + member.sum(0, dtype=jnp.int32),
     ), None
 
-  zero = jnp.zeros((), jnp.int32)
+  zero, by_class = jnp.zeros((), jnp.int32), jnp.zeros(recipe.model.num_classes, jnp.int32)
+  empty = Sums(jnp.zeros((), jnp.float32), zero, zero, by_class, by_class)
   firsts = jnp.arange(0, split.labels.shape[0], size)
-  return jax.lax.scan(add, Sums(jnp.zeros((), jnp.float32), zero, zero), firsts)[0]
+  return jax.lax.scan(add, empty, firsts)[0]
 
 
 def _batch(

@@ -71,9 +71,20 @@ def _noise_columns(windows: dict[str, noise_scale.Window]) -> dict[str, Any]:
   return columns
 
 
-def _means(name: str, sums: Sums) -> dict[str, float]:
+def _means(name: str, sums: Sums) -> dict[str, Any]:
+  """Loss and accuracies; the balanced one is the mean over the classes that the split has."""
   count = int(sums.count)
-  return {
+  class_count = np.asarray(sums.class_count)
+  present = class_count > 0
+  recall = np.asarray(sums.class_correct, np.float64) / np.maximum(class_count, 1)
+  columns = {
     f'{name}_loss': float(sums.loss) / count,
     f'{name}_accuracy': int(sums.correct) / count,
+    f'{name}_balanced_accuracy': float(recall[present].mean()),
   }
+  if name.endswith('val'):
+    by_class = zip(recall, present, strict=True)
+    columns[f'{name}_class_accuracy'] = [
+      float(value) if there else None for value, there in by_class
+    ]
+  return columns

@@ -40,9 +40,15 @@ class Recipe:
   preconditioner: Preconditioner | None  # how the optimizer scales coordinates, if it does
   online_noise: bool  # whether ticks measure the noise scale
   measure_every: int  # ticks; of those updates that begin in so many, the first is measured
+  with_replacement: bool = False  # how the sampler draws examples
   # Of a study with stages; positions below are examples seen since the stream at hand began.
   stream: int = 0  # its number
   trainable: frozenset[str] | None = None  # paths of parameters; None: all
+
+  @property
+  def population(self) -> int | None:
+    """How many examples an epoch draws from without replacement; None where it does with it."""
+    return None if self.with_replacement else self.train_examples
 
 
 # Fields of the structs below are arrays of one lane inside the program; they have leading axes
@@ -78,7 +84,7 @@ class Source:
 
   images: Any  # uint8 [example, height, width, channel]
   labels: Any  # int32 [example]
-  orders: Any  # int32 [trial, epoch, example]
+  orders: Any  # int32 [trial, epoch, place], examples
   first_epoch: Any  # int32, the epoch of orders[:, 0]
 
 
@@ -262,7 +268,7 @@ def _measure_update(
   noise: lane_noise.LaneNoise,
 ) -> lane_noise.LaneNoise:
   """Adds a micro-batch of an update, and with its last one the update."""
-  size, examples = recipe.micro_batch, recipe.train_examples
+  size, examples = recipe.micro_batch, recipe.population
   start, count = index * size, state.count + 1
   factor = noise_scale.variance_factor(start, size, examples)
   noise = lane_noise.add_micro_batch(noise, _scaled(recipe, state, grads), factor, state.count == 0)
@@ -289,7 +295,7 @@ def _measure_pair(
   size = recipe.micro_batch
   start = index * size
   other, _ = gradients(recipe, state, *read(recipe, setting, source, start + size))
-  factor = lambda *draw: noise_scale.variance_factor(*draw, recipe.train_examples)
+  factor = lambda *draw: noise_scale.variance_factor(*draw, recipe.population)
   factors = (factor(start, size) + factor(start + size, size)) / 2, factor(start, 2 * size)
   pair = _scaled(recipe, state, grads), _scaled(recipe, state, other)
   return lane_noise.add_pair(noise, *pair, factors, _warm(state))

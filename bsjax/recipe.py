@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
-from bsjax import freezing, models, ops, optimizer, plan, stages
+from bsjax import courses, freezing, models, ops, optimizer, plan, sampler, stages
 from bsjax.data import Dataset
 from bsjax.lanes import Recipe
 from bsjax.replicate import devices
@@ -30,6 +30,8 @@ def make_recipe(
 ) -> Recipe:
   """Returns what the lanes of a group share in the stage of a plan."""
   alone = any(lane.accumulation == 1 for lane in group.lanes)
+  if config.stages.order:  # which may lead there
+    alone |= group.micro_batch in courses.possible_sizes(config, len(dataset.train.labels))
   conv = ops.conv((strategy or fixed_strategy(config)).conv)
   model = models.create(config.model, dataset.num_classes, conv=conv)
   trainable, norms = frozen_parts(config, dataset, study, model)
@@ -50,6 +52,7 @@ def make_recipe(
     preconditioner=optimizer.preconditioner(config.optimizer),
     online_noise=config.noise_scale.online,
     measure_every=config.noise_scale.every,
+    with_replacement=sampler.with_replacement(config.data),
     stream=study.stream,
     trainable=trainable,
   )

@@ -76,14 +76,17 @@ def load(workdir: Path) -> Study:
   rows = records.read(workdir / 'records.jsonl')
   progress = tables.progress(plan, rows)
   sharp = _json(workdir / 'sharpness.json')
+  facts = _json(workdir / 'data.json')  # None: by an older version
   if progress == 1:
     kept = _json(workdir / 'summary.json') or {}
     # Of a summary by an older version only the hardware cannot be found again from the records.
     current = 'validation' in kept.get('learning_rates', {})
-    summary = kept if current else summarize(config, plan, rows, kept.get('hardware', ''))
+    hardware = kept.get('hardware', '')
+    summary = kept if current else summarize(config, plan, rows, hardware, facts)
     return Study(config, plan, rows, summary, progress, sharp)
   reached = tables.provisional(plan, rows)
-  return Study(config, reached, rows, summarize(config, reached, rows), progress, sharp)
+  summary = summarize(config, reached, rows, facts=facts)
+  return Study(config, reached, rows, summary, progress, sharp)
 
 
 def _json(path: Path) -> dict[str, Any] | None:
@@ -147,6 +150,8 @@ def _figures(study: Study, sharp: list[tables.Row]) -> dict[str, Markup]:
     return {}
   found = tables.settings(study.plan, study.rows)
   drawn = {name: draw(study.summary, found) for name, draw in _FIGURES.items()}
+  if 'batch_sizes' in study.summary.get('by_class', {}):
+    drawn['by_class'] = plots.by_class(study.summary)
   if sharp:
     drawn['sharpness'] = plots.sharpness(study.summary, sharp)
   return {name: Markup(plots.svg(figure, name)) for name, figure in drawn.items()}

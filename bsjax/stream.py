@@ -1,4 +1,4 @@
-"""The endless stream of shuffled epochs, and what happens to an example on its way to the model.
+"""The endless stream of epochs, and what happens to an example on its way to the model.
 
 An example's place in the stream is its position: the number of examples seen before it. Everything
 here is a pure function of the trial's key and of positions, so lanes of one trial see the same
@@ -27,7 +27,7 @@ def epoch_orders(
 def micro_batch(
   images: UInt8[Array, 'example height width channel'],
   labels: Int[Array, ' example'],
-  orders: Int[Array, 'epoch example'],
+  orders: Int[Array, 'epoch place'],
   first_epoch: Int[ArrayLike, ''],
   start: Int[ArrayLike, ''],
   size: int,
@@ -35,10 +35,11 @@ def micro_batch(
   """Images and labels at the stream's positions `start` to `start + size - 1`.
 
   `orders` holds the epochs from `first_epoch` on and must reach the last of these positions:
-  indices are traced, so a missing epoch cannot be reported here.
+  indices are traced, so a missing epoch cannot be reported here. An epoch is as long as its order,
+  which may be shorter than the training set, or hold an example more than once.
   """
   position = start + jnp.arange(size)
-  epoch, place = jnp.divmod(position, labels.shape[0])
+  epoch, place = jnp.divmod(position, orders.shape[-1])
   example = orders[epoch - first_epoch, place]
   return images[example], labels[example]
 

@@ -28,6 +28,7 @@ from bsjax import (
   records,
   replicate,
   report,
+  sampler,
   stage_run,
   workdirs,
 )
@@ -92,6 +93,9 @@ def _run_one(config: ConfigDict, workdir: Path, dry_run: bool) -> bool:
     return True
   workdirs.claim(workdir, config, study)
   execution.write(workdir, chosen)
+  if not (workdir / 'data.json').exists():
+    facts = sampler.facts(config, dataset, study.end)
+    records.write_json(workdir / 'data.json', facts)
   _say_plan(console, study, chosen)
   weights = arms.lent_weights(config, workdir)
   return Study(config, workdir, dataset, study, chosen.strategies, console, weights).run()
@@ -271,7 +275,8 @@ class Study:
     rows = records.read(self.records)
     lanes = records.read_plan(self.workdir / 'plan.csv')
     hardware = replicate.describe(self.stage.groups[0].devices)
-    summary = summarize(json.loads(self.config.to_json()), lanes, rows, hardware)
+    facts = json.loads((self.workdir / 'data.json').read_text())
+    summary = summarize(json.loads(self.config.to_json()), lanes, rows, hardware, facts)
     records.write_json(self.workdir / 'summary.json', summary)
     path = report.write(self.workdir)
     self.console.print(results(summary))

@@ -74,7 +74,7 @@ def _answer(
   name = 'reestimated_' + question.quantity
   normalized = any(name in reading.values for reading in read.values())
   again = _scaled(slope(read, name), over_range) if normalized else None
-  verdict, doubts = _settle(question.rule, plain, again)
+  verdict, doubts = settle(question.rule, plain, again)
   shown = 'percentage points ' + ('over the range' if over_range else 'per doubling')
   why = [verdicts.found_text(plain.interval, shown), *doubts]
   if question.rule(plain.interval) == UNDETERMINED:
@@ -89,7 +89,7 @@ def _answer(
   return claim(question.claim, verdict, plain.interval, unit, why + out)
 
 
-def _settle(rule: Rule, plain: Slope, again: Slope | None) -> tuple[str, list[str]]:
+def settle(rule: Rule, plain: Slope, again: Slope | None) -> tuple[str, list[str]]:
   """The verdict that stands whatever the statistics of BatchNorm and the lines between records."""
   verdict = rule(plain.interval)
   if again is not None and (other := rule(again.interval)) != verdict:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from bsjax.analysis import noise
+from bsjax.analysis import by_class, noise
 from bsjax.analysis.claims import claims
 from bsjax.analysis.critical_batch_size import critical_batch_size
 from bsjax.analysis.gap import estimate, generalization_gap
@@ -25,10 +25,12 @@ def summarize(
   plan_rows: Sequence[Row],
   record_rows: Sequence[Row],
   hardware: str = '',
+  facts: by_class.Facts | None = None,
 ) -> dict[str, Any]:
   """The content of summary.json.
 
   `hardware` is a line for people, such as '2 CPU cores'; where given it is kept with the results.
+  `facts` are those of data.json, for what depends on the classes.
   """
   reestimated = config['model']['normalization'] == 'batch'
   found = settings(plan_rows, record_rows)
@@ -65,7 +67,19 @@ def summarize(
     'generalization_gap': generalization_gap(found, reported),
     'claims': claims(found, reported, values, exponent, fresh),
     'recommendation': recommendation(chosen, values, critical, fresh),
-  } | ({'hardware': hardware} if hardware else {})
+    **({'hardware': hardware} if hardware else {}),
+    **(_of_classes(config, found, reported, facts) if facts else {}),
+  }
+
+
+def _of_classes(
+  config: Mapping[str, Any], found: Found, reported: Mapping[int, Setting], facts: by_class.Facts
+) -> dict[str, Any]:
+  """What batches hold of the classes; and where these are unequal, what that does to them."""
+  result = {'classes_per_batch': facts['classes_per_batch']}
+  if by_class.applies(config, facts):
+    result['by_class'] = by_class.by_class(found, reported, facts)
+  return result
 
 
 def _shown(chosen: Setting, held_out: Chosen) -> Chosen:

@@ -36,6 +36,11 @@ class Dataset:
   def num_classes(self) -> int:
     return len(self.class_names)
 
+  def class_counts(self) -> dict[str, list[int]]:
+    """Examples of each class in both splits, in order of labels."""
+    count = lambda split: np.bincount(split.labels, minlength=self.num_classes).tolist()
+    return {'train': count(self.train), 'validation': count(self.validation)}
+
   def fingerprint(self) -> str:
     """A checksum of all images and labels, to tell another data set under the same name."""
     checksum = 0
