@@ -136,7 +136,7 @@ def _cabs(_: float, measured: Measured) -> float:
 WANTED: Mapping[str, Callable[[float, Measured], float]] = {'noise': _norm_test, 'cabs': _cabs}
 
 
-def _whole(rule: str, before: int, size: float) -> int:
+def _whole(rule: str, before: int, size: int | float) -> int:
   if size < 1 or abs(size - round(size)) > 1e-9 * size:
     raise ValueError(f'the rule {rule!r} makes {size:g} examples of batch size {before}')
   return round(size)

@@ -9,7 +9,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from bsjax import batch_size_rules, stages
-from bsjax.config import ConfigError
+from bsjax.choices import ConfigError
 from bsjax.stages import Stage
 
 LAST_EXAMPLE = 2**31 - 1  # the clock is a 32-bit integer
@@ -109,7 +109,7 @@ def check(config: ConfigDict, train_examples: int) -> None:
     raise ConfigError('\n'.join(found))
 
 
-def _length(stage: Stage, train_examples: int) -> float:
+def _length(stage: Stage, train_examples: int) -> int | float:
   return stage.examples or stage.epochs * stage.share(train_examples)
 
 

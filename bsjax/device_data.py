@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Int
 from ml_collections import ConfigDict
 
-from bsjax import lanes, plan, replicate, sampler
+from bsjax import lanes, plan, replicate, sampler, stages
 from bsjax.data import Dataset
 from bsjax.evaluate import Split
 from bsjax.lanes import Source

@@ -10,10 +10,10 @@ from fnmatch import fnmatchcase
 import jax
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
-from jaxtyping import PyTree
+from jaxtyping import ArrayLike, PyTree
 from rich.table import Table
 
-from bsjax.config import ConfigError
+from bsjax.choices import ConfigError
 
 
 def paths(params: PyTree) -> list[str]:
@@ -110,7 +110,7 @@ def carry_over(fresh: PyTree, old: PyTree) -> PyTree:
     jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(old)
   }
 
-  def choose(path: tuple, leaf: np.ndarray) -> np.ndarray:
+  def choose(path: tuple, leaf: ArrayLike) -> ArrayLike:
     before = known.get(jax.tree_util.keystr(path))
     return leaf if before is None or np.shape(before) != np.shape(leaf) else before
 

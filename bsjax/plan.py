@@ -7,7 +7,7 @@ import math
 from ml_collections import ConfigDict
 
 from bsjax import courses, stages
-from bsjax.config import ConfigError
+from bsjax.choices import ConfigError
 from bsjax.courses import Course
 from bsjax.optimizer import scaled_learning_rate
 from bsjax.stages import Stage

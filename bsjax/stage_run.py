@@ -20,7 +20,7 @@ from bsjax import (
   recipe,
   stages,
 )
-from bsjax.config import ConfigError
+from bsjax.choices import ConfigError
 from bsjax.courses import Course
 from bsjax.data import Dataset
 from bsjax.device_data import DeviceData

@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 from rich.console import Console
 
 from bsjax import data, execution, plan, records, report
-from bsjax.config import ConfigError
+from bsjax.choices import ConfigError
 
 
 def is_finished(

@@ -247,7 +247,6 @@ def test_interrupted_in_a_later_stage_a_study_ends_as_undisturbed(tmp_path, monk
 
     with monkeypatch.context() as patch:
       patch.setattr(program.GroupRun, 'advance', advance_and_signal)
-      patch.setattr(train.Pace, 'blocks', 1)
       train.run_study(config, tmp_path / 'parts')
   assert not (tmp_path / 'parts' / 'summary.json').exists()
   train.run_study(config, tmp_path / 'parts')
