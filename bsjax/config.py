@@ -105,6 +105,10 @@ def base_config() -> ConfigDict:
   # Every evaluation is saved and kept, e.g. for sharpness along training; give it again when the
   # study continues, or all but the newest two are deleted.
   config.checkpoint.keep_all = False
+
+  config.report = ConfigDict()
+  # Epochs at which a study of stages compares its batch sizes; (): where its stages end.
+  config.report.epochs = ()
   config.lock()
   return config
 
@@ -112,7 +116,7 @@ def base_config() -> ConfigDict:
 def validate(config: ConfigDict) -> None:
   """Raises ConfigError with all problems at once, each with its value, bound and remedy."""
   problems = [*_study_problems(config), *_range_problems(config)]
-  problems += _noise_problems(config.noise_scale)
+  problems += _noise_problems(config.noise_scale) + _report_problems(config.report)
   problems += data.problems(config.data) + models.problems(config.model)
   problems += optimizer.problems(config) + replicate.problems(config.execution)
   if problems:
@@ -156,6 +160,12 @@ def _noise_problems(config: ConfigDict) -> list[str]:
       f'noise_scale.exact_examples={examples}'
     ]
   return []
+
+
+def _report_problems(config: ConfigDict) -> list[str]:
+  """Epochs that no study has."""
+  odd = [epoch for epoch in config.epochs if not _is_number(epoch) or not 0 < epoch < math.inf]
+  return [f'report.epochs={odd}: give epochs above 0, or () for the ends of stages'] if odd else []
 
 
 def _range_problems(config: ConfigDict) -> list[str]:

@@ -190,6 +190,7 @@ def lane_rows(plan: Plan) -> list[dict]:
   return [
     {
       **dataclasses.asdict(lane),
+      'branch': '',
       'updates': total // lane.batch_size,
       'examples': total,
       'epochs': total / plan.train_examples,

@@ -110,6 +110,7 @@ def test_rows_of_plan_csv():
     'batch_size': 32,
     'learning_rate': 0.1,
     'trial': 1,
+    'branch': '',
     'micro_batch': 8,
     'accumulation': 4,
     'updates': 9,

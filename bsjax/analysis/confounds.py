@@ -35,8 +35,8 @@ def tuning(
 def budget(chosen: Mapping[int, Setting], sizes: Sequence[int]) -> list[str]:
   """How many more updates the smallest batch size makes, when epochs are equal."""
   small, large = min(sizes), max(sizes)
-  few = min(lane.plan['updates'] for lane in chosen[large].lanes)
-  many = max(lane.plan['updates'] for lane in chosen[small].lanes)
+  few = min(lane.final['updates'] for lane in chosen[large].lanes)
+  many = max(lane.final['updates'] for lane in chosen[small].lanes)
   if small == large or not few:
     return []
   return [
