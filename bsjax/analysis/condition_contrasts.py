@@ -118,7 +118,7 @@ def claims(found: Mapping[str, Any]) -> list[dict[str, Any]]:
   """The contrasts pooled over batch sizes as claims, and of accuracy those of no difference."""
   rows = []
   for row in found['contrasts']:
-    if row['batch_size'] != POOLED:
+    if not is_pooled(row):
       continue
     same = {key: row[key] for key in ('effect', 'ci95', 'n', 'unit', 'confidence')}
     same['about'] = 'conditions'
@@ -126,6 +126,11 @@ def claims(found: Mapping[str, Any]) -> list[dict[str, Any]]:
     if row['equivalent'] and row['quantity'] == 'val_accuracy':
       rows.append({key: row['equivalent'][key] for key in ('claim', 'verdict', 'why')} | same)
   return rows
+
+
+def is_pooled(row: Mapping[str, Any]) -> bool:
+  """Whether a contrast is averaged over batch sizes, and not of one of them."""
+  return row['batch_size'] == POOLED
 
 
 def contrasts(read_pairs: Sequence[Pair], margin: float) -> list[dict[str, Any]]:

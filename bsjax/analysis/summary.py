@@ -40,7 +40,7 @@ def summarize(
   first = next(iter(found))
   result = _of_branch(config, found[first])
   if config.get('stages', {}).get('order'):
-    chosen = {branch: _reported(each) for branch, each in found.items()}
+    chosen = {branch: reported(each) for branch, each in found.items()}
     result['stages'] = stages(config, found, chosen)
     result['claims'] += stage_claims(result['stages'])
   if len(parts) > 1:
@@ -50,7 +50,7 @@ def summarize(
   return result | ({'hardware': hardware} if hardware else {})
 
 
-def _reported(found: Found) -> dict[int, Setting]:
+def reported(found: Found) -> dict[int, Setting]:
   """Each batch size with its trials at the rates that are reported; without one it is left out."""
   best = {size: best_setting(tried) for size, tried in found.items()}
   return {
@@ -78,7 +78,7 @@ def _of_branch(config: Mapping[str, Any], found: Found) -> dict[str, Any]:
   critical = critical_batch_size(found, 'train_loss')
   critical['validation'] = critical_batch_size(found, 'val_loss')
   shown = {size: _shown(setting, held_out[size]) for size, setting in chosen.items()}
-  reported = _reported(found)
+  shown_lanes = reported(found)
   values = _values(held_out, 'val_accuracy')
   fresh = _values(held_out, 'reestimated_val_accuracy') if reestimated else None
   return {
@@ -92,8 +92,8 @@ def _of_branch(config: Mapping[str, Any], found: Found) -> dict[str, Any]:
     'learning_rate_exponent': exponent,
     'learning_rates': rates,
     'noise_scales': scales,
-    'generalization_gap': generalization_gap(found, reported),
-    'claims': claims(found, reported, values, exponent, fresh),
+    'generalization_gap': generalization_gap(found, shown_lanes),
+    'claims': claims(found, shown_lanes, values, exponent, fresh),
     'recommendation': recommendation(chosen, values, critical, fresh),
   }
 

@@ -183,7 +183,7 @@ def results(summary: Mapping[str, Any]) -> Table:
   table = Table(
     box=box.SIMPLE_HEAD,
     pad_edge=False,
-    title='Results of each batch size',
+    title='Results of each batch size' + (f', {summary["branch"]}' if 'branch' in summary else ''),
     caption='accuracies in percent: mean ± half of the 95% interval over n trials; noise scale in '
     'examples; learning rate: best over all trials, * at the edge of the grid; '
     + _selection(summary),
