@@ -71,10 +71,12 @@ def stage_part(
   by_branch: dict[str, list[Mapping[str, Any]]] = {}
   for row in found['at']:
     by_branch.setdefault(row['branch'], []).append(row)
-  epochs = [row['epoch'] for row in next(iter(by_branch.values()), [])]
+  first, others = list(by_branch.values())[:1], list(by_branch.values())[1:]
+  epochs = [row['epoch'] for rows in first for row in rows]
   return {
     'listed': [_stage(row) for row in found['stages']],
-    'claims': block('', [claim for row in found['at'] for claim in row['claims']]),
+    'claims': block('', [each for rows in first for row in rows for each in row['claims']]),
+    'other_claims': block('', [each for rows in others for row in rows for each in row['claims']]),
     'again': any('reestimated_gap' in row['epochs']['slopes'] for row in found['at']),
     'asked': f'epoch{"s" * (len(epochs) > 1)} {joined(f"{epoch:.4g}" for epoch in epochs)}',
     'figures': _stage_figures(summary, chosen, by_branch) if draw else {},
@@ -104,26 +106,25 @@ def _stage_figures(
   figures = [
     {
       'branch': branch,
-      'svg': _svg(comparison_plots.at_epochs(summary, rows), f'stage_epochs_{number}'),
-      'missing': _missing(rows),
+      'clock': clock,
+      'svg': _svg(comparison_plots.at_epochs(summary, rows, clock), f'stage_{clock}_{number}'),
+      'missing': _missing(rows, clock),
     }
     for number, (branch, rows) in enumerate(by_branch.items())
+    for clock in ('epochs', 'updates')
   ]
   drawn = _svg(comparison_plots.stage_curves(summary, chosen), 'stage_curves')
   return {'curves': drawn, 'epochs': figures}
 
 
-def _missing(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-  """A sentence for each epoch and clock at which some batch size has nothing to show."""
+def _missing(rows: Sequence[Mapping[str, Any]], clock: str) -> list[str]:
+  """A sentence for each epoch at which some batch size has nothing to show."""
   lines = []
   for row in rows:
-    for clock in ('epochs', 'updates'):
-      sizes = row[clock].get('batch_sizes', ())
-      why = {each['batch_size']: each['undefined'] for each in sizes if 'undefined' in each}
-      if why:
-        lines.append(
-          f'Not shown of epoch {row["epoch"]:.4g} at equal {clock}: {"; ".join(by_reason(why))}.'
-        )
+    sizes = row[clock].get('batch_sizes', ())
+    why = {each['batch_size']: each['undefined'] for each in sizes if 'undefined' in each}
+    if why:
+      lines.append(f'Crosses, of epoch {row["epoch"]:.4g}: {"; ".join(by_reason(why))}.')
   return lines
 
 

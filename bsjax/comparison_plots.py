@@ -13,7 +13,7 @@ from bsjax.analysis.condition_contrasts import is_pooled
 from bsjax.analysis.condition_words import pooled
 from bsjax.analysis.conditions import Held
 from bsjax.analysis.gap import curves
-from bsjax.analysis.tables import Setting
+from bsjax.analysis.tables import Setting, number
 from bsjax.panels import conditions, stages, style
 from bsjax.panels.style import Summary
 from bsjax.plots import batch_size_legend, themed
@@ -52,7 +52,7 @@ def condition_curves(held: Mapping[str, Held]) -> Figure:
   if len(sizes) > MOST_PANELS:  # the smallest, the largest and some between
     step = (len(sizes) - 1) / (MOST_PANELS - 1)
     sizes = [sizes[round(step * i)] for i in range(MOST_PANELS)]
-  columns = min(3, max(1, len(sizes)))
+  columns = 2 if len(sizes) in (2, 4) else min(3, max(1, len(sizes)))
   lines = max(1, math.ceil(len(sizes) / columns))
   figure = Figure(figsize=(11, 0.8 + 3.1 * lines), layout='constrained')
   grid = list(figure.subplots(lines, columns, squeeze=False).flat)
@@ -79,19 +79,27 @@ def stage_curves(summary: Summary, chosen: Mapping[str, Mapping[int, Setting]]) 
 
 
 @themed
-def at_epochs(summary: Summary, rows: Sequence[Mapping[str, Any]]) -> Figure:
-  """Accuracies and gap against batch size, a line of panels for each epoch of one branch."""
+def at_epochs(summary: Summary, rows: Sequence[Mapping[str, Any]], clock: str) -> Figure:
+  """Accuracies and gap against batch size, a line of panels for each epoch of one branch.
+
+  Where `clock` is 'updates' they are read at the updates of the largest batch size by that epoch.
+  """
   again = any(
     'reestimated_val_accuracy' in size for row in rows for size in row['epochs']['batch_sizes']
   )
-  prefixes = ('', 'reestimated_') if again else ('',)
-  figure = Figure(figsize=(11, 0.8 + 3.2 * len(rows)), layout='constrained')
-  grid = figure.subplots(len(rows), len(prefixes) + 1, squeeze=False)
+  figure = Figure(figsize=(11, 0.8 + 3.0 * len(rows)), layout='constrained')
+  grid = figure.subplots(len(rows), 3 if again else 2, squeeze=False)
   for line, row in zip(grid, rows, strict=True):
-    for axes, prefix in zip(line, prefixes, strict=False):
-      stages.draw_at_epoch(axes, summary, row, prefix)
-    stages.draw_gap_at_epoch(line[-1], summary, row)
-  figure.legend(handles=_epoch_handles(again), loc='outside upper left', ncols=5)
+    at = f'epoch {row["epoch"]:.4g}'
+    if clock == 'updates':
+      updates = row['updates'].get('value')
+      at = f'{number(updates)} updates' if updates is not None else f'{at}, equal updates'
+    stages.draw_accuracy_at(line[0], summary, row[clock], f'Accuracy, {at}', '')
+    if again:
+      title = f'The same re-estimated, {at}'
+      stages.draw_accuracy_at(line[1], summary, row[clock], title, 'reestimated_')
+    stages.draw_gap_at(line[-1], summary, row[clock], f'Gap, {at}')
+  figure.legend(handles=_epoch_handles(again), loc='outside upper left', ncols=4)
   return figure
 
 
@@ -125,11 +133,10 @@ def _widest(names: Sequence[str]) -> int:
 
 def _epoch_handles(again: bool) -> list[Line2D]:
   dot = {'linestyle': '', 'marker': 'o'}
-  hollow = {'markerfacecolor': style.PAPER, 'color': style.MUTED}
   handles = [
     Line2D([], [], color=style.VALIDATION, label='validation', **dot),
     Line2D([], [], color=style.TRAINING, label='training', **dot),
-    Line2D([], [], label='at the updates of the largest batch size', **dot, **hollow),
+    Line2D([], [], color=style.INK, label='gap', **dot),
   ]
   if again:
     handles.append(Line2D([], [], color=style.BEST, label='gap, BatchNorm re-estimated', **dot))

@@ -147,12 +147,12 @@ def _with_problems(
   """The same reasons, with what went wrong in the settings themselves."""
   result = {}
   for size, reason in failed.items():
-    problems = [
-      f'{setting.problem} at learning rate {setting.learning_rate:.4g}'
-      for setting in tried[size]
-      if setting.problem
-    ]
-    result[size] = f'{reason} ({"; ".join(problems)})' if problems else reason
+    rates: dict[str, list[str]] = {}
+    for setting in tried[size]:
+      if setting.problem:
+        rates.setdefault(setting.problem, []).append(f'{setting.learning_rate:.4g}')
+    found = [f'{problem} at learning rate {", ".join(at)}' for problem, at in rates.items()]
+    result[size] = f'{reason} ({"; ".join(found)})' if found else reason
   return result
 
 
@@ -164,7 +164,8 @@ def _reached(held: Held, size: int) -> dict[str, Any]:
   names = [
     name for name in values[0] if name not in ('epoch', 'updates', 'learning_rate', 'loss_gap')
   ]
-  return {
+  one = 'one learning rate was tried: nothing was tuned at this batch size'
+  return ({'note': one} if size in held.untuned else {}) | {
     'learning_rate': setting.learning_rate,
     'at_grid_edge': size in held.at_edge,
     'selection': selection.selection,

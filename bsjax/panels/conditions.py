@@ -46,6 +46,7 @@ def draw_forest(axes: Axes, rows: Sequence[Row], title: str, labels: bool = True
   axes.grid(axis='x')
   axes.grid(visible=False, axis='y')
   axes.spines['left'].set_visible(False)
+  axes.set_xlim(_bounds(rows, margins))
   axes.set_title(title)
   axes.xaxis.set_major_formatter(lambda x, _: f'{100 * x:+.3g}' if x else '0')
   axes.set_xlabel('percentage points')
@@ -82,10 +83,7 @@ def draw_sizes(axes: Axes, rows: Sequence[Row], names: Sequence[str], quantity: 
 
 
 def draw_condition_curves(axes: Axes, held: Mapping[str, Held], size: int) -> None:
-  """Validation accuracy of every condition at one batch size against the examples seen.
-
-  Dashed, paler and thinner with BatchNorm statistics re-estimated; the interval stands at the end.
-  """
+  """Validation accuracy of every condition at one batch size against the examples seen."""
   heights: list[float] = []
   for number, (name, (colour, dashes)) in enumerate(look(list(held)).items()):
     if size not in held[name].chosen:
@@ -103,6 +101,15 @@ def draw_condition_curves(axes: Axes, held: Mapping[str, Held], size: int) -> No
   if heights:
     margin = 0.3 * (max(heights) - min(heights)) or 0.01
     axes.set_ylim(min(heights) - margin, min(max(heights) + margin, 1.005))
+
+
+def _bounds(rows: Sequence[Row], margins: Sequence[float]) -> tuple[float, float]:
+  """Limits around all effects and the pooled intervals: wide ones of single sizes are cut off."""
+  effects = [row['effect'] for row in rows if row['effect'] is not None]
+  whole = [end for row in rows if is_pooled(row) for end in row['ci95'] if end is not None]
+  ends = [0.0, *effects, *whole, *margins, *(-margin for margin in margins)]
+  room = 0.12 * (max(ends) - min(ends)) or 0.01
+  return min(ends) - room, max(ends) + room
 
 
 def _effect(axes: Axes, y: int, row: Row) -> None:

@@ -29,7 +29,7 @@ def draw_stage_curves(
   for prefix, dashes in (('', '-'), ('reestimated_', '--')):
     for number, (size, found) in enumerate(lines.get(prefix + quantity, {}).items()):
       axes.plot(found.x, found.mean, color=tints[size], linestyle=dashes, linewidth=1.8)
-      heights += found.mean[1:]
+      heights += found.mean[1 + len(found.mean) // 8 :]
       if found.x and not prefix:
         end = found.x[-1] * (1.015 + 0.015 * number)
         ends = [found.low[-1], found.high[-1]]
@@ -39,59 +39,58 @@ def draw_stage_curves(
   style.percent_axis(axes)
   if heights:
     margin = 0.12 * (max(heights) - min(heights)) or 0.01
-    axes.set_ylim(min(heights) - margin, max(heights) + 1.8 * margin)
+    top = max(heights) + 1.8 * margin  # room for the names of stages, also above 100%
+    axes.set_ylim(min(heights) - margin, top)
+    axes.set_yticks([at for at in axes.get_yticks() if min(heights) - margin < at < 1.001])
   _mark_stages(axes, summary['stages']['stages'])
 
 
-def draw_at_epoch(axes: Axes, summary: Summary, found: Mapping[str, Any], prefix: str) -> None:
-  """Validation and training accuracy against batch size at an epoch.
-
-  Filled at equal epochs, hollow at the updates of the largest batch size by then.
-  """
-  for clock, filled in (('updates', False), ('epochs', True)):
-    for key, colour, shift in (
-      ('train_accuracy', TRAINING, 2**0.07),
-      ('val_accuracy', VALIDATION, 2**-0.07),
-    ):
-      _points(axes, found[clock], prefix + key, colour, shift, filled)
-  again = ', BatchNorm re-estimated' if prefix else ''
-  style.batch_size_axis(axes, summary, f'Accuracy at epoch {found["epoch"]:.3g}{again}')
+def draw_accuracy_at(
+  axes: Axes, summary: Summary, found: Mapping[str, Any], title: str, prefix: str
+) -> None:
+  """Validation and training accuracy against batch size at one value of a clock."""
+  style.batch_size_axis(axes, summary, title)
+  for key, colour, shift in (
+    ('train_accuracy', TRAINING, 2**0.07),
+    ('val_accuracy', VALIDATION, 2**-0.07),
+  ):
+    _points(axes, found, prefix + key, colour, shift)
   style.percent_axis(axes)
   axes.set_ylim(top=min(axes.get_ylim()[1], 1.005))
   _why_empty(axes, found)
 
 
-def draw_gap_at_epoch(axes: Axes, summary: Summary, found: Mapping[str, Any]) -> None:
-  """Training minus validation accuracy at an epoch; orange with BatchNorm re-estimated."""
+def draw_gap_at(axes: Axes, summary: Summary, found: Mapping[str, Any], title: str) -> None:
+  """Training minus validation accuracy there; orange with BatchNorm re-estimated."""
+  style.batch_size_axis(axes, summary, title)
   axes.axhline(0, color='#b4bac7', linewidth=0.9, zorder=1)
-  for clock, filled in (('updates', False), ('epochs', True)):
-    _points(axes, found[clock], 'gap', INK, 2**-0.05, filled)
-    _points(axes, found[clock], 'reestimated_gap', BEST, 2**0.05, filled)
-  style.batch_size_axis(axes, summary, f'Generalization gap at epoch {found["epoch"]:.3g}')
+  _points(axes, found, 'gap', INK, 2**-0.05)
+  _points(axes, found, 'reestimated_gap', BEST, 2**0.05)
   style.points_axis(axes)
   _why_empty(axes, found)
 
 
-def _points(
-  axes: Axes, found: Mapping[str, Any], key: str, colour: str, shift: float, filled: bool
-) -> None:
+def _points(axes: Axes, found: Mapping[str, Any], key: str, colour: str, shift: float) -> None:
   rows: Sequence[Row] = found.get('batch_sizes', ())
   known = [row for row in rows if key in row and row[key]['mean'] is not None]
   x, means = [row['batch_size'] * shift for row in known], [row[key]['mean'] for row in known]
-  faint = 1.0 if filled else 0.55
-  axes.plot(x, means, '-' if filled else ':', color=colour, linewidth=1.2, alpha=0.5 * faint)
-  face = {'markerfacecolor': colour, 'markeredgecolor': PAPER}
-  face = face if filled else {'markerfacecolor': PAPER, 'markeredgecolor': colour}
-  axes.plot(x, means, 'o', markersize=6.5 if filled else 5, alpha=faint, zorder=3, **face)
+  axes.plot(x, means, color=colour, linewidth=1.2, alpha=0.5)
+  axes.plot(x, means, 'o', color=colour, markersize=6.5, markeredgecolor=PAPER, zorder=3)
   for at, row in zip(x, known, strict=True):
     if row[key]['ci95'][0] is not None:
-      axes.plot([at, at], row[key]['ci95'], color=colour, linewidth=2, alpha=0.5 * faint, zorder=2)
+      axes.plot([at, at], row[key]['ci95'], color=colour, linewidth=2.2, alpha=0.5, zorder=2)
 
 
 def _why_empty(axes: Axes, found: Mapping[str, Any]) -> None:
-  rows = found['epochs']['batch_sizes']
-  if rows and all('undefined' in row for row in rows):
-    style.message(axes, axes.get_title(loc='left'), f'Undefined: {rows[0]["undefined"]}.')
+  """A cross for each batch size that could not be read; the reason, where none could."""
+  rows = found.get('batch_sizes', ())
+  missing = [row for row in rows if 'undefined' in row]
+  if len(missing) == len(rows):
+    why = found.get('undefined') or next((row['undefined'] for row in rows), 'nothing was read')
+    style.message(axes, axes.get_title(loc='left'), f'Undefined: {why}.')
+    return
+  for row in missing:
+    style.cross(axes, row['batch_size'], VALIDATION)
 
 
 def _mark_stages(axes: Axes, stages: Sequence[Row]) -> None:
