@@ -133,6 +133,10 @@ def base_config() -> ConfigDict:
   # Every evaluation is saved and kept, e.g. for sharpness along training; give it again when the
   # study continues, or all but the newest two are deleted.
   config.checkpoint.keep_all = False
+
+  config.report = ConfigDict()
+  # Epochs at which a study of stages compares its batch sizes; (): where its stages end.
+  config.report.epochs = ()
   config.lock()
   return config
 
@@ -142,7 +146,7 @@ def validate(config: ConfigDict) -> None:
   if config.arms.order:
     return _raise(arms.problems(config, validate))
   problems = [*_study_problems(config), *_range_problems(config)]
-  problems += _noise_problems(config.noise_scale)
+  problems += _noise_problems(config.noise_scale) + _report_problems(config.report)
   problems += data.problems(config.data) + models.problems(config.model)
   problems += sampler.problems(config)
   problems += optimizer.problems(config) + replicate.problems(config.execution)
@@ -203,6 +207,12 @@ def _noise_problems(config: ConfigDict) -> list[str]:
       f'noise_scale.exact_examples={examples}'
     ]
   return []
+
+
+def _report_problems(config: ConfigDict) -> list[str]:
+  """Epochs that no study has."""
+  odd = [epoch for epoch in config.epochs if not _is_number(epoch) or not 0 < epoch < math.inf]
+  return [f'report.epochs={odd}: give epochs above 0, or () for the ends of stages'] if odd else []
 
 
 def _range_problems(config: ConfigDict) -> list[str]:

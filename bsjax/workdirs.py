@@ -27,7 +27,7 @@ def is_finished(
 
 
 # What may differ when a study is continued: how it runs, not what it computes.
-FREE_KEYS = ('execution.', 'checkpoint.', 'data.cache_dir')
+FREE_KEYS = ('execution.', 'checkpoint.', 'report.', 'data.cache_dir')
 
 
 def refuse_another(workdir: Path, config: ConfigDict) -> None:
