@@ -18,6 +18,7 @@ from rich.console import Console
 
 from bsjax import (
   arms,
+  arms_report,
   checkpoint,
   data,
   execution,
@@ -70,7 +71,7 @@ def _run_arms(config: ConfigDict, workdir: Path, dry_run: bool) -> bool:
     if not run_study(own, arms.workdir(workdir, name), dry_run) and not dry_run:
       return False
   if not dry_run:
-    path = report.write_arms(workdir, list(config.arms.order))
+    path = arms_report.write(workdir)
     console.print(f'Report of all arms: {path}', soft_wrap=True)
   return True
 
