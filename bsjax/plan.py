@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 from rich.table import Table
 
 from bsjax.config import ConfigError
-from bsjax.optimizer import scaled_learning_rate
+from bsjax.optimizer import learning_rates_of
 
 LARGEST_COMMON_MICRO_BATCH = 32  # larger ticks see less of the noise
 LAST_EXAMPLE = 2**31 - 1  # the clock is a 32-bit integer
@@ -123,18 +123,19 @@ def _groups(config: ConfigDict, micro_batches: dict[int, int], block: int) -> li
     by_micro_batch.setdefault(micro, []).append(size)
   groups, first = [], 0
   for index, (micro, members) in enumerate(by_micro_batch.items()):
-    settings = itertools.product(members, sorted(config.learning_rates), range(config.trials))
+    rates = [(size, rate) for size in members for rate in learning_rates_of(config, size)]
+    settings = itertools.product(rates, range(config.trials))
     lanes = [
       Lane(
         lane=first + i,
         group=index,
         batch_size=size,
-        learning_rate=scaled_learning_rate(config.scaling, rate, size),
+        learning_rate=rate,
         trial=trial,
         micro_batch=micro,
         accumulation=size // micro,
       )
-      for i, (size, rate, trial) in enumerate(settings)
+      for i, ((size, rate), trial) in enumerate(settings)
     ]
     groups.append(Group(index, micro, block // micro, tuple(lanes)))
     first += len(lanes)

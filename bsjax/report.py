@@ -16,10 +16,11 @@ import jinja2
 from absl import app, flags
 from markupsafe import Markup
 
-from bsjax import plots, records
+from bsjax import plots, records, scaling_plots
 from bsjax.analysis import tables, words
 from bsjax.analysis.answer import answer
 from bsjax.analysis.claim_blocks import blocks
+from bsjax.analysis.methodology import paragraph
 from bsjax.analysis.summary import summarize
 from bsjax.panels import clocks, learning_rate, noise, sharpness, style
 
@@ -40,7 +41,7 @@ _FIGURES = {
 class Study:
   """What a workdir holds; `plan` ends where the summary was taken.
 
-  `sharpness` is sharpness.json, or None where nothing was measured.
+  `sharpness` is sharpness.json and `native_cost` native_cost.json, None where nothing was measured.
   """
 
   config: Mapping[str, Any]
@@ -49,6 +50,7 @@ class Study:
   summary: Mapping[str, Any]
   progress: float
   sharpness: Mapping[str, Any] | None = None
+  native_cost: Mapping[str, Any] | None = None
 
 
 def write(workdir: str | os.PathLike) -> Path:
@@ -75,15 +77,15 @@ def load(workdir: Path) -> Study:
   plan = records.read_plan(workdir / 'plan.csv')
   rows = records.read(workdir / 'records.jsonl')
   progress = tables.progress(plan, rows)
-  sharp = _json(workdir / 'sharpness.json')
+  sharp, cost = _json(workdir / 'sharpness.json'), _json(workdir / 'native_cost.json')
   if progress == 1:
     kept = _json(workdir / 'summary.json') or {}
     # Of a summary by an older version only the hardware cannot be found again from the records.
     current = 'validation' in kept.get('learning_rates', {})
     summary = kept if current else summarize(config, plan, rows, kept.get('hardware', ''))
-    return Study(config, plan, rows, summary, progress, sharp)
+    return Study(config, plan, rows, summary, progress, sharp, cost)
   reached = tables.provisional(plan, rows)
-  return Study(config, reached, rows, summarize(config, reached, rows), progress, sharp)
+  return Study(config, reached, rows, summarize(config, reached, rows), progress, sharp, cost)
 
 
 def _json(path: Path) -> dict[str, Any] | None:
@@ -115,6 +117,7 @@ def render(study: Study) -> str:
       trials=len({row['trial'] for row in study.plan}),
       plan_columns=list(records.PLAN_COLUMNS),
       settings=list(_flat(study.config)),
+      methodology=paragraph(study.config, study.plan, study.summary, study.native_cost),
       hardware=study.summary.get('hardware', ''),
     )
   )
@@ -147,6 +150,8 @@ def _figures(study: Study, sharp: list[tables.Row]) -> dict[str, Markup]:
     return {}
   found = tables.settings(study.plan, study.rows)
   drawn = {name: draw(study.summary, found) for name, draw in _FIGURES.items()}
+  if 'rates' in study.summary.get('scaling_rules', {}):
+    drawn |= {name: draw(study.summary, found) for name, draw in scaling_plots.FIGURES.items()}
   if sharp:
     drawn['sharpness'] = plots.sharpness(study.summary, sharp)
   return {name: Markup(plots.svg(figure, name)) for name, figure in drawn.items()}

@@ -12,6 +12,7 @@ from bsjax.analysis.critical_batch_size import critical_batch_size
 from bsjax.analysis.gap import estimate, generalization_gap
 from bsjax.analysis.learning_rate import NO_NOISE_SCALE, learning_rates
 from bsjax.analysis.recommend import recommendation
+from bsjax.analysis.scaled_runs import scaling_rules
 from bsjax.analysis.selection import Chosen, best_setting, leave_one_trial_out
 from bsjax.analysis.tables import Row, Setting, settings
 
@@ -51,7 +52,8 @@ def summarize(
   }
   values = _values(held_out, 'val_accuracy')
   fresh = _values(held_out, 'reestimated_val_accuracy') if reestimated else None
-  return {
+  scaled = scaling_rules(config, found)
+  result = {
     'batch_sizes': [
       _batch_size(tried, chosen[size], shown[size], reestimated)
       if size in chosen
@@ -65,7 +67,9 @@ def summarize(
     'generalization_gap': generalization_gap(found, reported),
     'claims': claims(found, reported, values, exponent, fresh),
     'recommendation': recommendation(chosen, values, critical, fresh),
-  } | ({'hardware': hardware} if hardware else {})
+  }
+  result |= {'scaling_rules': scaled} if scaled else {}
+  return result | ({'hardware': hardware} if hardware else {})
 
 
 def _shown(chosen: Setting, held_out: Chosen) -> Chosen:
