@@ -24,7 +24,7 @@ def sentences(config: Mapping[str, Any], sizes: Sequence[int], summary: Mapping[
   scaling = config.get('scaling', {})
   rules, base = names(scaling.get('rule', 'none')), scaling.get('base_batch_size')
   others = [size for size in sizes if size != base]
-  if not others or (rules != ['none'] and base is None):
+  if 'rule' not in scaling or not others or (rules != ['none'] and base is None):
     return ''
   if rules == ['none']:
     return 'The same learning rates were tried at every batch size.' if len(sizes) > 1 else ''
