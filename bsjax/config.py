@@ -84,7 +84,8 @@ def base_config() -> ConfigDict:
   config.schedule.factor = 0.1  # step: what the learning rate is multiplied by
 
   config.scaling = ConfigDict()
-  # How a learning rate given at base_batch_size changes with the batch size: none, linear, sqrt.
+  # How a learning rate given at base_batch_size changes with the batch size: none, linear, sqrt;
+  # or several to compare, such as 'none,sqrt,linear': a batch size then gets the rates of each.
   config.scaling.rule = 'none'
   config.scaling.base_batch_size = 64  # examples
 

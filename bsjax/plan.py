@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 from bsjax import courses, stages
 from bsjax.choices import ConfigError
 from bsjax.courses import Course
-from bsjax.optimizer import scaled_learning_rate
+from bsjax.optimizer import learning_rates_of
 from bsjax.stages import Stage
 
 LARGEST_COMMON_MICRO_BATCH = 32  # larger ticks see less of the noise
@@ -110,18 +110,19 @@ def _lanes(config: ConfigDict, given: dict[int, int]) -> list[Lane]:
   rank: dict[int, int] = {}
   for _, micro in sorted(given.items()):
     rank.setdefault(micro, len(rank))
-  settings = itertools.product(
-    sorted(given, key=lambda size: (rank[given[size]], size)),
-    sorted(config.learning_rates),
-    courses.branches(config),
-    range(config.trials),
+  settings = (
+    (size, rate, branch, trial)
+    for size in sorted(given, key=lambda size: (rank[given[size]], size))
+    for rate in learning_rates_of(config, size)
+    for branch in courses.branches(config)
+    for trial in range(config.trials)
   )
   return [
     Lane(
       lane=i,
       group=rank[given[size]],
       batch_size=size,
-      learning_rate=scaled_learning_rate(config.scaling, rate, size),
+      learning_rate=rate,
       trial=trial,
       branch=branch,
       micro_batch=given[size],

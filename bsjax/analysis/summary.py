@@ -15,6 +15,7 @@ from bsjax.analysis.critical_batch_size import critical_batch_size
 from bsjax.analysis.gap import estimate, generalization_gap
 from bsjax.analysis.learning_rate import NO_NOISE_SCALE, learning_rates
 from bsjax.analysis.recommend import recommendation
+from bsjax.analysis.scaled_runs import scaling_rules
 from bsjax.analysis.selection import Chosen, best_setting, leave_one_trial_out
 from bsjax.analysis.stages import stage_claims, stages
 from bsjax.analysis.tables import Row, Setting, by_branch, settings
@@ -85,7 +86,8 @@ def _of_branch(
   shown_lanes = reported(found)
   values = _values(held_out, 'val_accuracy')
   fresh = _values(held_out, 'reestimated_val_accuracy') if reestimated else None
-  return {
+  scaled = scaling_rules(config, found)
+  result = {
     'batch_sizes': [
       _batch_size(tried, chosen[size], shown[size], reestimated)
       if size in chosen
@@ -101,6 +103,7 @@ def _of_branch(
     'recommendation': recommendation(chosen, values, critical, fresh),
     **(_of_classes(config, found, shown_lanes, facts) if facts else {}),
   }
+  return result | ({'scaling_rules': scaled} if scaled else {})
 
 
 def _of_classes(
