@@ -127,6 +127,9 @@ def base_config() -> ConfigDict:
   # How the lanes of a device run and convolve: one of strategy.STRATEGIES, such as map-canonical or
   # vmap-im2col; auto: the fastest, timed once for a model, machine and version, and remembered.
   config.execution.strategy = 'auto'
+  # Whether what frozen layers make of every image is computed once a stage, where all lanes begin
+  # it with the same ones and images are not augmented; otherwise it is computed in every tick.
+  config.execution.frozen_features = True
   config.execution.memory = 0.0  # GiB a program may take on a device; 0: what the device reports
 
   config.checkpoint = ConfigDict()

@@ -5,7 +5,6 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -26,7 +25,7 @@ LATER_STREAMS = 16
 class Recipe:
   """What all lanes of a group share, fixed when their program is compiled."""
 
-  model: nn.Module
+  model: Any  # nn.Module, or frozen_features.Suffix
   optimizer: optax.GradientTransformationExtraArgs
   schedule: Schedule  # factor on the learning rate, of examples seen
   seed: int

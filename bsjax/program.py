@@ -16,6 +16,7 @@ from bsjax import replicate as device_axis
 from bsjax.data import Dataset
 from bsjax.device_data import DeviceData, study_devices
 from bsjax.evaluate import Evaluation, evaluate
+from bsjax.frozen_features import Suffix
 from bsjax.lanes import LaneState, Recipe, Setting, tick
 from bsjax.recipe import fixed_strategy, make_recipe
 from bsjax.strategy import Strategy
@@ -250,19 +251,25 @@ def create(
   study: plan.Plan,
   strategies: dict[int, Strategy] | None = None,
   first: PyTree | None = None,
+  features: tuple[Suffix, Dataset] | None = None,
 ) -> list[GroupRun]:
   """Builds the programs of all groups of a stage, and puts its lanes before their first tick.
 
   `strategies` has one for each micro-batch; for those that it leaves out, and without it, all have
   the config's, or if that is 'auto' the platform's usual one. `first` are the states of all lanes
-  `[lane, ...]` to begin with; without it they are initialized.
+  `[lane, ...]` to begin with; without it they are initialized. `features` are those of frozen
+  layers, to be trained on in place of the images (`frozen_features.compute`).
   """
   found, devices = [], study_devices(config, study)
   for group in study.groups:
     strategy = (strategies or {}).get(group.micro_batch) or fixed_strategy(config)
-    recipe = make_recipe(config, dataset, study, group, strategy)
+    recipe, shape = make_recipe(config, dataset, study, group, strategy), dataset.image_shape
+    if features:
+      rest, data = features
+      model = dataclasses.replace(rest, model=recipe.model)
+      recipe = dataclasses.replace(recipe, model=model, mean=data.mean, std=data.std)
+      shape = data.image_shape
     own = None if first is None else take(first, [lane.lane for lane in group.lanes])
-    shape = dataset.image_shape
     found.append(GroupRun(group, recipe, strategy, config, shape, study, devices, own))
   return found
 

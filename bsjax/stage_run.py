@@ -14,6 +14,7 @@ from bsjax import (
   batch_size_rules,
   courses,
   freezing,
+  frozen_features,
   memory,
   plan,
   program,
@@ -24,6 +25,7 @@ from bsjax.choices import ConfigError
 from bsjax.courses import Course
 from bsjax.data import Dataset
 from bsjax.device_data import DeviceData
+from bsjax.frozen_features import Suffix
 from bsjax.lanes import LaneState, Recipe
 from bsjax.program import RateSums
 from bsjax.strategy import Strategy
@@ -63,6 +65,7 @@ class StageRun:
 
       for group in self.groups:
         group.load(transfer.into_lanes(group.to_host(), self._weights), 0)
+    self._use_features()
 
   def next(self) -> None:
     """Leads all lanes, which have ended their stage, into the one after it."""
@@ -84,6 +87,7 @@ class StageRun:
     new = self._recipe(after)
     self._build(after, begin, hand_over(new, states, stage.reset_optimizer))
     self._place(before.end, sums)
+    self._use_features()
 
   def follow(self, rows: Sequence[Mapping[str, Any]]) -> None:
     """Gives lanes whose rules follow a measurement the batch sizes that their records ask for."""
@@ -140,6 +144,7 @@ class StageRun:
       numbers = [lane.lane for lane in group.group.lanes]
       sums = dict(zip(numbers, before['sums'], strict=True))
       group.load(own, ticks, RateSums(before['tick'], sums))
+    self._use_features()
 
   def make_room(self) -> bool:
     """Lets lanes take turns in twice as many parts from now on; False where no group can be cut."""
@@ -152,14 +157,41 @@ class StageRun:
 
   def _build(self, study: plan.Plan, begin: dict[int, Course], states: PyTree | None) -> None:
     self.plan, self.courses, self._begun = study, begin, dict(begin)
-    view = stages.view(self.dataset, study.stage)
-    self.data = DeviceData(view, self.config, study)
-    self.groups = program.create(self.config, view, study, self.strategies, states)
+    self._create(stages.view(self.dataset, study.stage), states)
+
+  def _create(
+    self, view: Dataset, states: PyTree | None, features: tuple[Suffix, Dataset] | None = None
+  ) -> None:
+    study = self.plan
+    self.data = DeviceData(features[1] if features else view, self.config, study)
+    self.groups = program.create(self.config, view, study, self.strategies, states, features)
     for group in self.groups:
       if (turns := self.turns.get(group.group.index, 1)) > 1:
         group.restart(turns)
       for sentence in memory.fit(group, self.data, self.config.execution.memory):
         self.say(sentence)
+
+  def _use_features(self) -> None:
+    """Trains on what frozen layers make of the images, where that is the same for all lanes."""
+    study = self.plan
+    if not (study.stage.trainable and self.config.execution.frozen_features):
+      return
+    view, own = stages.view(self.dataset, study.stage), self._recipe(study)
+    states = program.all_lanes(self.groups)
+    cut = frozen_features.cut_of(own, states.params, view.image_shape)
+    if not cut or not frozen_features.usable(own, states):
+      return
+    try:
+      features = frozen_features.compute(own, cut, states, view)
+    except ValueError as error:
+      self.say(f'Frozen layers are computed in every tick: {error}.')
+      return
+    where = [(group.ticks, group.rates_before) for group in self.groups]
+    self.groups, self.data = [], None
+    self._create(view, states, features)
+    for group, (ticks, before) in zip(self.groups, where, strict=True):
+      group.ticks, group.rates_before = ticks, before
+    self.say(f'All that comes before {cut} is frozen and computed once.')
 
   def _place(self, position: int, sums: dict[int, float]) -> None:
     """Puts groups at a position of the study, after `_build`."""
