@@ -12,6 +12,7 @@ from typing import Any
 from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
+from bsjax import transfer
 from bsjax.choices import ConfigError, unknown
 
 FOLDER, PRETRAIN = 'arms', 'pretrain'  # in a workdir
@@ -86,8 +87,6 @@ def lent_weights(config: ConfigDict, whole: Path) -> PyTree | None:
   lender = whole / PRETRAIN if config.pretrain else config.transfer.workdir
   if not lender:
     return None
-  from bsjax import transfer
-
   lane = config.transfer.lane
   return transfer.read(Path(lender), None if lane < 0 else lane)
 

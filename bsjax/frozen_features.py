@@ -54,6 +54,11 @@ class Suffix:
     """The variables of the whole model."""
     return self.model.init(key, jnp.zeros((1, *self.image_shape)), **how)
 
+  @property
+  def num_classes(self) -> int:
+    """As the model's."""
+    return self.model.num_classes
+
   def clone(self, **changes: Any) -> 'Suffix':
     """As `model.clone`."""
     return dataclasses.replace(self, model=self.model.clone(**changes))

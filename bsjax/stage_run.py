@@ -16,10 +16,12 @@ from bsjax import (
   freezing,
   frozen_features,
   memory,
+  models,
   plan,
   program,
   recipe,
   stages,
+  transfer,
 )
 from bsjax.choices import ConfigError
 from bsjax.courses import Course
@@ -61,10 +63,11 @@ class StageRun:
     begin = {lane.lane: Course(lane.batch_size) for lane in self.first.lanes}
     self._build(self.first, begin, None)
     if self._weights is not None:
-      from bsjax import transfer
-
-      for group in self.groups:
-        group.load(transfer.into_lanes(group.to_host(), self._weights), 0)
+      for index, group in enumerate(self.groups):
+        states, report = lend(group.to_host(), self._weights)
+        group.load(states, 0)
+        if index == 0:
+          self.say(transfer.table(report))
     self._use_features()
 
   def next(self) -> None:
@@ -238,6 +241,21 @@ def hand_over(recipe: Recipe, states: LaneState, reset: bool) -> LaneState:
     grad_sum=jax.tree.map(np.zeros_like, trainable),
     count=np.zeros_like(states.count),
   )
+
+
+def lend(states: LaneState, weights: PyTree) -> tuple[LaneState, transfer.Report]:
+  """Returns states `[lane, ...]` with another study's weights in all lanes but for the last layer.
+
+  Raises TransferError where they do not fit.
+  """
+  lanes, report = [], None
+  for i in range(len(states.count)):
+    own = jax.tree.map(
+      lambda x, i=i: x[i], {'params': states.params, 'batch_stats': states.batch_stats}
+    )
+    merged, report = transfer.merge(own, weights, models.head(own['params']))
+    lanes.append(merged)
+  return states.replace(**jax.tree.map(lambda *xs: np.stack(xs), *lanes)), report
 
 
 def check(

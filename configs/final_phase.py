@@ -1,7 +1,7 @@
 """Shrink, keep or grow the batch size in the last phase, at its low learning rate?
 
-2 arms x 3 branches x 4 trials: a small CNN with GroupNorm on 10,000 images of CIFAR-10, eight epochs at batch
-size 64, then four at a tenth of the learning rate and batch size 16, 64 or 256; all parameters are
+2 arms x 3 branches x 4 trials: a small CNN with GroupNorm on 10,000 images of CIFAR-10, eight
+epochs at batch size 64, then four at a tenth of the learning rate and batch size 16, 64 or 256; all parameters are
 trained to the end, or in the last phase all but those of the first two layers. Branches are alike
 until the last phase, and arms too. Results and cost on two CPU cores: experiments/final_phase.
 
@@ -11,7 +11,7 @@ On an accelerator the whole set, a ResNet-18 and 30 epochs:
 
   python -m bsjax.main --config=configs/final_phase.py --workdir=runs/final_phase \\
     --config.model.name=resnet18 --config.data.train_examples=0 --config.stages.main.epochs=20 \\
-    --config.stages.last.epochs=10 --config.arms.freeze_early.stages.last.trainable=ResNetStage_3,head
+    --config.stages.last.epochs=10 --config.arms.freeze_early.stages.last.trainable=Block_7,Dense_0
 """
 
 from bsjax import arms, stages
