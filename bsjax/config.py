@@ -4,7 +4,7 @@ import math
 
 from ml_collections import ConfigDict, config_dict
 
-from bsjax import data, models, optimizer, replicate
+from bsjax import data, models, native_cost, optimizer, replicate
 
 FEWEST_EXACT = 32  # examples of which the spread of single gradients means something
 FEWEST_BLOCKS = 4  # one Hessian, two gradients, and one to leave out
@@ -100,6 +100,12 @@ def base_config() -> ConfigDict:
   config.execution.strategy = 'auto'
   config.execution.memory = 0.0  # GiB a program may take on a device; 0: what the device reports
 
+  config.native_cost = ConfigDict()  # of a batch size run alone, without lanes (native_cost/)
+  config.native_cost.measure = False  # at the end of training, into native_cost.json
+  config.native_cost.memory = 0.0  # GiB a step may take; 0: what the device has
+  config.native_cost.repeats = 5  # timings of each batch size, of which the median is given
+  config.native_cost.batch_sizes = ()  # examples; (): those of the study
+
   config.checkpoint = ConfigDict()
   config.checkpoint.seconds = 60.0  # at least between two saves; the last state is always saved
   # Every evaluation is saved and kept, e.g. for sharpness along training; give it again when the
@@ -113,6 +119,7 @@ def validate(config: ConfigDict) -> None:
   """Raises ConfigError with all problems at once, each with its value, bound and remedy."""
   problems = [*_study_problems(config), *_range_problems(config)]
   problems += _noise_problems(config.noise_scale)
+  problems += native_cost.problems(config.native_cost)
   problems += data.problems(config.data) + models.problems(config.model)
   problems += optimizer.problems(config) + replicate.problems(config.execution)
   if problems:

@@ -20,7 +20,9 @@ from bsjax import plots, records
 from bsjax.analysis import tables, words
 from bsjax.analysis.answer import answer
 from bsjax.analysis.claim_blocks import blocks
+from bsjax.analysis.recommend import run_alone, seconds_to_target
 from bsjax.analysis.summary import summarize
+from bsjax.native_cost import table as cost_words
 from bsjax.panels import clocks, learning_rate, noise, sharpness, style
 
 _FIGURES = {
@@ -40,7 +42,7 @@ _FIGURES = {
 class Study:
   """What a workdir holds; `plan` ends where the summary was taken.
 
-  `sharpness` is sharpness.json, or None where nothing was measured.
+  `sharpness` is sharpness.json and `native_cost` native_cost.json, None where nothing was measured.
   """
 
   config: Mapping[str, Any]
@@ -49,6 +51,7 @@ class Study:
   summary: Mapping[str, Any]
   progress: float
   sharpness: Mapping[str, Any] | None = None
+  native_cost: Mapping[str, Any] | None = None
 
 
 def write(workdir: str | os.PathLike) -> Path:
@@ -75,15 +78,15 @@ def load(workdir: Path) -> Study:
   plan = records.read_plan(workdir / 'plan.csv')
   rows = records.read(workdir / 'records.jsonl')
   progress = tables.progress(plan, rows)
-  sharp = _json(workdir / 'sharpness.json')
+  beside = _json(workdir / 'sharpness.json'), _json(workdir / 'native_cost.json')
   if progress == 1:
     kept = _json(workdir / 'summary.json') or {}
     # Of a summary by an older version only the hardware cannot be found again from the records.
     current = 'validation' in kept.get('learning_rates', {})
     summary = kept if current else summarize(config, plan, rows, kept.get('hardware', ''))
-    return Study(config, plan, rows, summary, progress, sharp)
+    return Study(config, plan, rows, summary, progress, *beside)
   reached = tables.provisional(plan, rows)
-  return Study(config, reached, rows, summarize(config, reached, rows), progress, sharp)
+  return Study(config, reached, rows, summarize(config, reached, rows), progress, *beside)
 
 
 def _json(path: Path) -> dict[str, Any] | None:
@@ -94,6 +97,7 @@ def render(study: Study) -> str:
   """The page."""
   sharp = sharpness.latest(study.sharpness) if study.sharpness else []
   whole, pairs = blocks(study.summary['claims'])
+  cost, critical = study.native_cost, study.summary['critical_batch_size']
   return (
     _environment()
     .get_template('report.html')
@@ -102,6 +106,8 @@ def render(study: Study) -> str:
       config=study.config,
       summary=study.summary,
       rows=study.summary['batch_sizes'],
+      goals=[*study.summary['recommendation'], *([run_alone(critical, cost)] if cost else [])],
+      seconds_to_target=seconds_to_target(critical, cost) if cost else {},
       answer=answer(study.summary),
       any_result=_any_result(study.summary),
       figures=_figures(study, sharp),
@@ -137,18 +143,23 @@ def _environment() -> jinja2.Environment:
     'percent': tables.percent,
     'noise_scale': tables.noise_scale_text,
     'number': tables.number,
+    'memory': cost_words.memory_text,
+    'range': cost_words.range_text,
+    'cost_remark': cost_words.remark,
   }
   return environment
 
 
 def _figures(study: Study, sharp: list[tables.Row]) -> dict[str, Markup]:
-  """All figures by name, none without any result; of sharpness only where it was measured."""
+  """All figures by name, none without any result; of what is measured beside only where it was."""
   if not _any_result(study.summary):
     return {}
   found = tables.settings(study.plan, study.rows)
   drawn = {name: draw(study.summary, found) for name, draw in _FIGURES.items()}
   if sharp:
     drawn['sharpness'] = plots.sharpness(study.summary, sharp)
+  if study.native_cost:
+    drawn['native_cost'] = plots.native_cost(study.native_cost)
   return {name: Markup(plots.svg(figure, name)) for name, figure in drawn.items()}
 
 
