@@ -1,5 +1,10 @@
-"""Throughput of compiled steps on a device that has nothing else to do."""
+"""Throughput of compiled steps, each with the device to itself, in rounds.
 
+Machines drift, and what is timed in one stretch hides it: so every step is timed once a round, and
+the range of its repetitions holds the drift.
+"""
+
+import dataclasses
 import math
 import statistics
 import time
@@ -17,11 +22,11 @@ SECONDS = 0.2  # that a repetition lasts at least
 # The clock must not depend on where training leads: so the network stays as it was initialized.
 RATE = 0.0
 
+Run = Callable[[int], None]  # makes so many updates, and waits for them
 
-def stepper(
-  compiled: Compiled, training: Training, state: State, batch_size: int
-) -> Callable[[int], None]:
-  """Returns what makes so many updates on whole batches, and waits for them."""
+
+def stepper(compiled: Compiled, training: Training, state: State, batch_size: int) -> Run:
+  """Updates on whole batches."""
   batch, rate = jax.device_put(random_batch(training, batch_size)), jnp.float32(RATE)
 
   def run(updates: int) -> None:
@@ -35,8 +40,8 @@ def stepper(
 
 def gatherer(
   compiled: Compiled, training: Training, state: State, micro: int, accumulation: int
-) -> Callable[[int], None]:
-  """Returns what makes so many updates of `accumulation` micro-batches each, and waits for them."""
+) -> Run:
+  """Updates of `accumulation` micro-batches each."""
   batch, rate = jax.device_put(random_batch(training, micro)), jnp.float32(RATE)
   carried = state, jax.tree.map(jnp.zeros_like, state.trained)
   count = jnp.float32(accumulation)
@@ -51,25 +56,32 @@ def gatherer(
   return run
 
 
-def throughput(
-  run: Callable[[int], None], batch_size: int, repeats: int
-) -> tuple[dict[str, Any], float]:
-  """Returns examples a second and how many cores the process kept busy meanwhile.
+@dataclasses.dataclass
+class Timed:
+  """A step, and what was measured of it so far."""
 
-  The median of so many repetitions, their lowest and highest, and how many they were. What a device
-  computes ahead of the host is waited for. The batch is on the device: reading, decoding and
-  sending it is not part of this.
-  """
-  run(1)  # whatever is made at first
-  begun = now()
-  run(1)
-  updates = max(1, math.ceil(SECONDS / max(now() - begun, 1e-6)))
-  rates = []
-  begun_all, cpu = now(), time.process_time()
-  for _ in range(repeats):
-    begun = now()
-    run(updates)
-    rates.append(updates * batch_size / (now() - begun))
-  busy = (time.process_time() - cpu) / (now() - begun_all)
-  found = {'median': statistics.median(rates), 'low': min(rates), 'high': max(rates)}
-  return found | {'n': repeats}, busy
+  row: dict[str, Any]  # where what is found belongs
+  batch_size: int
+  start: Callable[[], Run]  # puts a state and a batch on the device
+  updates: int = 0  # of a repetition; 0: not known yet
+  rates: list[float] = dataclasses.field(default_factory=list)  # examples a second
+  busy: list[float] = dataclasses.field(default_factory=list)  # cores
+
+  def repeat(self) -> None:
+    """Times the step once more; its state is on the device meanwhile and not longer."""
+    run = self.start()
+    run(1)
+    if not self.updates:
+      begun = now()
+      run(1)
+      self.updates = max(1, math.ceil(SECONDS / max(now() - begun, 1e-6)))
+    begun, cpu = now(), time.process_time()
+    run(self.updates)
+    seconds = now() - begun
+    self.rates.append(self.updates * self.batch_size / seconds)
+    self.busy.append((time.process_time() - cpu) / seconds)
+
+  def throughput(self) -> dict[str, Any]:
+    """Examples a second: the median of the repetitions, lowest, highest, and how many they were."""
+    found = {'median': statistics.median(self.rates), 'low': min(self.rates)}
+    return found | {'high': max(self.rates), 'n': len(self.rates)}

@@ -70,7 +70,7 @@ def _stages(cost: Cost) -> dict[str, list[Row]]:
   return found
 
 
-def _dot(axes: Axes, x: float, y: float, tint: str, whole: bool) -> None:
+def _dot(axes: Axes, x: int, y: float, tint: str, whole: bool) -> None:
   face = {'markerfacecolor': tint if whole else PAPER, 'markeredgecolor': PAPER if whole else tint}
   axes.plot(x, y, 'o', markersize=8, zorder=4, **face)
 
