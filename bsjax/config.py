@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict, config_dict
 
-from bsjax import arms, data, models, optimizer, replicate, sampler, stages
+from bsjax import arms, data, models, native_cost, optimizer, replicate, sampler, stages
 from bsjax.choices import ConfigError as ConfigError
 
 FEWEST_EXACT = 32  # examples of which the spread of single gradients means something
@@ -132,6 +132,12 @@ def base_config() -> ConfigDict:
   config.execution.frozen_features = True
   config.execution.memory = 0.0  # GiB a program may take on a device; 0: what the device reports
 
+  config.native_cost = ConfigDict()  # of a batch size run alone, without lanes (native_cost/)
+  config.native_cost.measure = False  # at the end of training, into native_cost.json
+  config.native_cost.memory = 0.0  # GiB a step may take; 0: what the device has
+  config.native_cost.repeats = 5  # timings of each batch size, of which the median is given
+  config.native_cost.batch_sizes = ()  # examples; (): those of the study
+
   config.checkpoint = ConfigDict()
   config.checkpoint.seconds = 60.0  # at least between two saves; the last state is always saved
   # Every evaluation is saved and kept, e.g. for sharpness along training; give it again when the
@@ -151,6 +157,7 @@ def validate(config: ConfigDict) -> None:
     return _raise(arms.problems(config, validate))
   problems = [*_study_problems(config), *_range_problems(config)]
   problems += _noise_problems(config.noise_scale) + _report_problems(config.report)
+  problems += native_cost.problems(config.native_cost)
   problems += data.problems(config.data) + models.problems(config.model)
   problems += sampler.problems(config)
   problems += optimizer.problems(config) + replicate.problems(config.execution)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
@@ -14,6 +15,7 @@ from bsjax.analysis.gap import curves as gap_curves
 from bsjax.analysis.tables import Row
 from bsjax.panels import by_class as classes
 from bsjax.panels import clocks, critical, learning_rate, noise, results, style
+from bsjax.panels import native_cost as cost_panels
 from bsjax.panels import sharpness as sharp
 from bsjax.panels.style import Settings, Summary
 
@@ -199,6 +201,16 @@ def by_class(summary: Summary) -> Figure:
   classes.draw_groups(groups, summary)
   classes.draw_classes(each, summary)
   _batch_size_legend(figure, summary)
+  return figure
+
+
+@themed
+def native_cost(cost: Mapping[str, Any]) -> Figure:
+  """Throughput and memory of batch sizes run alone; `cost` is native_cost.json."""
+  figure = Figure(figsize=(11, 3.9), layout='constrained')
+  throughput, memory = figure.subplots(1, 2)
+  cost_panels.draw_throughput(throughput, cost)
+  cost_panels.draw_memory(memory, cost)
   return figure
 
 

@@ -22,7 +22,9 @@ from bsjax.analysis import tables, words
 from bsjax.analysis.answer import answer
 from bsjax.analysis.claim_blocks import blocks
 from bsjax.analysis.methodology import paragraph
+from bsjax.analysis.recommend import run_alone, seconds_to_target
 from bsjax.analysis.summary import summarize
+from bsjax.native_cost import table as cost_words
 from bsjax.panels import clocks, learning_rate, noise, sharpness, style
 
 _FIGURES = {
@@ -83,7 +85,7 @@ def load(workdir: Path) -> Study:
   plan = records.read_plan(workdir / 'plan.csv')
   rows = records.read(workdir / 'records.jsonl')
   progress = tables.progress(plan, rows)
-  sharp, cost = _json(workdir / 'sharpness.json'), _json(workdir / 'native_cost.json')
+  beside = _json(workdir / 'sharpness.json'), _json(workdir / 'native_cost.json')
   facts = _json(workdir / 'data.json')  # None: by an older version
   if progress == 1:
     kept = _json(workdir / 'summary.json') or {}
@@ -92,10 +94,10 @@ def load(workdir: Path) -> Study:
     current &= 'stages' in kept or not config.get('stages', {}).get('order')
     hardware = kept.get('hardware', '')
     summary = kept if current else summarize(config, plan, rows, hardware, facts)
-    return Study(config, plan, rows, summary, progress, sharp, cost)
+    return Study(config, plan, rows, summary, progress, *beside)
   reached = tables.provisional(plan, rows)
   summary = summarize(config, reached, rows, facts=facts)
-  return Study(config, reached, rows, summary, progress, sharp, cost)
+  return Study(config, reached, rows, summary, progress, *beside)
 
 
 def _json(path: Path) -> dict[str, Any] | None:
@@ -108,6 +110,7 @@ def render(study: Study) -> str:
   whole, pairs = blocks(study.summary['claims'])
   plan, rows = study.first
   any_result = _any_result(study.summary)
+  cost, critical = study.native_cost, study.summary['critical_batch_size']
   return (
     environment()
     .get_template('report.html')
@@ -116,6 +119,8 @@ def render(study: Study) -> str:
       config=study.config,
       summary=study.summary,
       rows=study.summary['batch_sizes'],
+      goals=[*study.summary['recommendation'], *([run_alone(critical, cost)] if cost else [])],
+      seconds_to_target=seconds_to_target(critical, cost) if cost else {},
       answer=answer(study.summary),
       any_result=any_result,
       **comparison_page.parts(study.config, study.plan, study.rows, study.summary, any_result),
@@ -154,12 +159,15 @@ def environment() -> jinja2.Environment:
     'percent': tables.percent,
     'noise_scale': tables.noise_scale_text,
     'number': tables.number,
+    'memory': cost_words.memory_text,
+    'range': cost_words.range_text,
+    'cost_remark': cost_words.remark,
   }
   return environment
 
 
 def _figures(study: Study, sharp: list[tables.Row]) -> dict[str, Markup]:
-  """All figures by name, none without any result; of sharpness only where it was measured."""
+  """All figures by name, none without any result; of what is measured beside only where it was."""
   if not _any_result(study.summary):
     return {}
   found = tables.settings(*study.first)
@@ -170,6 +178,8 @@ def _figures(study: Study, sharp: list[tables.Row]) -> dict[str, Markup]:
     drawn |= {name: draw(study.summary, found) for name, draw in scaling_plots.FIGURES.items()}
   if sharp:
     drawn['sharpness'] = plots.sharpness(study.summary, sharp)
+  if study.native_cost:
+    drawn['native_cost'] = plots.native_cost(study.native_cost)
   return {name: Markup(plots.svg(figure, name)) for name, figure in drawn.items()}
 
 

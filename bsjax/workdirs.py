@@ -26,8 +26,9 @@ def is_finished(
   return True
 
 
-# What may differ when a study is continued: how it runs, not what it computes.
-FREE_KEYS = ('execution.', 'checkpoint.', 'report.', 'data.cache_dir')
+# What may differ when a study is continued: how it runs and what is measured or shown beside it, not
+# what it computes.
+FREE_KEYS = ('execution.', 'checkpoint.', 'report.', 'native_cost.', 'data.cache_dir')
 
 
 def refuse_another(workdir: Path, config: ConfigDict) -> None:
