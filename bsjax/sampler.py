@@ -192,7 +192,7 @@ def facts(config: ConfigDict, dataset: Dataset, total_examples: int) -> dict[str
   study of one stage, on all its training examples, that sees so many.
   """
   labels = dataset.train.labels
-  keys = [lanes.trial_key(config.seed, trial) for trial in range(config.trials)]
+  keys = [lanes.trial_key(config.seed, jnp.int32(trial)) for trial in range(config.trials)]
   seen = (0, total_examples)
   rows = distinct_classes(
     create(config.data, labels), labels, keys, config.batch_sizes, seen, len(labels)

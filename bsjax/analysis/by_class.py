@@ -48,8 +48,8 @@ def by_class(
 
   {'class_names', 'class_counts', 'imbalance', 'groups': {name: [class]}, 'batch_sizes': [
   {'batch_size', 'learning_rate', quantity: E, ..., 'class_accuracy': [E]}], 'slopes': {quantity:
-  S}, 'pairs': [...], 'claims': [...]}, with E = {'mean', 'ci95', 'n'} and S = {'value', 'ci95', 'n'}
-  or {'undefined'}.
+  S}, 'pairs': [...], 'claims': [...]}, with E = {'mean', 'ci95', 'n'} and S = {'value', 'ci95',
+  'n'} or {'undefined'}.
   Quantities are 'balanced_accuracy', the groups, 'rare_less_frequent', and with BatchNorm the same
   with re-estimated statistics. {'undefined': why} where the records hold no accuracy by class.
   """
@@ -142,7 +142,7 @@ def _row(setting: Setting, reading: Reading, names: Sequence[str]) -> Row:
     return row | {'undefined': reading.problem}
   row |= {name: estimate(reading.values.get(name, [])) for name in names}
   columns = zip(*(lane.final['val_class_accuracy'] for lane in setting.lanes), strict=True)
-  return row | {'class_accuracy': [estimate(column) for column in columns]}
+  return row | {'class_accuracy': [estimate(list(column)) for column in columns]}
 
 
 def _slope_row(found: Slope) -> dict[str, Any]:
