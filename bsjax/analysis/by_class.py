@@ -156,7 +156,7 @@ def _pairs(read: Mapping[int, Reading]) -> list[Row]:
   """The best batch size against every other, within trials; intervals hold for all pairs of one."""
   rows = []
   for quantity in ('rare', 'balanced_accuracy'):
-    values = {size: reading.values.get(quantity, []) for size, reading in read.items()}
+    values = {size: list(reading.values.get(quantity, [])) for size, reading in read.items()}
     usable, _ = usable_values(values)
     for best, other, interval, p_holm, confidence in against_best(usable):
       mean, low, high, n = interval
