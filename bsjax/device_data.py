@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Int
 from ml_collections import ConfigDict
 
-from bsjax import lanes, plan, replicate, sampler
+from bsjax import lanes, plan, replicate, sampler, stages
 from bsjax.data import Dataset
 from bsjax.evaluate import Split
 from bsjax.lanes import Source
@@ -23,7 +23,8 @@ def study_devices(config: ConfigDict, study: plan.Plan) -> list[jax.Device]:
 class DeviceData:
   """A data set on the devices of a study, and the example orders of the epochs at hand.
 
-  `indices` are the training examples in use, if not all; an epoch is as long as they are many.
+  `indices` are the training examples in use (None: those of the plan's stage); an epoch is as long
+  as they are many.
   """
 
   def __init__(
@@ -34,6 +35,8 @@ class DeviceData:
     indices: Int[np.ndarray, ' used'] | None = None,
   ):
     self.devices = devices = study_devices(config, study)
+    if indices is None:
+      indices = stages.examples_in_use(study.stage, dataset.train.labels, config.seed)
     examples = study.train_examples if indices is None else len(indices)
     largest = max(group.micro_batch for group in study.groups)
     # A block may begin on the last example of an epoch, and a probe looks one micro-batch ahead.
@@ -43,7 +46,7 @@ class DeviceData:
 
     def orders(trials: jax.Array, first_epoch: jax.Array) -> tuple[jax.Array, jax.Array]:
       of_trial = lambda trial: sample(
-        lanes.trial_key(config.seed, trial), first_epoch, self._num_epochs
+        lanes.stream_key(config.seed, trial, study.stream), first_epoch, self._num_epochs
       )
       return jax.vmap(of_trial)(trials), first_epoch
 

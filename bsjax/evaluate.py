@@ -2,12 +2,11 @@
 
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
-from jaxtyping import Array, Bool, Float, Int, PyTree, UInt8
+from jaxtyping import Array, Bool, Float, Int, Num, PyTree
 
 from bsjax import stream
 from bsjax.lanes import LaneState, Recipe
@@ -86,7 +85,7 @@ def _sums(recipe: Recipe, state: LaneState, split: Split, batch_size: int) -> Su
 
 def _batch(
   split: Split, first: Int[Array, ''], size: int
-) -> tuple[UInt8[Array, 'batch height width channel'], Int[Array, ' batch'], Bool[Array, ' batch']]:
+) -> tuple[Num[Array, 'batch height width channel'], Int[Array, ' batch'], Bool[Array, ' batch']]:
   """Returns a batch from `first` on, and which of its examples no batch before it had.
 
   The last batch is moved back to end with the split, so every batch is full.
@@ -103,7 +102,7 @@ def reestimate(recipe: Recipe, state: LaneState, train: Split, batch_size: int) 
   Means and second moments are averaged over batches (Hoffer et al. 2017 and others call the
   practice re-estimated or "precise" statistics); a shorter last batch is left out.
   """
-  model: nn.Module = recipe.model.clone(batch_norm_momentum=0.0)
+  model = recipe.model.clone(batch_norm_momentum=0.0)
   size = min(batch_size, train.labels.shape[0])
   batches = train.labels.shape[0] // size
   variables = {'params': state.params, 'batch_stats': state.batch_stats}
@@ -139,6 +138,6 @@ def _map_statistics(function, tree: PyTree) -> PyTree:
 
 
 def _inputs(
-  recipe: Recipe, images: UInt8[Array, 'batch height width channel']
+  recipe: Recipe, images: Num[Array, 'batch height width channel']
 ) -> Float[Array, 'batch height width channel']:
   return stream.normalize(images, recipe.mean, recipe.std)

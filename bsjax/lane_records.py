@@ -22,13 +22,13 @@ def lane_records(
   lanes: Sequence[plan.Lane],
   look: Look,
   position: dict[str, Any],
-  schedule: tuple[float, Mapping[int, float]],
+  rates: tuple[float, Mapping[int, float]],
   probed: tuple[int, int],
 ) -> list[dict[str, Any]]:
   """Returns the rows of records.jsonl for lanes at one position (`examples`, `epoch`, `stage`).
 
-  `schedule` is the factor now on each lane's learning rate, and by batch size the sum of those on
-  all updates so far. `probed` counts the examples that a probe measured, and those there are.
+  `rates` are the factor now on learning rates, and each lane's sum of rates over all its updates so
+  far (`GroupRun.rates`). `probed` counts the examples that a probe measured, and those there are.
   """
   rows = []
   for i, lane in enumerate(lanes):
@@ -36,13 +36,14 @@ def lane_records(
       jax.tree.map(lambda x, i=i: x[i], part)
       for part in (look.evaluation, look.noise, look.updates, look.probe)
     )
-    factor, factor_sums = schedule
+    factor, rate_sums = rates
     row = {
       'lane': lane.lane,
       **position,
       'updates': int(updates),
+      'batch_size': lane.batch_size,
       'learning_rate': lane.learning_rate * factor,
-      'learning_rate_sum': lane.learning_rate * factor_sums[lane.batch_size],
+      'learning_rate_sum': rate_sums[lane.lane],
       **_means('train', found.train),
       **_means('val', found.validation),
       'diverged': not (found.finite and np.isfinite(found.train.loss)),

@@ -9,7 +9,7 @@ state. Positions are int32: a run may see at most 2**31 - 1 examples.
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, ArrayLike, Float, Int, Key, Num, UInt8
+from jaxtyping import Array, ArrayLike, Float, Int, Key, Num
 
 # What a trial's key is folded with, so that order and augmentation draw from unrelated streams.
 ORDER, AUGMENT = 1, 2
@@ -25,13 +25,13 @@ def epoch_orders(
 
 
 def micro_batch(
-  images: UInt8[Array, 'example height width channel'],
+  images: Num[Array, 'example height width channel'],
   labels: Int[Array, ' example'],
   orders: Int[Array, 'epoch place'],
   first_epoch: Int[ArrayLike, ''],
   start: Int[ArrayLike, ''],
   size: int,
-) -> tuple[UInt8[Array, '{size} height width channel'], Int[Array, ' {size}']]:
+) -> tuple[Num[Array, '{size} height width channel'], Int[Array, ' {size}']]:
   """Images and labels at the stream's positions `start` to `start + size - 1`.
 
   `orders` holds the epochs from `first_epoch` on and must reach the last of these positions:

@@ -18,7 +18,6 @@ from bsjax.analysis.clocks import Reading
 from bsjax.analysis.contrasts import against_best
 from bsjax.analysis.gap import Slope, estimate, slope
 from bsjax.analysis.pair_claims import usable_values
-from bsjax.analysis.slope_claims import settle
 from bsjax.analysis.tables import LaneHistory, Row, Setting
 from bsjax.analysis.verdicts import UNDETERMINED, claim
 
@@ -182,7 +181,7 @@ def _claim(
     return claim(text, UNDETERMINED, plain.interval, UNIT, [why, *out])
   name = f'reestimated_{quantity}'
   again = slope(read, name) if any(name in reading.values for reading in read.values()) else None
-  verdict, doubts = settle(verdicts.above, plain, again)
+  verdict, doubts = verdicts.settle(verdicts.above, plain, again)
   shown = 'percentage points per doubling'
   why = [verdicts.found_text(plain.interval, shown), *doubts]
   if verdicts.above(plain.interval) == UNDETERMINED:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Int32, Shaped, UInt8
+from jaxtyping import Float32, Int32, Num, Shaped, UInt8
 
 
 class DataError(ValueError):
@@ -17,7 +17,8 @@ class DataError(ValueError):
 class Split:
   """Examples to train on, or to validate on."""
 
-  images: UInt8[np.ndarray, 'example height width channel']
+  # uint8, or float32 for what frozen layers make of images
+  images: Num[np.ndarray, 'example height width channel']
   labels: Int32[np.ndarray, ' example']
 
 
