@@ -141,7 +141,7 @@ def _row(setting: Setting, reading: Reading, names: Sequence[str]) -> Row:
     return row | {'undefined': reading.problem}
   row |= {name: estimate(reading.values.get(name, [])) for name in names}
   columns = zip(*(lane.final['val_class_accuracy'] for lane in setting.lanes), strict=True)
-  return row | {'class_accuracy': [estimate(column) for column in columns]}
+  return row | {'class_accuracy': [estimate(list(column)) for column in columns]}
 
 
 def _slope_row(found: Slope) -> dict[str, Any]:
@@ -155,7 +155,7 @@ def _pairs(read: Mapping[int, Reading]) -> list[Row]:
   """The best batch size against every other, within trials; intervals hold for all pairs of one."""
   rows = []
   for quantity in ('rare', 'balanced_accuracy'):
-    values = {size: reading.values.get(quantity, []) for size, reading in read.items()}
+    values = {size: list(reading.values.get(quantity, [])) for size, reading in read.items()}
     usable, _ = usable_values(values)
     for best, other, interval, p_holm, confidence in against_best(usable):
       mean, low, high, n = interval
