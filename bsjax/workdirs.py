@@ -26,8 +26,8 @@ def is_finished(
   return True
 
 
-# What may differ when a study is continued: how it runs and what is measured or shown beside it, not
-# what it computes.
+# What may differ when a study is continued: how it runs, what is measured or shown beside it, and
+# not what it computes.
 FREE_KEYS = ('execution.', 'checkpoint.', 'report.', 'native_cost.', 'data.cache_dir')
 
 
