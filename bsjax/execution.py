@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 from bsjax import calibrate, grouping, plan, records
 from bsjax.data import Dataset
 from bsjax.grouping import Timing
+from bsjax.optimizer import learning_rates_of
 from bsjax.replicate import describe, devices
 from bsjax.strategy import STRATEGIES, Strategy, candidates
 
@@ -70,7 +71,7 @@ def choose(
   if recorded and recorded.device == device and not (fixed or recorded.fixed):
     return recorded
   clock = calibrate.Clock(config, dataset, say, folder)
-  default = plan.default_micro_batches(config)
+  default = plan.default_micro_batches(config, len(dataset.train.labels))
   names = functools.partial(_names, config, calibrate.convolves(config, dataset))
   if recorded:
     chosen = recorded.micro_batches
@@ -80,20 +81,24 @@ def choose(
     chosen = default
   strategies = {}
   for micro in dict.fromkeys(chosen.values()):
-    own = names(sum(size == micro for size in chosen.values()))
+    own = names([size for size, ticks in chosen.items() if ticks == micro])
     if len(own) > 1:
       own = [grouping.fastest(clock.time(chosen, micro, own), micro).strategy]
     strategies[micro] = STRATEGIES[own[0]]
   return Execution(device, chosen, strategies, clock.timings, fixed)
 
 
-def _names(config: ConfigDict, convolutions: bool, batch_sizes: int) -> list[str]:
-  """The strategies to choose from for a group of so many batch sizes."""
+def _names(config: ConfigDict, convolutions: bool, batch_sizes: list[int]) -> list[str]:
+  """The strategies to choose from for a group of these batch sizes."""
   if config.execution.strategy != 'auto':
     return [config.execution.strategy]
   there = devices(config.execution.devices)
-  lanes = batch_sizes * len(config.learning_rates) * config.trials
+  lanes = sum(_lanes(config, size) for size in batch_sizes)
   return [s.name for s in candidates(there[0].platform, convolutions, -(-lanes // len(there)))]
+
+
+def _lanes(config: ConfigDict, batch_size: int) -> int:
+  return len(learning_rates_of(config, batch_size)) * config.trials
 
 
 def _fastest_micro_batches(
@@ -101,7 +106,7 @@ def _fastest_micro_batches(
   dataset: Dataset,
   clock: calibrate.Clock,
   default: dict[int, int],
-  names: Callable[[int], list[str]],
+  names: Callable[[list[int]], list[str]],
 ) -> dict[int, int]:
   common = next(iter(default.values()))
   options = grouping.candidates(tuple(default), common)
@@ -109,12 +114,12 @@ def _fastest_micro_batches(
     return default
   leaders: list[str] = []
   total = plan.make_plan(config, len(dataset.train.labels)).total_examples
-  lanes = dict.fromkeys(default, len(config.learning_rates) * config.trials)
+  lanes = {size: _lanes(config, size) for size in default}
   for micro in options:
     if not clock.pays(common, sum(lanes.values()), total):
       return default
     own = {size: micro if grouping.usable(size, micro, common) else common for size in default}
-    wanted = names(sum(size == micro for size in own.values()))
+    wanted = names([size for size, ticks in own.items() if ticks == micro])
     if leaders:
       wanted = [name for name in wanted if name in leaders] or wanted
     found = clock.time(own, micro, wanted)

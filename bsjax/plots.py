@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 
 from bsjax.analysis.gap import curves as gap_curves
 from bsjax.analysis.tables import Row
+from bsjax.panels import by_class as classes
 from bsjax.panels import clocks, critical, learning_rate, noise, results, style
 from bsjax.panels import sharpness as sharp
 from bsjax.panels.style import Settings, Summary
@@ -187,6 +188,17 @@ def sharpness(summary: Summary, rows: Sequence[Row]) -> Figure:
   for axes, draw in zip(figure.subplots(1, 3), draws, strict=True):
     draw(axes, summary, rows)
   batch_size_legend(figure, summary)
+  return figure
+
+
+@themed
+def by_class(summary: Summary) -> Figure:
+  """Accuracy of rare, medium and frequent classes against batch size, and that of every class."""
+  figure = Figure(figsize=(11.4, 4.4), layout='constrained')
+  groups, each = figure.subplots(1, 2)
+  classes.draw_groups(groups, summary)
+  classes.draw_classes(each, summary)
+  _batch_size_legend(figure, summary)
   return figure
 
 

@@ -17,10 +17,11 @@ import jinja2
 from absl import app, flags
 from markupsafe import Markup
 
-from bsjax import comparison_page, plots, records
+from bsjax import comparison_page, plots, records, scaling_plots
 from bsjax.analysis import tables, words
 from bsjax.analysis.answer import answer
 from bsjax.analysis.claim_blocks import blocks
+from bsjax.analysis.methodology import paragraph
 from bsjax.analysis.summary import summarize
 from bsjax.panels import clocks, learning_rate, noise, sharpness, style
 
@@ -41,7 +42,7 @@ _FIGURES = {
 class Study:
   """What a workdir holds; `plan` ends where the summary was taken.
 
-  `sharpness` is sharpness.json, or None where nothing was measured.
+  `sharpness` is sharpness.json and `native_cost` native_cost.json, None where nothing was measured.
   """
 
   config: Mapping[str, Any]
@@ -50,6 +51,7 @@ class Study:
   summary: Mapping[str, Any]
   progress: float
   sharpness: Mapping[str, Any] | None = None
+  native_cost: Mapping[str, Any] | None = None
 
   @property
   def first(self) -> tuple[list[tables.Row], list[tables.Row]]:
@@ -81,16 +83,19 @@ def load(workdir: Path) -> Study:
   plan = records.read_plan(workdir / 'plan.csv')
   rows = records.read(workdir / 'records.jsonl')
   progress = tables.progress(plan, rows)
-  sharp = _json(workdir / 'sharpness.json')
+  sharp, cost = _json(workdir / 'sharpness.json'), _json(workdir / 'native_cost.json')
+  facts = _json(workdir / 'data.json')  # None: by an older version
   if progress == 1:
     kept = _json(workdir / 'summary.json') or {}
     # Of a summary by an older version only the hardware cannot be found again from the records.
     current = 'validation' in kept.get('learning_rates', {})
     current &= 'stages' in kept or not config.get('stages', {}).get('order')
-    summary = kept if current else summarize(config, plan, rows, kept.get('hardware', ''))
-    return Study(config, plan, rows, summary, progress, sharp)
+    hardware = kept.get('hardware', '')
+    summary = kept if current else summarize(config, plan, rows, hardware, facts)
+    return Study(config, plan, rows, summary, progress, sharp, cost)
   reached = tables.provisional(plan, rows)
-  return Study(config, reached, rows, summarize(config, reached, rows), progress, sharp)
+  summary = summarize(config, reached, rows, facts=facts)
+  return Study(config, reached, rows, summary, progress, sharp, cost)
 
 
 def _json(path: Path) -> dict[str, Any] | None:
@@ -125,6 +130,7 @@ def render(study: Study) -> str:
       trials=len({row['trial'] for row in plan}),
       plan_columns=list(records.PLAN_COLUMNS),
       settings=list(_flat(study.config)),
+      methodology=paragraph(study.config, study.plan, study.summary, study.native_cost),
       hardware=study.summary.get('hardware', ''),
     )
   )
@@ -158,6 +164,10 @@ def _figures(study: Study, sharp: list[tables.Row]) -> dict[str, Markup]:
     return {}
   found = tables.settings(*study.first)
   drawn = {name: draw(study.summary, found) for name, draw in _FIGURES.items()}
+  if 'batch_sizes' in study.summary.get('by_class', {}):
+    drawn['by_class'] = plots.by_class(study.summary)
+  if 'rates' in study.summary.get('scaling_rules', {}):
+    drawn |= {name: draw(study.summary, found) for name, draw in scaling_plots.FIGURES.items()}
   if sharp:
     drawn['sharpness'] = plots.sharpness(study.summary, sharp)
   return {name: Markup(plots.svg(figure, name)) for name, figure in drawn.items()}

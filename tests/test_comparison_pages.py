@@ -8,7 +8,7 @@ import pytest
 import synthetic
 from matplotlib.figure import Figure
 from test_report import FIGURES
-from test_stages import config, made
+from test_stage_analysis import config, made
 
 from bsjax import arms_report, comparison_page, comparison_plots, records, report
 from bsjax.analysis.claim_blocks import effect_text

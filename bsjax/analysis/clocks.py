@@ -60,7 +60,7 @@ def meeting_point(chosen: Mapping[int, Setting], clock: str) -> float | None:
 
 
 def readings(
-  chosen: Mapping[int, Setting], clock: str, value: float | None = None
+  chosen: Mapping[int, Setting], clock: str, value: int | float | None = None
 ) -> dict[int, Reading]:
   """Every setting at a value of the clock; without one, at the meeting point."""
   value = meeting_point(chosen, clock) if value is None else value
@@ -73,7 +73,7 @@ def readings(
   }
 
 
-def read(setting: Setting, clock: str, value: float) -> Reading:
+def read(setting: Setting, clock: str, value: int | float) -> Reading:
   """The setting at a value of the clock, linear between the two records around it.
 
   Never extrapolated, and never interpolated from the untrained network: what happens before the
@@ -153,7 +153,7 @@ def common_settings(found: Mapping[int, Sequence[Setting]]) -> tuple[dict[int, S
   return {size: rates[best] for size, rates in zip(found, by_rate, strict=True)}, ''
 
 
-def _place(lane: LaneHistory, key: str, value: float) -> tuple[Row, Row, float] | str:
+def _place(lane: LaneHistory, key: str, value: int | float) -> tuple[Row, Row, float] | str:
   """The records around the value and how far it lies from first to second, or why not."""
   rows = trained_rows(lane)
   x = np.array([_number(row.get(key)) for row in rows])

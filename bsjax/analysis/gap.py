@@ -70,7 +70,7 @@ def at_clock(
   chosen: Mapping[int, Setting],
   clock: str,
   missing: Mapping[int, str] | None = None,
-  value: float | None = None,
+  value: int | float | None = None,
 ) -> dict[str, Any]:
   """All batch sizes at a value of the clock, and the slopes over them.
 

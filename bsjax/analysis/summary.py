@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from bsjax.analysis import noise
+from bsjax.analysis import by_class, noise
 from bsjax.analysis.claims import claims
 from bsjax.analysis.condition_contrasts import claims as condition_claims
 from bsjax.analysis.condition_contrasts import compare
@@ -15,6 +15,7 @@ from bsjax.analysis.critical_batch_size import critical_batch_size
 from bsjax.analysis.gap import estimate, generalization_gap
 from bsjax.analysis.learning_rate import NO_NOISE_SCALE, learning_rates
 from bsjax.analysis.recommend import recommendation
+from bsjax.analysis.scaled_runs import scaling_rules
 from bsjax.analysis.selection import Chosen, best_setting, leave_one_trial_out
 from bsjax.analysis.stages import stage_claims, stages
 from bsjax.analysis.tables import Row, Setting, by_branch, settings
@@ -29,16 +30,18 @@ def summarize(
   plan_rows: Sequence[Row],
   record_rows: Sequence[Row],
   hardware: str = '',
+  facts: by_class.Facts | None = None,
 ) -> dict[str, Any]:
   """The content of summary.json.
 
   `hardware` is a line for people, such as '2 CPU cores'; where given it is kept with the results.
-  Of a study with branches everything but 'conditions' and 'stages' is of the first, 'branch'.
+  `facts` are those of data.json, for what depends on the classes. Of a study with branches
+  everything but 'conditions' and 'stages' is of the first, 'branch'.
   """
   parts = by_branch(plan_rows, record_rows)
   found = {branch: settings(*part) for branch, part in parts.items()}
   first = next(iter(found))
-  result = _of_branch(config, found[first])
+  result = _of_branch(config, found[first], facts)
   if config.get('stages', {}).get('order'):
     chosen = {branch: reported(each) for branch, each in found.items()}
     result['stages'] = stages(config, found, chosen)
@@ -62,7 +65,9 @@ def reported(found: Found) -> dict[int, Setting]:
   }
 
 
-def _of_branch(config: Mapping[str, Any], found: Found) -> dict[str, Any]:
+def _of_branch(
+  config: Mapping[str, Any], found: Found, facts: by_class.Facts | None
+) -> dict[str, Any]:
   """All that follows from one branch, or from a study without any."""
   reestimated = config['model']['normalization'] == 'batch'
   chosen = {size: best_setting(tried) for size, tried in found.items()}
@@ -81,7 +86,8 @@ def _of_branch(config: Mapping[str, Any], found: Found) -> dict[str, Any]:
   shown_lanes = reported(found)
   values = _values(held_out, 'val_accuracy')
   fresh = _values(held_out, 'reestimated_val_accuracy') if reestimated else None
-  return {
+  scaled = scaling_rules(config, found)
+  result = {
     'batch_sizes': [
       _batch_size(tried, chosen[size], shown[size], reestimated)
       if size in chosen
@@ -95,7 +101,19 @@ def _of_branch(config: Mapping[str, Any], found: Found) -> dict[str, Any]:
     'generalization_gap': generalization_gap(found, shown_lanes),
     'claims': claims(found, shown_lanes, values, exponent, fresh),
     'recommendation': recommendation(chosen, values, critical, fresh),
+    **(_of_classes(config, found, shown_lanes, facts) if facts else {}),
   }
+  return result | ({'scaling_rules': scaled} if scaled else {})
+
+
+def _of_classes(
+  config: Mapping[str, Any], found: Found, reported: Mapping[int, Setting], facts: by_class.Facts
+) -> dict[str, Any]:
+  """What batches hold of the classes; and where these are unequal, what that does to them."""
+  result = {'classes_per_batch': facts['classes_per_batch']}
+  if by_class.applies(config, facts):
+    result['by_class'] = by_class.by_class(found, reported, facts)
+  return result
 
 
 def _shown(chosen: Setting, held_out: Chosen) -> Chosen:

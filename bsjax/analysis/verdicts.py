@@ -100,6 +100,31 @@ def points(value: float, scale: int | float = 100) -> str:
   return f'{scale * value:+.3g}'
 
 
+def of_accuracies(
+  text: str,
+  rule: Rule,
+  kinds: Sequence[MeanInterval],
+  confidence: float,
+  margin: float | None = None,
+) -> dict[str, Any]:
+  """A claim about a difference of accuracies that every kind of BatchNorm statistics answers alike.
+
+  `kinds` are the interval by running statistics, and where there are any by re-estimated ones;
+  `margin` is that of a rule made by `near`.
+  """
+  found, unit = [rule(interval) for interval in kinds], 'percentage points'
+  why = [found_text(kinds[0], unit, confidence)]
+  if len(set(found)) > 1:
+    why.append(
+      f'With the running statistics of BatchNorm it would be {found[0]}, with re-estimated ones '
+      f'{found[1]}: what differs may be the statistics.'
+    )
+    return claim(text, UNDETERMINED, kinds[0], 'fraction', why)
+  if found[0] == UNDETERMINED:
+    why.append(need_text(kinds[0], unit, margin, confidence))
+  return claim(text, found[0], kinds[0], 'fraction', why)
+
+
 def found_text(
   interval: MeanInterval, unit: str, confidence: float = 0.95, scale: int | float = 100
 ) -> str:
