@@ -6,6 +6,7 @@ trial a lucky one. A contrast within the trial is free of it, and trials are its
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Mapping, Sequence
@@ -124,8 +125,14 @@ def trials_needed(
   known = float(stdtrit(interval.n - 1, quantile))
   sd = (interval.high - interval.low) / 2 * math.sqrt(interval.n) / known
   n = np.arange(2, MOST_TRIALS + 1)
-  enough = stdtrit(n - 1, quantile) * sd / np.sqrt(n) < half_width
+  enough = _student(quantile) * sd / np.sqrt(n) < half_width
   return int(n[np.argmax(enough)]) if enough.any() else None
+
+
+@functools.lru_cache(maxsize=64)
+def _student(quantile: float) -> Float[np.ndarray, ' n']:
+  """Student's t at up to MOST_TRIALS trials, kept because every undetermined claim asks for it."""
+  return stdtrit(np.arange(1, MOST_TRIALS), quantile)
 
 
 def _check(columns: Mapping[int, np.ndarray]) -> None:

@@ -52,7 +52,7 @@ def stage_claims(found: Mapping[str, Any]) -> list[dict[str, Any]]:
   return [claim for row in found['at'] for claim in row['claims']]
 
 
-def boundaries(config: Mapping[str, Any], found: Found) -> list[int | float]:
+def boundaries(config: Mapping[str, Any], found: Found) -> list[float]:
   """The examples seen when each stage ends: as configured, corrected by what the records show.
 
   The plan rounds ends to whole blocks; a record belongs to a stage by its column 'stage', so an end
@@ -72,12 +72,12 @@ def boundaries(config: Mapping[str, Any], found: Found) -> list[int | float]:
       end = total
     elif later:
       end = min(max(end, max(reached, default=0)), min(later))
-    ends.append(end)
+    ends.append(float(end))
   return ends
 
 
 def _listed(
-  config: Mapping[str, Any], ends: Sequence[int | float], found: Found, chosen: Chosen
+  config: Mapping[str, Any], ends: Sequence[float], found: Found, chosen: Chosen
 ) -> list[dict[str, Any]]:
   lane = next(iter(found.values()))[0].lanes[0].plan
   epoch = lane['epochs'] / lane['examples']
