@@ -200,7 +200,7 @@ def by_class(summary: Summary) -> Figure:
   groups, each = figure.subplots(1, 2)
   classes.draw_groups(groups, summary)
   classes.draw_classes(each, summary)
-  _batch_size_legend(figure, summary)
+  batch_size_legend(figure, summary)
   return figure
 
 

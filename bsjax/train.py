@@ -33,11 +33,13 @@ from bsjax import (
   stage_run,
   workdirs,
 )
+from bsjax.analysis.methodology import paragraph
 from bsjax.analysis.summary import summarize
 from bsjax.analysis.tables import results
 from bsjax.config import ConfigError, validate
 from bsjax.device_data import DeviceData
 from bsjax.lane_records import lane_records
+from bsjax.native_cost import run as native_cost
 from bsjax.progress import Pace, make_console, now, progress_line
 from bsjax.stage_run import StageRun
 from bsjax.strategy import Strategy
@@ -279,6 +281,12 @@ class Study:
     facts = json.loads((self.workdir / 'data.json').read_text())
     summary = summarize(json.loads(self.config.to_json()), lanes, rows, hardware, facts)
     records.write_json(self.workdir / 'summary.json', summary)
+    cost = None
+    if self.config.native_cost.measure:
+      cost = native_cost.measure_study(self.config, self.stage.dataset, say=self.console.print)
+      native_cost.write(self.workdir, cost)
+    text = paragraph(json.loads(self.config.to_json()), lanes, summary, cost)
+    records.write_text(self.workdir / 'methodology.txt', f'{text}\n')
     path = report.write(self.workdir)
     self.console.print(results(summary))
     self.console.print(f'Report: {path}', soft_wrap=True)
