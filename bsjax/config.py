@@ -55,9 +55,10 @@ def base_config() -> ConfigDict:
   # Hidden units, channels of the first layer, or of a vit's tokens; 0: the model's usual.
   config.model.width = 0
   config.model.depth = 2  # hidden layers of the mlp
-  # What mobilenet_v2 and efficientnet_b0 shrink images of up to 64 pixels by: 1, 2, 4, 8, 16 or, as
-  # published, 32. Half as much costs up to 4 times.
-  config.model.small_stride = 8
+  # What a mobilenet_v2 or efficientnet_b0 shrinks images of up to 64 pixels by, and the size of a
+  # vit's patches there: 1, 2, 4, 8, 16 or 32; 0: the usual 8, or 4 in a vit. Twice as much costs as
+  # little as a quarter.
+  config.model.small_stride = 0
   config.model.normalization = 'group'  # group (LayerNorm in a vit), batch, none
   # Of the arithmetic of layers: float32; tf32, which multiplies with ten bits of the mantissa on
   # accelerators that can, and is float32 on a CPU; bfloat16. All else is float32 in each.

@@ -1,6 +1,7 @@
 """Image classifiers in flax: one file a family, and one entry in MODELS for each name."""
 
 from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 from jaxtyping import Array
@@ -34,15 +35,18 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
   ),
   'vgg11': lambda config, conv, **shared: vgg11(conv=conv, **shared),
   'vgg16': lambda config, conv, **shared: vgg16(conv=conv, **shared),
-  'mobilenet_v2': lambda config, conv, **shared: MobileNetV2(
-    small_stride=config.small_stride, conv=conv, **shared
-  ),
+  'mobilenet_v2': lambda config, conv, **shared: MobileNetV2(conv=conv, **_strided(config, shared)),
   'efficientnet_b0': lambda config, conv, **shared: EfficientNetB0(
-    small_stride=config.small_stride, conv=conv, **shared
+    conv=conv, **_strided(config, shared)
   ),
-  'vit_tiny': lambda config, conv, **shared: vit_tiny(**shared),
-  'vit_small': lambda config, conv, **shared: vit_small(**shared),
+  'vit_tiny': lambda config, conv, **shared: vit_tiny(**_strided(config, shared)),
+  'vit_small': lambda config, conv, **shared: vit_small(**_strided(config, shared)),
 }
+
+
+def _strided(config: ConfigDict, shared: dict[str, Any]) -> dict[str, Any]:
+  """The fields of a model whose stride on small images can be chosen."""
+  return {**shared, 'small_stride': config.small_stride} if config.small_stride else shared
 
 
 def create(
@@ -84,7 +88,9 @@ def problems(config: ConfigDict) -> list[str]:
     found.append(f"model.width={config.width} must be at least 0; 0 is the model's usual width")
   if config.depth < 0:
     found.append(f'model.depth={config.depth} must be at least 0; 0 is a linear classifier')
-  if config.small_stride not in small_images.STRIDES:
+  if config.small_stride not in (0, *small_images.STRIDES):
     known = ', '.join(map(str, small_images.STRIDES))
-    found.append(f'model.small_stride={config.small_stride} must be one of {known}')
+    found.append(
+      f"model.small_stride={config.small_stride} must be one of {known}, or 0, the model's usual"
+    )
   return found

@@ -42,6 +42,7 @@ class EfficientNetB0(nn.Module):
 
   num_classes: int
   width: int = USUAL_WIDTH
+  stages: tuple[tuple[int, int, int, int, int], ...] = STAGES
   small_stride: int = 8
   normalization: str = 'group'
   dtype: DTypeLike = jnp.float32
@@ -68,10 +69,10 @@ class EfficientNetB0(nn.Module):
     block = partial(InvertedResidual, conv=conv, norm=norm, zero_conv=plain, activation=nn.silu)
     scaled = lambda channels: rounded(channels * self.width / USUAL_WIDTH)
     first, *strides = late_strides(
-      (2, *(stride for *_, stride, _ in STAGES)), self.small_stride if is_small(x) else 32
+      (2, *(stride for *_, stride, _ in self.stages)), self.small_stride if is_small(x) else 32
     )
     x = nn.silu(norm(conv(self.width, (3, 3), (first, first), padding=1)(x)))
-    for (expansion, channels, blocks, _, kernel), stride in zip(STAGES, strides, strict=True):
+    for (expansion, channels, blocks, _, kernel), stride in zip(self.stages, strides, strict=True):
       for index in range(blocks):
         squeeze = max(1, x.shape[-1] // SQUEEZE)
         own = stride if index == 0 else 1

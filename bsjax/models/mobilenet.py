@@ -73,10 +73,10 @@ class InvertedResidual(nn.Module):
   def _gate(
     self, x: Float[Array, 'batch height width channel']
   ) -> Float[Array, 'batch 1 1 channel']:
-    dense = partial(self.conv, kernel_size=(1, 1), use_bias=True)
-    mean = x.astype(jnp.float32).mean((1, 2), keepdims=True).astype(x.dtype)
-    hidden = self.activation(dense(self.squeeze)(mean))
-    return nn.sigmoid(dense(x.shape[-1], kernel_init=lecun_normal)(hidden))
+    conv = partial(self.conv, kernel_size=(1, 1), use_bias=True)
+    mean = x.astype(jnp.float32).mean((1, 2), keepdims=True)
+    hidden = self.activation(conv(self.squeeze)(mean))
+    return nn.sigmoid(conv(x.shape[-1], kernel_init=lecun_normal)(hidden)).astype(x.dtype)
 
 
 def rounded(channels: float) -> int:
@@ -97,6 +97,7 @@ class MobileNetV2(nn.Module):
 
   num_classes: int
   width: int = USUAL_WIDTH
+  stages: tuple[tuple[int, int, int, int], ...] = STAGES
   small_stride: int = 8
   normalization: str = 'group'
   dtype: DTypeLike = jnp.float32
@@ -123,10 +124,10 @@ class MobileNetV2(nn.Module):
     block = partial(InvertedResidual, conv=conv, norm=norm, zero_conv=plain, activation=nn.relu6)
     multiplier = self.width / USUAL_WIDTH
     first, *strides = late_strides(
-      (2, *(stride for *_, stride in STAGES)), self.small_stride if is_small(x) else 32
+      (2, *(stride for *_, stride in self.stages)), self.small_stride if is_small(x) else 32
     )
     x = nn.relu6(norm(conv(self.width, (3, 3), (first, first), padding=1)(x)))
-    for (expansion, channels, blocks, _), stride in zip(STAGES, strides, strict=True):
+    for (expansion, channels, blocks, _), stride in zip(self.stages, strides, strict=True):
       for index in range(blocks):
         x = block(rounded(channels * multiplier), expansion, stride if index == 0 else 1)(x)
     x = nn.relu6(norm(conv(rounded(LAST * max(1.0, multiplier)), (1, 1))(x)))

@@ -15,18 +15,44 @@ from bsjax.models.arithmetic import classifier, keep_bias
 from bsjax.models.initializers import small_normal
 from bsjax.models.small_images import is_small
 
-PATCH, SMALL_PATCH = 16, 4  # pixels a side
+PATCH = 16  # pixels a side
 HEAD_CHANNELS = 64  # of an attention head
+
+
+class Tokens(nn.Module):
+  """A token for each patch of an image, each with what its place adds, behind one for the class."""
+
+  width: int
+  patch: int
+  dense: Callable[..., Array]
+
+  @nn.compact
+  def __call__(
+    self, x: Float[Array, 'batch height width color']
+  ) -> Float[Array, 'batch token channel']:
+    x = self.dense(_patches(x, self.patch), self.width)
+    x = (x + self._positions(*x.shape[1:3]).astype(x.dtype)).reshape(len(x), -1, self.width)
+    own = [self.param(name, small_normal, (self.width,)) for name in ('class', 'class_position')]
+    first = jnp.broadcast_to(sum(own).astype(x.dtype), (len(x), 1, self.width))
+    return jnp.concatenate([first, x], axis=1)
+
+  def _positions(self, rows: int, columns: int) -> Float32[Array, 'rows columns channel']:
+    """What each patch's place adds to it."""
+    shape = (rows, columns, self.width)
+    there = self.has_variable('params', 'positions')
+    own = self.get_variable('params', 'positions').shape if there else shape
+    table = self.param('positions', small_normal, own)
+    return table if own == shape else jax.image.resize(table, shape, 'linear')
 
 
 class Block(nn.Module):
   """Attention between tokens, then two dense layers for each of them, both added to the input.
 
-  Without normalization (`zero_last`) both branches start at zero.
+  Without normalization (`zero_last`) both branches start at zero. `dense(x, features)` is a layer.
   """
 
   heads: int
-  dense: Callable[..., nn.Module]
+  dense: Callable[..., Array]
   norm: Callable[..., Array]
   zero_last: bool
   precision: lax.PrecisionLike
@@ -35,11 +61,10 @@ class Block(nn.Module):
   def __call__(self, x: Float[Array, 'batch token channel']) -> Float[Array, 'batch token channel']:
     width = x.shape[-1]
     last = {'kernel_init': nn.initializers.zeros} if self.zero_last else {}
-    mixed = self._attend(self.dense(3 * width)(self.norm(x)))
-    x = x + self.dense(width, **last)(mixed)
-    # The exact GELU, which has a kink less than ReLU and no approximation by tanh.
-    hidden = nn.gelu(self.dense(4 * width)(self.norm(x)), approximate=False)
-    return x + self.dense(width, **last)(hidden)
+    mixed = self._attend(self.dense(self.norm(x), 3 * width))
+    x = x + self.dense(mixed, width, **last)
+    hidden = nn.gelu(self.dense(self.norm(x), 4 * width), approximate=False)
+    return x + self.dense(hidden, width, **last)
 
   def _attend(
     self, qkv: Float[Array, 'batch token three_channels']
@@ -56,20 +81,23 @@ class Block(nn.Module):
 
 
 class ViT(nn.Module):
-  """Patches as tokens of `width` channels: of 4x4 pixels, or of 16x16 on images larger than 64.
+  """Patches of images as tokens of `width` channels.
 
-  Tiny has 192 channels, small 384 (Touvron et al. 2021, "Training data-efficient image
-  transformers", table 1); a head has 64 of them where that divides `width`, and otherwise there are
-  as many heads as do, at most. `normalization` 'group' is the published LayerNorm, a single group;
-  'batch' puts BatchNorm over examples and tokens in its place, as in Yao et al. 2021, "Leveraging
-  Batch Normalization for Vision Transformers"; 'none' has nothing there, and branches that start at
-  zero. On images of another size than that of the parameters, positions are interpolated (section
-  3.2). Dropout and stochastic depth are left out, because their randomness is not the batch's.
+  Patches have 16 pixels a side, and `small_stride` on images of up to 64 pixels. Tiny has 192
+  channels, small 384 (Touvron et al. 2021, "Training data-efficient image transformers", table 1);
+  a head has 64 of them, or a few more where that does not divide `width`.
+
+  `normalization` 'group' is the published LayerNorm, a single group; 'batch' puts BatchNorm over
+  examples and tokens in its place, as in Yao et al. 2021, "Leveraging Batch Normalization for
+  Vision Transformers"; 'none' has nothing there, and branches that start at zero. On images of
+  another size than that of the parameters, positions are interpolated (section 3.2). Dropout and
+  stochastic depth are left out, because their randomness is not the batch's.
   """
 
   num_classes: int
   width: int
   depth: int = 12
+  small_stride: int = 4
   normalization: str = 'group'
   dtype: DTypeLike = jnp.float32
   precision: lax.PrecisionLike = None
@@ -80,23 +108,12 @@ class ViT(nn.Module):
   def __call__(
     self, x: Float[Array, 'batch height width channel'], train: bool
   ) -> Float32[Array, 'batch class']:
-    dense = partial(
-      nn.Dense,
-      dtype=self.dtype,
-      precision=self.precision,
-      promote_dtype=keep_bias,
-      kernel_init=small_normal,
-    )
+    patch = self.small_stride if is_small(x) else PATCH
+    dense = partial(_dense, dtype=self.dtype, precision=self.precision)
     norm = normalization.of(self, train)
     if self.normalization == 'group':
       norm = lambda x: nn.LayerNorm(dtype=self.dtype)(x)
-    x = dense(self.width, name='embedding')(_patches(x, SMALL_PATCH if is_small(x) else PATCH))
-    x = (x + self._positions(*x.shape[1:3]).astype(x.dtype)).reshape(len(x), -1, self.width)
-    first = sum(
-      self.param(name, small_normal, (self.width,)) for name in ('class', 'class_position')
-    )
-    first = jnp.broadcast_to(first.astype(x.dtype), (len(x), 1, self.width))
-    x = jnp.concatenate([first, x], axis=1)
+    x = Tokens(self.width, patch, dense, name='embedding')(x)
     zero_last = self.normalization == 'none'
     for _ in range(self.depth):
       x = Block(_heads(self.width), dense, norm, zero_last, self.precision)(x)
@@ -104,15 +121,25 @@ class ViT(nn.Module):
     more = {'kernel_init': small_normal, 'name': 'head'}
     return classifier(self.num_classes, self.dtype, self.precision, **more)(x)
 
-  def _positions(self, rows: int, columns: int) -> Float32[Array, 'rows columns channel']:
-    """What each patch's place adds to it."""
-    shape = (rows, columns, self.width)
-    own = self.get_variable('params', 'positions').shape if self._is_there() else shape
-    table = self.param('positions', small_normal, own)
-    return table if own == shape else jax.image.resize(table, shape, 'linear')
 
-  def _is_there(self) -> bool:
-    return self.has_variable('params', 'positions')
+def _dense(
+  x: Float[Array, '*batch input'],
+  features: int,
+  dtype: DTypeLike,
+  precision: lax.PrecisionLike,
+  kernel_init: Callable[..., Array] = small_normal,
+  name: str | None = None,
+) -> Float[Array, '*batch output']:
+  """Adds a dense layer to the module being built and applies it."""
+  layer = nn.Dense(
+    features,
+    dtype=dtype,
+    precision=precision,
+    promote_dtype=keep_bias,
+    kernel_init=kernel_init,
+    name=name,
+  )
+  return layer(x).astype(dtype)
 
 
 def _heads(width: int) -> int:
