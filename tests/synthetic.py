@@ -17,7 +17,7 @@ def config(normalization='group', **data):
     'model': {'name': 'mlp', 'normalization': normalization},
     'optimizer': {'name': 'sgd', 'momentum': 0.9},
     'schedule': {'name': 'cosine'},
-    'scaling': {'rule': 'none'},
+    'scaling': {'rule': 'none', 'base_batch_size': 64},
   }
 
 
