@@ -18,9 +18,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 from ml_collections import ConfigDict
 
-from bsjax import lanes, stream
+from bsjax import stream
 from bsjax.choices import unknown
-from bsjax.data import Dataset
 
 Sampler = Callable[[Key[Array, ''], Int[Array, ''], int], Int[Array, 'epoch place']]
 Counts = Float[np.ndarray, ' class']
@@ -182,23 +181,4 @@ def _distinct_row(drawn: Int[np.ndarray, 'trial draw'], size: int, classes: int)
     'share_lacking': float((found < classes).mean()) if known else None,
     'batches': len(found),
     'classes': classes,
-  }
-
-
-def facts(config: ConfigDict, dataset: Dataset, total_examples: int) -> dict[str, Any]:
-  """The content of data.json: what the analysis wants to know of the data of a study.
-
-  'class_counts' are those of both splits; 'classes_per_batch' the rows of `distinct_classes` for a
-  study of one stage, on all its training examples, that sees so many.
-  """
-  labels = dataset.train.labels
-  keys = [lanes.trial_key(config.seed, jnp.int32(trial)) for trial in range(config.trials)]
-  seen = (0, total_examples)
-  rows = distinct_classes(
-    create(config.data, labels), labels, keys, config.batch_sizes, seen, len(labels)
-  )
-  return {
-    'class_names': list(dataset.class_names),
-    'class_counts': dataset.class_counts(),
-    'classes_per_batch': rows,
   }

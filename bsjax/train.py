@@ -29,7 +29,6 @@ from bsjax import (
   records,
   replicate,
   report,
-  sampler,
   stage_run,
   workdirs,
 )
@@ -37,6 +36,7 @@ from bsjax.analysis.methodology import paragraph
 from bsjax.analysis.summary import summarize
 from bsjax.analysis.tables import results
 from bsjax.config import ConfigError, validate
+from bsjax.data_facts import data_facts
 from bsjax.device_data import DeviceData
 from bsjax.lane_records import lane_records
 from bsjax.native_cost import run as native_cost
@@ -97,8 +97,7 @@ def _run_one(config: ConfigDict, workdir: Path, dry_run: bool) -> bool:
   workdirs.claim(workdir, config, study)
   execution.write(workdir, chosen)
   if not (workdir / 'data.json').exists():
-    facts = sampler.facts(config, dataset, study.end)
-    records.write_json(workdir / 'data.json', facts)
+    records.write_json(workdir / 'data.json', data_facts(config, dataset, study))
   _say_plan(console, study, chosen)
   weights = arms.lent_weights(config, workdir)
   return Study(config, workdir, dataset, study, chosen.strategies, console, weights).run()

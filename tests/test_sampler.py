@@ -9,8 +9,9 @@ import pytest
 from scipy.stats import hypergeom
 from small import largest_difference, small_config, trained
 
-from bsjax import data, lanes, noise_scale, sampler, stream
+from bsjax import data, lanes, noise_scale, sampler, stages, stream
 from bsjax.config import ConfigError, validate
+from bsjax.data_facts import data_facts
 from bsjax.device_data import DeviceData
 from bsjax.plan import make_plan
 from bsjax.program import create
@@ -308,3 +309,29 @@ def test_problems(keys, texts):
 @pytest.mark.parametrize('name', sampler.SAMPLERS)
 def test_what_is_allowed(name):
   validate(small_config(data__sampler=name, data__sampler_beta=0.0))
+
+
+@pytest.mark.parametrize('share', [1.0, 0.5])
+def test_facts_of_a_study_are_counted_from_the_orders_it_trains_on(share):
+  config = small_config(data__sampler='inverse_frequency', trials=2, epochs=2.0)
+  stages.add(config, 'early', epochs=1.0)
+  stages.add(config, 'late', epochs=2.0, batch_size=('multiply:2',), data_share=share)
+  dataset = data.load(config.data, config.seed)
+  study = make_plan(config, len(dataset.train.labels))
+  facts = data_facts(config, dataset, study)
+  assert facts['class_counts'] == {
+    'train': np.bincount(dataset.train.labels).tolist(),
+    'validation': np.bincount(dataset.validation.labels).tolist(),
+  }
+  for part, sizes in ((study, [8, 16, 32]), (study.later[0], [16, 32, 64])):
+    rows = [row for row in facts['classes_per_batch'] if row['stage'] == part.stage.index]
+    assert [row['batch_size'] for row in rows] == sizes
+    begin, end = part.start - part.origin, part.end - part.origin
+    on_device, n = DeviceData(dataset, config, part), part.train_examples
+    epochs = range(begin // n, -(-end // n))
+    orders = [np.asarray(on_device.at(epoch * n)[0].orders)[0, :, 0] for epoch in epochs]
+    labels = dataset.train.labels[np.concatenate(orders, axis=1)][:, begin % n :][:, : end - begin]
+    for row, size in zip(rows, sizes, strict=True):
+      batches = labels[:, : (end - begin) // size * size].reshape(-1, size)
+      assert row['batches'] == len(batches)
+      assert row['mean'] == pytest.approx(np.mean([len(set(each)) for each in batches]))

@@ -25,7 +25,7 @@ EVEN = 2.0  # classes whose examples differ by less than this factor count as ba
 GROUPS = ('rare', 'medium', 'frequent')
 UNIT = 'fraction, per doubling of the batch size'
 
-Facts = Mapping[str, Any]  # of data.json, see sampler.facts
+Facts = Mapping[str, Any]  # of data.json, see data_facts.py
 # Quantity -> the claim that its slope on log2(batch size) is above zero.
 CLAIMS = {
   'rare': 'at equal epochs, too small a batch hurts the rare classes',
