@@ -23,6 +23,7 @@ from bsjax import (
   data,
   execution,
   memory,
+  methods,
   plan,
   plan_table,
   program,
@@ -32,7 +33,6 @@ from bsjax import (
   stage_run,
   workdirs,
 )
-from bsjax.analysis.methodology import paragraph
 from bsjax.analysis.summary import summarize
 from bsjax.analysis.tables import results
 from bsjax.config import ConfigError, validate
@@ -74,6 +74,7 @@ def _run_arms(config: ConfigDict, workdir: Path, dry_run: bool) -> bool:
       return False
   if not dry_run:
     path = arms_report.write(workdir)
+    methods.write(workdir)
     console.print(f'Report of all arms: {path}', soft_wrap=True)
   return True
 
@@ -280,13 +281,11 @@ class Study:
     facts = json.loads((self.workdir / 'data.json').read_text())
     summary = summarize(json.loads(self.config.to_json()), lanes, rows, hardware, facts)
     records.write_json(self.workdir / 'summary.json', summary)
-    cost = None
     if self.config.native_cost.measure:
       cost = native_cost.measure_study(self.config, self.stage.dataset, say=self.console.print)
       native_cost.write(self.workdir, cost)
-    text = paragraph(json.loads(self.config.to_json()), lanes, summary, cost)
-    records.write_text(self.workdir / 'methodology.txt', f'{text}\n')
     path = report.write(self.workdir)
+    methods.write(self.workdir)
     self.console.print(results(summary))
     self.console.print(f'Report: {path}', soft_wrap=True)
 

@@ -12,12 +12,32 @@ from bsjax.analysis.methodology import as_text, joined_arms, paragraph, topics
 from bsjax.analysis.summary import summarize
 from bsjax.config import base_config
 
+
+def cost_row(batch_size, gib, rate):
+  """A row of native_cost.json; None as a rate: it does not fit."""
+  memory = dict.fromkeys(('arguments', 'outputs', 'aliased', 'temporaries'), 2**20)
+  rates = rate and {'median': rate, 'low': rate - 1, 'high': rate + 1, 'n': 5}
+  return {
+    'batch_size': batch_size,
+    'stage': '',
+    'trained_parameters': 1234,
+    'memory_bytes': memory | {'total': gib * 2**30},
+    'fits': rate is not None,
+    'examples_per_second': rates,
+    'seconds_per_epoch': rates and {'median': 2.0, 'low': 1.9, 'high': 2.1},
+    'compile_seconds': 3.0,
+    'cores_busy': None,
+    'suggestion': None,
+    'problem': None,
+  }
+
+
 COST = {
-  'rows': [
-    {'batch_size': 32, 'memory_bytes': 2**30, 'fits': True}
-    | {'examples_per_second': {'median': 517.0}},
-    {'batch_size': 128, 'memory_bytes': 7 * 2**30, 'fits': False} | {'examples_per_second': None},
-  ]
+  'hardware': 'a made-up device',
+  'device_memory_gib': 4.0,
+  'model': 'mlp',
+  'parameters': 1234,
+  'rows': [cost_row(32, 1, 517.0), cost_row(128, 7, None)],
 }
 
 
@@ -201,7 +221,7 @@ def test_the_file_and_the_box_of_the_report(study, tmp_path):
   assert text == paragraph(config, plan, summary, COST)
   page = report.write(tmp_path).read_text()
   assert 'id="methodology_text"' in page and 'would not fit the memory' in page
-  assert page.count('<svg') == 9 + 3 and 'id="scaling_ways"' in page
+  assert page.count('<svg') == 9 + 3 + 1 and 'id="scaling_ways"' in page
   assert (
     len(re.findall('<tr>', page[page.index('id="scaling_rates"') :].split('</table>')[0])) == 19
   )

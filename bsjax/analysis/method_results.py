@@ -53,7 +53,7 @@ def micro_batches(plan_rows: Sequence[Row], native_cost: Mapping[str, Any] | Non
 
 
 def _gib(row: Row) -> str:
-  return f'{row["memory_bytes"] / 2**30:.2g} GiB'
+  return f'{row["memory_bytes"]["total"] / 2**30:.2g} GiB'
 
 
 def intervals(plan_rows: Sequence[Row], summary: Mapping[str, Any]) -> str:

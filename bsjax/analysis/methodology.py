@@ -40,8 +40,7 @@ def topics(
 ) -> dict[str, str]:
   """The sentences of the paragraph by topic, in order; what nothing is known of is left out.
 
-  native_cost: {'rows': [{'batch_size', 'memory_bytes', 'fits',
-  'examples_per_second': {'median'}}]}.
+  native_cost: the content of native_cost.json (`native_cost.run.measure_study`).
   """
   sizes = sorted({row['batch_size'] for row in plan_rows})
   found = {

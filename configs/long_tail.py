@@ -1,0 +1,40 @@
+"""Does too small a batch hurt the rare classes? Long-tailed CIFAR-10, drawn evenly by class.
+
+Of its images the most frequent class keeps 4,500 and the rarest 45 (Cao et al. 2019); a batch is
+drawn with the same chance for each class. 3 batch sizes x 2 learning rates x 4 trials = 24 lanes of
+a small CNN with GroupNorm. The report gives accuracy on rare, medium and frequent classes, and the
+number of different classes in a batch. Also a light check, and the same without the weights:
+
+  python -m bsjax.main --config=configs/long_tail.py --workdir=runs/long_tail
+  python -m bsjax.main --config=configs/long_tail.py --workdir=runs/light --config.epochs=2
+  python -m bsjax.main --config=configs/long_tail.py --workdir=runs/uniform \\
+    --config.data.sampler=uniform
+
+On an accelerator a ResNet and more epochs:
+
+  python -m bsjax.main --config=configs/long_tail.py --workdir=runs/long_tail \\
+    --config.model.name=resnet20 --config.model.width=16 --config.epochs=100 --config.data.crop=4
+"""
+
+from bsjax.config import base_config
+
+
+def get_config():
+  config = base_config()
+  config.batch_sizes = (16, 32, 64)
+  config.learning_rates = (0.02, 0.06)
+  config.trials = 4
+  config.epochs = 12.0
+  config.evaluations = 6
+  config.data.source = 'tfds'
+  config.data.name = 'cifar10'
+  config.data.validation_share = 0.1
+  config.data.imbalance_factor = 100.0
+  config.data.sampler = 'inverse_frequency'
+  config.data.flip = True
+  config.model.name = 'cnn'
+  config.model.width = 16
+  config.model.normalization = 'group'
+  config.optimizer.weight_decay = 5e-4
+  config.schedule.name = 'cosine'
+  return config
