@@ -82,12 +82,13 @@ def test_rows_divide_once_and_name_what_is_undefined():
   look = group.look(on_device)()
   found = look.evaluation
   position = {'examples': 96, 'epoch': 0.64, 'stage': 0}
-  sums = {8: 10.0, 16: 5.0, 32: 2.5}
+  sums = {lane.lane: 10.0 / lane.batch_size for lane in group.group.lanes}
   rows = lane_records(group.group.lanes, look, position, (0.5, sums), probed=(0, 150))
   for i, (row, lane) in enumerate(zip(rows, group.group.lanes, strict=True)):
     assert row['updates'] == 96 // lane.batch_size
     assert row['learning_rate'] == lane.learning_rate / 2
-    assert row['learning_rate_sum'] == lane.learning_rate * sums[lane.batch_size]
+    assert row['learning_rate_sum'] == sums[lane.lane]
+    assert row['batch_size'] == lane.batch_size
     assert row['train_accuracy'] == found.train.correct[i] / 150
     recall = found.validation.class_correct[i] / found.validation.class_count[i]
     assert row['val_class_accuracy'] == recall.tolist()
@@ -114,11 +115,12 @@ def len_val(found, i):
 
 def test_learning_rates_are_summed_over_the_updates_of_each_batch_size():
   config = small_config(trials=1, schedule__name='cosine', schedule__warmup_epochs=0.3)
-  study, (group,), _ = trained(config, examples=96)
+  study = trained(config, examples=96)[0]
   for position in (0, 96, study.total_examples):
-    factor, sums = group.schedule_at(position)
+    _, (group,), _ = trained(config, examples=position)
+    factor, sums = group.rates()
     assert factor == pytest.approx(float(group.recipe.schedule(jnp.int32(position))))
-    for size in config.batch_sizes:
-      starts = range(0, position, size)
+    for lane in group.group.lanes:
+      starts = range(0, position, lane.batch_size)
       expected = sum(float(group.recipe.schedule(jnp.int32(start))) for start in starts)
-      assert sums[size] == pytest.approx(expected, abs=1e-5)
+      assert sums[lane.lane] == pytest.approx(lane.learning_rate * expected, abs=1e-5)

@@ -333,6 +333,7 @@ def test_frozen_features_train_as_whole_images_do(tmp_path):
       model__normalization='batch',
     )
     config.trials, config.batch_sizes = 2, (8, 16)
+    config.learning_rates = (0.02,)  # small, or a unit falls silent in one of them alone
     with config.unlocked():
       config.pretrain = {'epochs': 1.0, 'trials': 1, 'batch_sizes': (16,), **lent}
     train.run_study(config, tmp_path / str(once))

@@ -47,7 +47,9 @@ def test_a_study_leaves_everything_behind(undisturbed):
   names = {path.name for path in undisturbed.iterdir()}
   assert names == {
     'config.json',
+    'data.json',
     'execution.json',
+    'methodology.txt',
     'plan.csv',
     'records.jsonl',
     'summary.json',
@@ -146,7 +148,8 @@ def test_resume_without_batch_norm_and_with_other_optimizers(optimizer, tmp_path
     train.run_study(own, tmp_path)
   train.run_study(own, tmp_path)
   with checkpoint.open_manager(tmp_path) as manager:
-    (states,), position = checkpoint.restore(manager, [undisturbed.to_host()])
+    position = checkpoint.position(manager)
+    (states,) = checkpoint.restore(manager, [undisturbed.to_host()])
   undisturbed.look(on_device)()  # the last evaluation has read the window
   assert largest_difference(states, undisturbed.to_host()) == 0
   assert position['ticks'] == [undisturbed.ticks]
