@@ -139,11 +139,11 @@ def test_loss_falls_on_real_images_and_gradients_are_finite(request, name, kind)
       updates, opt_state = tx.update(grads, opt_state)
       return (optax.apply_updates(params, updates), opt_state), (value, finite)
 
-    return jax.lax.scan(step, (params, tx.init(params)), None, 25)[1]
+    return jax.lax.scan(step, (params, tx.init(params)), None, 100)[1]
 
   losses, finite = train(start['params'])
   assert finite.all()
-  assert losses[-1] < 0.7 * losses[0]
+  assert losses[-5:].mean() < 0.85 * losses[0]
 
 
 @pytest.mark.slow
