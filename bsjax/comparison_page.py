@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from bsjax import comparison_plots, plots
 from bsjax.analysis.claim_blocks import block
-from bsjax.analysis.condition_contrasts import claims, is_pooled
+from bsjax.analysis.condition_contrasts import is_pooled
 from bsjax.analysis.condition_words import condition_answer, pooled
 from bsjax.analysis.conditions import Condition, hold, of_study
 from bsjax.analysis.summary import reported
@@ -18,8 +18,9 @@ from bsjax.analysis.tables import Row, Setting, by_branch, settings
 from bsjax.analysis.verdicts import MARGIN
 from bsjax.analysis.words import by_reason, joined
 from bsjax.panels.conditions import look
+from bsjax.stages import DEFAULTS
 
-# Keys of a stage that the table shows in columns of their own.
+# Keys of a stage that the table shows in columns of their own; others only where they are set.
 _SHOWN = ('epochs', 'examples', 'trainable', 'batch_size')
 
 
@@ -46,7 +47,6 @@ def condition_part(
   found: Mapping[str, Any], conditions: Sequence[Condition], title: str, own_page: bool = False
 ) -> dict[str, Any]:
   """What conditions.html needs; on a page of its own the answer already stands on top."""
-  single = [row for row in found['contrasts'] if not is_pooled(row)]
   return {
     'found': found,
     'title': title,
@@ -54,8 +54,7 @@ def condition_part(
     'answer': condition_answer(found),
     'table': _first_of_each(found['table']),
     'colours': {name: colour for name, (colour, _) in look(found['names']).items()},
-    'pooled': block('', claims(found)),
-    'single': block('', single),
+    'parts': _contrast_parts(found['contrasts']),
     'figures': _condition_figures(found, conditions),
     'margin': f'{100 * MARGIN:g}',
     'at_updates': bool(pooled(found, clock='updates')),
@@ -81,6 +80,23 @@ def stage_part(
     'asked': f'epoch{"s" * (len(epochs) > 1)} {joined(f"{epoch:.4g}" for epoch in epochs)}',
     'figures': _stage_figures(summary, chosen, by_branch) if draw else {},
   }
+
+
+def _contrast_parts(contrasts: Sequence[Row]) -> list[dict[str, Any]]:
+  """Tables of contrasts: of accuracy over batch sizes, of all else over them, and one by one."""
+  pooled_rows = [row for row in contrasts if is_pooled(row)]
+  of_accuracy = [row for row in pooled_rows if row['quantity'] == 'val_accuracy']
+  others = [row for row in pooled_rows if row['quantity'] != 'val_accuracy']
+  single = [row for row in contrasts if not is_pooled(row)]
+  return [
+    block(title, rows)._asdict()
+    | {'id': name, 'counts': block('', rows).counts, 'equal': [row['equivalent'] for row in rows]}
+    for name, title, rows in (
+      ('contrasts', '', of_accuracy),
+      ('other_contrasts', 'Training accuracy, gap, loss and the like', others),
+      ('contrasts_by_size', 'At single batch sizes', single),
+    )
+  ]
 
 
 def _condition_figures(
@@ -140,7 +156,11 @@ def _first_of_each(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def _stage(row: Mapping[str, Any]) -> dict[str, Any]:
   keys = row['settings']
-  also = [f'{key}={json.dumps(value)}' for key, value in keys.items() if key not in _SHOWN]
+  also = [
+    f'{key}={json.dumps(value)}'
+    for key, value in keys.items()
+    if key not in _SHOWN and value != DEFAULTS.get(key)
+  ]
   rules = joined(keys.get('batch_size', ()), 'or') or 'keep'
   return {**row, 'rules': rules, 'also': ', '.join(also)}
 

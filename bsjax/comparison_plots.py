@@ -26,12 +26,13 @@ MOST_PANELS = 6
 def forest(found: Mapping[str, Any]) -> Figure:
   """Differences in validation accuracy between conditions, at equal examples and equal updates."""
   clocks = [clock for clock in ('examples', 'updates') if pooled(found, clock=clock)]
-  columns = [_forest_rows(found, clock) for clock in clocks]
-  lines = max(map(len, columns), default=1)
-  figure = Figure(figsize=(11, 1.5 + 0.32 * lines), layout='constrained')
-  grid = figure.subplots(1, max(1, len(clocks)), squeeze=False)[0]
-  for axes, clock, rows in zip(grid, clocks, columns, strict=False):
-    conditions.draw_forest(axes, rows, f'Validation accuracy, equal {clock}')
+  places = _forest_rows(found, 'examples')
+  figure = Figure(figsize=(11, 1.5 + 0.32 * len(places)), layout='constrained')
+  grid = figure.subplots(1, len(clocks), squeeze=False)[0]
+  for axes, clock in zip(grid, clocks, strict=True):
+    rows = {conditions.place(row): row for row in _forest_rows(found, clock)}
+    title = f'Validation accuracy, equal {clock}'
+    conditions.draw_forest(axes, places, rows, title, labels=clock == clocks[0])
   return figure
 
 

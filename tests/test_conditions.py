@@ -148,7 +148,7 @@ def test_a_condition_that_failed_is_named_with_the_reason():
   nothing = compare([condition('a', above(0), (8,)), condition('b', failing(8), (8,))])
   (row,) = rows_of(nothing)
   assert row['verdict'] == 'undetermined' and row['effect'] is None
-  assert 'no batch size at which both' in row['why'] and 'diverged' in row['why']
+  assert 'no batch size at which both can be read' in row['why'] and 'diverged' in row['why']
   assert condition_answer(nothing).headline == 'The conditions cannot be compared.'
 
 

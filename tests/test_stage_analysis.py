@@ -37,8 +37,8 @@ def grows(lane, updates, epoch):
   return {'val_accuracy': val, 'train_accuracy': 0.9}
 
 
-def made(value=grows, ends=4.0, later=False, sizes=SIZES, branches=('',)):
-  """Plan and records every epoch; `later` puts a record at the end of a stage in the next."""
+def made(value=grows, ends=4.0, sizes=SIZES, branches=('',)):
+  """Plan and records every epoch; a record at the end of a stage belongs to it."""
   plan, rows = [], []
   for branch in branches:
     lanes = synthetic.plan(sizes, (0.1,), 3, examples=EXAMPLES, epochs=EPOCHS)
@@ -48,7 +48,7 @@ def made(value=grows, ends=4.0, later=False, sizes=SIZES, branches=('',)):
       for index in range(17):
         row = synthetic.record(lane, index / 16)
         epoch = row['epoch']
-        row['stage'] = int(epoch >= ends if later else epoch > ends)
+        row['stage'] = int(epoch > ends)
         row['learning_rate_sum'] = 0.1 * row['updates']
         rows.append(row | value(lane, row['updates'], epoch))
   return plan, rows
@@ -73,17 +73,26 @@ def test_stages_end_where_the_config_says_with_the_updates_made_by_then():
   assert tail['updates'] == {'8': 512.0, '16': 256.0, '64': 64.0}
 
 
-@pytest.mark.parametrize('later', [False, True])
-def test_the_records_correct_where_a_stage_ends(later):
-  # Rounded to whole blocks the stage has ended at epoch 5; the config says 4.2, or 5.9.
-  found = settings(*made(ends=5.0, later=later))
-  for said in (4.2, 5.9):
-    ends = stages.boundaries(config(epochs=(said, 11.0)), found)
-    expected = {(False, 4.2): 5, (False, 5.9): 5.9, (True, 4.2): 4.2, (True, 5.9): 5}[later, said]
-    assert ends == [pytest.approx(expected * 256), EXAMPLES]
+def test_a_stage_ends_at_its_last_record_or_where_the_config_says_while_it_lasts():
+  # Rounded to whole blocks the stage has ended at epoch 5; the config says 4.2.
+  plan, rows = made(ends=5.0)
+  ends = stages.boundaries(config(epochs=(4.2, 11.0)), settings(plan, rows))
+  assert ends == [(1280, 5.0), (EXAMPLES, EPOCHS)]
+  begun = [row for row in rows if row['epoch'] <= 3]
+  ends = stages.boundaries(config(epochs=(4.2, 11.0)), settings(plan, begun))
+  assert ends == [pytest.approx((4.2 * 256, 4.2)), pytest.approx((15.2 * 256, 15.2))]
   by_examples = config()
   by_examples['stages']['head']['examples'] = 1280
-  assert stages.boundaries(by_examples, settings(*made(ends=5.0))) == [1280, EXAMPLES]
+  assert stages.boundaries(by_examples, settings(plan, begun))[0] == pytest.approx((1280, 5.0))
+
+
+def test_epochs_of_a_stage_are_passes_over_its_share():
+  shares = config(epochs=(4.0, 12.0))
+  shares['stages']['head']['data_share'] = 0.5
+  plan, rows = made()
+  begun = [row for row in rows if row['epoch'] <= 2]  # 512 examples: half of them are 256
+  head, tail = stages.boundaries(shares, settings(plan, begun))
+  assert head == pytest.approx((1024, 4.0)) and tail == pytest.approx((1024 + 12 * 512, 16.0))
 
 
 def test_without_asked_epochs_they_are_the_ends_of_stages():

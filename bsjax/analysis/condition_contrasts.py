@@ -160,7 +160,7 @@ def _family(places: Sequence[Place], name: str, margin: float) -> list[dict[str,
     if plain is not None:
       row = _row(place, name, plain, margin, confidence)
       rows.append(row | {'confidence': confidence, 'p_holm': next(adjusted)})
-    elif name == 'val_accuracy' and place.pair.clock == 'examples':
+    elif name == 'val_accuracy' and (place.pair.clock == 'examples' or place.pair.unread):
       rows.append(_nothing(place, name, confidence))
   return rows
 
@@ -201,7 +201,7 @@ def _row(
 def _nothing(place: Place, name: str, confidence: float) -> dict[str, Any]:
   """The row of a pair that cannot be compared: it must not be missing without a word."""
   quantity = QUANTITIES[name]
-  why = ['There is no batch size at which both have a value in every trial.', *place.context]
+  why = ['There is no batch size at which both can be read in every trial.', *place.context]
   row = claim(place.claim(quantity), UNDETERMINED, NOTHING, quantity.unit, why)
   row |= place.columns(name) | {'ci95_interpolation': [None, None]}
   empty = dict.fromkeys(('equivalent', 'reestimated', 'p_holm'))

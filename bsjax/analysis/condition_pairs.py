@@ -32,12 +32,13 @@ class Pair(NamedTuple):
   read: Mapping[int, tuple[Reading, Reading]]
   out: Mapping[int, str]
   why: tuple[str, ...]  # what else differs
+  unread: bool = False  # whether a batch size that both have could not be read at this clock
 
 
 def read_pair(held: Mapping[str, Held], first: str, second: str, clock: str) -> Pair:
   """Reads two conditions at every batch size that both have."""
   one, other = held[first], held[second]
-  found, out = {}, {}
+  found, out, unread = {}, {}, False
   for size in sorted(set(one.tried) | set(other.tried)):
     if why := _missing(held, (first, second), size):
       out[size] = why
@@ -49,11 +50,11 @@ def read_pair(held: Mapping[str, Held], first: str, second: str, clock: str) -> 
     value = meeting_point(dict(enumerate(both)), clock)
     readings = [read(setting, clock, value) for setting in both]
     if problem := next((each.problem for each in readings if each.problem), None):
-      out[size] = problem
+      out[size], unread = problem, True
     else:
       found[size] = (readings[0], readings[1])
   context = [_unequal(first, second, clock, found), *_tuning(held, (first, second), found)]
-  return Pair(first, second, clock, found, out, tuple(filter(None, context)))
+  return Pair(first, second, clock, found, out, tuple(filter(None, context)), unread)
 
 
 def difference(pair: Pair, sizes: Sequence[int], name: str) -> Differences | None:

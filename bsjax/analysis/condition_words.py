@@ -141,6 +141,7 @@ def _remarks(found: Mapping[str, Any], rows: Sequence[Row]) -> list[str]:
       row['batch_size']: row['reason'] for row in found['failed'] if row['condition'] == name
     }
     remarks += [f'{name} has no result at {line}.' for line in by_reason(reasons)]
+  known = [row for row in found['table'] if 'reason' not in row]
   for key, text in (
     (
       'at_grid_edge',
@@ -149,11 +150,13 @@ def _remarks(found: Mapping[str, Any], rows: Sequence[Row]) -> list[str]:
     ('note', 'Only one learning rate was tried, so a difference may be one of tuning: {}.'),
   ):
     where: dict[str, list[int]] = {}
-    for row in found['table']:
+    for row in known:
       if row.get(key):
         where.setdefault(row['condition'], []).append(row['batch_size'])
     if where:
       told = joined(f'{name} at {sizes_text(sizes)}' for name, sizes in where.items())
+      if all(row.get(key) for row in known):
+        told = 'this holds for every condition and batch size'
       remarks.append(text.format(told))
   apart = [f'{row["second"]} and {row["first"]}' for row in rows if row['effect'] is None]
   if apart:

@@ -7,7 +7,7 @@ updates as the largest of them by then.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from bsjax.analysis import verdicts
 from bsjax.analysis.clocks import readings
@@ -31,8 +31,7 @@ def stages(
   it; 'ends' names the stage that ends at the epoch, if one does.
   """
   first = next(iter(found))
-  ends = boundaries(config, found[first])
-  listed = _listed(config, ends, found[first], chosen[first])
+  listed = _listed(config, boundaries(config, found[first]), found[first], chosen[first])
   asked = [float(epoch) for epoch in config.get('report', {}).get('epochs', ())]
   epochs = asked or [row['epoch'] for row in listed]
   names = {round(row['epoch'], 9): row['name'] for row in listed}
@@ -52,40 +51,49 @@ def stage_claims(found: Mapping[str, Any]) -> list[dict[str, Any]]:
   return [claim for row in found['at'] for claim in row['claims']]
 
 
-def boundaries(config: Mapping[str, Any], found: Found) -> list[float]:
-  """The examples seen when each stage ends: as configured, corrected by what the records show.
+class End(NamedTuple):
+  """Where a stage ends; epochs are passes over the stages' shares of the training set."""
 
-  The plan rounds ends to whole blocks; a record belongs to a stage by its column 'stage', so an end
-  lies between the last record of the stage and the first of the next.
+  examples: float
+  epoch: float
+
+
+def boundaries(config: Mapping[str, Any], found: Found) -> list[End]:
+  """Where each stage ends: at its last record, or while it is not there, as configured.
+
+  A plan rounds ends to whole blocks, evaluates there and counts that record to the stage it ends.
   """
   order = config['stages']['order']
   lanes = [lane for tried in found.values() for setting in tried for lane in setting.lanes]
-  total, epochs = lanes[0].plan['examples'], lanes[0].plan['epochs']
-  rows = [row for lane in lanes for row in lane.rows]
-  ends, end = [], 0.0
+  plan, rows = lanes[0].plan, [row for lane in lanes for row in lane.rows]
+  training_set = plan['examples'] / plan['epochs']
+  if begun := next((row for row in rows if row['stage'] == 0 and row['epoch']), None):
+    share = config['stages'][order[0]].get('data_share', 1.0)
+    training_set = begun['examples'] / begun['epoch'] / share
+  ends, end = [], End(0.0, 0.0)
   for index, name in enumerate(order):
     keys = config['stages'][name]
-    end += keys.get('examples') or keys['epochs'] * total / epochs
-    reached = [row['examples'] for row in rows if row['stage'] <= index]
-    later = [row['examples'] for row in rows if row['stage'] > index]
-    if index == len(order) - 1 and any(row['stage'] == index for row in rows):
-      end = total
-    elif later:
-      end = min(max(end, max(reached, default=0)), min(later))
-    ends.append(float(end))
+    share = keys.get('data_share', 1.0) * training_set
+    length = keys.get('examples') or keys['epochs'] * share
+    end = End(end.examples + length, end.epoch + length / share)
+    own = [row for row in rows if row['stage'] == index]
+    left = any(row['stage'] > index for row in rows)
+    if own and (left or all(lane.final for lane in lanes)):
+      last = max(own, key=lambda row: row['examples'])
+      end = End(float(last['examples']), float(last['epoch']))
+    ends.append(end)
   return ends
 
 
 def _listed(
-  config: Mapping[str, Any], ends: Sequence[float], found: Found, chosen: Chosen
+  config: Mapping[str, Any], ends: Sequence[End], found: Found, chosen: Chosen
 ) -> list[dict[str, Any]]:
-  lane = next(iter(found.values()))[0].lanes[0].plan
-  epoch = lane['epochs'] / lane['examples']
   rows = []
-  for name, start, end in zip(config['stages']['order'], [0.0, *ends], ends, strict=False):
-    read = readings(chosen, 'examples', end)
+  starts = [End(0.0, 0.0), *ends]
+  for name, start, end in zip(config['stages']['order'], starts, ends, strict=False):
+    read = readings(chosen, 'examples', end.examples)
     row = {'name': name, 'trained': list(config['stages'][name].get('trainable', ()))}
-    row |= {'start_epoch': start * epoch, 'epoch': end * epoch, 'examples': end}
+    row |= {'start_epoch': start.epoch, 'epoch': end.epoch, 'examples': end.examples}
     row['updates'] = {
       str(size): None if each.problem else float(each.values['updates'].mean())
       for size, each in read.items()
@@ -99,7 +107,7 @@ def _at(found: Found, chosen: Chosen, epoch: float, of_branch: str) -> dict[str,
   missing = {size: 'no learning rate was chosen' for size in found if size not in chosen}
   at_epoch = readings(chosen, 'epochs', epoch)
   result = {'epochs': at_clock(chosen, 'epochs', missing, epoch)}
-  where = f'at epoch {epoch:g}{of_branch}'
+  where = f'at epoch {epoch:.4g}{of_branch}'
   questions = _questions(where, 'epochs')
   claims = [judge(question, found, chosen, at_epoch) for question in questions]
   readable = [size for size, each in at_epoch.items() if not each.problem]
@@ -109,7 +117,7 @@ def _at(found: Found, chosen: Chosen, epoch: float, of_branch: str) -> dict[str,
     largest = max(readable)
     value = float(at_epoch[largest].values['updates'].min())
     result['updates'] = at_clock(chosen, 'updates', missing, value)
-    where = f'at the updates of batch size {largest} by epoch {epoch:g}{of_branch}'
+    where = f'at the updates of batch size {largest} by epoch {epoch:.4g}{of_branch}'
     read = readings(chosen, 'updates', value)
     claims += [judge(question, found, chosen, read) for question in _questions(where, 'updates')]
   return result | {'claims': [claim | {'about': 'stages'} for claim in claims]}

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 
-from bsjax.analysis.condition_contrasts import is_pooled
+from bsjax.analysis.condition_contrasts import POOLED, is_pooled
 from bsjax.analysis.conditions import Held
 from bsjax.analysis.gap import curve
 from bsjax.analysis.tables import Row
@@ -17,7 +17,9 @@ from bsjax.panels.style import BEST, INK, MUTED, PAPER
 COLOURS = ('#1f5fbf', '#e8871e', '#1b8a5a', '#b3368f', '#7a5c3e', '#4aa3c7', '#c23b3b', '#6d7685')
 VERDICTS = {'supported': '#1b8a5a', 'refuted': '#c23b3b', 'undetermined': '#7d8798'}
 _NAMES = {'val_accuracy': 'Validation accuracy', 'gap': 'Generalization gap'}
-_SHORTEST = 26  # characters of a label before it is cut
+_LONGEST = 34  # characters of a label before it is cut
+
+Place = tuple[str, str, int | str]
 
 
 def look(names: Sequence[str]) -> dict[str, tuple[str, str]]:
@@ -28,28 +30,42 @@ def look(names: Sequence[str]) -> dict[str, tuple[str, str]]:
   }
 
 
-def draw_forest(axes: Axes, rows: Sequence[Row], title: str, labels: bool = True) -> None:
-  """Differences with their intervals, a line each from the top; a diamond where re-estimated.
+def draw_forest(
+  axes: Axes, places: Sequence[Row], rows: Mapping[Place, Row], title: str, labels: bool
+) -> None:
+  """Differences with their intervals, a line for each place; a diamond where re-estimated.
 
-  Pooled ones are large, those of a batch size small; the margin of no difference is shaded.
+  `places` are rows that say what is compared, from the top; `rows` those drawn, by `place`. Pooled
+  ones are large, those of a batch size small; the margin of no difference is shaded.
   """
-  margins = [row['equivalent']['margin'] for row in rows if row['equivalent']]
+  margins = [row['equivalent']['margin'] for row in rows.values() if row['equivalent']]
   if margins:
     axes.axvspan(-margins[0], margins[0], color=style.GRID, alpha=0.75, zorder=0, linewidth=0)
   axes.axvline(0, color='#9aa3b2', linewidth=1, zorder=1)
-  for y, row in enumerate(rows):
-    _effect(axes, y, row)
-  axes.set_ylim(len(rows) - 0.4, -0.6)
-  axes.set_yticks(range(len(rows)), [_label(row) for row in rows] if labels else [])
-  for tick, row in zip(axes.get_yticklabels(), rows, strict=False):
-    tick.set_color(INK if is_pooled(row) else MUTED)
+  for y, at in enumerate(map(place, places)):
+    if at in rows and rows[at]['effect'] is not None:
+      _effect(axes, y, rows[at])
+    else:
+      why = ' not compared' if at in rows or at[2] == POOLED else ''
+      axes.text(0, y, why, color=MUTED, fontsize=8.5, va='center')
+  axes.set_ylim(len(places) - 0.4, -0.6)
+  axes.set_yticks(
+    range(len(places)), [_label(row) for row in places] if labels else [''] * len(places)
+  )
+  for tick, row in zip(axes.get_yticklabels(), places, strict=True):
+    tick.set(color=INK if is_pooled(row) else MUTED, fontsize=8.5)
   axes.grid(axis='x')
   axes.grid(visible=False, axis='y')
   axes.spines['left'].set_visible(False)
-  axes.set_xlim(_bounds(rows, margins))
+  axes.set_xlim(_bounds(list(rows.values()), margins))
   axes.set_title(title)
   axes.xaxis.set_major_formatter(lambda x, _: f'{100 * x:+.3g}' if x else '0')
   axes.set_xlabel('percentage points')
+
+
+def place(row: Row) -> Place:
+  """What a contrast compares: both conditions, and the batch size or all of them."""
+  return row['first'], row['second'], row['batch_size']
 
 
 def draw_sizes(axes: Axes, rows: Sequence[Row], names: Sequence[str], quantity: str) -> None:
@@ -113,9 +129,6 @@ def _bounds(rows: Sequence[Row], margins: Sequence[float]) -> tuple[float, float
 
 
 def _effect(axes: Axes, y: int, row: Row) -> None:
-  if row['effect'] is None:
-    axes.text(0, y, ' not compared', color=MUTED, fontsize=8.5, va='center')
-    return
   whole = is_pooled(row)
   colour = VERDICTS[row['verdict']]
   if row['ci95'][0] is not None:
@@ -135,4 +148,4 @@ def _label(row: Row) -> str:
 
 
 def _cut(name: str) -> str:
-  return name if len(name) <= _SHORTEST else f'{name[: _SHORTEST - 1]}…'
+  return name if len(name) <= _LONGEST else f'{name[: _LONGEST - 1]}…'
