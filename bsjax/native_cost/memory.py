@@ -40,7 +40,7 @@ def of_step(
     'outputs': outputs,
     'aliased': aliased,
     'temporaries': temporaries,
-    'parameters': tree_bytes((state.trained, state.frozen)),
+    'parameters': tree_bytes(state.params),
     'optimizer_state': tree_bytes(state.opt_state),
     'batch_statistics': tree_bytes(state.batch_stats),
     'gradient_sum': tree_bytes(grad_sum),

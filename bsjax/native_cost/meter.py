@@ -40,6 +40,7 @@ class Meter:
   def __init__(self, training: steps.Training, limits: Limits, say: Callable[[str], None]):
     self.training, self.limits, self.say = training, limits, say
     self.shapes = steps.state_shapes(training)
+    self._trained = steps.trained(training, self.shapes.params)
     self._init = jax.jit(functools.partial(steps.init, training))
     self._totals: dict[int, int] = {}  # bytes of steps on whole batches
     self._gathering: dict[int, tuple[Compiled, Row] | None] = {}  # by micro-batch
@@ -64,7 +65,7 @@ class Meter:
   def _compiled_row(self, size: int) -> tuple[Row, list[Timed]]:
     """The row of a batch size before timing, and the step to time if there is room for it."""
     self.say(f'Compiling batch size {size} ...')
-    row: Row = {'batch_size': size, 'trained_parameters': count(self.shapes.trained)}
+    row: Row = {'batch_size': size, 'trained_parameters': count(self._trained)}
     row |= dict.fromkeys((*MEASURED, 'suggestion', 'problem'))
     with _exhaustion_noted(row, 'compiling it'):
       compiled, row['compile_seconds'] = _compile(lambda: steps.compile_step(self.training, size))
@@ -142,7 +143,7 @@ class Meter:
       note: Row = {'problem': None}
       with _exhaustion_noted(note, 'compiling it'):
         compiled = steps.compile_gather(self.training, micro)
-        batch, grad_sum = steps.shapes(self.training, micro), self.shapes.trained
+        batch, grad_sum = steps.shapes(self.training, micro), self._trained
         found = compiled, memory.of_step(compiled, self.shapes, batch, grad_sum)
       self._gathering[micro] = None if note['problem'] else found
     return self._gathering[micro]
@@ -160,7 +161,7 @@ class Meter:
           self._totals[size] = memory.of_step(compiled, self.shapes, batch)['total']
     if len(self._totals) < 2:
       return lambda micro: math.inf  # then the smallest is asked first
-    whole, more = memory.line(self._totals), memory.tree_bytes(self.shapes.trained)
+    whole, more = memory.line(self._totals), memory.tree_bytes(self._trained)
     return lambda micro: whole(micro) + more
 
 

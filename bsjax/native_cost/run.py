@@ -1,16 +1,14 @@
 """Measures the batch sizes of a study, each run alone on one device; writes native_cost.json."""
 
-import dataclasses
-import itertools
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 from ml_collections import ConfigDict
 
-from bsjax import calibrate, records
+from bsjax import calibrate, plan, records
 from bsjax.data import Dataset
 from bsjax.memory import GIB
 from bsjax.native_cost import memory
@@ -20,81 +18,89 @@ from bsjax.native_cost.meter import Limits, Meter, Row, count
 FILE = 'native_cost.json'  # in a workdir
 
 
-@dataclasses.dataclass(frozen=True)
-class Work:
-  """What a row is measured of; those that differ in batch size alone are best given in a row."""
-
-  batch_size: int
-  stage: str = ''  # for a person
-  trainable: tuple[str, ...] = ()  # patterns of the paths of parameters; (): all
-  image_size: int = 0  # pixels a side; 0: that of the data
-
-
-def works(config: ConfigDict) -> list[Work]:
-  """The batch sizes to measure: `native_cost.batch_sizes`, or those of the study."""
-  return [Work(size) for size in sorted(config.native_cost.batch_sizes or config.batch_sizes)]
-
-
 def measure_study(
-  config: ConfigDict,
-  dataset: Dataset,
-  of: Sequence[Work] | None = None,
-  say: Callable[[str], None] = lambda sentence: None,
+  config: ConfigDict, dataset: Dataset, say: Callable[[str], None] = lambda sentence: None
 ) -> dict[str, Any]:
-  """Returns the content of native_cost.json, of `works(config)` or of those given.
+  """Returns the content of native_cost.json, of the batch sizes of the study's stages.
+
+  `dataset` is that of the study, with all examples; `say` takes sentences for a person. Where a
+  stage changes batch sizes these are the ones foreseen, and `native_cost.batch_sizes`, if given,
+  takes the place of all.
 
   {'hardware', 'device_memory_gib' (null: not known), 'model', 'parameters', 'rows'}. A row:
 
-  - 'batch_size', 'stage', and 'trained_parameters', how many numbers the optimizer updates;
+  - 'stage' ('' of a study without), 'batch_size', and 'trained_parameters', how many numbers the
+    optimizer updates;
   - 'memory_bytes': what a step takes, see `memory.of_step`, and 'fits'; null if it did not compile;
   - 'examples_per_second': {'median', 'low', 'high', 'n'} over repetitions; null if it was not run;
-  - 'seconds_per_epoch': the training examples, by those rates; as {'median', 'low', 'high'};
+  - 'seconds_per_epoch': the stage's training examples, by those rates, as {'median', 'low',
+    'high'}; and 'seconds', the examples of the whole stage;
   - 'compile_seconds': tracing and compiling, found in no cache;
   - 'cores_busy': on a CPU, the cores that the process kept busy meanwhile;
   - 'suggestion': where it does not fit, the largest micro-batch that does, {'micro_batch',
-    'accumulation', 'memory_bytes', 'examples_per_second', 'seconds_per_epoch'}, compiled and run as
-    such; else null;
+    'accumulation', 'memory_bytes', 'examples_per_second', 'seconds_per_epoch', 'seconds'},
+    compiled and run as such; else null;
   - 'problem': a sentence, or null.
 
   What does not fit is not run, and running out of memory is a row's problem and not an error. A
   step alone is one device's: of an accelerator one, of a CPU all cores that XLA uses for a step.
   """
   device = jax.local_devices()[0]
-  limits = Limits(
-    device, memory.limit(device, config.native_cost.memory), config.native_cost.repeats
-  )
-  key = lambda work: (work.stage, work.trainable, work.image_size)
-  rows: list[Row] = []
+  bound = memory.limit(device, config.native_cost.memory)
+  limits = Limits(device, bound, config.native_cost.repeats)
+  first = plan.make_plan(config, len(dataset.train.labels))
+  plans = (first, *first.later)
+  measured: dict[tuple, dict[int, Row]] = {}  # by program, of stages that share it
   parameters = 0
-  for (stage, *rest), group in itertools.groupby(works(config) if of is None else of, key):
-    meter = Meter(steps.create(config, dataset, *rest), limits, say)
-    parameters = count((meter.shapes.trained, meter.shapes.frozen))
-    for row in meter.rows([work.batch_size for work in group]):
-      rows.append(_with_seconds({**row, 'stage': stage}, len(dataset.train.labels)))
+  for program in dict.fromkeys(map(_program, plans)):
+    own = [study for study in plans if _program(study) == program]
+    meter = Meter(steps.create(config, dataset, own[0]), limits, say)
+    parameters = count(meter.shapes.params)
+    sizes = sorted({size for study in own for size in _sizes(config, study)})
+    measured[program] = {row['batch_size']: row for row in meter.rows(sizes)}
   return {
     'hardware': _hardware(device),
-    'device_memory_gib': None if limits.memory is None else limits.memory / GIB,
+    'device_memory_gib': None if bound is None else bound / GIB,
     'model': config.model.name,
     'parameters': parameters,
-    'rows': rows,
+    'rows': [
+      _with_seconds(measured[_program(study)][size], study)
+      for study in plans
+      for size in _sizes(config, study)
+    ],
   }
 
 
-def _with_seconds(row: Row, examples: int) -> Row:
-  """The row and its suggestion with the time of an epoch beside every rate."""
+def _program(study: plan.Plan) -> tuple:
+  """What tells apart the steps of stages, other than their batch sizes."""
+  stage = study.stage
+  return stage.trainable, stage.frozen_batch_norm, stage.image_size, stage.crop, stage.flip
+
+
+def _sizes(config: ConfigDict, study: plan.Plan) -> list[int]:
+  return sorted(config.native_cost.batch_sizes or {lane.batch_size for lane in study.lanes})
+
+
+def _with_seconds(row: Row, study: plan.Plan) -> Row:
+  """The row of a stage: it and its suggestion with the times beside every rate."""
+  row = {'stage': study.stage.name, **row}
   if row['suggestion']:
-    row['suggestion'] = _timed(row['suggestion'], examples)
-  return _timed(row, examples)
+    row['suggestion'] = _timed(row['suggestion'], study)
+  return _timed(row, study)
 
 
-def _timed(row: Row, examples: int) -> Row:
+def _timed(row: Row, study: plan.Plan) -> Row:
   rates = row['examples_per_second']
-  seconds = rates and {
-    'median': examples / rates['median'],
-    'low': examples / rates['high'],
-    'high': examples / rates['low'],
-  }
-  return {**row, 'seconds_per_epoch': seconds}
+  time = lambda examples: (
+    rates
+    and {
+      'median': examples / rates['median'],
+      'low': examples / rates['high'],
+      'high': examples / rates['low'],
+    }
+  )
+  epoch, whole = time(study.train_examples), time(study.end - study.start)
+  return {**row, 'seconds_per_epoch': epoch, 'seconds': whole}
 
 
 def _hardware(device: jax.Device) -> str:

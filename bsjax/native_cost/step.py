@@ -5,52 +5,42 @@ the step, convolutions in XLA's own form, which outside of loops is the fastest 
 """
 
 import dataclasses
-import fnmatch
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import struct
-from flax.traverse_util import flatten_dict, unflatten_dict
 from jax.stages import Compiled
-from jaxtyping import Array, Bool, Float, Float32, Key, PyTree
+from jaxtyping import Array, Bool, Float, Key, PyTree
 from ml_collections import ConfigDict
 
-from bsjax import models, ops, optimizer, stream
-from bsjax.data import Dataset
+from bsjax import freezing, plan, stream
+from bsjax.data import Dataset, Split
+from bsjax.lanes import Recipe
 from bsjax.optimizer import with_learning_rate
+from bsjax.recipe import make_recipe
+from bsjax.strategy import STRATEGIES
+
+NUMBER, FLAG = jax.ShapeDtypeStruct((), np.float32), jax.ShapeDtypeStruct((), np.bool_)
 
 
 @dataclasses.dataclass(frozen=True)
 class Training:
   """What a step is made of, whatever its batch size."""
 
-  model: nn.Module
-  optimizer: optax.GradientTransformationExtraArgs
-  mean: Float32[np.ndarray, ' channel']
-  std: Float32[np.ndarray, ' channel']
-  crop: int  # pixels
-  flip: bool
+  recipe: Recipe  # of the lanes of the stage; here without micro-batches and measurements
   image_shape: tuple[int, int, int]
-  trainable: tuple[
-    str, ...
-  ]  # patterns of the paths of parameters, such as 'Dense_*/kernel'; (): all
-
-
-NUMBER, FLAG = jax.ShapeDtypeStruct((), np.float32), jax.ShapeDtypeStruct((), np.bool_)
 
 
 @struct.dataclass
 class State:
-  """What a step takes and gives back."""
+  """What a step takes and gives back; only trainable parameters have an optimizer state."""
 
-  trained: PyTree  # the parameters that the optimizer updates
-  frozen: PyTree  # those that stay as they are: neither gradient nor optimizer state
+  params: PyTree
   batch_stats: PyTree
   opt_state: PyTree
 
@@ -64,47 +54,32 @@ class Batch:
   start: Any  # int32, what augmentation draws from
 
 
-def create(
-  config: ConfigDict, dataset: Dataset, trainable: Sequence[str] = (), image_size: int = 0
-) -> Training:
-  """Returns the training of a study's model; `image_size` above 0 is that of another side.
+def create(config: ConfigDict, dataset: Dataset, study: plan.Plan) -> Training:
+  """Returns the training of a stage: its model, trainable parameters, image size and augmentation.
 
-  Raises ValueError where `trainable` matches no parameter.
+  Raises ConfigError where the stage does not fit the model.
   """
-  *sides, channels = dataset.image_shape
-  found = Training(
-    model=models.create(config.model, dataset.num_classes, conv=ops.conv('native')),
-    optimizer=optimizer.create(config.optimizer),
-    mean=dataset.mean,
-    std=dataset.std,
-    crop=config.data.crop,
-    flip=config.data.flip,
-    image_shape=(*([image_size] * 2 if image_size else sides), channels),
-    trainable=tuple(trainable),
-  )
-  if not state_shapes(found).trained:
-    raise ValueError(f'trainable={found.trainable} matches no parameter of {config.model.name}')
-  return found
+  size, shape = study.stage.image_size, dataset.image_shape
+  shape = (size, size, shape[2]) if size else shape
+  # As large as the images of the stage would be, without making them.
+  images = np.broadcast_to(np.uint8(0), (len(dataset.train.labels), *shape))
+  resized = dataclasses.replace(dataset, train=Split(images, dataset.train.labels))
+  native = STRATEGIES['map-native']
+  return Training(make_recipe(config, resized, study, study.groups[0], native), shape)
 
 
 def init(training: Training, key: Key[Array, '']) -> State:
   """Returns the state before the first step."""
-  images = jnp.zeros((1, *training.image_shape))
-  variables = training.model.init(key, images, train=False)
-  flat = flatten_dict(variables['params'], sep='/')
-  trained = {path: x for path, x in flat.items() if _trains(training, path)}
-  frozen = {path: x for path, x in flat.items() if path not in trained}
-  return State(
-    trained=trained,
-    frozen=frozen,
-    batch_stats=variables.get('batch_stats', {}),
-    opt_state=training.optimizer.init(trained),
-  )
+  recipe, images = training.recipe, jnp.zeros((1, *training.image_shape))
+  variables = recipe.model.init(key, images, train=False)
+  params = variables['params']
+  opt_state = recipe.optimizer.init(trained(training, params))
+  return State(params, variables.get('batch_stats', {}), opt_state)
 
 
-def _trains(training: Training, path: str) -> bool:
-  patterns = training.trainable or ('*',)
-  return any(fnmatch.fnmatchcase(path, pattern) for pattern in patterns)
+def trained(training: Training, params: PyTree) -> PyTree:
+  """The parameters that the optimizer updates."""
+  return freezing.split(params, training.recipe.trainable)[0]
 
 
 def state_shapes(training: Training) -> State:
@@ -150,25 +125,29 @@ def gather(
 
 def _gradients(training: Training, state: State, batch: Batch) -> tuple[PyTree, State]:
   """The mean gradient over a batch, of what is trained, and the state with its statistics."""
+  recipe = training.recipe
   key = jax.random.key(0)
-  images = stream.augment(key, batch.start, batch.images, training.crop, training.flip)
-  images = stream.normalize(images, training.mean, training.std)
+  images = stream.augment(key, batch.start, batch.images, recipe.crop, recipe.flip)
+  images = stream.normalize(images, recipe.mean, recipe.std)
+  trainable, frozen = freezing.split(state.params, recipe.trainable)
 
-  def loss(trained: PyTree) -> tuple[Float[Array, ''], PyTree]:
-    params = unflatten_dict({**state.frozen, **trained}, sep='/')
-    variables = {'params': params, 'batch_stats': state.batch_stats}
-    logits, changed = training.model.apply(variables, images, train=True, mutable=['batch_stats'])
+  def loss(trainable: PyTree) -> tuple[Float[Array, ''], PyTree]:
+    variables = {'params': freezing.join(trainable, frozen), 'batch_stats': state.batch_stats}
+    logits, changed = recipe.model.apply(variables, images, train=True, mutable=['batch_stats'])
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels)
     return losses.mean(), changed.get('batch_stats', {})
 
-  grads, batch_stats = jax.grad(loss, has_aux=True)(state.trained)
+  grads, batch_stats = jax.grad(loss, has_aux=True)(trainable)
   return grads, state.replace(batch_stats=batch_stats)
 
 
 def _updated(training: Training, state: State, grads: PyTree, rate: Float[Array, '']) -> State:
+  recipe = training.recipe
   opt_state = with_learning_rate(state.opt_state, rate)
-  updates, opt_state = training.optimizer.update(grads, opt_state, state.trained)
-  return state.replace(trained=optax.apply_updates(state.trained, updates), opt_state=opt_state)
+  trainable, frozen = freezing.split(state.params, recipe.trainable)
+  updates, opt_state = recipe.optimizer.update(grads, opt_state, trainable)
+  params = freezing.join(optax.apply_updates(trainable, updates), frozen)
+  return state.replace(params=params, opt_state=opt_state)
 
 
 def compile_step(training: Training, size: int) -> Compiled:
@@ -180,7 +159,13 @@ def compile_step(training: Training, size: int) -> Compiled:
 def compile_gather(training: Training, micro: int) -> Compiled:
   """The gathering step of a micro-batch, for the first device, without running anything."""
   state = state_shapes(training)
-  arguments = (state, state.trained), shapes(training, micro), NUMBER, NUMBER, FLAG
+  arguments = (
+    (state, trained(training, state.params)),
+    shapes(training, micro),
+    NUMBER,
+    NUMBER,
+    FLAG,
+  )
   return _compiled(functools.partial(gather, training), arguments)
 
 
@@ -191,5 +176,5 @@ def shapes(training: Training, size: int) -> Batch:
   return Batch(images, labels, shape((), np.int32))
 
 
-def _compiled(function, arguments: tuple) -> Compiled:
+def _compiled(function: Callable, arguments: tuple) -> Compiled:
   return jax.jit(function, donate_argnums=0).lower(*arguments).compile()

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax.stages import Compiled
 
-from bsjax.native_cost.step import State, Training, random_batch
+from bsjax.native_cost.step import State, Training, random_batch, trained
 from bsjax.progress import now
 
 SECONDS = 0.2  # that a repetition lasts at least
@@ -43,7 +43,7 @@ def gatherer(
 ) -> Run:
   """Updates of `accumulation` micro-batches each."""
   batch, rate = jax.device_put(random_batch(training, micro)), jnp.float32(RATE)
-  carried = state, jax.tree.map(jnp.zeros_like, state.trained)
+  carried = state, jax.tree.map(jnp.zeros_like, trained(training, state.params))
   count = jnp.float32(accumulation)
   flags = [jnp.bool_(False)] * (accumulation - 1) + [jnp.bool_(True)]
 
