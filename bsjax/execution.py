@@ -71,7 +71,7 @@ def choose(
   if recorded and recorded.device == device and not (fixed or recorded.fixed):
     return recorded
   clock = calibrate.Clock(config, dataset, say, folder)
-  default = plan.default_micro_batches(config)
+  default = plan.default_micro_batches(config, len(dataset.train.labels))
   names = functools.partial(_names, config, calibrate.convolves(config, dataset))
   if recorded:
     chosen = recorded.micro_batches

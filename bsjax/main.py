@@ -29,11 +29,16 @@ def set_up_machine() -> None:
 
 def main(_: list[str]) -> None:
   set_up_machine()
-  from bsjax import config, data, train  # after the set-up, which must precede any use of JAX
+  from bsjax import (  # after the set-up, which must precede any use of JAX
+    config,
+    data,
+    train,
+    transfer,
+  )
 
   try:
     train.run_study(CONFIG.value, WORKDIR.value, DRY_RUN.value)
-  except (config.ConfigError, data.DataError) as error:
+  except (config.ConfigError, data.DataError, transfer.TransferError) as error:
     logging.debug('', exc_info=error)
     sys.exit(f'bsjax: {error}')
 

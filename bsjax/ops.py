@@ -6,6 +6,7 @@ that differentiation gives them and run 10 to 20 times slower (jax issue 12868).
 no rewriting. All of them support forward and reverse differentiation of any order.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
@@ -180,7 +181,8 @@ def conv_general_dilated(
 
   - 'native': XLA's own. For accelerators, and on CPU outside of loops.
   - 'canonical': for loops on CPU. Stride 1 is a channels-last convolution whose two gradients are
-    such convolutions again; larger strides, dilated and 1x1 kernels are 'im2col'. Under `vmap`
+    such convolutions again; larger strides, dilated and 1x1 kernels are 'im2col', and so are images
+    of no more pixels than the kernel has elements, where it is up to 30 times faster. Under `vmap`
     with a kernel and images for each lane it loops over the lanes, and groups are such lanes.
   - 'im2col': one matrix product over patches, batched by `vmap` and over groups. It keeps as many
     copies of the input as the kernel has elements, divided by the strides.
@@ -210,7 +212,8 @@ def conv_general_dilated(
   if feature_group_count == lhs.shape[-1] > 1:
     return _depthwise(lhs, rhs, window=window)
   unit = strides == dilation == (1, 1) != rhs.shape[:2]
-  if form == 'canonical' and unit:
+  large = math.prod(lhs.shape[1:3]) > math.prod(rhs.shape[:2])
+  if form == 'canonical' and unit and large:
     convolution = partial(_unit_stride, pads=pads, precision=precision)
   else:
     convolution = partial(_im2col, window=window, precision=precision)

@@ -17,7 +17,7 @@ def config(normalization='group', **data):
     'model': {'name': 'mlp', 'normalization': normalization},
     'optimizer': {'name': 'sgd', 'momentum': 0.9},
     'schedule': {'name': 'cosine'},
-    'scaling': {'rule': 'none'},
+    'scaling': {'rule': 'none', 'base_batch_size': 64},
   }
 
 
@@ -31,6 +31,7 @@ def plan(batch_sizes, learning_rates, trials, examples=43008, epochs=30.0):
       'batch_size': batch_size,
       'learning_rate': learning_rate,
       'trial': trial,
+      'branch': '',
       'micro_batch': min(batch_sizes),
       'accumulation': batch_size // min(batch_sizes),
       'updates': examples // batch_size,

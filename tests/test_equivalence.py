@@ -9,7 +9,7 @@ import optax
 import pytest
 from small import largest_difference, small_config, trained
 
-from bsjax import data, device_data, lanes, models, ops, plan, program, stream
+from bsjax import data, device_data, lanes, models, ops, plan, program, sampler
 
 OPTIMIZERS = {
   'sgd': lambda rate: optax.sgd(rate, momentum=0.9),
@@ -57,8 +57,8 @@ def plain_loop(config, dataset, study, lane, step):
   variables = model.init(jax.random.fold_in(key, lanes.INIT), jnp.zeros(shape), train=False)
   params, stats, opt_state = variables['params'], variables.get('batch_stats', {}), None
   epochs = -(-study.total_examples // study.train_examples)
-  orders = np.asarray(stream.epoch_orders(key, jnp.int32(0), epochs, study.train_examples))
-  examples = orders.reshape(-1)
+  sample = sampler.create(config.data, dataset.train.labels)
+  examples = np.asarray(sample(key, jnp.int32(0), epochs)).reshape(-1)
   for first in range(0, study.total_examples, lane.batch_size):
     chosen = examples[first : first + lane.batch_size]
     images = (dataset.train.images[chosen] - dataset.mean) / dataset.std
@@ -100,6 +100,14 @@ def assert_lanes_equal_plain_loops(config, steps, atol):
       own = jax.tree.map(lambda x, i=i: x[i], (states.params, states.batch_stats))
       assert largest_difference(own, (params, stats)) < atol, lane
       assert states.updates[i] == study.total_examples // lane.batch_size
+
+
+def test_lanes_of_a_trial_share_weighted_draws_whatever_their_batch_size():
+  config = small_config(data__sampler='inverse_frequency', data__imbalance_factor=10.0)
+  config.data.train_examples, config.epochs = 0, 1.0
+  config.optimizer.momentum = 0.0
+  step = plain_step(optax.sgd)
+  assert_lanes_equal_plain_loops(config, lambda size: step, atol=1e-5)
 
 
 @pytest.mark.parametrize('name', OPTIMIZERS)

@@ -8,6 +8,7 @@ import pytest
 from small import small_config, trained
 
 from bsjax import data, evaluate, models, noise_scale, ops, stream
+from bsjax import lane_records as lane_records_module
 from bsjax.lane_records import lane_records
 
 
@@ -32,6 +33,9 @@ def test_sums_of_ragged_batches_equal_the_whole(batch_size):
       assert sums.count[i] == len(split.labels)
       assert sums.correct[i] == (np.argmax(logits, -1) == split.labels).sum()
       np.testing.assert_allclose(sums.loss[i], np.sum(losses, dtype=np.float64), rtol=1e-5)
+      right = split.labels[np.argmax(logits, -1) == split.labels]
+      np.testing.assert_array_equal(sums.class_count[i], np.bincount(split.labels, minlength=10))
+      np.testing.assert_array_equal(sums.class_correct[i], np.bincount(right, minlength=10))
   assert found.finite.all()
   assert found.reestimated == {}
 
@@ -85,10 +89,23 @@ def test_rows_divide_once_and_name_what_is_undefined():
     assert row['learning_rate'] == lane.learning_rate / 2
     assert row['learning_rate_sum'] == lane.learning_rate * sums[lane.batch_size]
     assert row['train_accuracy'] == found.train.correct[i] / 150
+    recall = found.validation.class_correct[i] / found.validation.class_count[i]
+    assert row['val_class_accuracy'] == recall.tolist()
+    assert row['val_balanced_accuracy'] == pytest.approx(recall.mean(), abs=1e-15)
+    recall = found.train.class_correct[i] / found.train.class_count[i]
+    assert row['train_balanced_accuracy'] == pytest.approx(recall.mean(), abs=1e-15)
     assert row['val_loss'] == pytest.approx(float(found.validation.loss[i]) / len_val(found, i))
     ratio = noise_scale.b_simple(row['noise']['trace'], row['noise']['grad_sq'])
     assert row['b_simple'] == ratio
     assert not row['diverged']
+
+
+def test_a_class_that_a_split_lacks_has_no_accuracy_and_no_part_in_the_mean():
+  sums = evaluate.Sums(1.0, 5, 10, np.array([3, 0, 2]), np.array([4, 0, 6]))
+  row = lane_records_module._means('val', sums)
+  assert row['val_class_accuracy'] == [0.75, None, pytest.approx(1 / 3)]
+  assert row['val_balanced_accuracy'] == pytest.approx((0.75 + 1 / 3) / 2)
+  assert row['val_accuracy'] == 0.5
 
 
 def len_val(found, i):

@@ -29,6 +29,7 @@ CASES = {
   'valid': Case((2, 8, 7, 3), (3, 3), 5, padding='VALID'),
   'even': Case((2, 7, 8, 3), (2, 4), 5),
   'wide_padding': Case((2, 5, 5, 3), (3, 3), 5, padding=((4, 1), (0, 3))),
+  'tiny': Case((2, 2, 3, 3), (3, 3), 5),
   'stride2': Case((2, 8, 7, 3), (3, 3), 5, (2, 2)),
   'stride2_explicit': Case((2, 8, 8, 3), (3, 3), 5, (2, 2), ((1, 1), (1, 1))),
   'stride2_even': Case((2, 9, 8, 3), (4, 2), 5, (2, 2), 'VALID'),
@@ -48,7 +49,16 @@ CASES = {
   'dilated_grouped': Case((2, 9, 8, 6), (3, 3), 4, groups=2, dilation=(2, 1)),
   'dilated_depthwise': Case((2, 9, 8, 3), (3, 3), 3, groups=3, dilation=(2, 2)),
 }
-SOME = ('valid', 'stride2', 'pointwise', 'multiplied', 'grouped', 'grouped_stride2', 'dilated')
+SOME = (
+  'valid',
+  'tiny',
+  'stride2',
+  'pointwise',
+  'multiplied',
+  'grouped',
+  'grouped_stride2',
+  'dilated',
+)
 
 
 def operands(case, lanes=(), dtype=jnp.float32):

@@ -195,6 +195,44 @@ def sharpness():
   return {'rows': [row | {'examples': 10, 'train_loss': 2.0}, row, other], 'mode': 'evaluation'}
 
 
+def test_what_batch_sizes_cost_alone_is_shown_where_it_was_measured(tmp_path, blank_figures):
+  summary = study(tmp_path)
+  page = page_of(tmp_path)
+  assert 'native_cost_rows' not in page and 'run alone' not in page
+  records.write_json(tmp_path / 'native_cost.json', native_cost())
+  page = page_of(tmp_path)
+  table = page[page.index('id="native_cost_rows"') : page.index('How to read it')]
+  assert table.count('<tr>') == 1 + 3
+  assert '<td>1,000 [900, 1,100]</td><td>2 [1.8, 2.2]</td><td>60</td>' in table  # 30 epochs
+  assert 'needs 3 MiB of 2.56 MiB: not run; gathered from 2 micro-batches of 16' in table
+  assert page.count('id="native_cost"') == 1 and 'made-up cores' in table
+  assert '>least time to a target, run alone</h3>' in page
+  goals = [goal['goal'] for goal in summary['recommendation']]
+  assert page.index(goals[-1]) < page.index('least time to a target') < page.index('id="results"')
+
+
+def native_cost():
+  """Three batch sizes, the last too large for its device."""
+  rates = {'median': 1000.0, 'low': 900.0, 'high': 1100.0, 'n': 5}
+  row = {'stage': '', 'trained_parameters': 910, 'fits': True, 'examples_per_second': rates}
+  row |= {'seconds_per_epoch': {'median': 2.0, 'low': 1.8, 'high': 2.2}, 'compile_seconds': 0.5}
+  row |= {'cores_busy': 2.0, 'suggestion': None, 'problem': None}
+  memory = {'total': 2**20, 'temporaries': 2**19}
+  suggestion = {'micro_batch': 16, 'accumulation': 2, 'memory_bytes': memory}
+  suggestion |= {key: row[key] for key in ('examples_per_second', 'seconds_per_epoch')}
+  rows = [row | {'batch_size': size, 'memory_bytes': memory} for size in (8, 16)]
+  rows += [row | {'batch_size': 32, 'memory_bytes': memory | {'total': 3 * 2**20}, 'fits': False}]
+  rows[-1] |= {'examples_per_second': None, 'seconds_per_epoch': None, 'suggestion': suggestion}
+  rows[-1] |= {'problem': 'needs 3 MiB of 2.56 MiB: not run'}
+  return {
+    'hardware': 'two made-up cores',
+    'device_memory_gib': 0.0025,
+    'model': 'mlp',
+    'parameters': 910,
+    'rows': rows,
+  }
+
+
 def test_overview_has_four_panels_with_the_numbers_of_the_summary(tmp_path):
   summary = study(tmp_path)
   loaded = report.load(tmp_path)

@@ -6,6 +6,7 @@ trial a lucky one. A contrast within the trial is free of it, and trials are its
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Mapping, Sequence
@@ -76,7 +77,7 @@ def against_best(values: Mapping[int, ArrayLike], confidence: float = 0.95) -> l
   pairs = list(itertools.combinations(columns, 2))
   if not pairs:
     return []
-  p_values = holm([_p_value(columns[a] - columns[b]) for a, b in pairs])
+  p_values = holm([p_value(columns[a] - columns[b]) for a, b in pairs])
   adjusted = {frozenset(pair): p for pair, p in zip(pairs, p_values, strict=True)}
   best = max(columns, key=lambda size: columns[size].mean())
   each = 1 - (1 - confidence) / len(pairs)
@@ -124,8 +125,14 @@ def trials_needed(
   known = float(stdtrit(interval.n - 1, quantile))
   sd = (interval.high - interval.low) / 2 * math.sqrt(interval.n) / known
   n = np.arange(2, MOST_TRIALS + 1)
-  enough = stdtrit(n - 1, quantile) * sd / np.sqrt(n) < half_width
+  enough = _student(quantile) * sd / np.sqrt(n) < half_width
   return int(n[np.argmax(enough)]) if enough.any() else None
+
+
+@functools.lru_cache(maxsize=64)
+def _student(quantile: float) -> Float[np.ndarray, ' n']:
+  """Student's t at up to MOST_TRIALS trials, kept because every undetermined claim asks for it."""
+  return stdtrit(np.arange(1, MOST_TRIALS), quantile)
 
 
 def _check(columns: Mapping[int, np.ndarray]) -> None:
@@ -139,7 +146,7 @@ def _check(columns: Mapping[int, np.ndarray]) -> None:
     raise ValueError(f'values of batch sizes {broken} are not finite: leave them out and say so.')
 
 
-def _p_value(differences: Float[np.ndarray, ' trial']) -> float | None:
+def p_value(differences: Float[np.ndarray, ' trial']) -> float | None:
   """Student's two-sided p-value of a mean of zero."""
   n = differences.size
   error = differences.std(ddof=1) / math.sqrt(n) if n > 1 else 0.0

@@ -19,6 +19,7 @@ OVERHEAD = 0.2  # how much above the fewest examples the fewest updates may cost
 ACCURACY = 'best validation accuracy'
 EXAMPLES = 'fewest examples to a target'
 UPDATES = f'fewest updates within {100 * OVERHEAD:g}% of the fewest examples'
+TIME = 'least time to a target, run alone'
 
 
 def recommendation(
@@ -94,12 +95,7 @@ def _at_stake(pair: Difference) -> str:
 
 def _to_target(critical: Mapping[str, Any]) -> list[dict[str, Any]]:
   """The goals of reaching a target, from the examples that every trial needed."""
-  early = [
-    row['batch_size'] for row in critical.get('points', ()) if EARLY in row.get('status', ())
-  ]
-  if early:
-    why = f'Batch size {_named(early)} reached the target before its first evaluation'
-    why += ', so what it needs is not known: evaluate more often.'
+  if why := _before_first_evaluation(critical):
     return [_row(goal, None, [why]) for goal in (EXAMPLES, UPDATES)]
   reached, rates, out = _reached(critical.get('points', ()))
   n = min((len(logs) for logs in reached.values()), default=0)
@@ -127,6 +123,17 @@ def _to_target(critical: Mapping[str, Any]) -> list[dict[str, Any]]:
     _row(EXAMPLES, best, [first, shown, *out], rates[best]),
     _row(UPDATES, size, [first, second, cost, *out], rates[size]),
   ]
+
+
+def _before_first_evaluation(critical: Mapping[str, Any]) -> str:
+  """Why what a target needs is not known; empty if that is not why."""
+  early = [
+    row['batch_size'] for row in critical.get('points', ()) if EARLY in row.get('status', ())
+  ]
+  if not early:
+    return ''
+  why = f'Batch size {_named(early)} reached the target before its first evaluation'
+  return f'{why}, so what it needs is not known: evaluate more often.'
 
 
 def _target(critical: Mapping[str, Any]) -> str:
@@ -172,3 +179,64 @@ def _row(
     'learning_rate': learning_rate,
     'why': ' '.join(sentence for sentence in why if sentence),
   }
+
+
+def seconds_to_target(critical: Mapping[str, Any], cost: Mapping[str, Any]) -> dict[int, float]:
+  """By batch size: geometric mean over trials of the examples to the target, at the median rate.
+
+  `critical` is as for `recommendation`, `cost` is native_cost.json. Batch sizes are left out that
+  were not run whole, or do not reach the target in every trial.
+  """
+  if _before_first_evaluation(critical):
+    return {}
+  logs, measured = _reached(critical.get('points', ()))[0], _rates(cost)
+  both = [size for size in logs if size in measured]
+  return {size: math.exp(logs[size].mean()) / measured[size]['median'] for size in both}
+
+
+def run_alone(critical: Mapping[str, Any], cost: Mapping[str, Any]) -> dict[str, Any]:
+  """The row of the least time to the target, were each batch size run alone as measured.
+
+  A batch size is shown to need longer only if it does over trials, all pairs at once, and with the
+  rates of both at the ends of their ranges that favour it.
+  """
+  if why := _before_first_evaluation(critical):
+    return _row(TIME, None, [why])
+  measured, (reached, learning_rates, out) = _rates(cost), _reached(critical.get('points', ()))
+  out += [f'Batch size {size} was not run whole.' for size in reached if size not in measured]
+  reached = {size: logs for size, logs in reached.items() if size in measured}
+  n = min((len(logs) for logs in reached.values()), default=0)
+  if len(reached) < 2 or n < 2:
+    few = f'{len(reached)} batch sizes run whole reach the target in every trial, over {n} trials'
+    why = critical.get('undefined') or f'{few}: too few to compare'
+    return _row(TIME, None, [f'{why}.', *out])
+  values = {size: math.log(measured[size]['median']) - logs for size, logs in reached.items()}
+  pairs = against_best(values)
+  best = pairs[0].best
+  more = [pair.other for pair in pairs if _takes_longer(pair, measured)]
+  level = [pair.other for pair in pairs if pair.other not in more]
+  why = [
+    f'To {_target(critical)} on {cost["hardware"]}: {seconds_to_target(critical, cost)[best]:.3g} '
+    f's (geometric mean of {n} trials), at {measured[best]["median"]:,.0f} examples a second; '
+    'evaluations and reading data are not counted.',
+    f'Shown to need longer: {_named(more)}. Not shown to: {_named(level)}.',
+  ]
+  return _row(TIME, best, [*why, *out], learning_rates[best])
+
+
+def _rates(cost: Mapping[str, Any]) -> dict[int, Mapping[str, float]]:
+  """Examples a second of each batch size that was run whole.
+
+  None for a study of several stages, of which each costs another time: no single rate leads to its
+  target.
+  """
+  if len({row['stage'] for row in cost['rows']}) > 1:
+    return {}
+  found = {row['batch_size']: row['examples_per_second'] for row in cost['rows']}
+  return {size: rate for size, rate in found.items() if rate}
+
+
+def _takes_longer(pair: Difference, measured: Mapping[int, Mapping[str, float]]) -> bool:
+  best, other = measured[pair.best], measured[pair.other]
+  doubt = math.log(best['median'] / best['low']) + math.log(other['high'] / other['median'])
+  return above(pair.interval) == SUPPORTED and pair.interval.low > doubt

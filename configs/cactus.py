@@ -1,0 +1,72 @@
+"""Transfer to aerial images of cacti: which batch size generalizes, and is it the batch size?
+
+A MobileNetV2 with BatchNorm is first trained on CIFAR-10 (10,000 images, two learning rates), then
+its weights are lent to 4 batch sizes x 3 trials = 12 lanes: ten epochs in which only the new head
+is trained, with RMSprop at 1e-4, and ten at 2e-5 in which the last layers are too. 14,000 images to
+train on, 3,500 to validate, stratified. BatchNorm sees whole batches. The report compares batch
+sizes at epochs 15 and 20, at equal epochs and at equal updates, by running and by re-estimated
+statistics. Results and cost on two CPU cores: experiments/cactus.
+
+  python -m bsjax.main --config=configs/cactus.py --workdir=runs/cactus \\
+    --config.data.path=FOLDER_WITH_TRAIN_CSV
+
+On an accelerator the published width, and all of CIFAR-10:
+
+  python -m bsjax.main --config=configs/cactus.py --workdir=runs/cactus \\
+    --config.data.path=FOLDER_WITH_TRAIN_CSV --config.model.width=32 \\
+    --config.model.small_stride=8 --config.pretrain.data.train_examples=0 \\
+    --config.pretrain.epochs=30
+"""
+
+import os
+
+from ml_collections import ConfigDict
+
+from bsjax import stages
+from bsjax.config import base_config
+
+LAST_LAYERS = ('InvertedResidual_14', 'InvertedResidual_15', 'InvertedResidual_16')
+HEAD = ('Conv_1', 'BatchNorm_1', 'head')
+
+
+def get_config():
+  config = base_config()
+  config.batch_sizes = (16, 32, 64, 128)
+  config.learning_rates = (1e-4,)
+  config.trials = 3
+  config.evaluations = 20
+  config.micro_batch = 'batch'
+  config.data.source = 'image_folder'
+  config.data.path = os.path.join(os.environ.get('BSJAX_DATA_DIR', 'data'), 'aerial_cactus')
+  config.data.validation_share = 0.2
+  config.model.name = 'mobilenet_v2'
+  config.model.width = 16
+  config.model.small_stride = 16
+  config.model.normalization = 'batch'
+  config.optimizer.name = 'rmsprop'
+  config.optimizer.eps = 1e-7
+  stages.add(config, 'head', epochs=10.0, trainable=('head',))
+  last = (*LAST_LAYERS, *HEAD)
+  stages.add(config, 'last', epochs=10.0, trainable=last, learning_rate_factor=0.2)
+  config.report.epochs = (15.0, 20.0)
+  with config.unlocked():
+    config.pretrain = pretraining()
+  return config
+
+
+def pretraining():
+  """What differs in the study that lends its weights."""
+  return ConfigDict(
+    {
+      'batch_sizes': (32,),
+      'learning_rates': (0.05, 0.2),
+      'trials': 1,
+      'epochs': 8.0,
+      'evaluations': 4,
+      'data': {'source': 'tfds', 'name': 'cifar10', 'path': '', 'train_examples': 10_000}
+      | {'validation_share': 0.05, 'crop': 4, 'flip': True},
+      'optimizer': {'name': 'sgd', 'nesterov': True, 'weight_decay': 5e-4},
+      'schedule': {'name': 'cosine', 'warmup_epochs': 0.5},
+      'report': {'epochs': ()},
+    }
+  )
