@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bsjax import comparison_page, records, report
+from bsjax import comparison_page, methods, records, report
 from bsjax.analysis.answer import answer
 from bsjax.analysis.condition_contrasts import claims, compare
 from bsjax.analysis.condition_words import condition_answer
@@ -111,6 +111,7 @@ def render(summary: Mapping[str, Any], arms: Mapping[str, report.Study]) -> str:
       summary=summary,
       answer=condition_answer(found),
       conditions=part,
+      methodology=methods.of_studies(arms),
       rows=[{**row, **_facts(arms[row['name']])} for row in summary['arms']],
       runs=sum(len(study.plan) for study in studies),
       trials=max((row['trial'] + 1 for study in studies for row in study.plan), default=0),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import textwrap
+from collections.abc import Mapping
 from pathlib import Path
 
 from bsjax import records, report
@@ -23,7 +24,7 @@ def write(workdir: str | os.PathLike) -> Path:
   """
   path = Path(workdir) / FILE
   found = of_arms(path.parent)
-  text = as_text(found) if found else ' '.join(_topics(path.parent).values())
+  text = as_text(found) if found else ' '.join(_topics(report.load(path.parent)).values())
   lines = [
     textwrap.fill(line, _WIDTH, subsequent_indent='  ' * line.startswith('- '))
     for line in text.splitlines()
@@ -43,9 +44,13 @@ def of_arms(workdir: Path) -> Joined | None:
   config = workdir / 'config.json'
   order = json.loads(config.read_text()).get(ARMS, {}).get('order', []) if config.is_file() else []
   names = [name for name in order if name in folders] or sorted(folders)
-  return joined_arms({name: _topics(workdir / ARMS / name) for name in names})
+  return of_studies({name: report.load(workdir / ARMS / name) for name in names})
 
 
-def _topics(workdir: Path) -> dict[str, str]:
-  study = report.load(workdir)
+def of_studies(studies: Mapping[str, report.Study]) -> Joined:
+  """The methods of several studies brought together."""
+  return joined_arms({name: _topics(study) for name, study in studies.items()})
+
+
+def _topics(study: report.Study) -> dict[str, str]:
   return topics(study.config, study.plan, study.summary, study.native_cost)
