@@ -17,8 +17,7 @@ from bsjax.analysis.answer import answer
 from bsjax.analysis.condition_contrasts import claims, compare
 from bsjax.analysis.condition_words import condition_answer
 from bsjax.analysis.conditions import Condition, of_study
-
-FOLDER = 'arms'
+from bsjax.arms import FOLDER
 
 
 def write(workdir: str | os.PathLike, names: Sequence[str] | None = None) -> Path:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from bsjax import records, report
 from bsjax.analysis.methodology import Joined, as_text, joined_arms, topics
+from bsjax.arms import FOLDER
 
 FILE = 'methodology.txt'
-ARMS = 'arms'  # of a workdir: a folder a study
 _WIDTH = 100
 
 
@@ -38,13 +38,15 @@ def of_arms(workdir: Path) -> Joined | None:
 
   Arms that have not started are left out; the order is that of `arms.order` in its config.
   """
-  folders = {path.parent.name for path in (workdir / ARMS).glob('*/records.jsonl')}
+  folders = {path.parent.name for path in (workdir / FOLDER).glob('*/records.jsonl')}
   if not folders:
     return None
   config = workdir / 'config.json'
-  order = json.loads(config.read_text()).get(ARMS, {}).get('order', []) if config.is_file() else []
+  order = (
+    json.loads(config.read_text()).get('arms', {}).get('order', []) if config.is_file() else []
+  )
   names = [name for name in order if name in folders] or sorted(folders)
-  return of_studies({name: report.load(workdir / ARMS / name) for name in names})
+  return of_studies({name: report.load(workdir / FOLDER / name) for name in names})
 
 
 def of_studies(studies: Mapping[str, report.Study]) -> Joined:

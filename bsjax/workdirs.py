@@ -8,6 +8,7 @@ from rich.console import Console
 
 from bsjax import data, execution, plan, records, report
 from bsjax.choices import ConfigError
+from bsjax.config import base_config
 
 
 def is_finished(
@@ -68,6 +69,16 @@ def write_config(workdir: Path, config: ConfigDict) -> None:
   """Writes config.json, by which a workdir is known."""
   workdir.mkdir(parents=True, exist_ok=True)
   records.write_json(workdir / 'config.json', json.loads(config.to_json()))
+
+
+def read_config(workdir: Path) -> ConfigDict:
+  """Returns what config.json holds, but how it was executed, which says nothing of this machine."""
+  config = base_config()
+  stored = json.loads((workdir / 'config.json').read_text())
+  stored.pop('execution', None)
+  with config.unlocked():  # for the names of stages and arms, and what they change
+    config.update(stored)
+  return config
 
 
 def _flat(tree: dict, prefix: str = '') -> dict:

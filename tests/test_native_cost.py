@@ -15,7 +15,7 @@ import pytest
 from rich.console import Console
 from small import largest_difference, small_config
 
-from bsjax import data, lanes, models, ops, plan, recipe, records, stages, workdirs
+from bsjax import arms, data, lanes, models, ops, plan, recipe, records, stages, workdirs
 from bsjax.config import ConfigError, base_config, validate
 from bsjax.lanes import Setting, Source
 from bsjax.memory import GIB
@@ -409,6 +409,26 @@ def test_a_study_continues_with_other_keys_of_what_is_measured_beside_it(tmp_pat
 def command(*arguments):
   words = [sys.executable, '-m', 'bsjax.native_cost', *arguments]
   return subprocess.run(words, capture_output=True, text=True)
+
+
+def test_the_config_of_a_workdir_comes_back_whole(tmp_path):
+  """Stages, arms and what is pretrained have keys that no other study has."""
+  config = small_config()
+  with config.unlocked():
+    config.pretrain = {'epochs': 1.0}
+  stages.add(config, 'head', trainable=('Dense_1',), epochs=2.0)
+  workdirs.write_config(tmp_path, config)
+  assert workdirs.read_config(tmp_path).to_json() == config.to_json()
+  assert stages.of(workdirs.read_config(tmp_path)) == stages.of(config)
+
+
+def test_a_study_of_arms_is_measured_one_arm_at_a_time(tmp_path):
+  config = small_config()
+  arms.add(config, 'wide', {'model': {'width': 64}})
+  workdirs.write_config(tmp_path, config)
+  done = command(f'--workdir={tmp_path}')
+  assert done.returncode == 1
+  assert done.stderr.splitlines()[-1].endswith(f'--workdir={tmp_path / "arms" / "wide"}')
 
 
 def test_the_command_measures_the_study_of_a_workdir(tmp_path):

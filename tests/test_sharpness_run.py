@@ -1,6 +1,7 @@
 """The command on a trained study: rows, lanes together and alone, BatchNorm, what is undefined."""
 
 import json
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 from small import largest_difference, small_config
 
-from bsjax import checkpoint, records, train
+from bsjax import checkpoint, records, stages, train, workdirs
 from bsjax.config import ConfigError
 from bsjax.evaluate import Split, evaluate
 from bsjax.sharpness import __main__, rows, run, slices, study
@@ -187,4 +188,13 @@ def test_mistakes_are_sentences(arguments, message, workdir):
 
 def test_a_directory_without_a_study_is_refused(tmp_path):
   with pytest.raises(SystemExit, match=r'lacks config\.json, plan\.csv'):
+    __main__.main([f'--workdir={tmp_path}'])
+
+
+def test_a_study_of_stages_is_refused(tmp_path, workdir):
+  shutil.copy(workdir / 'plan.csv', tmp_path)
+  config = workdirs.read_config(workdir)
+  stages.add(config, 'only', epochs=2.0)
+  workdirs.write_config(tmp_path, config)
+  with pytest.raises(SystemExit, match=r'holds a study of stages \(only\)'):
     __main__.main([f'--workdir={tmp_path}'])

@@ -18,13 +18,18 @@ def main(_: list[str]) -> None:
   """Measures, writes and prints; a mistake is a sentence and not a traceback."""
   command.set_up_machine()
   # After the set-up, which must precede any use of JAX.
-  from bsjax import config, data, progress, workdirs
+  from bsjax import arms, config, data, progress, workdirs
   from bsjax.native_cost import run, table
 
   wanted, workdir = command.CONFIG.value, Path(command.WORKDIR.value)
   console = progress.make_console()
   try:
     config.validate(wanted)
+    if wanted.arms.order:
+      raise config.ConfigError(
+        f'this is a study of arms ({", ".join(wanted.arms.order)}); measure one arm at a time: '
+        f'--workdir={workdir / arms.FOLDER / wanted.arms.order[0]}'
+      )
     workdirs.refuse_another(workdir, wanted)
     dataset = data.load(wanted.data, wanted.seed)
     found = run.measure_study(wanted, dataset, say=console.print)

@@ -1,7 +1,6 @@
 """A study read back for measuring: its lanes, its data, its checkpoints. Nothing is changed."""
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from bsjax import checkpoint, data, lanes, plan, records
-from bsjax.config import ConfigError, base_config, validate
+from bsjax import checkpoint, data, lanes, plan, records, workdirs
+from bsjax.config import ConfigError, validate
 from bsjax.data.stratify import stratified
 from bsjax.lanes import Recipe, Setting
 from bsjax.recipe import make_recipe
@@ -39,11 +38,14 @@ def load(workdir: Path, devices: int = 0) -> Study:
       f'{workdir} lacks {", ".join(missing)}: give the workdir of a study that has started '
       f'(python -m bsjax.main --config=... --workdir={workdir})'
     )
-  config = base_config()
-  stored = json.loads((workdir / 'config.json').read_text())
-  stored.pop('execution')  # how it ran, perhaps elsewhere, says nothing of how to measure
-  config.update(stored)
+  config = workdirs.read_config(workdir)
   config.execution.devices = devices
+  if config.stages.order:
+    raise ConfigError(
+      f'{workdir} holds a study of stages ({", ".join(config.stages.order)}), between which '
+      'learning rates, images or trained parameters change; sharpness is measured of studies '
+      'without stages only'
+    )
   validate(config)
   dataset = data.load(config.data, config.seed)
   rows = records.read_plan(workdir / 'plan.csv')
