@@ -103,24 +103,30 @@ def _fastest_micro_batches(
   default: dict[int, int],
   names: Callable[[int], list[str]],
 ) -> dict[int, int]:
-  common = next(iter(default.values()))
-  options = grouping.candidates(tuple(default), common)
-  if len(options) == 1:
-    return default
-  leaders: list[str] = []
   total = plan.make_plan(config, len(dataset.train.labels)).total_examples
   lanes = dict.fromkeys(default, len(config.learning_rates) * config.trials)
-  for micro in options:
-    if not clock.pays(common, sum(lanes.values()), total):
-      return default
-    own = {size: micro if grouping.usable(size, micro, common) else common for size in default}
-    wanted = names(sum(size == micro for size in own.values()))
-    if leaders:
-      wanted = [name for name in wanted if name in leaders] or wanted
-    found = clock.time(own, micro, wanted)
-    if not leaders:
-      leaders = [t.strategy for t in sorted(found, key=lambda t: t.per_lane)][:LEADERS]
-  return grouping.choose(lanes, total, clock.timings, common)
+  there = devices(config.execution.devices)
+  common = next(iter(default.values()))
+  measured = config.noise_scale.online
+  rules = grouping.rules(common, measured, there[0].platform, len(there))
+  ways = grouping.candidates(tuple(default), rules)
+  if not any(ways) or not clock.pays(common, sum(lanes.values()), total):
+    return default
+  timed = clock.time(default, common, names(len(default)))
+  leaders = [t.strategy for t in sorted(timed, key=lambda t: t.per_lane)][:LEADERS]
+  for way in ways:
+    best = grouping.fastest(timed, common).per_lane / common
+    for micro in way:
+      if not clock.pays(common, sum(lanes.values()), total, again=True):
+        break
+      own = {size: micro if grouping.usable(size, micro, rules) else common for size in default}
+      wanted = names(sum(size == micro for size in own.values()))
+      found = clock.time(own, micro, [name for name in wanted if name in leaders] or wanted)
+      now = grouping.fastest(found, micro).per_lane / micro
+      if there[0].platform == 'cpu' and now >= best:
+        break
+      best = now
+  return grouping.choose(lanes, total, clock.timings, rules)
 
 
 def read(workdir: Path) -> Execution | None:

@@ -41,4 +41,5 @@ def make_recipe(
     preconditioner=optimizer.preconditioner(config.optimizer),
     online_noise=config.noise_scale.online,
     measure_every=config.noise_scale.every,
+    every_tick=all(lane.accumulation == 1 for lane in group.lanes),
   )
