@@ -108,8 +108,8 @@ def measure(
   ticks = min(BLOCK_TICKS, group.block_ticks)  # longer blocks might not fit the orders at hand
   few = dataclasses.replace(group, lanes=lanes, block_ticks=ticks)
   recipe = make_recipe(config, dataset, study, group, strategy)
-  shape, total = dataset.image_shape, study.total_examples
-  run = program.GroupRun(few, recipe, strategy, config, shape, total, on_device.devices)
+  shape = dataset.image_shape
+  run = program.GroupRun(few, recipe, strategy, config, shape, study, on_device.devices)
   memory.fit(run, on_device, config.execution.memory)
   while True:
     try:

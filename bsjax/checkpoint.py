@@ -41,19 +41,23 @@ def save(manager: ocp.CheckpointManager, states: list[PyTree], position: dict) -
   manager.save((manager.latest_step() or 0) + 1, args=items)
 
 
-def restore(manager: ocp.CheckpointManager, like: list[PyTree]) -> tuple[list[PyTree], dict] | None:
-  """Returns the newest states and position, or None without any.
-
-  `like` are states of the same structure, shapes and dtypes, which Orbax checks.
-  """
+def position(manager: ocp.CheckpointManager) -> dict | None:
+  """Returns where the study was when it was last saved, or None if it never was."""
   step = manager.latest_step()
   if step is None:
     return None
-  items = ocp.args.Composite(
-    states=ocp.args.StandardRestore(_by_group(like)), position=ocp.args.JsonRestore()
-  )
-  found: Any = manager.restore(step, args=items)
-  return [found['states'][name] for name in _by_group(like)], found['position']
+  items: Any = manager.restore(step, args=ocp.args.Composite(position=ocp.args.JsonRestore()))
+  return items['position']
+
+
+def restore(manager: ocp.CheckpointManager, like: list[PyTree]) -> list[PyTree]:
+  """Returns the newest states; there is a checkpoint (`position`).
+
+  `like` are states of the same structure, shapes and dtypes, which Orbax checks.
+  """
+  items = ocp.args.Composite(states=ocp.args.StandardRestore(_by_group(like)))
+  found: Any = manager.restore(manager.latest_step(), args=items)
+  return [found['states'][name] for name in _by_group(like)]
 
 
 def steps(manager: ocp.CheckpointManager) -> dict[int, int]:

@@ -1,4 +1,4 @@
-"""The sentence for a name that is not among the known ones."""
+"""What a wrong configuration raises, and the sentence for a name that is not among the known."""
 
 import difflib
 from collections.abc import Collection
@@ -9,3 +9,7 @@ def unknown(key: str, value: object, known: Collection[str]) -> str:
   close = difflib.get_close_matches(str(value), known, n=1)
   hint = f'did you mean {close[0]!r}? ' if close else ''
   return f'{key}={value!r} is unknown; {hint}known: {", ".join(sorted(known))}'
+
+
+class ConfigError(ValueError):
+  """A study that cannot run as configured; the message lists every problem found."""

@@ -1,17 +1,15 @@
 """Every configuration key, once, with its meaning and unit, and the check of all of them."""
 
 import math
+from pathlib import Path
 
 from ml_collections import ConfigDict, config_dict
 
-from bsjax import data, models, optimizer, replicate
+from bsjax import arms, data, models, optimizer, replicate, sampler, stages
+from bsjax.choices import ConfigError as ConfigError
 
 FEWEST_EXACT = 32  # examples of which the spread of single gradients means something
 FEWEST_BLOCKS = 4  # one Hessian, two gradients, and one to leave out
-
-
-class ConfigError(ValueError):
-  """A study that cannot run as configured; the message lists every problem found."""
 
 
 def base_config() -> ConfigDict:
@@ -37,16 +35,30 @@ def base_config() -> ConfigDict:
   config.data.label_csv = 'train.csv'  # in an image folder: file name and label columns
   config.data.validation = 'split'  # a share of the training data, or a split's name such as 'test'
   config.data.validation_share = 0.2  # fraction of the training data, stratified by class
-  config.data.train_examples = 0  # a stratified subset of so many examples; 0: all
+  config.data.train_examples = 0  # a stratified subset of so many of what is left; 0: all
+  # A long tail, cut from the training data and not from those held out: class c of C, in order of
+  # labels, keeps n * factor^(-c / (C - 1)) examples. The ratio of the first to the last; 1: none.
+  config.data.imbalance_factor = 1.0
+  config.data.max_per_class = 0  # training examples a class keeps, at most; 0: all
+  # How examples are drawn: uniform (every one once an epoch), or with replacement and weighted by
+  # class: inverse_frequency, effective_number (Cui et al. 2019).
+  config.data.sampler = 'uniform'
+  config.data.sampler_beta = 0.9999  # effective_number: 0 weighs examples alike, near 1 classes
   config.data.crop = 0  # pixels of padding before a random crop back to size; 0: none
   config.data.flip = False  # random left-right flips
   config.data.cache_dir = ''  # of decoded images; empty: the user's cache directory
 
   config.model = ConfigDict()
-  config.model.name = 'mlp'  # mlp, cnn, resnet8, resnet20, resnet18
-  config.model.width = 0  # hidden units, or channels of the first stage; 0: the model's usual
+  # mlp, cnn, resnet8, resnet20, resnet18, resnet34, vgg11, vgg16, mobilenet_v2, efficientnet_b0,
+  # vit_tiny, vit_small
+  config.model.name = 'mlp'
+  # Hidden units, channels of the first layer, or of a vit's tokens; 0: the model's usual.
+  config.model.width = 0
   config.model.depth = 2  # hidden layers of the mlp
-  config.model.normalization = 'group'  # group, batch, none
+  # What mobilenet_v2 and efficientnet_b0 shrink images of up to 64 pixels by: 1, 2, 4, 8, 16 or, as
+  # published, 32. Half as much costs up to 4 times.
+  config.model.small_stride = 8
+  config.model.normalization = 'group'  # group (LayerNorm in a vit), batch, none
   # Of the arithmetic of layers: float32; tf32, which multiplies with ten bits of the mantissa on
   # accelerators that can, and is float32 on a CPU; bfloat16. All else is float32 in each.
   config.model.dtype = 'float32'
@@ -72,9 +84,26 @@ def base_config() -> ConfigDict:
   config.schedule.factor = 0.1  # step: what the learning rate is multiplied by
 
   config.scaling = ConfigDict()
-  # How a learning rate given at base_batch_size changes with the batch size: none, linear, sqrt.
+  # How a learning rate given at base_batch_size changes with the batch size: none, linear, sqrt;
+  # or several to compare, such as 'none,sqrt,linear': a batch size then gets the rates of each.
   config.scaling.rule = 'none'
   config.scaling.base_batch_size = 64  # examples
+
+  # Stages in order, each configured by config.stages.NAME (stages.add makes one, stages.DEFAULTS
+  # says what its keys mean); without any, one stage of `epochs` epochs that changes nothing.
+  config.stages = ConfigDict()
+  config.stages.order = ()
+
+  # Weights that all lanes begin with but for the last layer: those of the study in a workdir ...
+  config.transfer = ConfigDict()
+  config.transfer.workdir = ''
+  config.transfer.lane = -1  # which of its lanes; -1: that of the highest validation accuracy
+  # ... or of this study with the keys changed that stand here, trained first, in WORKDIR/pretrain.
+  config.pretrain = ConfigDict()
+  # Whole studies that are compared: this one with the keys of config.arms.NAME changed (arms.add
+  # makes one), in order.
+  config.arms = ConfigDict()
+  config.arms.order = ()
 
   config.noise_scale = ConfigDict()
   config.noise_scale.online = True  # measured while training, from the micro-batches of updates
@@ -98,6 +127,9 @@ def base_config() -> ConfigDict:
   # How the lanes of a device run and convolve: one of strategy.STRATEGIES, such as map-canonical or
   # vmap-im2col; auto: the fastest, timed once for a model, machine and version, and remembered.
   config.execution.strategy = 'auto'
+  # Whether what frozen layers make of every image is computed once a stage, where all lanes begin
+  # it with the same ones and images are not augmented; otherwise it is computed in every tick.
+  config.execution.frozen_features = True
   config.execution.memory = 0.0  # GiB a program may take on a device; 0: what the device reports
 
   config.checkpoint = ConfigDict()
@@ -105,19 +137,42 @@ def base_config() -> ConfigDict:
   # Every evaluation is saved and kept, e.g. for sharpness along training; give it again when the
   # study continues, or all but the newest two are deleted.
   config.checkpoint.keep_all = False
+
+  config.report = ConfigDict()
+  # Epochs at which a study of stages compares its batch sizes; (): where its stages end.
+  config.report.epochs = ()
   config.lock()
   return config
 
 
 def validate(config: ConfigDict) -> None:
   """Raises ConfigError with all problems at once, each with its value, bound and remedy."""
+  if config.arms.order:
+    return _raise(arms.problems(config, validate))
   problems = [*_study_problems(config), *_range_problems(config)]
-  problems += _noise_problems(config.noise_scale)
+  problems += _noise_problems(config.noise_scale) + _report_problems(config.report)
   problems += data.problems(config.data) + models.problems(config.model)
+  problems += sampler.problems(config)
   problems += optimizer.problems(config) + replicate.problems(config.execution)
+  problems += stages.problems(config) + _transfer_problems(config.transfer)
+  _raise(problems + arms.problems(config, validate))
+
+
+def _raise(problems: list[str]) -> None:
   if problems:
     lines = '\n'.join(f'  - {problem}' for problem in problems)
     raise ConfigError(f'{len(problems)} problem(s) in the configuration:\n{lines}')
+
+
+def _transfer_problems(config: ConfigDict) -> list[str]:
+  found = []
+  if config.workdir and not (Path(config.workdir) / 'checkpoints').is_dir():
+    found.append(
+      f'transfer.workdir={config.workdir!r} holds no checkpoints; train that study first'
+    )
+  if config.lane < -1:
+    found.append(f'transfer.lane={config.lane} must be a lane of that study, or -1 for its best')
+  return found
 
 
 def _study_problems(config: ConfigDict) -> list[str]:
@@ -156,6 +211,12 @@ def _noise_problems(config: ConfigDict) -> list[str]:
       f'noise_scale.exact_examples={examples}'
     ]
   return []
+
+
+def _report_problems(config: ConfigDict) -> list[str]:
+  """Epochs that no study has."""
+  odd = [epoch for epoch in config.epochs if not _is_number(epoch) or not 0 < epoch < math.inf]
+  return [f'report.epochs={odd}: give epochs above 0, or () for the ends of stages'] if odd else []
 
 
 def _range_problems(config: ConfigDict) -> list[str]:

@@ -5,9 +5,10 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Int
 from ml_collections import ConfigDict
 
-from bsjax import lanes, plan, replicate, stream
+from bsjax import lanes, plan, replicate, sampler, stages
 from bsjax.data import Dataset
 from bsjax.evaluate import Split
 from bsjax.lanes import Source
@@ -20,19 +21,32 @@ def study_devices(config: ConfigDict, study: plan.Plan) -> list[jax.Device]:
 
 
 class DeviceData:
-  """A data set on the devices of a study, and the example orders of the epochs at hand."""
+  """A data set on the devices of a study, and the example orders of the epochs at hand.
 
-  def __init__(self, dataset: Dataset, config: ConfigDict, study: plan.Plan):
+  `indices` are the training examples in use (None: those of the plan's stage); an epoch is as long
+  as they are many.
+  """
+
+  def __init__(
+    self,
+    dataset: Dataset,
+    config: ConfigDict,
+    study: plan.Plan,
+    indices: Int[np.ndarray, ' used'] | None = None,
+  ):
     self.devices = devices = study_devices(config, study)
-    examples = study.train_examples
+    if indices is None:
+      indices = stages.examples_in_use(study.stage, dataset.train.labels, config.seed)
+    examples = study.train_examples if indices is None else len(indices)
     largest = max(group.micro_batch for group in study.groups)
     # A block may begin on the last example of an epoch, and a probe looks one micro-batch ahead.
     self._num_epochs = -(-(study.block_examples + largest) // examples) + 1
     self._examples = examples
+    sample = sampler.create(config.data, dataset.train.labels, indices)
 
     def orders(trials: jax.Array, first_epoch: jax.Array) -> tuple[jax.Array, jax.Array]:
-      of_trial = lambda trial: stream.epoch_orders(
-        lanes.trial_key(config.seed, trial), first_epoch, self._num_epochs, examples
+      of_trial = lambda trial: sample(
+        lanes.stream_key(config.seed, trial, study.stream), first_epoch, self._num_epochs
       )
       return jax.vmap(of_trial)(trials), first_epoch
 

@@ -1,13 +1,12 @@
-"""Loss and accuracy of a lane over whole splits, in evaluation mode: sums and counts."""
+"""Loss and accuracy of a lane over whole splits, in evaluation mode: sums and counts, by class."""
 
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
-from jaxtyping import Array, Bool, Float, Int, PyTree, UInt8
+from jaxtyping import Array, Bool, Float, Int, Num, PyTree
 
 from bsjax import stream
 from bsjax.lanes import LaneState, Recipe
@@ -15,11 +14,13 @@ from bsjax.lanes import LaneState, Recipe
 
 @struct.dataclass
 class Sums:
-  """What a split's examples add up to; divide by `count` once, on the host."""
+  """What a split's examples add up to; divide by counts once, on the host."""
 
   loss: Any  # float32
   correct: Any  # int32
   count: Any  # int32
+  class_correct: Any  # int32 [class]
+  class_count: Any  # int32 [class]
 
 
 @struct.dataclass
@@ -67,20 +68,24 @@ def _sums(recipe: Recipe, state: LaneState, split: Split, batch_size: int) -> Su
     logits = recipe.model.apply(variables, _inputs(recipe, images), train=False)
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
     correct = logits.argmax(-1) == labels
+    member = new[:, None] & (labels[:, None] == jnp.arange(logits.shape[-1]))
     return Sums(
       loss=sums.loss + jnp.where(new, losses, 0.0).sum(),
       correct=sums.correct + (new & correct).sum(dtype=jnp.int32),
       count=sums.count + new.sum(dtype=jnp.int32),
+      class_correct=sums.class_correct + (member & correct[:, None]).sum(0, dtype=jnp.int32),
+      class_count=sums.class_count + member.sum(0, dtype=jnp.int32),
     ), None
 
-  zero = jnp.zeros((), jnp.int32)
+  zero, by_class = jnp.zeros((), jnp.int32), jnp.zeros(recipe.model.num_classes, jnp.int32)
+  empty = Sums(jnp.zeros((), jnp.float32), zero, zero, by_class, by_class)
   firsts = jnp.arange(0, split.labels.shape[0], size)
-  return jax.lax.scan(add, Sums(jnp.zeros((), jnp.float32), zero, zero), firsts)[0]
+  return jax.lax.scan(add, empty, firsts)[0]
 
 
 def _batch(
   split: Split, first: Int[Array, ''], size: int
-) -> tuple[UInt8[Array, 'batch height width channel'], Int[Array, ' batch'], Bool[Array, ' batch']]:
+) -> tuple[Num[Array, 'batch height width channel'], Int[Array, ' batch'], Bool[Array, ' batch']]:
   """Returns a batch from `first` on, and which of its examples no batch before it had.
 
   The last batch is moved back to end with the split, so every batch is full.
@@ -97,7 +102,7 @@ def reestimate(recipe: Recipe, state: LaneState, train: Split, batch_size: int) 
   Means and second moments are averaged over batches (Hoffer et al. 2017 and others call the
   practice re-estimated or "precise" statistics); a shorter last batch is left out.
   """
-  model: nn.Module = recipe.model.clone(batch_norm_momentum=0.0)
+  model = recipe.model.clone(batch_norm_momentum=0.0)
   size = min(batch_size, train.labels.shape[0])
   batches = train.labels.shape[0] // size
   variables = {'params': state.params, 'batch_stats': state.batch_stats}
@@ -133,6 +138,6 @@ def _map_statistics(function, tree: PyTree) -> PyTree:
 
 
 def _inputs(
-  recipe: Recipe, images: UInt8[Array, 'batch height width channel']
+  recipe: Recipe, images: Num[Array, 'batch height width channel']
 ) -> Float[Array, 'batch height width channel']:
   return stream.normalize(images, recipe.mean, recipe.std)

@@ -10,9 +10,10 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from bsjax import calibrate, grouping, plan, records
+from bsjax import calibrate, courses, grouping, plan, records
 from bsjax.data import Dataset
 from bsjax.grouping import Timing
+from bsjax.optimizer import learning_rates_of
 from bsjax.replicate import describe, devices
 from bsjax.strategy import STRATEGIES, Strategy, candidates
 
@@ -70,30 +71,43 @@ def choose(
   if recorded and recorded.device == device and not (fixed or recorded.fixed):
     return recorded
   clock = calibrate.Clock(config, dataset, say, folder)
-  default = plan.default_micro_batches(config)
+  default = plan.default_micro_batches(config, len(dataset.train.labels))
   names = functools.partial(_names, config, calibrate.convolves(config, dataset))
   if recorded:
     chosen = recorded.micro_batches
-  elif config.micro_batch == 'auto' and config.model.normalization != 'batch':
+  elif _free(config, len(dataset.train.labels)):
     chosen = _fastest_micro_batches(config, dataset, clock, default, names)
   else:
     chosen = default
   strategies = {}
   for micro in dict.fromkeys(chosen.values()):
-    own = names(sum(size == micro for size in chosen.values()))
+    own = names([size for size, ticks in chosen.items() if ticks == micro])
     if len(own) > 1:
       own = [grouping.fastest(clock.time(chosen, micro, own), micro).strategy]
     strategies[micro] = STRATEGIES[own[0]]
   return Execution(device, chosen, strategies, clock.timings, fixed)
 
 
-def _names(config: ConfigDict, convolutions: bool, batch_sizes: int) -> list[str]:
-  """The strategies to choose from for a group of so many batch sizes."""
+def _free(config: ConfigDict, train_examples: int) -> bool:
+  """Whether what is computed lets micro-batches be chosen for speed.
+
+  BatchNorm sees them, and a larger one might not divide the batch sizes that stages lead to.
+  """
+  stay = courses.possible_sizes(config, train_examples) == set(config.batch_sizes)
+  return config.micro_batch == 'auto' and config.model.normalization != 'batch' and stay
+
+
+def _names(config: ConfigDict, convolutions: bool, batch_sizes: list[int]) -> list[str]:
+  """The strategies to choose from for a group of these batch sizes."""
   if config.execution.strategy != 'auto':
     return [config.execution.strategy]
   there = devices(config.execution.devices)
-  lanes = batch_sizes * len(config.learning_rates) * config.trials
+  lanes = sum(_lanes(config, size) for size in batch_sizes)
   return [s.name for s in candidates(there[0].platform, convolutions, -(-lanes // len(there)))]
+
+
+def _lanes(config: ConfigDict, batch_size: int) -> int:
+  return len(learning_rates_of(config, batch_size)) * config.trials
 
 
 def _fastest_micro_batches(
@@ -101,10 +115,10 @@ def _fastest_micro_batches(
   dataset: Dataset,
   clock: calibrate.Clock,
   default: dict[int, int],
-  names: Callable[[int], list[str]],
+  names: Callable[[list[int]], list[str]],
 ) -> dict[int, int]:
   total = plan.make_plan(config, len(dataset.train.labels)).total_examples
-  lanes = dict.fromkeys(default, len(config.learning_rates) * config.trials)
+  lanes = {size: _lanes(config, size) for size in default}
   there = devices(config.execution.devices)
   common = next(iter(default.values()))
   measured = config.noise_scale.online
@@ -112,7 +126,7 @@ def _fastest_micro_batches(
   ways = grouping.candidates(tuple(default), rules)
   if not any(ways) or not clock.pays(common, sum(lanes.values()), total):
     return default
-  timed = clock.time(default, common, names(len(default)))
+  timed = clock.time(default, common, names(list(default)))
   leaders = [t.strategy for t in sorted(timed, key=lambda t: t.per_lane)][:LEADERS]
   for way in ways:
     best = grouping.fastest(timed, common).per_lane / common
@@ -120,7 +134,7 @@ def _fastest_micro_batches(
       if not clock.pays(common, sum(lanes.values()), total, again=True):
         break
       own = {size: micro if grouping.usable(size, micro, rules) else common for size in default}
-      wanted = names(sum(size == micro for size in own.values()))
+      wanted = names([size for size, ticks in own.items() if ticks == micro])
       found = clock.time(own, micro, [name for name in wanted if name in leaders] or wanted)
       now = grouping.fastest(found, micro).per_lane / micro
       if there[0].platform == 'cpu' and now >= best:

@@ -22,13 +22,13 @@ def lane_records(
   lanes: Sequence[plan.Lane],
   look: Look,
   position: dict[str, Any],
-  schedule: tuple[float, Mapping[int, float]],
+  rates: tuple[float, Mapping[int, float]],
   probed: tuple[int, int],
 ) -> list[dict[str, Any]]:
   """Returns the rows of records.jsonl for lanes at one position (`examples`, `epoch`, `stage`).
 
-  `schedule` is the factor now on each lane's learning rate, and by batch size the sum of those on
-  all updates so far. `probed` counts the examples that a probe measured, and those there are.
+  `rates` are the factor now on learning rates, and each lane's sum of rates over all its updates so
+  far (`GroupRun.rates`). `probed` counts the examples that a probe measured, and those there are.
   """
   rows = []
   for i, lane in enumerate(lanes):
@@ -36,13 +36,14 @@ def lane_records(
       jax.tree.map(lambda x, i=i: x[i], part)
       for part in (look.evaluation, look.noise, look.updates, look.probe)
     )
-    factor, factor_sums = schedule
+    factor, rate_sums = rates
     row = {
       'lane': lane.lane,
       **position,
       'updates': int(updates),
+      'batch_size': lane.batch_size,
       'learning_rate': lane.learning_rate * factor,
-      'learning_rate_sum': lane.learning_rate * factor_sums[lane.batch_size],
+      'learning_rate_sum': rate_sums[lane.lane],
       **_means('train', found.train),
       **_means('val', found.validation),
       'diverged': not (found.finite and np.isfinite(found.train.loss)),
@@ -70,9 +71,20 @@ def _noise_columns(windows: dict[str, noise_scale.Window]) -> dict[str, Any]:
   return columns
 
 
-def _means(name: str, sums: Sums) -> dict[str, float]:
+def _means(name: str, sums: Sums) -> dict[str, Any]:
+  """Loss and accuracies; the balanced one is the mean over the classes that the split has."""
   count = int(sums.count)
-  return {
+  class_count = np.asarray(sums.class_count)
+  present = class_count > 0
+  recall = np.asarray(sums.class_correct, np.float64) / np.maximum(class_count, 1)
+  columns = {
     f'{name}_loss': float(sums.loss) / count,
     f'{name}_accuracy': int(sums.correct) / count,
+    f'{name}_balanced_accuracy': float(recall[present].mean()),
   }
+  if name.endswith('val'):
+    by_class = zip(recall, present, strict=True)
+    columns[f'{name}_class_accuracy'] = [
+      float(value) if there else None for value, there in by_class
+    ]
+  return columns

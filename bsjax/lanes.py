@@ -5,7 +5,6 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,18 +12,20 @@ import optax
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
-from bsjax import lane_noise, noise_scale, stream
+from bsjax import freezing, lane_noise, noise_scale, stream
 from bsjax.optimizer import Preconditioner, Schedule, with_learning_rate
 
 # What a trial's key is folded with to draw its parameters; stream.py draws example orders.
 INIT = 0
+# And with to draw the orders and augmentations of the streams after the first.
+LATER_STREAMS = 16
 
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
   """What all lanes of a group share, fixed when their program is compiled."""
 
-  model: nn.Module
+  model: Any  # nn.Module, or frozen_features.Suffix
   optimizer: optax.GradientTransformationExtraArgs
   schedule: Schedule  # factor on the learning rate, of examples seen
   seed: int
@@ -38,9 +39,17 @@ class Recipe:
   preconditioner: Preconditioner | None  # how the optimizer scales coordinates, if it does
   online_noise: bool  # whether ticks measure the noise scale
   measure_every: int  # ticks; of those updates that begin in so many, the first is measured
-  # Whether all lanes update in every tick, from the first to the last: they need no sum, and the
-  # memory that it goes through is a tenth of a small model's tick.
+  with_replacement: bool = False  # how the sampler draws examples
+  # Of a study with stages; positions below are examples seen since the stream at hand began.
+  stream: int = 0  # its number
+  trainable: frozenset[str] | None = None  # paths of parameters; None: all
+  # Whether all lanes update in every tick, from the first to the last: no gradient is summed then.
   every_tick: bool = False
+
+  @property
+  def population(self) -> int | None:
+    """How many examples an epoch draws from without replacement; None where it does with it."""
+    return None if self.with_replacement else self.train_examples
 
 
 # Fields of the structs below are arrays of one lane inside the program; they have leading axes
@@ -76,7 +85,7 @@ class Source:
 
   images: Any  # uint8 [example, height, width, channel]
   labels: Any  # int32 [example]
-  orders: Any  # int32 [trial, epoch, example]
+  orders: Any  # int32 [trial, epoch, place], examples
   first_epoch: Any  # int32, the epoch of orders[:, 0]
 
 
@@ -85,16 +94,23 @@ def trial_key(seed: int, trial: Int[Array, '']) -> Key[Array, '']:
   return jax.random.fold_in(jax.random.key(seed), trial)
 
 
+def stream_key(seed: int, trial: Int[Array, ''], stream: int) -> Key[Array, '']:
+  """The key from which the orders and augmentations of one of a trial's streams are drawn."""
+  key = trial_key(seed, trial)
+  return jax.random.fold_in(key, LATER_STREAMS + stream) if stream else key
+
+
 def init(recipe: Recipe, setting: Setting, image_shape: tuple[int, int, int]) -> LaneState:
   """Returns a lane before its first tick."""
   key = jax.random.fold_in(trial_key(recipe.seed, setting.trial), INIT)
   variables = recipe.model.init(key, jnp.zeros((1, *image_shape)), train=False)
   params = variables['params']
+  trainable, _ = freezing.split(params, recipe.trainable)
   return LaneState(
     params=params,
     batch_stats=variables.get('batch_stats', {}),
-    opt_state=recipe.optimizer.init(params),
-    grad_sum=jax.tree.map(jnp.zeros_like, params),
+    opt_state=recipe.optimizer.init(trainable),
+    grad_sum=jax.tree.map(jnp.zeros_like, trainable),
     count=jnp.zeros((), jnp.int32),
     updates=jnp.zeros((), jnp.int32),
     noise=lane_noise.empty(recipe.preconditioner is not None),
@@ -148,7 +164,7 @@ def read(
     start,
     recipe.micro_batch,
   )
-  key = trial_key(recipe.seed, setting.trial)
+  key = stream_key(recipe.seed, setting.trial, recipe.stream)
   images = stream.augment(key, start, images, recipe.crop, recipe.flip)
   return stream.normalize(images, recipe.mean, recipe.std), labels
 
@@ -159,15 +175,20 @@ def gradients(
   images: Float[Array, 'micro height width channel'],
   labels: Int[Array, ' micro'],
 ) -> tuple[PyTree, PyTree]:
-  """Returns the mean gradient over a micro-batch and the batch statistics after it."""
+  """Returns the mean gradient over a micro-batch and the batch statistics after it.
 
-  def loss(params: PyTree) -> tuple[Float[Array, ''], PyTree]:
+  The gradient is that of the trainable parameters: nothing is propagated back beyond them.
+  """
+  trainable, frozen = freezing.split(state.params, recipe.trainable)
+
+  def loss(trainable: PyTree) -> tuple[Float[Array, ''], PyTree]:
+    params = freezing.join(trainable, frozen)
     variables = {'params': params, 'batch_stats': state.batch_stats}
     logits, changed = recipe.model.apply(variables, images, train=True, mutable=['batch_stats'])
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
     return losses.mean(), changed.get('batch_stats', {})
 
-  return jax.grad(loss, has_aux=True)(state.params)
+  return jax.grad(loss, has_aux=True)(trainable)
 
 
 def _sum(state: LaneState, grads: PyTree) -> PyTree:
@@ -182,9 +203,10 @@ def _update(recipe: Recipe, setting: Setting, end: Int[Array, ''], state: LaneSt
   mean = jax.tree.map(lambda g: g / count, state.grad_sum)
   rate = setting.learning_rate * recipe.schedule(end - count * recipe.micro_batch)
   opt_state = with_learning_rate(state.opt_state, rate)
-  updates, opt_state = recipe.optimizer.update(mean, opt_state, state.params)
+  trainable, frozen = freezing.split(state.params, recipe.trainable)
+  updates, opt_state = recipe.optimizer.update(mean, opt_state, trainable)
   return state.replace(
-    params=optax.apply_updates(state.params, updates),
+    params=freezing.join(optax.apply_updates(trainable, updates), frozen),
     opt_state=opt_state,
     count=jnp.zeros((), jnp.int32),
     updates=state.updates + 1,
@@ -254,7 +276,7 @@ def _measure_update(
   noise: lane_noise.LaneNoise,
 ) -> lane_noise.LaneNoise:
   """Adds a micro-batch of an update, and with its last one the update."""
-  size, examples = recipe.micro_batch, recipe.train_examples
+  size, examples = recipe.micro_batch, recipe.population
   start, count = index * size, state.count + 1
   factor = noise_scale.variance_factor(start, size, examples)
   noise = lane_noise.add_micro_batch(noise, _scaled(recipe, state, grads), factor, state.count == 0)
@@ -263,7 +285,7 @@ def _measure_update(
     mean = jax.tree.map(lambda g: g / count, _sum(state, grads))
     whole = noise_scale.variance_factor(start + size - count * size, count * size, examples)
     scaled = _scaled(recipe, state, mean)
-    return lane_noise.add_update(noise, scaled, count, whole, state.updates > 0)
+    return lane_noise.add_update(noise, scaled, count, whole, _warm(state))
 
   return _when(count >= setting.accumulation, any_lane, add_update, noise)
 
@@ -281,14 +303,19 @@ def _measure_pair(
   size = recipe.micro_batch
   start = index * size
   other, _ = gradients(recipe, state, *read(recipe, setting, source, start + size))
-  factor = lambda *draw: noise_scale.variance_factor(*draw, recipe.train_examples)
+  factor = lambda *draw: noise_scale.variance_factor(*draw, recipe.population)
   factors = (factor(start, size) + factor(start + size, size)) / 2, factor(start, 2 * size)
   pair = _scaled(recipe, state, grads), _scaled(recipe, state, other)
-  return lane_noise.add_pair(noise, *pair, factors, state.updates > 0)
+  return lane_noise.add_pair(noise, *pair, factors, _warm(state))
 
 
 def _scaled(recipe: Recipe, state: LaneState, grads: PyTree) -> dict[str, PyTree]:
   """The gradient in the kinds of length whose noise is measured, before this batch's update."""
   if recipe.preconditioner is None:
     return lane_noise.scaled(grads, None)
-  return lane_noise.scaled(grads, recipe.preconditioner(state.opt_state, state.updates))
+  return lane_noise.scaled(grads, recipe.preconditioner(state.opt_state, state.opt_state.count))
+
+
+def _warm(state: LaneState) -> Bool[Array, '']:
+  """Whether the optimizer has seen a gradient since its state was fresh."""
+  return state.opt_state.count > 0

@@ -123,14 +123,19 @@ def from_pair(
   return from_variances(tree_sq_norm(half(-1)), tree_sq_norm(half(+1)), small_factor, big_factor)
 
 
-def variance_factor(start: Count, size: Count, population: int) -> Scalar:
+def variance_factor(start: Count, size: Count, population: int | None) -> Scalar:
   """What tr(Sigma) is multiplied by to give the variance of a mean over part of the stream.
 
   The stream of shuffled epochs from position `start` on, `size` examples long, holds n_e examples
   of epoch e. Two examples of one epoch are drawn without replacement, so their gradients have the
   covariance -Sigma / N; those of different epochs are independent. Hence the factor
   1 / size - sum_e n_e^2 / (size^2 N): 1 / size - 1 / N within an epoch, 0 for a whole one.
+
+  `population` None: drawn with replacement, so all draws are independent and the factor is 1 / size
+  wherever the part begins. Sigma is then the covariance under the probabilities of the draws.
   """
+  if population is None:
+    return 1 / jnp.float32(size)
   first = jnp.minimum(size, population - start % population)
   whole, last = jnp.divmod(size - first, population)
   shares = [jnp.float32(n) / jnp.float32(size) for n in (first, population, last)]

@@ -10,6 +10,7 @@ import optax
 from jaxtyping import Array, Float, Int, PyTree
 from ml_collections import ConfigDict
 
+from bsjax import scaling_rules
 from bsjax.choices import unknown
 
 # (state, updates made so far) -> what the optimizer multiplies each coordinate of a gradient by.
@@ -17,7 +18,6 @@ Preconditioner = Callable[[PyTree, Int[Array, '']], PyTree]
 Schedule = Callable[[Int[Array, '']], Float[Array, '']]
 # Of an array's root mean square gradient: coordinates with less are scaled no further.
 DAMPING = 0.1
-SCALING_EXPONENTS = {'none': 0.0, 'linear': 1.0, 'sqrt': 0.5}
 
 
 def create(config: ConfigDict) -> optax.GradientTransformationExtraArgs:
@@ -180,8 +180,17 @@ SCHEDULES = {
 
 
 def scaled_learning_rate(config: ConfigDict, learning_rate: float, batch_size: int) -> float:
-  """Returns the learning rate of a batch size, from the one given at the base batch size."""
-  return learning_rate * (batch_size / config.base_batch_size) ** SCALING_EXPONENTS[config.rule]
+  """Returns the learning rate of a batch size, from the one given at the base batch size.
+
+  `config` is that of `config.scaling`, with one rule.
+  """
+  return scaling_rules.scaled(config.rule, learning_rate, batch_size, config.base_batch_size)
+
+
+def learning_rates_of(config: ConfigDict, batch_size: int) -> list[float]:
+  """Returns the learning rates of a batch size in a study: those of all its scaling rules."""
+  given = config.scaling
+  return scaling_rules.rates(given.rule, config.learning_rates, batch_size, given.base_batch_size)
 
 
 def problems(config: ConfigDict) -> list[str]:
@@ -189,7 +198,6 @@ def problems(config: ConfigDict) -> list[str]:
   found = []
   names = (('optimizer.name', config.optimizer.name, OPTIMIZERS),)
   names += (('schedule.name', config.schedule.name, SCHEDULES),)
-  names += (('scaling.rule', config.scaling.rule, SCALING_EXPONENTS),)
   found += [unknown(*name) for name in names if name[1] not in name[2]]
   c = config.optimizer
   for key in ('momentum', 'b1', 'b2', 'rmsprop_decay', 'rmsprop_momentum'):
@@ -198,8 +206,7 @@ def problems(config: ConfigDict) -> list[str]:
   for key, low in (('eps', 0), ('weight_decay', 0), ('trust_coefficient', 0)):
     if not low <= c[key] < math.inf:
       found.append(f'optimizer.{key}={c[key]} must be finite and at least {low}')
-  if config.scaling.base_batch_size < 1:
-    found.append(f'scaling.base_batch_size={config.scaling.base_batch_size} must be at least 1')
+  found += scaling_rules.problems(config.scaling.rule, config.scaling.base_batch_size)
   return found + _schedule_problems(config)
 
 

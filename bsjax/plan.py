@@ -5,24 +5,29 @@ import itertools
 import math
 
 from ml_collections import ConfigDict
-from rich.table import Table
 
-from bsjax.config import ConfigError
-from bsjax.optimizer import scaled_learning_rate
+from bsjax import courses, stages
+from bsjax.choices import ConfigError
+from bsjax.courses import Course
+from bsjax.optimizer import learning_rates_of
+from bsjax.stages import Stage
 
 LARGEST_COMMON_MICRO_BATCH = 32  # larger ticks see less of the noise
-LAST_EXAMPLE = 2**31 - 1  # the clock is a 32-bit integer
 
 
 @dataclasses.dataclass(frozen=True)
 class Lane:
-  """One training run: a row of plan.csv."""
+  """One training run in one stage: of the first, a row of plan.csv.
+
+  `branch` names the rules by which its batch size changes, where a stage has several.
+  """
 
   lane: int
   group: int
   batch_size: int
   learning_rate: float
   trial: int
+  branch: str
   micro_batch: int
   accumulation: int  # ticks an update
 
@@ -39,17 +44,24 @@ class Group:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-  """What a study trains and when it looks; all positions are examples seen by every lane.
+  """What a stage trains and when it looks; positions are examples seen by every lane, of the study.
 
   A block is the shortest stretch after which every lane has just updated. Training and evaluations
   end on blocks, so no lane is judged with a batch half gathered.
   """
 
+  stage: Stage
   groups: tuple[Group, ...]
-  train_examples: int
+  train_examples: int  # of the stage's share of the training set
   block_examples: int
-  evaluations: tuple[int, ...]  # the first at 0, the last at the end
+  total_examples: int  # where the study ends
+  start: int  # where the stage begins
+  origin: int  # where its stream of examples does: the stream goes on until the share changes
+  stream: int  # the number of that stream
+  evaluations: tuple[int, ...]  # of the first stage the first is at 0; the last ends the stage
+  start_epoch: float  # passes over training sets before `start`
   notes: tuple[str, ...]
+  later: tuple['Plan', ...] = ()  # the stages after this one, as far as they can be foreseen
 
   @property
   def lanes(self) -> list[Lane]:
@@ -58,95 +70,147 @@ class Plan:
     )
 
   @property
-  def total_examples(self) -> int:
+  def end(self) -> int:
+    """Where the stage ends."""
     return self.evaluations[-1]
+
+  def epoch(self, position: int) -> float:
+    """Returns how many passes over the training set of its time a position is."""
+    return self.start_epoch + (position - self.start) / self.train_examples
 
 
 def make_plan(
   config: ConfigDict, train_examples: int, micro_batches: dict[int, int] | None = None
 ) -> Plan:
-  """Returns the plan of a valid config for a training set of so many examples.
+  """Returns the plan of a valid config's first stage, for a training set of so many examples.
 
   `micro_batches` gives that of each batch size, as chosen for speed or read from a plan; without it
-  `micro_batch=auto` takes the largest common divisor up to `LARGEST_COMMON_MICRO_BATCH`.
+  `micro_batch=auto` takes the largest common divisor up to `LARGEST_COMMON_MICRO_BATCH`. The later
+  stages are foreseen as if measurements left batch sizes as they are.
   """
-  sizes = sorted(config.batch_sizes)
-  block = math.lcm(*sizes)
-  wanted = config.epochs * train_examples
-  _check_length(config, sizes, block, wanted, train_examples)
-  total = round(wanted / block) * block
-  _check_warmup(config, total, train_examples)
-  marks = {
-    round(total * i / config.evaluations / block) * block for i in range(1, 1 + config.evaluations)
-  }
-  groups = _groups(config, micro_batches or default_micro_batches(config), block)
-  notes = _notes(config, groups, block, len(marks))
-  return Plan(tuple(groups), train_examples, block, (0, *sorted(marks - {0})), tuple(notes))
+  courses.check(config, train_examples)
+  lanes = _lanes(config, micro_batches or default_micro_batches(config, train_examples))
+  course = {lane.lane: Course(lane.batch_size) for lane in lanes}
+  plans = []
+  for stage in stages.of(config):
+    course = courses.begin_all(stage, lanes, course, train_examples)
+    plans.append(_stage_plan(config, stage, lanes, course, train_examples))
+  return dataclasses.replace(plans[0], later=tuple(plans[1:]))
 
 
-def _check_length(
-  config: ConfigDict, sizes: list[int], block: int, wanted: float, train_examples: int
-) -> None:
-  problems = []
-  if sizes[-1] > wanted:
-    problems.append(
-      f'batch size {sizes[-1]} is larger than the {wanted:.0f} examples of the whole training '
-      f'({config.epochs} epochs of {train_examples}); use more epochs or smaller batch sizes'
+def stage_plan(
+  config: ConfigDict, first: Plan, index: int, course: dict[int, Course], train_examples: int
+) -> Plan:
+  """Returns the plan of a stage in which lanes have the batch sizes of `course`."""
+  return _stage_plan(config, stages.of(config)[index], first.lanes, course, train_examples)
+
+
+def _lanes(config: ConfigDict, given: dict[int, int]) -> list[Lane]:
+  """All lanes as they begin: batch sizes of one micro-batch together."""
+  rank: dict[int, int] = {}
+  for _, micro in sorted(given.items()):
+    rank.setdefault(micro, len(rank))
+  settings = (
+    (size, rate, branch, trial)
+    for size in sorted(given, key=lambda size: (rank[given[size]], size))
+    for rate in learning_rates_of(config, size)
+    for branch in courses.branches(config)
+    for trial in range(config.trials)
+  )
+  return [
+    Lane(
+      lane=i,
+      group=rank[given[size]],
+      batch_size=size,
+      learning_rate=rate,
+      trial=trial,
+      branch=branch,
+      micro_batch=given[size],
+      accumulation=size // given[size],
     )
-  elif block > wanted:
-    problems.append(
-      f'batch_sizes={tuple(sizes)} coincide only every {block} examples, but the whole training '
-      f'has {wanted:.0f}; choose sizes that divide one another, such as powers of two, or more '
-      'epochs'
-    )
-  if wanted > LAST_EXAMPLE - block:
-    problems.append(
-      f'epochs={config.epochs} of {train_examples} examples are {wanted:.0f}, but the clock ends '
-      f'at {LAST_EXAMPLE}; use fewer epochs'
-    )
-  if problems:
-    raise ConfigError('\n'.join(problems))
+    for i, (size, rate, branch, trial) in enumerate(settings)
+  ]
 
 
-def _check_warmup(config: ConfigDict, total: int, train_examples: int) -> None:
-  warmup = round(config.schedule.warmup_epochs * train_examples)
-  if warmup >= total:
-    raise ConfigError(
-      f'schedule.warmup_epochs={config.schedule.warmup_epochs} is {warmup} examples, but training, '
-      f'rounded to whole batches of every size, has {total}; shorten the warm-up or add epochs'
-    )
+def _stage_plan(
+  config: ConfigDict,
+  stage: Stage,
+  lanes: list[Lane],
+  course: dict[int, Course],
+  train_examples: int,
+) -> Plan:
+  """`lanes` are those of the first stage."""
+  ends = courses.stage_ends(config, train_examples)
+  starts = [0, *ends[:-1]]
+  shares = [each.share(train_examples) for each in stages.of(config)]
+  # A stream of examples goes on until the share of the data changes.
+  begins = [i for i in range(stage.index + 1) if i == 0 or shares[i] != shares[i - 1]]
+  block = courses.block_examples(config, train_examples)
+  groups = _groups([_in_stage(config, stage, x, course[x.lane]) for x in lanes], block)
+  marks = _marks(config.evaluations, starts[stage.index], ends[stage.index], ends[-1], block)
+  passes = [(ends[i] - starts[i]) / shares[i] for i in range(stage.index)]
+  return Plan(
+    stage=stage,
+    groups=groups,
+    train_examples=shares[stage.index],
+    block_examples=block,
+    total_examples=ends[-1],
+    start=starts[stage.index],
+    origin=starts[begins[-1]],
+    stream=len(begins) - 1,
+    evaluations=marks,
+    start_epoch=float(sum(passes)),
+    notes=tuple(_notes(config, groups, block, len(marks) - 1, len(ends))),
+  )
 
 
-def _groups(config: ConfigDict, micro_batches: dict[int, int], block: int) -> list[Group]:
-  by_micro_batch: dict[int, list[int]] = {}
-  for size, micro in sorted(micro_batches.items()):
-    by_micro_batch.setdefault(micro, []).append(size)
-  groups, first = [], 0
-  for index, (micro, members) in enumerate(by_micro_batch.items()):
-    settings = itertools.product(members, sorted(config.learning_rates), range(config.trials))
-    lanes = [
-      Lane(
-        lane=first + i,
-        group=index,
-        batch_size=size,
-        learning_rate=scaled_learning_rate(config.scaling, rate, size),
-        trial=trial,
-        micro_batch=micro,
-        accumulation=size // micro,
-      )
-      for i, (size, rate, trial) in enumerate(settings)
-    ]
-    groups.append(Group(index, micro, block // micro, tuple(lanes)))
-    first += len(lanes)
-  return groups
+def _in_stage(config: ConfigDict, stage: Stage, lane: Lane, course: Course) -> Lane:
+  size = course.batch_size
+  micro = size if config.micro_batch == 'batch' else lane.micro_batch
+  return dataclasses.replace(
+    lane,
+    batch_size=size,
+    micro_batch=micro,
+    accumulation=size // micro,
+    learning_rate=lane.learning_rate * stage.learning_rate_factor * course.rate_factor,
+  )
 
 
-def default_micro_batches(config: ConfigDict) -> dict[int, int]:
-  """Returns the micro-batch of each batch size that needs no timing."""
-  common = math.gcd(*config.batch_sizes)
-  given = config.micro_batch
+def _marks(count: int, start: int, end: int, total: int, block: int) -> tuple[int, ...]:
+  """Evaluations of a stage: of `count` evenly placed over the study those within, and its end.
+
+  The first stage begins with one.
+  """
+  even = {round(total * i / count / block) * block for i in range(1, 1 + count)}
+  own = {mark for mark in even if start < mark <= end} | {end}
+  return tuple(sorted(own if start else own | {0}))
+
+
+def _groups(lanes: list[Lane], block: int) -> tuple[Group, ...]:
+  """Lanes of one micro-batch each, in order of lanes."""
+  by_micro_batch: dict[int, list[Lane]] = {}
+  for lane in lanes:
+    by_micro_batch.setdefault(lane.micro_batch, []).append(lane)
+  return tuple(
+    Group(i, micro, block // micro, tuple(dataclasses.replace(lane, group=i) for lane in own))
+    for i, (micro, own) in enumerate(by_micro_batch.items())
+  )
+
+
+def default_micro_batches(config: ConfigDict, train_examples: int) -> dict[int, int]:
+  """Returns the micro-batch of each batch size that needs no timing.
+
+  It divides every size that lanes may come to have.
+  """
+  every = courses.possible_sizes(config, train_examples)
+  common, given = math.gcd(*every), config.micro_batch
   if given == 'auto':
     given = max(m for m in range(1, LARGEST_COMMON_MICRO_BATCH + 1) if common % m == 0)
+  elif given != 'batch' and (odd := sorted(size for size in every if size % given)):
+    raise ConfigError(
+      f'micro_batch={given} does not divide the batch sizes {odd} that stages lead to; choose a '
+      f'divisor of {common}, or micro_batch=auto'
+    )
   return {size: size if given == 'batch' else given for size in config.batch_sizes}
 
 
@@ -155,7 +219,9 @@ def micro_batches(rows: list[dict]) -> dict[int, int]:
   return {row['batch_size']: row['micro_batch'] for row in rows}
 
 
-def _notes(config: ConfigDict, groups: list[Group], block: int, evaluations: int) -> list[str]:
+def _notes(
+  config: ConfigDict, groups: tuple[Group, ...], block: int, evaluations: int, stage_count: int
+) -> list[str]:
   notes = []
   if config.model.normalization == 'batch':
     seen = ', '.join(str(group.micro_batch) for group in groups)
@@ -176,7 +242,7 @@ def _notes(config: ConfigDict, groups: list[Group], block: int, evaluations: int
       f'a tick trains on only {smallest} example(s), which is slow; batch sizes with a larger '
       'common divisor train faster'
     )
-  if evaluations < config.evaluations:
+  if evaluations < config.evaluations and stage_count == 1:
     notes.append(
       f'evaluations={config.evaluations} became {evaluations}: all lanes have just updated only '
       f'every {block} examples'
@@ -185,51 +251,18 @@ def _notes(config: ConfigDict, groups: list[Group], block: int, evaluations: int
 
 
 def lane_rows(plan: Plan) -> list[dict]:
-  """Returns the rows of plan.csv."""
-  total = plan.total_examples
+  """Returns the rows of plan.csv; updates are those foreseen, over all stages."""
+  parts = (plan, *plan.later)
+  updates = {lane.lane: 0 for lane in plan.lanes}
+  for part in parts:
+    for lane in part.lanes:
+      updates[lane.lane] += (part.end - part.start) // lane.batch_size
   return [
     {
       **dataclasses.asdict(lane),
-      'updates': total // lane.batch_size,
-      'examples': total,
-      'epochs': total / plan.train_examples,
+      'updates': updates[lane.lane],
+      'examples': plan.total_examples,
+      'epochs': parts[-1].epoch(plan.total_examples),
     }
     for lane in plan.lanes
   ]
-
-
-def table(plan: Plan, bytes_per_lane: dict[int, int] | None = None) -> Table:
-  """Returns the plan for a person: a row per batch size.
-
-  `bytes_per_lane` is, for each group, the device memory of a lane: its state, and its share of what
-  the compiled program needs besides.
-  """
-  total = plan.total_examples
-  title = (
-    f'{len(plan.lanes)} lanes in {len(plan.groups)} group(s), each {total:,} examples '
-    f'({total / plan.train_examples:.2f} epochs of {plan.train_examples:,})'
-  )
-  result = Table(title=title, caption='\n'.join(plan.notes) or None, caption_justify='left')
-  columns = ['batch size', 'learning rates', 'trials', 'lanes', 'group', 'micro-batch']
-  columns += ['ticks/update', 'updates', 'updates/epoch']
-  columns += ['MiB/lane'] * bool(bytes_per_lane)
-  for column in columns:
-    result.add_column(column, justify='right')
-  for size, lanes in itertools.groupby(plan.lanes, key=lambda lane: lane.batch_size):
-    rows = list(lanes)
-    first = rows[0]
-    cells = [
-      size,
-      ' '.join(f'{rate:.4g}' for rate in sorted({row.learning_rate for row in rows})),
-      len({row.trial for row in rows}),
-      len(rows),
-      first.group,
-      first.micro_batch,
-      first.accumulation,
-      f'{total // size:,}',
-      f'{plan.train_examples / size:.1f}',
-    ]
-    if bytes_per_lane:
-      cells.append(f'{bytes_per_lane[first.group] / 2**20:.2f}')
-    result.add_row(*map(str, cells))
-  return result

@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 
 from bsjax.analysis.gap import curves as gap_curves
 from bsjax.analysis.tables import Row
+from bsjax.panels import by_class as classes
 from bsjax.panels import clocks, critical, learning_rate, noise, results, style
 from bsjax.panels import sharpness as sharp
 from bsjax.panels.style import Settings, Summary
@@ -63,7 +64,7 @@ def overview(summary: Summary, settings: Settings) -> Figure:
   noise.draw_late(noise_axes, summary)
   below = {'loc': 'upper center', 'bbox_to_anchor': (0.5, -0.14), 'ncols': 2, 'fontsize': 9}
   noise_axes.legend(handles=noise.legend(summary), **below)
-  _batch_size_legend(figure, summary)
+  batch_size_legend(figure, summary)
   return figure
 
 
@@ -104,7 +105,7 @@ def optimum(summary: Summary, settings: Settings) -> Figure:
   for (above, below), found in zip(figure.subplots(2, 2).T, both, strict=True):
     learning_rate.draw_optimum(above, summary, settings, found)
     learning_rate.draw_valleys(below, summary, settings, found['merit'])
-  _batch_size_legend(figure, summary)
+  batch_size_legend(figure, summary)
   return figure
 
 
@@ -120,7 +121,7 @@ def critical_batch_size(summary: Summary, settings: Settings) -> Figure:
   panels = zip((training, validation), both, ('Training loss', 'Validation loss'), strict=True)
   for axes, entry, title in panels:
     critical.draw_targets(axes, entry, title, bounds)
-  _batch_size_legend(figure, summary)
+  batch_size_legend(figure, summary)
   return figure
 
 
@@ -146,7 +147,7 @@ def noise_by_part(summary: Summary, settings: Settings) -> Figure:
   else:
     along = figure.subplots()
   noise.draw_noise_curves(along, summary, settings)
-  _batch_size_legend(figure, summary)
+  batch_size_legend(figure, summary)
   return figure
 
 
@@ -175,7 +176,7 @@ def curves(summary: Summary, settings: Settings) -> Figure:
   for row, quantity in zip(figure.subplots(3, 3), clocks.NAMES, strict=True):
     for axes, clock in zip(row, clocks.CLOCKS, strict=True):
       clocks.draw_curves(axes, summary, lines[clock], clock, quantity)
-  _batch_size_legend(figure, summary)
+  batch_size_legend(figure, summary)
   return figure
 
 
@@ -186,6 +187,17 @@ def sharpness(summary: Summary, rows: Sequence[Row]) -> Figure:
   draws = sharp.draw_lambda_max, sharp.draw_trace, sharp.draw_sam
   for axes, draw in zip(figure.subplots(1, 3), draws, strict=True):
     draw(axes, summary, rows)
+  batch_size_legend(figure, summary)
+  return figure
+
+
+@themed
+def by_class(summary: Summary) -> Figure:
+  """Accuracy of rare, medium and frequent classes against batch size, and that of every class."""
+  figure = Figure(figsize=(11.4, 4.4), layout='constrained')
+  groups, each = figure.subplots(1, 2)
+  classes.draw_groups(groups, summary)
+  classes.draw_classes(each, summary)
   _batch_size_legend(figure, summary)
   return figure
 
@@ -204,7 +216,8 @@ def svg(figure: Figure, name: str) -> str:
   return re.sub(r' (width|height)="[^"]*pt"', '', text, count=2).replace('<svg', f'<svg{width}', 1)
 
 
-def _batch_size_legend(figure: Figure, summary: Summary) -> None:
+def batch_size_legend(figure: Figure, summary: Summary) -> None:
+  """The colours of the batch sizes, above a figure."""
   lines = [
     Line2D([], [], color=colour, linewidth=3, label=str(size))
     for size, colour in style.colours(summary).items()

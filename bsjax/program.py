@@ -2,7 +2,8 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +16,7 @@ from bsjax import replicate as device_axis
 from bsjax.data import Dataset
 from bsjax.device_data import DeviceData, study_devices
 from bsjax.evaluate import Evaluation, evaluate
+from bsjax.frozen_features import Suffix
 from bsjax.lanes import LaneState, Recipe, Setting, tick
 from bsjax.recipe import fixed_strategy, make_recipe
 from bsjax.strategy import Strategy
@@ -31,6 +33,13 @@ class Part:
   states: LaneState  # [device, seat, ...]
 
 
+class RateSums(NamedTuple):
+  """Each lane's sum of learning rates over its updates up to a tick, by the lane's number."""
+
+  tick: int
+  sums: dict[int, float]
+
+
 @dataclasses.dataclass(frozen=True)
 class Look:
   """What an evaluation finds of a group's lanes, as host arrays `[lane, ...]`."""
@@ -42,7 +51,10 @@ class Look:
 
 
 class GroupRun:
-  """The lanes of one group on the devices: where they are, and the programs that move them."""
+  """The lanes of one group on the devices: where they are, and the programs that move them.
+
+  It serves a stage, and those after it that run the same program.
+  """
 
   def __init__(
     self,
@@ -51,11 +63,13 @@ class GroupRun:
     strategy: Strategy,
     config: ConfigDict,
     image_shape: tuple[int, int, int],
-    total_examples: int,
+    study: plan.Plan,
     devices: list[jax.Device],
+    first: PyTree | None = None,
   ):
+    """`first` are the states `[lane, ...]` to begin with; without them lanes are initialized."""
     self.group, self.recipe, self.strategy = group, recipe, strategy
-    self.devices = devices
+    self.devices, self.origin, self._first = devices, study.origin, first
     self._replicate = functools.partial(
       device_axis.replicate, backend=config.execution.replicate, devices=devices
     )
@@ -73,16 +87,22 @@ class GroupRun:
     self._forget = self._replicate(forget, in_axes=(0, 0))
     init = lambda setting, _: lanes.init(recipe, setting, image_shape)
     self._init = self._replicate(over_lanes(init, 'map'), in_axes=(0, 0))
-    starts = np.arange(0, total_examples + 1, group.micro_batch, dtype=np.int32)
+    length = study.total_examples - study.origin
+    starts = np.arange(0, length + 1, group.micro_batch, dtype=np.int32)
     # The schedule at the start of every tick, and at the end; in float64 to be summed.
     self._factors = np.asarray(jax.vmap(recipe.schedule)(starts), np.float64)
     self._programs: dict[int, Callable] = {}
     self.restart(1)
 
   @property
-  def position(self) -> int:
-    """Examples every lane of the group has seen."""
+  def seen(self) -> int:
+    """Examples of its stream that the group has seen."""
     return self.ticks * self.group.micro_batch
+
+  @property
+  def position(self) -> int:
+    """Examples every lane of the group has seen since the study began."""
+    return self.origin + self.seen
 
   def program(self, part: Part) -> Callable:
     """Returns what advances a part: `(states, settings, source, first tick, blocks) -> states`."""
@@ -103,8 +123,8 @@ class GroupRun:
     It returns before the devices are done; `wait` waits for them.
     """
     examples = self.group.block_ticks * self.group.micro_batch
-    source, end = data.at(self.position)
-    blocks = min(blocks, (end - self.group.micro_batch - self.position) // examples)
+    source, end = data.at(self.seen)
+    blocks = min(blocks, (end - self.group.micro_batch - self.seen) // examples)
     for part in self.parts:
       states = self.program(part)(
         part.states, part.settings, source, jnp.int32(self.ticks), jnp.int32(blocks)
@@ -115,7 +135,7 @@ class GroupRun:
 
   def lower(self, part: Part, data: DeviceData) -> jax.stages.Lowered:
     """Returns the program of a part before compilation, for what it tells of itself."""
-    source, _ = data.at(self.position)
+    source, _ = data.at(self.seen)
     number = jnp.int32(0)
     return self.program(part).lower(part.states, part.settings, source, number, number)
 
@@ -135,34 +155,50 @@ class GroupRun:
   def _look(self, part: Part, data: DeviceData) -> tuple:
     own = part.states, part.settings
     found = self._evaluate(*own, data.train, data.validation)
-    position = jnp.int32(self.position)
+    position = jnp.int32(self.seen)
     probed = self._probe(*own, data.train, position) if self.probed else None
     windows = part.states.noise.windows
     noise, updates = self._forget(part.states.noise, part.states.updates)
     part.states = part.states.replace(noise=noise)
     return found, windows, updates, probed
 
-  def schedule_at(self, position: int) -> tuple[float, dict[int, float]]:
-    """Returns the factor on learning rates at a position, and its sum over updates before it.
+  def retune(self, lanes: Sequence[plan.Lane]) -> None:
+    """Gives the lanes other batch sizes and learning rates, in the same program.
 
-    The sums are by batch size; every update has the factor of the position where its batch began.
+    All have just updated.
     """
-    micro = self.group.micro_batch
+    self.rates_before = RateSums(self.ticks, self.rates()[1])
+    self.group = dataclasses.replace(self.group, lanes=tuple(lanes))
+    settings = _settings(self.group)
+    for part in self.parts:
+      part.settings = self._spread(settings, part.order)
+
+  def rates(self) -> tuple[float, dict[int, float]]:
+    """Returns the factor now on learning rates, and each lane's sum of rates over its updates.
+
+    Every update has the factor of the position where its batch began.
+    """
+    past = self._factors[self.rates_before.tick : self.ticks]
     sums = {
-      lane.batch_size: float(self._factors[: position // micro : lane.accumulation].sum())
+      lane.lane: self.rates_before.sums[lane.lane]
+      + lane.learning_rate * float(past[:: lane.accumulation].sum())
       for lane in self.group.lanes
     }
-    return float(self._factors[position // micro]), sums
+    return float(self._factors[self.ticks]), sums
 
   def to_host(self) -> PyTree:
     """Returns the state as host arrays `[lane, ...]`."""
     return self._collect([part.states for part in self.parts])
 
-  def load(self, states: PyTree, ticks: int) -> None:
-    """Continues from the host arrays of `to_host`."""
+  def load(self, states: PyTree, ticks: int, rates_before: RateSums | None = None) -> None:
+    """Continues from the host arrays of `to_host`.
+
+    `rates_before` are the sums when batch sizes came to be as they are; None: at the start.
+    """
     for part in self.parts:
       part.states = self._spread(states, part.order)
     self.ticks = ticks
+    self.rates_before = rates_before or self._no_rates()
 
   def split(self) -> bool:
     """Starts anew with twice as many parts; returns False where no part can be cut further."""
@@ -176,6 +212,10 @@ class GroupRun:
     self.parts = []  # what they hold is free before there is more
     self.parts = self._cut(parts)
     self.ticks = 0
+    self.rates_before = self._no_rates()
+
+  def _no_rates(self) -> RateSums:
+    return RateSums(0, {lane.lane: 0.0 for lane in self.group.lanes})
 
   def _cut(self, parts: int) -> list[Part]:
     """Deals the lanes, cut into so many parts of neighbours, before their first tick."""
@@ -189,7 +229,10 @@ class GroupRun:
         rows = order.shape[1]
       order = own[order]
       own_settings = self._spread(settings, order)
-      states = self._init(own_settings, own_settings)
+      if self._first is None:
+        states = self._init(own_settings, own_settings)
+      else:
+        states = self._spread(self._first, order)
       found.append(Part(order, rows, own_settings, states))
     return found
 
@@ -207,19 +250,40 @@ def create(
   dataset: Dataset,
   study: plan.Plan,
   strategies: dict[int, Strategy] | None = None,
+  first: PyTree | None = None,
+  features: tuple[Suffix, Dataset] | None = None,
 ) -> list[GroupRun]:
-  """Builds the programs of all groups and initializes their lanes.
+  """Builds the programs of all groups of a stage, and puts its lanes before their first tick.
 
-  `strategies` has one for each micro-batch; without it all have the config's, or if that is 'auto'
-  the platform's usual one.
+  `strategies` has one for each micro-batch; for those that it leaves out, and without it, all have
+  the config's, or if that is 'auto' the platform's usual one. `first` are the states of all lanes
+  `[lane, ...]` to begin with; without it they are initialized. `features` are those of frozen
+  layers, to be trained on in place of the images (`frozen_features.compute`).
   """
   found, devices = [], study_devices(config, study)
   for group in study.groups:
-    strategy = strategies[group.micro_batch] if strategies else fixed_strategy(config)
-    recipe = make_recipe(config, dataset, study, group, strategy)
-    shape, total = dataset.image_shape, study.total_examples
-    found.append(GroupRun(group, recipe, strategy, config, shape, total, devices))
+    strategy = (strategies or {}).get(group.micro_batch) or fixed_strategy(config)
+    recipe, shape = make_recipe(config, dataset, study, group, strategy), dataset.image_shape
+    if features:
+      rest, data = features
+      model = dataclasses.replace(rest, model=recipe.model)
+      recipe = dataclasses.replace(recipe, model=model, mean=data.mean, std=data.std)
+      shape = data.image_shape
+    own = None if first is None else take(first, [lane.lane for lane in group.lanes])
+    found.append(GroupRun(group, recipe, strategy, config, shape, study, devices, own))
   return found
+
+
+def take(states: PyTree, lanes: Sequence[int]) -> PyTree:
+  """Returns the states of some lanes, of host arrays `[lane, ...]`."""
+  return jax.tree.map(lambda x: np.asarray(x)[np.asarray(lanes)], states)
+
+
+def all_lanes(groups: Sequence[GroupRun]) -> PyTree:
+  """Returns the states of all lanes as host arrays `[lane, ...]`, in order of lanes."""
+  order = np.argsort([lane.lane for group in groups for lane in group.group.lanes]).tolist()
+  own = [group.to_host() for group in groups]
+  return take(jax.tree.map(lambda *xs: np.concatenate(xs), *own), order)
 
 
 def _settings(group: plan.Group) -> Setting:

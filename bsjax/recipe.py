@@ -1,11 +1,16 @@
 """What the lanes of a group share, from a config: model, optimizer, schedule and the rest."""
 
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
-from bsjax import models, ops, optimizer, plan
+from bsjax import courses, freezing, models, ops, optimizer, plan, sampler, stages
 from bsjax.data import Dataset
 from bsjax.lanes import Recipe
 from bsjax.replicate import devices
+from bsjax.stages import RUNNING
 from bsjax.strategy import STRATEGIES, Strategy, usual
 
 
@@ -23,23 +28,60 @@ def make_recipe(
   group: plan.Group,
   strategy: Strategy | None = None,
 ) -> Recipe:
-  """Returns what the lanes of a group share."""
+  """Returns what the lanes of a group share in the stage of a plan."""
   alone = any(lane.accumulation == 1 for lane in group.lanes)
+  if config.stages.order:  # which may lead there
+    alone |= group.micro_batch in courses.possible_sizes(config, len(dataset.train.labels))
   conv = ops.conv((strategy or fixed_strategy(config)).conv)
+  model = models.create(config.model, dataset.num_classes, conv=conv)
+  trainable, norms = frozen_parts(config, dataset, study, model)
+  if norms:
+    model = model.clone(frozen_norms=norms)
   return Recipe(
-    model=models.create(config.model, dataset.num_classes, conv=conv),
+    model=model,
     optimizer=optimizer.create(config.optimizer),
-    schedule=optimizer.create_schedule(config.schedule, study.total_examples, study.train_examples),
+    schedule=_schedule(config, dataset, study),
     seed=config.seed,
     micro_batch=group.micro_batch,
     train_examples=study.train_examples,
     mean=dataset.mean,
     std=dataset.std,
-    crop=config.data.crop,
-    flip=config.data.flip,
+    crop=study.stage.crop,
+    flip=study.stage.flip,
     probe_every=config.noise_scale.probe_every if alone and config.noise_scale.online else 0,
     preconditioner=optimizer.preconditioner(config.optimizer),
     online_noise=config.noise_scale.online,
     measure_every=config.noise_scale.every,
-    every_tick=all(lane.accumulation == 1 for lane in group.lanes),
+    with_replacement=sampler.with_replacement(config.data),
+    stream=study.stream,
+    trainable=trainable,
+    every_tick=not config.stages.order and all(x.accumulation == 1 for x in group.lanes),
   )
+
+
+def frozen_parts(
+  config: ConfigDict, dataset: Dataset, study: plan.Plan, model: nn.Module
+) -> tuple[frozenset[str] | None, frozenset[str]]:
+  """Returns the trainable parameters of a stage, and the BatchNorm layers it keeps as they are."""
+  stage = study.stage
+  if not stage.trainable:
+    return None, frozenset()
+  variables = shapes(model, dataset)
+  where = f'stages.{stage.name}.trainable'
+  params, stats = variables['params'], variables.get('batch_stats', {})
+  trainable = freezing.trainable_paths(params, stage.trainable, where)
+  running = stage.frozen_batch_norm == RUNNING
+  return trainable, freezing.frozen_norms(params, stats, trainable) if running else frozenset()
+
+
+def shapes(model: nn.Module, dataset: Dataset) -> PyTree:
+  """Returns the shapes of a model's variables, computing none."""
+  images = jax.ShapeDtypeStruct((1, *dataset.image_shape), jnp.float32)
+  return jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), images)
+
+
+def _schedule(config: ConfigDict, dataset: Dataset, study: plan.Plan) -> optimizer.Schedule:
+  """The factor on learning rates, by the examples of the stream that the stage is on."""
+  epoch = stages.of(config)[0].share(len(dataset.train.labels))
+  whole = optimizer.create_schedule(config.schedule, study.total_examples, epoch)
+  return (lambda examples: whole(study.origin + examples)) if study.origin else whole

@@ -21,12 +21,14 @@ PLAN_COLUMNS: dict[str, type] = {
   'batch_size': int,
   'learning_rate': float,
   'trial': int,
+  'branch': str,  # '' where a study has none
   'micro_batch': int,
   'accumulation': int,
   'updates': int,
   'examples': int,
   'epochs': float,
 }
+_ADDED = {'branch': ''}  # columns that plans of earlier versions lack, as these then read
 
 
 def append(path: str | os.PathLike, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -102,7 +104,8 @@ def write_plan(path: str | os.PathLike, rows: Iterable[Mapping[str, Any]]) -> No
     if set(row) != set(PLAN_COLUMNS):
       raise ValueError(f'a plan row has the columns {list(row)}, not {list(PLAN_COLUMNS)}.')
     # repr of a float is the shortest text that reads back as the same float.
-    writer.writerow([repr(kind(row[name])) for name, kind in PLAN_COLUMNS.items()])
+    shown = {str: str, int: repr, float: repr}
+    writer.writerow([shown[kind](kind(row[name])) for name, kind in PLAN_COLUMNS.items()])
   write_text(path, text.getvalue())
 
 
@@ -110,10 +113,12 @@ def read_plan(path: str | os.PathLike) -> list[Row]:
   """Reads plan.csv back, numbers as numbers."""
   with open(path, newline='') as file:
     reader = csv.DictReader(file)
-    missing = [name for name in PLAN_COLUMNS if name not in (reader.fieldnames or ())]
+    there = {*(reader.fieldnames or ()), *_ADDED}
+    missing = [name for name in PLAN_COLUMNS if name not in there]
     if missing:
       raise ValueError(f'{path} lacks the columns {missing}; it has {reader.fieldnames}.')
-    return [{name: kind(row[name]) for name, kind in PLAN_COLUMNS.items()} for row in reader]
+    rows = ({**_ADDED, **row} for row in reader)
+    return [{name: kind(row[name]) for name, kind in PLAN_COLUMNS.items()} for row in rows]
 
 
 def _complete(content: bytes) -> int:

@@ -1,6 +1,7 @@
 """report.html: a study's answer, figures and details in one file that opens without a network.
 
-Rebuild it with `python -m bsjax.report --workdir=DIR`, also while the study still runs.
+Rebuild it with `python -m bsjax.report --workdir=DIR`, also while the study still runs, and also
+where DIR is a study of arms, whose page is that of `arms_report.py`.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ import jinja2
 from absl import app, flags
 from markupsafe import Markup
 
-from bsjax import plots, records
+from bsjax import comparison_page, plots, records, scaling_plots
 from bsjax.analysis import tables, words
 from bsjax.analysis.answer import answer
 from bsjax.analysis.claim_blocks import blocks
+from bsjax.analysis.methodology import paragraph
 from bsjax.analysis.summary import summarize
 from bsjax.panels import clocks, learning_rate, noise, sharpness, style
 
@@ -40,7 +42,7 @@ _FIGURES = {
 class Study:
   """What a workdir holds; `plan` ends where the summary was taken.
 
-  `sharpness` is sharpness.json, or None where nothing was measured.
+  `sharpness` is sharpness.json and `native_cost` native_cost.json, None where nothing was measured.
   """
 
   config: Mapping[str, Any]
@@ -49,6 +51,12 @@ class Study:
   summary: Mapping[str, Any]
   progress: float
   sharpness: Mapping[str, Any] | None = None
+  native_cost: Mapping[str, Any] | None = None
+
+  @property
+  def first(self) -> tuple[list[tables.Row], list[tables.Row]]:
+    """Plan and records of the first branch, of which the page is but for what compares branches."""
+    return next(iter(tables.by_branch(self.plan, self.rows).values()))
 
 
 def write(workdir: str | os.PathLike) -> Path:
@@ -75,15 +83,19 @@ def load(workdir: Path) -> Study:
   plan = records.read_plan(workdir / 'plan.csv')
   rows = records.read(workdir / 'records.jsonl')
   progress = tables.progress(plan, rows)
-  sharp = _json(workdir / 'sharpness.json')
+  sharp, cost = _json(workdir / 'sharpness.json'), _json(workdir / 'native_cost.json')
+  facts = _json(workdir / 'data.json')  # None: by an older version
   if progress == 1:
     kept = _json(workdir / 'summary.json') or {}
     # Of a summary by an older version only the hardware cannot be found again from the records.
     current = 'validation' in kept.get('learning_rates', {})
-    summary = kept if current else summarize(config, plan, rows, kept.get('hardware', ''))
-    return Study(config, plan, rows, summary, progress, sharp)
+    current &= 'stages' in kept or not config.get('stages', {}).get('order')
+    hardware = kept.get('hardware', '')
+    summary = kept if current else summarize(config, plan, rows, hardware, facts)
+    return Study(config, plan, rows, summary, progress, sharp, cost)
   reached = tables.provisional(plan, rows)
-  return Study(config, reached, rows, summarize(config, reached, rows), progress, sharp)
+  summary = summarize(config, reached, rows, facts=facts)
+  return Study(config, reached, rows, summary, progress, sharp, cost)
 
 
 def _json(path: Path) -> dict[str, Any] | None:
@@ -94,8 +106,10 @@ def render(study: Study) -> str:
   """The page."""
   sharp = sharpness.latest(study.sharpness) if study.sharpness else []
   whole, pairs = blocks(study.summary['claims'])
+  plan, rows = study.first
+  any_result = _any_result(study.summary)
   return (
-    _environment()
+    environment()
     .get_template('report.html')
     .render(
       study=study,
@@ -103,7 +117,8 @@ def render(study: Study) -> str:
       summary=study.summary,
       rows=study.summary['batch_sizes'],
       answer=answer(study.summary),
-      any_result=_any_result(study.summary),
+      any_result=any_result,
+      **comparison_page.parts(study.config, study.plan, study.rows, study.summary, any_result),
       figures=_figures(study, sharp),
       words=_words(study.summary),
       claims=whole,
@@ -111,10 +126,11 @@ def render(study: Study) -> str:
       sharpness=sharp,
       colours=style.colours(study.summary),
       bars=_bars(study.summary['batch_sizes']),
-      updates={row['batch_size']: row['updates'] for row in study.plan},
-      trials=len({row['trial'] for row in study.plan}),
+      updates=_updates(plan, rows),
+      trials=len({row['trial'] for row in plan}),
       plan_columns=list(records.PLAN_COLUMNS),
       settings=list(_flat(study.config)),
+      methodology=paragraph(study.config, study.plan, study.summary, study.native_cost),
       hardware=study.summary.get('hardware', ''),
     )
   )
@@ -124,7 +140,8 @@ def _any_result(summary: Mapping[str, Any]) -> bool:
   return any(row['learning_rate'] is not None for row in summary['batch_sizes'])
 
 
-def _environment() -> jinja2.Environment:
+def environment() -> jinja2.Environment:
+  """Templates of the package, in which a missing value is an error."""
   # StrictUndefined: a value that the template misses must fail here, not leave a hole in the page.
   environment = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -145,11 +162,26 @@ def _figures(study: Study, sharp: list[tables.Row]) -> dict[str, Markup]:
   """All figures by name, none without any result; of sharpness only where it was measured."""
   if not _any_result(study.summary):
     return {}
-  found = tables.settings(study.plan, study.rows)
+  found = tables.settings(*study.first)
   drawn = {name: draw(study.summary, found) for name, draw in _FIGURES.items()}
+  if 'batch_sizes' in study.summary.get('by_class', {}):
+    drawn['by_class'] = plots.by_class(study.summary)
+  if 'rates' in study.summary.get('scaling_rules', {}):
+    drawn |= {name: draw(study.summary, found) for name, draw in scaling_plots.FIGURES.items()}
   if sharp:
     drawn['sharpness'] = plots.sharpness(study.summary, sharp)
   return {name: Markup(plots.svg(figure, name)) for name, figure in drawn.items()}
+
+
+def _updates(plan: list[tables.Row], rows: list[tables.Row]) -> dict[int, int]:
+  """By batch size the updates of a whole run, or of the longest where its batch size changes."""
+  ends = {row['lane']: row['examples'] for row in plan}
+  made = {row['lane']: row['updates'] for row in rows if row['examples'] == ends[row['lane']]}
+  by_size: dict[int, int] = {}
+  for row in plan:
+    updates = made.get(row['lane'], row['updates'])
+    by_size[row['batch_size']] = max(updates, by_size.get(row['batch_size'], 0))
+  return by_size
 
 
 def _words(summary: Mapping[str, Any]) -> dict[str, Any]:
@@ -223,10 +255,15 @@ def main(argv: list[str]) -> None:
   if len(argv) > 1:
     raise app.UsageError(f'Unknown arguments: {" ".join(argv[1:])}')
   try:
+    if (Path(flags.FLAGS.workdir) / 'arms').is_dir():
+      from bsjax import arms_report  # which takes up this module
+
+      print(arms_report.write(flags.FLAGS.workdir))
+      return
     print(write(flags.FLAGS.workdir))
     if flags.FLAGS.overview:
       study = load(Path(flags.FLAGS.workdir))
-      figure = plots.overview(study.summary, tables.settings(study.plan, study.rows))
+      figure = plots.overview(study.summary, tables.settings(*study.first))
       figure.savefig(flags.FLAGS.overview, dpi=110)
   except FileNotFoundError as error:
     raise SystemExit(f'Error: {error}') from error

@@ -1,4 +1,4 @@
-"""The endless stream of shuffled epochs, and what happens to an example on its way to the model.
+"""The endless stream of epochs, and what happens to an example on its way to the model.
 
 An example's place in the stream is its position: the number of examples seen before it. Everything
 here is a pure function of the trial's key and of positions, so lanes of one trial see the same
@@ -9,7 +9,7 @@ state. Positions are int32: a run may see at most 2**31 - 1 examples.
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, ArrayLike, Float, Int, Key, Num, UInt8
+from jaxtyping import Array, ArrayLike, Float, Int, Key, Num
 
 # What a trial's key is folded with, so that order and augmentation draw from unrelated streams.
 ORDER, AUGMENT = 1, 2
@@ -25,20 +25,21 @@ def epoch_orders(
 
 
 def micro_batch(
-  images: UInt8[Array, 'example height width channel'],
+  images: Num[Array, 'example height width channel'],
   labels: Int[Array, ' example'],
-  orders: Int[Array, 'epoch example'],
+  orders: Int[Array, 'epoch place'],
   first_epoch: Int[ArrayLike, ''],
   start: Int[ArrayLike, ''],
   size: int,
-) -> tuple[UInt8[Array, '{size} height width channel'], Int[Array, ' {size}']]:
+) -> tuple[Num[Array, '{size} height width channel'], Int[Array, ' {size}']]:
   """Images and labels at the stream's positions `start` to `start + size - 1`.
 
   `orders` holds the epochs from `first_epoch` on and must reach the last of these positions:
-  indices are traced, so a missing epoch cannot be reported here.
+  indices are traced, so a missing epoch cannot be reported here. An epoch is as long as its order,
+  which may be shorter than the training set, or hold an example more than once.
   """
   position = start + jnp.arange(size)
-  epoch, place = jnp.divmod(position, labels.shape[0])
+  epoch, place = jnp.divmod(position, orders.shape[-1])
   example = orders[epoch - first_epoch, place]
   return images[example], labels[example]
 

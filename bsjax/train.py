@@ -8,22 +8,29 @@ import traceback
 from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import jax
 from absl import logging
+from jaxtyping import PyTree
 from ml_collections import ConfigDict
 from rich.console import Console
 
 from bsjax import (
+  arms,
+  arms_report,
   checkpoint,
   data,
   execution,
   memory,
   plan,
+  plan_table,
   program,
   records,
   replicate,
   report,
+  sampler,
+  stage_run,
   workdirs,
 )
 from bsjax.analysis.summary import summarize
@@ -32,35 +39,79 @@ from bsjax.config import ConfigError, validate
 from bsjax.device_data import DeviceData
 from bsjax.lane_records import lane_records
 from bsjax.progress import Pace, make_console, now, progress_line
+from bsjax.stage_run import StageRun
 from bsjax.strategy import Strategy
 
 
-def run_study(config: ConfigDict, workdir: str | Path, dry_run: bool = False) -> None:
+def run_study(config: ConfigDict, workdir: str | Path, dry_run: bool = False) -> bool:
   """Trains a study to its end in `workdir`, from wherever an earlier call left it.
 
-  Raises ConfigError, before anything is compiled, when the configuration cannot run or is not the
-  one that `workdir` was begun with.
+  Returns whether nothing is left to do. Raises ConfigError, before anything is compiled, when the
+  configuration cannot run or is not the one that `workdir` was begun with.
   """
   validate(config)
-  console = make_console()
   workdir = Path(workdir)
+  if config.arms.order:
+    return _run_arms(config, workdir, dry_run)
+  if (lender := arms.pretraining(config)) and not run_study(
+    lender, workdir / arms.PRETRAIN, dry_run
+  ):
+    return False
+  return _run_one(config, workdir, dry_run)
+
+
+def _run_arms(config: ConfigDict, workdir: Path, dry_run: bool) -> bool:
+  """Runs all arms, each where it is not finished, and writes what compares them."""
+  console = make_console()
+  workdirs.refuse_another(workdir, config)
+  if not dry_run:
+    workdirs.write_config(workdir, config)
+  for name, own in arms.configs(config).items():
+    console.print(f'Arm {name}:')
+    if not run_study(own, arms.workdir(workdir, name), dry_run) and not dry_run:
+      return False
+  if not dry_run:
+    path = arms_report.write(workdir)
+    console.print(f'Report of all arms: {path}', soft_wrap=True)
+  return True
+
+
+def _run_one(config: ConfigDict, workdir: Path, dry_run: bool) -> bool:
+  console = make_console()
   dataset = data.load(config.data, config.seed)
   recorded = execution.read(workdir)
   workdirs.refuse_another(workdir, config)
   if recorded and not dry_run and workdirs.is_finished(workdir, config, dataset, recorded, console):
-    return
+    return True
   chosen = execution.choose(config, dataset, recorded, console.print)
   study = plan.make_plan(config, len(dataset.train.labels), chosen.micro_batches)
+  stage_run.check(config, dataset, study, console.print)
   if dry_run:
     groups = program.create(config, dataset, study, chosen.strategies)
     on_device = DeviceData(dataset, config, study)
     bytes_per_lane = {g.group.index: memory.bytes_per_lane(g, on_device) for g in groups}
-    console.print(plan.table(study, bytes_per_lane), *chosen.lines(), sep='\n')
-    return
+    _say_plan(console, study, chosen, bytes_per_lane)
+    return True
   workdirs.claim(workdir, config, study)
   execution.write(workdir, chosen)
-  console.print(plan.table(study), *chosen.lines(), sep='\n')
-  Study(config, workdir, dataset, study, chosen.strategies, console).run()
+  if not (workdir / 'data.json').exists():
+    facts = sampler.facts(config, dataset, study.end)
+    records.write_json(workdir / 'data.json', facts)
+  _say_plan(console, study, chosen)
+  weights = arms.lent_weights(config, workdir)
+  return Study(config, workdir, dataset, study, chosen.strategies, console, weights).run()
+
+
+def _say_plan(
+  console: Console,
+  study: plan.Plan,
+  chosen: execution.Execution,
+  bytes_per_lane: dict[int, int] | None = None,
+) -> None:
+  of_stages = plan_table.stages_table(study)
+  console.print(plan_table.table(study, bytes_per_lane), *chosen.lines(), sep='\n')
+  if of_stages:
+    console.print(of_stages)
 
 
 class Study:
@@ -74,59 +125,72 @@ class Study:
     study: plan.Plan,
     strategies: dict[int, Strategy],
     console: Console,
+    weights: PyTree | None = None,
   ):
+    """`weights` are those to begin with, but for the last layer's; None: fresh ones."""
     self.config, self.workdir, self.plan, self.console = config, workdir, study, console
     self.records = workdir / 'records.jsonl'
-    self.data = DeviceData(dataset, config, study)
-    self.groups = program.create(config, dataset, study, strategies)
+    self.stage = StageRun(config, dataset, study, strategies, console.print, weights)
     self.pending: Callable[[], None] | None = None  # records an evaluation still under way
     self.manager = checkpoint.open_manager(workdir, config.checkpoint.keep_all)
     self.evaluated = -1  # the last evaluation on record, in examples
     self.fingerprint = dataset.fingerprint()
-    self.paces = {group.group.index: Pace() for group in self.groups}
+    self.paces: dict[tuple[int, int], Pace] = {}  # by stage and group
     self.saved_at = now()
     self.stop = False
 
-  def run(self) -> None:
+  def run(self) -> bool:
     """Trains, evaluates and saves until the plan is done or a signal asks to stop.
+
+    Returns whether the plan is done.
 
     Where a device has no room for all lanes of a group at once they take turns: found out before
     training if the device tells what it has, and otherwise when it fails, from the last checkpoint.
     """
     with self._stop_on_signal(), self.manager:
-      for group in self.groups:
-        for sentence in memory.fit(group, self.data, self.config.execution.memory):
-          self.console.print(sentence)
       while True:
         try:
           return self._run()
         except jax.errors.JaxRuntimeError as error:
           self._make_room(error)
 
-  def _run(self) -> None:
+  def _run(self) -> bool:
     self._restore()
-    done = sum(g.position * len(g.group.lanes) for g in self.groups)
     total = self.plan.total_examples * len(self.plan.lanes)
-    with progress_line(self.console, len(self.plan.lanes), total, done) as line:
-      for mark in self.plan.evaluations:
-        if mark <= self.evaluated:
-          continue
-        self._advance_to(mark, line)
-        if self.stop:
+    with progress_line(self.console, len(self.plan.lanes), total, self._done()) as line:
+      while not self.stop:
+        self._run_stage(line)
+        if self.stop or self.stage.plan.end == self.plan.total_examples:
           break
-        self._look(mark)
-        if mark == self.plan.total_examples or self._save_is_due():
-          self._save()
-      else:
+        self._record_pending()
+        self.stage.next()
+        self.console.print(f'Stage {self.stage.plan.stage.name} begins.')
+      if not self.stop:
         line.stop()
         self.manager.wait_until_finished()  # a finished study has its last state on disk
-        return self._finish()
+        self._finish()
+        return True
       self._save()
-    where = min(group.position for group in self.groups)
+    where = min(group.position for group in self.stage.groups)
     self.console.print(
       f'Stopped at {where:,} of {self.plan.total_examples:,} examples; saved. '
       'The same command continues.'
     )
+    return False
+
+  def _run_stage(self, line) -> None:
+    for mark in self.stage.plan.evaluations:
+      if mark <= self.evaluated:
+        continue
+      self._advance_to(mark, line)
+      if self.stop:
+        return
+      self._look(mark)
+      if mark == self.plan.total_examples or self._save_is_due():
+        self._save()
+
+  def _done(self) -> int:
+    return sum(group.position * len(group.group.lanes) for group in self.stage.groups)
 
   def _make_room(self, error: jax.errors.JaxRuntimeError) -> None:
     """Cuts every group into more parts and starts again from the last checkpoint, or raises."""
@@ -134,55 +198,51 @@ class Study:
       raise error
     self.pending = None
     traceback.clear_frames(error.__traceback__)  # they hold states, which would be in the way
-    split = [group.split() for group in self.groups]
-    if not any(split):
+    if not self.stage.make_room():
       raise error
-    for group, is_new in zip(self.groups, split, strict=True):
-      if not is_new:
-        group.restart(len(group.parts))
-    parts = ', '.join(str(len(group.parts)) for group in self.groups)
+    parts = ', '.join(str(turns) for turns in self.stage.turns.values())
     self.console.print(
       f'Out of device memory: the lanes of a group now take turns, in {parts} parts; '
       'continuing from the last checkpoint.'
     )
 
   def _advance_to(self, mark: int, line) -> None:
-    for group in self.groups:
-      pace = self.paces[group.group.index]
+    block = self.stage.plan.block_examples
+    for group in self.stage.groups:
+      pace = self.paces.setdefault((self.stage.plan.stage.index, group.group.index), Pace())
       while group.position < mark and not self.stop:
-        left = (mark - group.position) // self.plan.block_examples
+        left = (mark - group.position) // block
         begun = now()
-        blocks = group.advance(self.data, min(left, pace.blocks))
+        blocks = group.advance(self.stage.data, min(left, pace.blocks))
         self._record_pending()  # while the devices train
         group.wait()
         pace.measured(blocks, now() - begun)
-        line.advance(line.task_ids[0], blocks * self.plan.block_examples * len(group.group.lanes))
+        line.advance(line.task_ids[0], blocks * block * len(group.group.lanes))
 
   def _look(self, mark: int) -> None:
     """Has all lanes evaluated; what is found is recorded when it is there."""
-    looks = [group.look(self.data) for group in self.groups]
-    self.pending = functools.partial(self._record, mark, looks)
+    study, groups = self.stage.plan, self.stage.groups
+    looks = [(g.group.lanes, g.look(self.stage.data), g.rates(), g.probed) for g in groups]
+    self.pending = functools.partial(self._record, mark, study, looks)
+    if self.stage.follows and mark < study.end:
+      self.stage.follow(self._record_pending())
 
-  def _record_pending(self) -> None:
-    if self.pending:
-      self.pending()
-    self.pending = None
+  def _record_pending(self) -> list[dict[str, Any]]:
+    """Returns the rows recorded, if an evaluation was waiting for it."""
+    pending, self.pending = self.pending, None
+    return pending() if pending else []
 
-  def _record(self, mark: int, looks: list[Callable[[], program.Look]]) -> None:
+  def _record(self, mark: int, study: plan.Plan, looks: list[tuple]) -> list[dict[str, Any]]:
     rows = []
-    for group, look in zip(self.groups, looks, strict=True):
-      rows += lane_records(
-        group.group.lanes,
-        look(),
-        {'examples': mark, 'epoch': mark / self.plan.train_examples, 'stage': 0},
-        schedule=group.schedule_at(mark),
-        probed=(group.probed, self.plan.train_examples),
-      )
+    place = {'examples': mark, 'epoch': study.epoch(mark), 'stage': study.stage.index}
+    for lanes, look, rates, probed in looks:
+      rows += lane_records(lanes, look(), place, rates, (probed, study.train_examples))
     records.append(self.records, rows)
     self.evaluated = mark
     for row in rows:
       if row['diverged']:
         logging.warning('lane %d has diverged by %d examples', row['lane'], mark)
+    return rows
 
   def _save_is_due(self) -> bool:
     keys = self.config.checkpoint
@@ -190,26 +250,24 @@ class Study:
 
   def _save(self) -> None:
     self._record_pending()
-    position = {'ticks': [g.ticks for g in self.groups], 'evaluated': self.evaluated}
-    position['examples'] = min(g.position for g in self.groups)
-    position['data'] = self.fingerprint
-    checkpoint.save(self.manager, [g.to_host() for g in self.groups], position)
+    position = self.stage.position() | {'evaluated': self.evaluated, 'data': self.fingerprint}
+    checkpoint.save(self.manager, [g.to_host() for g in self.stage.groups], position)
     self.saved_at = now()
 
   def _restore(self) -> None:
-    found = checkpoint.restore(self.manager, [g.to_host() for g in self.groups])
-    if found is None:
+    position = checkpoint.position(self.manager)
+    if position is None:
       self.evaluated = -1
       records.truncate_after(self.records, -1)
-      return
-    states, position = found
+      return self.stage.start()
     if position['data'] != self.fingerprint:
       raise ConfigError(
         f'{self.workdir} was begun with other images or labels (fingerprint {position["data"]}) '
         f'than those read now ({self.fingerprint}); restore the data, or choose another --workdir'
       )
-    for group, state, ticks in zip(self.groups, states, position['ticks'], strict=True):
-      group.load(state, ticks)
+    self.stage.enter(position)
+    like = [group.to_host() for group in self.stage.groups]
+    self.stage.load(checkpoint.restore(self.manager, like), position)
     self.evaluated = position['evaluated']
     # Rows later than the checkpoint will be computed again.
     records.truncate_after(self.records, self.evaluated)
@@ -217,8 +275,9 @@ class Study:
   def _finish(self) -> None:
     rows = records.read(self.records)
     lanes = records.read_plan(self.workdir / 'plan.csv')
-    hardware = replicate.describe(self.groups[0].devices)
-    summary = summarize(json.loads(self.config.to_json()), lanes, rows, hardware)
+    hardware = replicate.describe(self.stage.groups[0].devices)
+    facts = json.loads((self.workdir / 'data.json').read_text())
+    summary = summarize(json.loads(self.config.to_json()), lanes, rows, hardware, facts)
     records.write_json(self.workdir / 'summary.json', summary)
     path = report.write(self.workdir)
     self.console.print(results(summary))

@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 from rich.console import Console
 
 from bsjax import data, execution, plan, records, report
-from bsjax.config import ConfigError
+from bsjax.choices import ConfigError
 
 
 def is_finished(
@@ -27,7 +27,7 @@ def is_finished(
 
 
 # What may differ when a study is continued: how it runs, not what it computes.
-FREE_KEYS = ('execution.', 'checkpoint.', 'data.cache_dir')
+FREE_KEYS = ('execution.', 'checkpoint.', 'report.', 'data.cache_dir')
 
 
 def refuse_another(workdir: Path, config: ConfigDict) -> None:
@@ -55,12 +55,18 @@ def claim(workdir: Path, config: ConfigDict, study: plan.Plan) -> None:
   if not path.exists():
     workdir.mkdir(parents=True, exist_ok=True)
     records.write_plan(workdir / 'plan.csv', plan.lane_rows(study))
-    records.write_json(path, json.loads(config.to_json()))
+    write_config(workdir, config)
   elif records.read_plan(workdir / 'plan.csv') != plan.lane_rows(study):
     raise ConfigError(
       f'{workdir / "plan.csv"} was made for another training set than the one read now, of '
       f'{study.train_examples} examples; restore the data, or choose another --workdir'
     )
+
+
+def write_config(workdir: Path, config: ConfigDict) -> None:
+  """Writes config.json, by which a workdir is known."""
+  workdir.mkdir(parents=True, exist_ok=True)
+  records.write_json(workdir / 'config.json', json.loads(config.to_json()))
 
 
 def _flat(tree: dict, prefix: str = '') -> dict:

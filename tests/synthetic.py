@@ -31,6 +31,7 @@ def plan(batch_sizes, learning_rates, trials, examples=43008, epochs=30.0):
       'batch_size': batch_size,
       'learning_rate': learning_rate,
       'trial': trial,
+      'branch': '',
       'micro_batch': min(batch_sizes),
       'accumulation': batch_size // min(batch_sizes),
       'updates': examples // batch_size,

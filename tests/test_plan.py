@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 from small import small_config
 
-from bsjax import plan
+from bsjax import plan, plan_table
 from bsjax.config import ConfigError
 
 
@@ -93,7 +93,7 @@ def test_batch_norm_says_how_many_examples_it_sees():
 def test_table_shows_what_will_happen():
   study = plan.make_plan(small_config(), 150)
   console = Console(width=200, record=True, file=io.StringIO())
-  console.print(plan.table(study, {0: 3 * 2**20}))
+  console.print(plan_table.table(study, {0: 3 * 2**20}))
   text = console.export_text()
   assert '12 lanes' in text
   assert '288 examples' in text
@@ -110,6 +110,7 @@ def test_rows_of_plan_csv():
     'batch_size': 32,
     'learning_rate': 0.1,
     'trial': 1,
+    'branch': '',
     'micro_batch': 8,
     'accumulation': 4,
     'updates': 9,

@@ -31,6 +31,15 @@ def answer(summary: Mapping[str, Any]) -> Answer:
   It rests on the claims 'batch size X beats Y': differences within trials, with intervals that hold
   for all pairs at once, and with BatchNorm by both kinds of statistics.
   """
+  found = _answer(summary)
+  remarks = [*_limits(summary), *found.remarks]
+  if 'branch' not in summary:
+    return found._replace(remarks=remarks)
+  headline = found.headline[0].lower() + found.headline[1:]
+  return Answer(f'In the branch {summary["branch"]}, {headline}', found.detail, remarks)
+
+
+def _answer(summary: Mapping[str, Any]) -> Answer:
   remarks = _remarks(summary['batch_sizes'])
   rows = [row for row in summary['batch_sizes'] if row['learning_rate'] is not None]
   if not rows:
@@ -54,6 +63,28 @@ def answer(summary: Mapping[str, Any]) -> Answer:
     who = f'{better} batches' if tuned else f'At the rates tried, {better.lower()} batches'
     headline = f'{who} do better at equal epochs; no two are told apart.'
   return Answer(headline, ' '.join(filter(None, (trend, text))), remarks)
+
+
+def _limits(summary: Mapping[str, Any]) -> list[str]:
+  """What a study of branches or stages says of its batch sizes, and what it does not."""
+  remarks = []
+  if 'branch' in summary:
+    others = [name for name in summary['conditions']['names'] if name != summary['branch']]
+    remarks.append(
+      f'The study has branches. All of this page but what is headed "Stages" and "Branches" is of '
+      f'the first, {summary["branch"]}; the other{"s are" if len(others) > 1 else " is"} '
+      f'{joined(others)}.'
+    )
+  rules = [
+    f'{row["name"]} ({joined(row["settings"]["batch_size"])})'
+    for row in summary.get('stages', {}).get('stages', ())
+    if set(row['settings'].get('batch_size', ())) - {'keep'}
+  ]
+  if rules:
+    remarks.append(
+      f'Batch sizes are those that runs begin with; later they change: {joined(rules)}.'
+    )
+  return remarks
 
 
 def _trend(claims: Sequence[Mapping[str, Any]]) -> tuple[str, str]:

@@ -54,13 +54,17 @@ def is_pair(claim: Claim) -> bool:
 
 
 def blocks(claims: Sequence[Claim]) -> tuple[list[Block], Block]:
-  """The claims about all batch sizes and about the learning rate, and those about pairs."""
+  """The claims about all batch sizes and about the learning rate, and those about pairs.
+
+  Claims about stages and conditions ('about') stand in their own parts of the page.
+  """
+  claims = [claim for claim in claims if 'about' not in claim]
   pairs = [claim for claim in claims if is_pair(claim)]
   rate = [claim for claim in claims if claim['unit'] == 'exponent of the batch size']
   other = [claim for claim in claims if claim not in pairs and claim not in rate]
   kinds = ('Small and large batches', other), ('The best learning rate', rate)
-  whole = [_block(title, found) for title, found in kinds if found]
-  return whole, _block('The best batch size against each other one', pairs)
+  whole = [block(title, found) for title, found in kinds if found]
+  return whole, block('The best batch size against each other one', pairs)
 
 
 def effect_text(claim: Claim) -> str:
@@ -82,7 +86,8 @@ def _points(value: float) -> str:
   return f'{round(100 * value, 2) + 0.0:+.2f}'
 
 
-def _block(title: str, claims: Sequence[Claim]) -> Block:
+def block(title: str, claims: Sequence[Claim]) -> Block:
+  """Claims of one kind, with what several of them share said once."""
   reasons = [_reasons(claim) for claim in claims]
   uses = Counter(sentence for each in reasons for sentence in each)
   several = [sentence for sentence, count in uses.items() if count > 1]

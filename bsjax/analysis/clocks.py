@@ -21,7 +21,10 @@ CLOCKS = {
   'updates': 'updates',
   'learning_rate_updates': 'learning_rate_sum',
 }
+# `read` also takes examples, which differ from epochs between training sets.
+KEYS = CLOCKS | {'examples': 'examples'}
 QUANTITIES = ('val_accuracy', 'train_accuracy', 'gap', 'loss_gap')
+ALONGSIDE = ('epoch', 'updates', 'learning_rate', 'train_loss')  # where a record stands
 _SAME = 1e-6  # relative; sums of learning rates may be float32
 
 Trials = Float[np.ndarray, ' trial']
@@ -47,7 +50,7 @@ class Reading(NamedTuple):
 def meeting_point(chosen: Mapping[int, Setting], clock: str) -> float | None:
   """The largest value of the clock that every setting which ended well has reached."""
   ends = [
-    _number(lane.final.get(CLOCKS[clock]))
+    _number(lane.final.get(KEYS[clock]))
     for setting in chosen.values()
     if setting.problem is None
     for lane in setting.lanes
@@ -56,10 +59,12 @@ def meeting_point(chosen: Mapping[int, Setting], clock: str) -> float | None:
   return min(ends, default=None)
 
 
-def readings(chosen: Mapping[int, Setting], clock: str) -> dict[int, Reading]:
-  """Every setting at the meeting point of the clock."""
-  value = meeting_point(chosen, clock)
-  nothing = f'the records hold no {CLOCKS[clock]}'
+def readings(
+  chosen: Mapping[int, Setting], clock: str, value: int | float | None = None
+) -> dict[int, Reading]:
+  """Every setting at a value of the clock; without one, at the meeting point."""
+  value = meeting_point(chosen, clock) if value is None else value
+  nothing = f'the records hold no {KEYS[clock]}'
   return {
     size: Reading(problem=setting.problem or nothing)
     if value is None
@@ -68,7 +73,7 @@ def readings(chosen: Mapping[int, Setting], clock: str) -> dict[int, Reading]:
   }
 
 
-def read(setting: Setting, clock: str, value: float) -> Reading:
+def read(setting: Setting, clock: str, value: int | float) -> Reading:
   """The setting at a value of the clock, linear between the two records around it.
 
   Never extrapolated, and never interpolated from the untrained network: what happens before the
@@ -78,7 +83,7 @@ def read(setting: Setting, clock: str, value: float) -> Reading:
     return Reading(problem=setting.problem)
   found = []
   for lane in setting.lanes:
-    place = _place(lane, CLOCKS[clock], value)
+    place = _place(lane, KEYS[clock], value)
     if isinstance(place, str):
       return Reading(problem=place)
     found.append(place)
@@ -91,7 +96,7 @@ def read(setting: Setting, clock: str, value: float) -> Reading:
   # At share 0 both are the same record, and 0 * inf must not make it NaN.
   moves = {key: np.where(share > 0, after[key] - before[key], 0.0) for key in keys}
   values = {key: before[key] + share * moves[key] for key in keys}
-  ends = [(row[CLOCKS[clock]], last[CLOCKS[clock]]) for row, last, weight in found if weight]
+  ends = [(row[KEYS[clock]], last[KEYS[clock]]) for row, last, weight in found if weight]
   between = (float(min(ends)[0]), float(max(end for _, end in ends))) if ends else None
   trials = tuple(lane.plan['trial'] for lane in setting.lanes)
   return Reading(trials, values, before, after, between)
@@ -103,10 +108,13 @@ def quantities(row: Row) -> dict[str, float]:
   Gaps are paired within the trial, and positive where training looks better than validation. With
   BatchNorm the same follow for re-estimated statistics, under names with the prefix 'reestimated_'.
   """
-  result = {key: _number(row.get(key)) for key in ('epoch', 'learning_rate', 'train_loss')}
+  result = {key: _number(row.get(key)) for key in ALONGSIDE}
   for prefix in ('', 'reestimated_'):
     if f'{prefix}val_accuracy' not in row:
       continue
+    for key in ('val_loss', 'val_balanced_accuracy'):
+      if prefix + key in row:
+        result[prefix + key] = _number(row[prefix + key])
     val, train, val_loss, train_loss = (
       _number(row.get(prefix + key))
       for key in ('val_accuracy', 'train_accuracy', 'val_loss', 'train_loss')
@@ -118,9 +126,8 @@ def quantities(row: Row) -> dict[str, float]:
 
 def trained_rows(lane: LaneHistory) -> Sequence[Row]:
   """The records up to the planned end; all of them where the lane has not come so far."""
-  if lane.final is None:
-    return lane.rows
-  return [row for row in lane.rows if row['updates'] <= lane.final['updates']]
+  ends = (i for i, row in enumerate(lane.rows) if row is lane.final)
+  return lane.rows[: next(ends, len(lane.rows)) + 1]
 
 
 def common_settings(found: Mapping[int, Sequence[Setting]]) -> tuple[dict[int, Setting], str]:
@@ -146,7 +153,7 @@ def common_settings(found: Mapping[int, Sequence[Setting]]) -> tuple[dict[int, S
   return {size: rates[best] for size, rates in zip(found, by_rate, strict=True)}, ''
 
 
-def _place(lane: LaneHistory, key: str, value: float) -> tuple[Row, Row, float] | str:
+def _place(lane: LaneHistory, key: str, value: int | float) -> tuple[Row, Row, float] | str:
   """The records around the value and how far it lies from first to second, or why not."""
   rows = trained_rows(lane)
   x = np.array([_number(row.get(key)) for row in rows])

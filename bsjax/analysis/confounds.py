@@ -32,15 +32,21 @@ def tuning(
   return texts
 
 
-def budget(chosen: Mapping[int, Setting], sizes: Sequence[int]) -> list[str]:
-  """How many more updates the smallest batch size makes, when epochs are equal."""
+def budget(
+  chosen: Mapping[int, Setting], sizes: Sequence[int], read: Mapping[int, Reading] | None = None
+) -> list[str]:
+  """How many more updates the smallest batch size has made where it was read, else at the end."""
   small, large = min(sizes), max(sizes)
-  few = min(lane.plan['updates'] for lane in chosen[large].lanes)
-  many = max(lane.plan['updates'] for lane in chosen[small].lanes)
-  if small == large or not few:
+  few, many = (
+    [lane.final['updates'] for lane in chosen[size].lanes]
+    if read is None
+    else read[size].values['updates']
+    for size in (large, small)
+  )
+  if small == large or not min(few):
     return []
   return [
-    f'Batch size {small} makes {many / few:.3g} times as many updates as {large}: an '
+    f'Batch size {small} makes {max(many) / min(few):.3g} times as many updates as {large}: an '
     'effect of their number would look the same.'
   ]
 

@@ -76,7 +76,7 @@ def against_best(values: Mapping[int, ArrayLike], confidence: float = 0.95) -> l
   pairs = list(itertools.combinations(columns, 2))
   if not pairs:
     return []
-  p_values = holm([_p_value(columns[a] - columns[b]) for a, b in pairs])
+  p_values = holm([p_value(columns[a] - columns[b]) for a, b in pairs])
   adjusted = {frozenset(pair): p for pair, p in zip(pairs, p_values, strict=True)}
   best = max(columns, key=lambda size: columns[size].mean())
   each = 1 - (1 - confidence) / len(pairs)
@@ -139,7 +139,7 @@ def _check(columns: Mapping[int, np.ndarray]) -> None:
     raise ValueError(f'values of batch sizes {broken} are not finite: leave them out and say so.')
 
 
-def _p_value(differences: Float[np.ndarray, ' trial']) -> float | None:
+def p_value(differences: Float[np.ndarray, ' trial']) -> float | None:
   """Student's two-sided p-value of a mean of zero."""
   n = differences.size
   error = differences.std(ddof=1) / math.sqrt(n) if n > 1 else 0.0

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from bsjax.analysis.clocks import (
+  ALONGSIDE,
   CLOCKS,
   QUANTITIES,
   Reading,
@@ -66,21 +67,27 @@ def generalization_gap(
 
 
 def at_clock(
-  chosen: Mapping[int, Setting], clock: str, missing: Mapping[int, str] | None = None
+  chosen: Mapping[int, Setting],
+  clock: str,
+  missing: Mapping[int, str] | None = None,
+  value: int | float | None = None,
 ) -> dict[str, Any]:
-  """All batch sizes where the first of them ends by this clock, and the slopes over them.
+  """All batch sizes at a value of the clock, and the slopes over them.
+
+  Without a value it is the one at which the first of them ends.
 
   {'value', 'batch_sizes': [{'batch_size', 'learning_rate', 'epoch', 'interpolated', 'between',
   quantity: E, ...} or {'batch_size', 'undefined'}], 'slopes': {quantity: S}}. E is {'mean', 'ci95',
   'n'}; S is {'value', 'ci95', 'n', 'batch_sizes', 'ci95_interpolation'} or {'undefined'}, where
   'ci95_interpolation' also covers where between the records an interpolated value may lie.
   """
-  read = readings(chosen, clock)
+  value = meeting_point(chosen, clock) if value is None else value
+  read = readings(chosen, clock, value)
   rows = {size: _row(chosen[size], reading) for size, reading in read.items()}
   rows |= {size: {'batch_size': size, 'undefined': why} for size, why in (missing or {}).items()}
   names = sorted({name for reading in read.values() for name in compared(reading)}, key=_order)
   return {
-    'value': meeting_point(chosen, clock),
+    'value': value,
     'batch_sizes': [rows[size] for size in sorted(rows)],
     'slopes': {name: _slope_row(slope(read, name)) for name in names or QUANTITIES},
   }
@@ -123,7 +130,7 @@ def curves(chosen: Mapping[int, Setting]) -> dict[str, dict[str, dict[int, Curve
   """
   return {
     clock: {
-      name: {size: _curve(setting, key, name) for size, setting in chosen.items()}
+      name: {size: curve(setting, key, name) for size, setting in chosen.items()}
       for name in _drawn(chosen)
     }
     for clock, key in CLOCKS.items()
@@ -184,11 +191,14 @@ def _drawn(chosen: Mapping[int, Setting]) -> list[str]:
   rows = (row for setting in chosen.values() for lane in setting.lanes for row in lane.rows)
   first = next(rows, None)
   names = quantities(first) if first else {}
-  return [name for name in names if name not in ('epoch', 'learning_rate')]
+  return [name for name in names if name == 'train_loss' or name not in ALONGSIDE]
 
 
-def _curve(setting: Setting, key: str, name: str) -> Curve:
-  """One quantity of one setting, on the records of its first trial as far as all trials reach."""
+def curve(setting: Setting, key: str, name: str) -> Curve:
+  """One quantity of one setting against a column of its records: mean and 95% interval.
+
+  On the records of its first trial, as far as all trials reach.
+  """
   trials = [_finite_part(lane, key, name) for lane in setting.lanes]
   if any(len(x) == 0 for x, _ in trials):
     return Curve()

@@ -19,7 +19,9 @@ Found = Mapping[int, Sequence[Setting]]
 Chosen = Mapping[int, Setting]
 
 
-class _Question(NamedTuple):
+class Question(NamedTuple):
+  """A claim about the change of a quantity with batch size at a clock, and its rule."""
+
   claim: str
   clock: str
   quantity: str
@@ -35,34 +37,35 @@ def slope_claims(found: Found, chosen: Chosen, margin: float = MARGIN) -> list[d
   """
   questions = _questions(margin)
   read = {clock: readings(chosen, clock) for clock in dict.fromkeys(q.clock for q in questions)}
-  return [_answer(question, found, chosen, read[question.clock]) for question in questions]
+  return [judge(question, found, chosen, read[question.clock]) for question in questions]
 
 
-def _questions(margin: float) -> list[_Question]:
+def _questions(margin: float) -> list[Question]:
   better, grows = 'smaller batches reach higher validation accuracy', 'the generalization gap grows'
   size = f'less than {100 * margin:g} percentage points from the smallest to the largest batch size'
   below, above, none = verdicts.below, verdicts.above, verdicts.near(0.0, margin)
   weighted, accuracy = 'learning_rate_updates', 'val_accuracy'
   at_equal = 'at equal updates weighted by learning rate'
   return [
-    _Question(f'at equal epochs, {better}', 'epochs', accuracy, below),
-    _Question(f'at equal updates, {better}', 'updates', accuracy, below),
-    _Question(f'{at_equal}, {better}', weighted, accuracy, below),
-    _Question(f'at equal epochs, {grows} with batch size', 'epochs', 'gap', above),
-    _Question(f'at equal updates, {grows} with batch size', 'updates', 'gap', above),
-    _Question(f'{at_equal}, {grows} with batch size', weighted, 'gap', above),
-    _Question(
+    Question(f'at equal epochs, {better}', 'epochs', accuracy, below),
+    Question(f'at equal updates, {better}', 'updates', accuracy, below),
+    Question(f'{at_equal}, {better}', weighted, accuracy, below),
+    Question(f'at equal epochs, {grows} with batch size', 'epochs', 'gap', above),
+    Question(f'at equal updates, {grows} with batch size', 'updates', 'gap', above),
+    Question(f'{at_equal}, {grows} with batch size', weighted, 'gap', above),
+    Question(
       f'at equal updates, validation accuracy changes by {size}', 'updates', accuracy, none, margin
     ),
-    _Question(
+    Question(
       f'at equal updates, the generalization gap changes by {size}', 'updates', 'gap', none, margin
     ),
   ]
 
 
-def _answer(
-  question: _Question, found: Found, chosen: Chosen, read: Mapping[int, Reading]
+def judge(
+  question: Question, found: Found, chosen: Chosen, read: Mapping[int, Reading]
 ) -> dict[str, Any]:
+  """The claim of a question with its verdict, from all batch sizes read at the question's clock."""
   over_range = question.margin is not None
   unit = 'fraction, ' + ('over the range of' if over_range else 'per doubling of the')
   unit += ' batch sizes' if over_range else ' batch size'
@@ -74,7 +77,7 @@ def _answer(
   name = 'reestimated_' + question.quantity
   normalized = any(name in reading.values for reading in read.values())
   again = _scaled(slope(read, name), over_range) if normalized else None
-  verdict, doubts = _settle(question.rule, plain, again)
+  verdict, doubts = verdicts.settle(question.rule, plain, again)
   shown = 'percentage points ' + ('over the range' if over_range else 'per doubling')
   why = [verdicts.found_text(plain.interval, shown), *doubts]
   if question.rule(plain.interval) == UNDETERMINED:
@@ -83,32 +86,10 @@ def _answer(
     why.append(_steadiness(read, plain.sizes, question.quantity))
   why += confounds.tuning(found, chosen, plain.sizes)
   if question.clock == 'epochs':
-    why += confounds.budget(chosen, plain.sizes)
+    why += confounds.budget(chosen, plain.sizes, read)
   else:
     why += confounds.schedule(chosen, read, plain.sizes)
   return claim(question.claim, verdict, plain.interval, unit, why + out)
-
-
-def _settle(rule: Rule, plain: Slope, again: Slope | None) -> tuple[str, list[str]]:
-  """The verdict that stands whatever the statistics of BatchNorm and the lines between records."""
-  verdict = rule(plain.interval)
-  if again is not None and (other := rule(again.interval)) != verdict:
-    return UNDETERMINED, [
-      f'With the running statistics of BatchNorm it would be {verdict}, with re-estimated ones '
-      f'{other}: what differs may be the statistics.'
-    ]
-  for one in (plain, again):
-    if one is not None and rule(_wide(one)) != verdict:
-      return UNDETERMINED, [
-        f'It would be {verdict} if the curves were straight between their records. For any values '
-        f'between these the interval is {verdicts.points(one.low)} to {verdicts.points(one.high)}: '
-        'evaluate more often.'
-      ]
-  return verdict, []
-
-
-def _wide(found: Slope) -> MeanInterval:
-  return found.interval._replace(low=found.low, high=found.high)
 
 
 def _scaled(found: Slope, over_range: bool) -> Slope:

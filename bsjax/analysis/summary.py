@@ -6,14 +6,19 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from bsjax.analysis import noise
+from bsjax.analysis import by_class, noise
 from bsjax.analysis.claims import claims
+from bsjax.analysis.condition_contrasts import claims as condition_claims
+from bsjax.analysis.condition_contrasts import compare
+from bsjax.analysis.conditions import of_study
 from bsjax.analysis.critical_batch_size import critical_batch_size
 from bsjax.analysis.gap import estimate, generalization_gap
 from bsjax.analysis.learning_rate import NO_NOISE_SCALE, learning_rates
 from bsjax.analysis.recommend import recommendation
+from bsjax.analysis.scaled_runs import scaling_rules
 from bsjax.analysis.selection import Chosen, best_setting, leave_one_trial_out
-from bsjax.analysis.tables import Row, Setting, settings
+from bsjax.analysis.stages import stage_claims, stages
+from bsjax.analysis.tables import Row, Setting, by_branch, settings
 
 Found = Mapping[int, Sequence[Setting]]
 # The noise scale that the learning-rate rules of an optimizer speak of, the most apt first.
@@ -25,13 +30,46 @@ def summarize(
   plan_rows: Sequence[Row],
   record_rows: Sequence[Row],
   hardware: str = '',
+  facts: by_class.Facts | None = None,
 ) -> dict[str, Any]:
   """The content of summary.json.
 
   `hardware` is a line for people, such as '2 CPU cores'; where given it is kept with the results.
+  `facts` are those of data.json, for what depends on the classes. Of a study with branches
+  everything but 'conditions' and 'stages' is of the first, 'branch'.
   """
+  parts = by_branch(plan_rows, record_rows)
+  found = {branch: settings(*part) for branch, part in parts.items()}
+  first = next(iter(found))
+  result = _of_branch(config, found[first], facts)
+  if config.get('stages', {}).get('order'):
+    chosen = {branch: reported(each) for branch, each in found.items()}
+    result['stages'] = stages(config, found, chosen)
+    result['claims'] += stage_claims(result['stages'])
+  if len(parts) > 1:
+    result['branch'] = first
+    result['conditions'] = compare(of_study(config, plan_rows, record_rows))
+    result['claims'] += condition_claims(result['conditions'])
+  return result | ({'hardware': hardware} if hardware else {})
+
+
+def reported(found: Found) -> dict[int, Setting]:
+  """Each batch size with its trials at the rates that are reported; without one it is left out."""
+  best = {size: best_setting(tried) for size, tried in found.items()}
+  return {
+    size: Setting(
+      size, setting.learning_rate, _shown(setting, leave_one_trial_out(found[size])).lanes
+    )
+    for size, setting in best.items()
+    if setting
+  }
+
+
+def _of_branch(
+  config: Mapping[str, Any], found: Found, facts: by_class.Facts | None
+) -> dict[str, Any]:
+  """All that follows from one branch, or from a study without any."""
   reestimated = config['model']['normalization'] == 'batch'
-  found = settings(plan_rows, record_rows)
   chosen = {size: best_setting(tried) for size, tried in found.items()}
   chosen = {size: setting for size, setting in chosen.items() if setting}
   held_out = {size: leave_one_trial_out(tried) for size, tried in found.items()}
@@ -45,13 +83,11 @@ def summarize(
   critical = critical_batch_size(found, 'train_loss')
   critical['validation'] = critical_batch_size(found, 'val_loss')
   shown = {size: _shown(setting, held_out[size]) for size, setting in chosen.items()}
-  reported = {
-    size: Setting(size, setting.learning_rate, shown[size].lanes)
-    for size, setting in chosen.items()
-  }
+  shown_lanes = reported(found)
   values = _values(held_out, 'val_accuracy')
   fresh = _values(held_out, 'reestimated_val_accuracy') if reestimated else None
-  return {
+  scaled = scaling_rules(config, found)
+  result = {
     'batch_sizes': [
       _batch_size(tried, chosen[size], shown[size], reestimated)
       if size in chosen
@@ -62,10 +98,22 @@ def summarize(
     'learning_rate_exponent': exponent,
     'learning_rates': rates,
     'noise_scales': scales,
-    'generalization_gap': generalization_gap(found, reported),
-    'claims': claims(found, reported, values, exponent, fresh),
+    'generalization_gap': generalization_gap(found, shown_lanes),
+    'claims': claims(found, shown_lanes, values, exponent, fresh),
     'recommendation': recommendation(chosen, values, critical, fresh),
-  } | ({'hardware': hardware} if hardware else {})
+    **(_of_classes(config, found, shown_lanes, facts) if facts else {}),
+  }
+  return result | ({'scaling_rules': scaled} if scaled else {})
+
+
+def _of_classes(
+  config: Mapping[str, Any], found: Found, reported: Mapping[int, Setting], facts: by_class.Facts
+) -> dict[str, Any]:
+  """What batches hold of the classes; and where these are unequal, what that does to them."""
+  result = {'classes_per_batch': facts['classes_per_batch']}
+  if by_class.applies(config, facts):
+    result['by_class'] = by_class.by_class(found, reported, facts)
+  return result
 
 
 def _shown(chosen: Setting, held_out: Chosen) -> Chosen:

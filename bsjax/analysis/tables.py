@@ -25,8 +25,11 @@ class LaneHistory:
 
   @property
   def final(self) -> Row | None:
-    """The record made after the last planned update, or None while the lane is not there."""
-    ends = (row for row in self.rows if row['updates'] >= self.plan['updates'])
+    """The record made after the last planned example, or None while the lane is not there.
+
+    Not by updates: where the batch size changes their number is not known ahead.
+    """
+    ends = (row for row in self.rows if row['examples'] >= self.plan['examples'])
     return next(ends, None)
 
   @property
@@ -75,15 +78,17 @@ class Curve(NamedTuple):
 
 
 def settings(plan_rows: Sequence[Row], record_rows: Sequence[Row]) -> dict[int, list[Setting]]:
-  """The settings of each batch size, both in ascending order, learning rates inside."""
-  rows: dict[int, list[Row]] = {row['lane']: [] for row in plan_rows}
-  for row in record_rows:
-    if row['lane'] not in rows:
-      raise ValueError(
-        f'the records hold lane {row["lane"]}, the plan only lanes {min(rows)} to {max(rows)}: '
-        'records.jsonl and plan.csv are of different studies.'
-      )
-    rows[row['lane']].append(row)
+  """The settings of each batch size, both in ascending order, learning rates inside.
+
+  Raises:
+    ValueError: the rows are of several branches (`by_branch` parts them), or of different studies.
+  """
+  if len(branches := {row.get('branch', '') for row in plan_rows}) > 1:
+    raise ValueError(
+      f'the plan holds the branches {sorted(branches)}, whose lanes are no repetitions of each '
+      'other: part them with by_branch.'
+    )
+  rows = _by_lane(plan_rows, record_rows)
 
   def place(row: Row) -> tuple[int, float]:
     return row['batch_size'], row['learning_rate']
@@ -99,6 +104,25 @@ def settings(plan_rows: Sequence[Row], record_rows: Sequence[Row]) -> dict[int, 
   return found
 
 
+def by_branch(
+  plan_rows: Sequence[Row], record_rows: Sequence[Row]
+) -> dict[str, tuple[list[Row], list[Row]]]:
+  """branch -> its rows of plan and records, in order of their first lanes; '' where there is none.
+
+  The first is the baseline of the others.
+
+  Raises:
+    ValueError: plan and records are of different studies.
+  """
+  records = _by_lane(plan_rows, record_rows)
+  found: dict[str, tuple[list[Row], list[Row]]] = {}
+  for row in sorted(plan_rows, key=lambda row: row['lane']):
+    plan, rows = found.setdefault(row.get('branch', ''), ([], []))
+    plan.append(row)
+    rows += records[row['lane']]
+  return found
+
+
 def noise_curve(setting: Setting) -> tuple[list[float], list[float]]:
   """Examples seen (the middle of each stretch between records) and the noise scale there.
 
@@ -111,6 +135,18 @@ def noise_curve(setting: Setting) -> tuple[list[float], list[float]]:
     examples.append((stretch[0][0]['examples'] + stretch[0][1]['examples']) / 2)
     values.append(pooled.mean_a / pooled.mean_b if positive else math.nan)
   return examples, values
+
+
+def _by_lane(plan_rows: Sequence[Row], record_rows: Sequence[Row]) -> dict[int, list[Row]]:
+  rows: dict[int, list[Row]] = {row['lane']: [] for row in plan_rows}
+  for row in record_rows:
+    if row['lane'] not in rows:
+      raise ValueError(
+        f'the records hold lane {row["lane"]}, the plan only lanes {min(rows)} to {max(rows)}: '
+        'records.jsonl and plan.csv are of different studies.'
+      )
+    rows[row['lane']].append(row)
+  return rows
 
 
 def progress(plan_rows: Sequence[Row], record_rows: Sequence[Row]) -> float:
@@ -147,7 +183,7 @@ def results(summary: Mapping[str, Any]) -> Table:
   table = Table(
     box=box.SIMPLE_HEAD,
     pad_edge=False,
-    title='Results of each batch size',
+    title='Results of each batch size' + (f', {summary["branch"]}' if 'branch' in summary else ''),
     caption='accuracies in percent: mean ± half of the 95% interval over n trials; noise scale in '
     'examples; learning rate: best over all trials, * at the edge of the grid; '
     + _selection(summary),

@@ -59,6 +59,10 @@ def problem(found: Mapping[int, Sequence[Setting]], quantity: str) -> str:
     )
     if len(_rows(lane)) < 2:
       return f'the run of {where} has no record after the start of training'
+    if changed := {row.get('batch_size', lane.plan['batch_size']) for row in lane.rows} - {
+      lane.plan['batch_size']
+    }:
+      return f'the batch size changes in training, to {min(changed)}, in the run of {where}'
     for row in () if _failed(lane) else _rows(lane):
       cost = _cost(row, quantity)
       if not (math.isfinite(cost) and cost >= 0):

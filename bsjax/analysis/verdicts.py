@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from bsjax.analysis.contrasts import MOST_TRIALS, has_no_width, trials_needed
 from bsjax.intervals import MeanInterval
@@ -13,7 +13,20 @@ SUPPORTED, REFUTED, UNDETERMINED = 'supported', 'refuted', 'undetermined'
 
 Rule = Callable[[MeanInterval], str]
 
+
 MARGIN = 0.005  # half a percentage point of accuracy: a smaller difference counts as none
+
+
+@runtime_checkable
+class Bounded(Protocol):
+  """An interval, and where its ends lie if values between records are not on straight lines."""
+
+  @property
+  def interval(self) -> MeanInterval: ...
+  @property
+  def low(self) -> float | None: ...
+  @property
+  def high(self) -> float | None: ...
 
 
 def claim(
@@ -59,18 +72,70 @@ def near(center: float, margin: float) -> Rule:
   )
 
 
-def points(value: float) -> str:
-  """A difference of fractions in percentage points, with its sign."""
-  return f'{100 * value:+.3g}'
+def settle(
+  rule: Rule, plain: Bounded, again: Bounded | None = None, scale: int | float = 100
+) -> tuple[str, list[str]]:
+  """The verdict that stands whatever the statistics of BatchNorm and the lines between records.
+
+  `again` is the same with re-estimated statistics. The sentences say what leaves it undetermined.
+  """
+  verdict = rule(plain.interval)
+  if again is not None and (other := rule(again.interval)) != verdict:
+    return UNDETERMINED, [
+      f'With the running statistics of BatchNorm it would be {verdict}, with re-estimated ones '
+      f'{other}: what differs may be the statistics.'
+    ]
+  for one in (plain, again):
+    if one is not None and rule(_wide(one)) != verdict:
+      return UNDETERMINED, [
+        f'It would be {verdict} if the curves were straight between their records. For any values '
+        f'between these the interval is {points(one.low, scale)} to {points(one.high, scale)}: '
+        'evaluate more often.'
+      ]
+  return verdict, []
 
 
-def found_text(interval: MeanInterval, unit: str, confidence: float = 0.95) -> str:
-  """The mean with its interval and n, as a sentence."""
+def points(value: float, scale: int | float = 100) -> str:
+  """A difference with its sign; of fractions, by the usual scale, in percentage points."""
+  return f'{scale * value:+.3g}'
+
+
+def of_accuracies(
+  text: str,
+  rule: Rule,
+  kinds: Sequence[MeanInterval],
+  confidence: float,
+  margin: float | None = None,
+) -> dict[str, Any]:
+  """A claim about a difference of accuracies that every kind of BatchNorm statistics answers alike.
+
+  `kinds` are the interval by running statistics, and where there are any by re-estimated ones;
+  `margin` is that of a rule made by `near`.
+  """
+  found, unit = [rule(interval) for interval in kinds], 'percentage points'
+  why = [found_text(kinds[0], unit, confidence)]
+  if len(set(found)) > 1:
+    why.append(
+      f'With the running statistics of BatchNorm it would be {found[0]}, with re-estimated ones '
+      f'{found[1]}: what differs may be the statistics.'
+    )
+    return claim(text, UNDETERMINED, kinds[0], 'fraction', why)
+  if found[0] == UNDETERMINED:
+    why.append(need_text(kinds[0], unit, margin, confidence))
+  return claim(text, found[0], kinds[0], 'fraction', why)
+
+
+def found_text(
+  interval: MeanInterval, unit: str, confidence: float = 0.95, scale: int | float = 100
+) -> str:
+  """The mean with its interval and n, as a sentence; `scale` is what the unit multiplies by."""
   mean, low, high, n = interval
   if low is None:
-    return f'Found: {points(mean)} {unit}, n = {n}: one trial has no spread and shows nothing.'
+    found = points(mean, scale)
+    return f'Found: {found} {unit}, n = {n}: one trial has no spread and shows nothing.'
   level = f'{100 * confidence:.3g}% interval'
-  text = f'Found: {points(mean)} {unit}, {level} {points(low)} to {points(high)}, n = {n}.'
+  value, *ends = (points(number, scale) for number in (mean, low, high))
+  text = f'Found: {value} {unit}, {level} {ends[0]} to {ends[1]}, n = {n}.'
   if has_no_width(interval):
     text += (
       ' All trials gave the same number, so the validation split is too coarse to see their spread '
@@ -80,7 +145,11 @@ def found_text(interval: MeanInterval, unit: str, confidence: float = 0.95) -> s
 
 
 def need_text(
-  interval: MeanInterval, unit: str, margin: float | None = None, confidence: float = 0.95
+  interval: MeanInterval,
+  unit: str,
+  margin: float | None = None,
+  confidence: float = 0.95,
+  scale: int | float = 100,
 ) -> str:
   """What would decide a claim: about a sign, or with `margin` about no difference.
 
@@ -99,9 +168,13 @@ def need_text(
       'this spread would decide it.'
     )
   return (
-    f'The interval contains zero: an effect above {100 * half:.3g} {unit} would have been seen, '
+    f'The interval contains zero: an effect above {scale * half:.3g} {unit} would have been seen, '
     f'one as small as that found needs {count} trials of this spread.'
   )
+
+
+def _wide(found: Bounded) -> MeanInterval:
+  return found.interval._replace(low=found.low, high=found.high)
 
 
 def _where(

@@ -4,6 +4,7 @@ A source is a function `read(config, split) -> Raw` and its entry in SOURCES bel
 knows the sources apart. Images are decoded once and memory-mapped afterwards (cache.py).
 """
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -71,6 +72,13 @@ def problems(config: ConfigDict) -> list[str]:
     )
   if config.train_examples < 0:
     found.append(f'data.train_examples={config.train_examples} must be at least 0; 0 takes all')
+  if not 1 <= config.imbalance_factor < math.inf:
+    found.append(
+      f'data.imbalance_factor={config.imbalance_factor} must be finite and at least 1, which leaves'
+      ' the classes as they are; 100 keeps a hundredth of the first class in the last'
+    )
+  if config.max_per_class < 0:
+    found.append(f'data.max_per_class={config.max_per_class} must be at least 0; 0 keeps all')
   if config.crop < 0:
     found.append(f'data.crop={config.crop} must be at least 0 pixels; 0: no crop')
   if config.validation == 'train':

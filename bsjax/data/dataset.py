@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Int32, Shaped, UInt8
+from jaxtyping import Float32, Int32, Num, Shaped, UInt8
 
 
 class DataError(ValueError):
@@ -17,7 +17,8 @@ class DataError(ValueError):
 class Split:
   """Examples to train on, or to validate on."""
 
-  images: UInt8[np.ndarray, 'example height width channel']
+  # uint8, or float32 for what frozen layers make of images
+  images: Num[np.ndarray, 'example height width channel']
   labels: Int32[np.ndarray, ' example']
 
 
@@ -35,6 +36,11 @@ class Dataset:
   @property
   def num_classes(self) -> int:
     return len(self.class_names)
+
+  def class_counts(self) -> dict[str, list[int]]:
+    """Examples of each class in both splits, in order of labels."""
+    count = lambda split: np.bincount(split.labels, minlength=self.num_classes).tolist()
+    return {'train': count(self.train), 'validation': count(self.validation)}
 
   def fingerprint(self) -> str:
     """A checksum of all images and labels, to tell another data set under the same name."""

@@ -7,11 +7,18 @@ from jaxtyping import Array
 from ml_collections import ConfigDict
 
 from bsjax.choices import unknown
-from bsjax.models import normalization
+from bsjax.models import normalization, small_images
 from bsjax.models.arithmetic import ARITHMETIC
 from bsjax.models.cnn import CNN
+from bsjax.models.efficientnet import EfficientNetB0
+from bsjax.models.layers import batch_norm_paths, head
 from bsjax.models.mlp import MLP
+from bsjax.models.mobilenet import MobileNetV2
 from bsjax.models.resnet import cifar_resnet, imagenet_resnet
+from bsjax.models.vgg import vgg11, vgg16
+from bsjax.models.vit import vit_small, vit_tiny
+
+__all__ = ['MODELS', 'batch_norm_paths', 'create', 'head', 'problems']
 
 # Each takes the model's config, the convolution and the fields that all models share.
 MODELS: dict[str, Callable[..., nn.Module]] = {
@@ -22,15 +29,34 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
   'resnet18': lambda config, conv, **shared: imagenet_resnet(
     stages=(2, 2, 2, 2), conv=conv, **shared
   ),
+  'resnet34': lambda config, conv, **shared: imagenet_resnet(
+    stages=(3, 4, 6, 3), conv=conv, **shared
+  ),
+  'vgg11': lambda config, conv, **shared: vgg11(conv=conv, **shared),
+  'vgg16': lambda config, conv, **shared: vgg16(conv=conv, **shared),
+  'mobilenet_v2': lambda config, conv, **shared: MobileNetV2(
+    small_stride=config.small_stride, conv=conv, **shared
+  ),
+  'efficientnet_b0': lambda config, conv, **shared: EfficientNetB0(
+    small_stride=config.small_stride, conv=conv, **shared
+  ),
+  'vit_tiny': lambda config, conv, **shared: vit_tiny(**shared),
+  'vit_small': lambda config, conv, **shared: vit_small(**shared),
 }
 
 
-def create(config: ConfigDict, num_classes: int, conv: Callable[..., Array]) -> nn.Module:
+def create(
+  config: ConfigDict,
+  num_classes: int,
+  conv: Callable[..., Array],
+  frozen_norms: frozenset[str] = frozenset(),
+) -> nn.Module:
   """The model of `config.model`; `model.apply(variables, images, train)` gives float32 logits.
 
   Arithmetic is that of `config.dtype`, parameters and logits are float32. `conv` computes the
   convolutions (`ops.conv`). With batch normalization there is a collection 'batch_stats', and the
-  field `batch_norm_momentum` can be changed by `model.clone`.
+  field `batch_norm_momentum` can be changed by `model.clone`; layers whose module paths are in
+  `frozen_norms` use their running statistics in training too, and do not change them.
   """
   width = {'width': config.width} if config.width else {}
   arithmetic = ARITHMETIC[config.dtype]
@@ -41,6 +67,7 @@ def create(config: ConfigDict, num_classes: int, conv: Callable[..., Array]) -> 
     normalization=config.normalization,
     dtype=arithmetic.dtype,
     precision=arithmetic.precision,
+    frozen_norms=frozen_norms,
     **width,
   )
 
@@ -57,4 +84,7 @@ def problems(config: ConfigDict) -> list[str]:
     found.append(f"model.width={config.width} must be at least 0; 0 is the model's usual width")
   if config.depth < 0:
     found.append(f'model.depth={config.depth} must be at least 0; 0 is a linear classifier')
+  if config.small_stride not in small_images.STRIDES:
+    known = ', '.join(map(str, small_images.STRIDES))
+    found.append(f'model.small_stride={config.small_stride} must be one of {known}')
   return found

@@ -1,6 +1,6 @@
 """What layers compute in; parameters, gradients and logits are float32 whatever that is."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -40,8 +40,13 @@ def keep_bias(
   return inputs.astype(dtype), jnp.asarray(kernel, dtype), bias
 
 
-def classifier(num_classes: int, dtype: DTypeLike, precision: lax.PrecisionLike) -> nn.Dense:
-  """Returns the last layer of a model, whose logits are float32 also if `dtype` is not."""
+def classifier(
+  num_classes: int, dtype: DTypeLike, precision: lax.PrecisionLike, **more: Any
+) -> nn.Dense:
+  """Returns the last layer of a model, whose logits are float32 also if `dtype` is not.
+
+  `more` are further fields of the layer, such as its name, 'head' in models that give one.
+  """
   if dtype != jnp.float32:
     precision = lax.Precision.HIGHEST
-  return nn.Dense(num_classes, dtype=jnp.float32, precision=precision)
+  return nn.Dense(num_classes, dtype=jnp.float32, precision=precision, **more)

@@ -1,7 +1,6 @@
 """Small convolutional network."""
 
 from collections.abc import Callable
-from functools import partial
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -9,9 +8,9 @@ from jax import lax
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Float32
 
+from bsjax.models import normalization
 from bsjax.models.arithmetic import classifier, keep_bias
 from bsjax.models.initializers import he_normal
-from bsjax.models.normalization import normalize
 from bsjax.ops import max_pool
 
 
@@ -29,6 +28,7 @@ class CNN(nn.Module):
   precision: lax.PrecisionLike = None
   conv: Callable[..., Array] = lax.conv_general_dilated
   batch_norm_momentum: float = 0.9
+  frozen_norms: frozenset[str] = frozenset()
 
   @nn.compact
   def __call__(
@@ -41,13 +41,7 @@ class CNN(nn.Module):
       'promote_dtype': keep_bias,
       'kernel_init': he_normal,
     }
-    norm = partial(
-      normalize,
-      kind=self.normalization,
-      train=train,
-      dtype=self.dtype,
-      momentum=self.batch_norm_momentum,
-    )
+    norm = normalization.of(self, train)
     for channels in (self.width, 2 * self.width):
       x = nn.Conv(channels, (3, 3), conv_general_dilated=self.conv, **layer)(x)
       x = max_pool(nn.relu(norm(x)), (2, 2), (2, 2))

@@ -8,9 +8,9 @@ from jax import lax
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Float32
 
+from bsjax.models import normalization
 from bsjax.models.arithmetic import classifier, keep_bias
 from bsjax.models.initializers import he_normal
-from bsjax.models.normalization import normalize
 
 
 class MLP(nn.Module):
@@ -23,6 +23,7 @@ class MLP(nn.Module):
   dtype: DTypeLike = jnp.float32
   precision: lax.PrecisionLike = None
   batch_norm_momentum: float = 0.9
+  frozen_norms: frozenset[str] = frozenset()
 
   @nn.compact
   def __call__(
@@ -35,9 +36,9 @@ class MLP(nn.Module):
       promote_dtype=keep_bias,
       kernel_init=he_normal,
     )
+    norm = normalization.of(self, train)
     x = x.reshape(len(x), -1)
     for _ in range(self.depth):
       x = dense(self.width, use_bias=self.normalization == 'none')(x)
-      x = normalize(x, self.normalization, train, self.dtype, self.batch_norm_momentum)
-      x = nn.relu(x)
+      x = nn.relu(norm(x))
     return classifier(self.num_classes, self.dtype, self.precision)(x)

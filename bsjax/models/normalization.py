@@ -1,6 +1,7 @@
 """The normalization layer of every model: one choice, one function."""
 
 from collections.abc import Callable
+from functools import partial
 
 import flax.linen as nn
 from jax.typing import DTypeLike
@@ -27,20 +28,34 @@ def normalize(
   dtype: DTypeLike,
   momentum: float,
   scale_init: Callable[..., Array] = nn.initializers.ones,
+  frozen: frozenset[str] = frozenset(),
 ) -> Float[Array, 'batch *spatial channel']:
   """Adds a normalization layer to the module being built and applies it.
 
   - 'group': over groups of channels of one example (`group_size`). Without spatial axes the
     whole layer is one group, which is layer normalization.
   - 'batch': over the examples of this call, never across lanes or devices. `momentum` is the
-    weight of the past in the running statistics, the collection 'batch_stats'.
+    weight of the past in the running statistics, the collection 'batch_stats'. Layers whose
+    module path, such as 'Block_0/BatchNorm_1', is in `frozen` use the running statistics in
+    training too, and leave them as they are.
   - 'none': `x` itself, in `dtype`.
   """
   if kind == 'none':
     return x.astype(dtype)
   if kind == 'batch':
-    return nn.BatchNorm(
-      use_running_average=not train, momentum=momentum, dtype=dtype, scale_init=scale_init
-    )(x)
+    layer = nn.BatchNorm(momentum=momentum, dtype=dtype, scale_init=scale_init)
+    return layer(x, use_running_average=not train or '/'.join(layer.path) in frozen)
   size = x.shape[-1] if x.ndim == 2 else group_size(x.shape[-1])
   return nn.GroupNorm(num_groups=None, group_size=size, dtype=dtype, scale_init=scale_init)(x)
+
+
+def of(model: nn.Module, train: bool) -> Callable[..., Array]:
+  """Returns `normalize` as the fields of a model say: for all its layers, and those inside them."""
+  return partial(
+    normalize,
+    kind=model.normalization,
+    train=train,
+    dtype=model.dtype,
+    momentum=model.batch_norm_momentum,
+    frozen=model.frozen_norms,
+  )

@@ -9,12 +9,11 @@ from jax import lax
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Float32
 
+from bsjax.models import normalization
 from bsjax.models.arithmetic import classifier, keep_bias
 from bsjax.models.initializers import he_normal
-from bsjax.models.normalization import normalize
+from bsjax.models.small_images import is_small
 from bsjax.ops import max_pool
-
-LARGEST_SMALL_IMAGE = 64  # pixels a side; above, the stem shrinks the image by 4
 
 
 class Block(nn.Module):
@@ -72,6 +71,7 @@ class ResNet(nn.Module):
   precision: lax.PrecisionLike = None
   conv: Callable[..., Array] = lax.conv_general_dilated
   batch_norm_momentum: float = 0.9
+  frozen_norms: frozenset[str] = frozenset()
 
   @nn.compact
   def __call__(
@@ -87,18 +87,12 @@ class ResNet(nn.Module):
       kernel_init=he_normal,
       conv_general_dilated=self.conv,
     )
-    norm = partial(
-      normalize,
-      kind=self.normalization,
-      train=train,
-      dtype=self.dtype,
-      momentum=self.batch_norm_momentum,
-    )
-    if max(x.shape[1:3]) > LARGEST_SMALL_IMAGE:
+    norm = normalization.of(self, train)
+    if is_small(x):
+      x = nn.relu(norm(conv(self.width, (3, 3), padding=1)(x)))
+    else:
       x = nn.relu(norm(conv(self.width, (7, 7), (2, 2), padding=3)(x)))
       x = max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
-    else:
-      x = nn.relu(norm(conv(self.width, (3, 3), padding=1)(x)))
     for stage, blocks in enumerate(self.stages):
       for block in range(blocks):
         stride = 2 if stage > 0 and block == 0 else 1

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from bsjax import checkpoint, records, replicate
-from bsjax.config import ConfigError
+from bsjax.choices import ConfigError
 from bsjax.evaluate import Split
 from bsjax.sharpness import rows, slices
 from bsjax.sharpness.lane import SLICES, Options, as_state, in_float32, measure

@@ -1,0 +1,123 @@
+"""Stages of training: where each begins and ends, and the batch sizes compared along the way.
+
+Everything is read where all batch sizes have made as many epochs, and where they have made as many
+updates as the largest of them by then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bsjax.analysis import verdicts
+from bsjax.analysis.clocks import readings
+from bsjax.analysis.gap import at_clock
+from bsjax.analysis.slope_claims import Question, judge
+from bsjax.analysis.tables import Setting
+
+Found = Mapping[int, Sequence[Setting]]
+Chosen = Mapping[int, Setting]
+
+
+def stages(
+  config: Mapping[str, Any], found: Mapping[str, Found], chosen: Mapping[str, Chosen]
+) -> dict[str, Any]:
+  """The content of summary['stages'], from the settings of each branch, the baseline first.
+
+  {'stages': [{'name', 'trained', 'start_epoch', 'epoch', 'examples', 'updates', 'settings'}],
+  'at': [{'branch', 'epoch', 'ends', 'epochs': C, 'updates': C or {'undefined'}, 'claims'}]}. The
+  first list says where each stage ends, with the updates of each batch size by then (null where not
+  recorded); 'trained' holds patterns of parameter paths, empty for all. C is as `gap.at_clock` has
+  it; 'ends' names the stage that ends at the epoch, if one does.
+  """
+  first = next(iter(found))
+  ends = boundaries(config, found[first])
+  listed = _listed(config, ends, found[first], chosen[first])
+  asked = [float(epoch) for epoch in config.get('report', {}).get('epochs', ())]
+  epochs = asked or [row['epoch'] for row in listed]
+  names = {round(row['epoch'], 9): row['name'] for row in listed}
+  return {
+    'stages': listed,
+    'at': [
+      {'branch': branch, 'epoch': epoch, 'ends': names.get(round(epoch, 9))}
+      | _at(found[branch], chosen[branch], epoch, f' of {branch}' if branch else '')
+      for branch in found
+      for epoch in epochs
+    ],
+  }
+
+
+def stage_claims(found: Mapping[str, Any]) -> list[dict[str, Any]]:
+  """All claims of summary['stages'], for the list of all claims."""
+  return [claim for row in found['at'] for claim in row['claims']]
+
+
+def boundaries(config: Mapping[str, Any], found: Found) -> list[int | float]:
+  """The examples seen when each stage ends: as configured, corrected by what the records show.
+
+  The plan rounds ends to whole blocks; a record belongs to a stage by its column 'stage', so an end
+  lies between the last record of the stage and the first of the next.
+  """
+  order = config['stages']['order']
+  lanes = [lane for tried in found.values() for setting in tried for lane in setting.lanes]
+  total, epochs = lanes[0].plan['examples'], lanes[0].plan['epochs']
+  rows = [row for lane in lanes for row in lane.rows]
+  ends, end = [], 0.0
+  for index, name in enumerate(order):
+    keys = config['stages'][name]
+    end += keys.get('examples') or keys['epochs'] * total / epochs
+    reached = [row['examples'] for row in rows if row['stage'] <= index]
+    later = [row['examples'] for row in rows if row['stage'] > index]
+    if index == len(order) - 1 and any(row['stage'] == index for row in rows):
+      end = total
+    elif later:
+      end = min(max(end, max(reached, default=0)), min(later))
+    ends.append(end)
+  return ends
+
+
+def _listed(
+  config: Mapping[str, Any], ends: Sequence[int | float], found: Found, chosen: Chosen
+) -> list[dict[str, Any]]:
+  lane = next(iter(found.values()))[0].lanes[0].plan
+  epoch = lane['epochs'] / lane['examples']
+  rows = []
+  for name, start, end in zip(config['stages']['order'], [0.0, *ends], ends, strict=False):
+    read = readings(chosen, 'examples', end)
+    row = {'name': name, 'trained': list(config['stages'][name].get('trainable', ()))}
+    row |= {'start_epoch': start * epoch, 'epoch': end * epoch, 'examples': end}
+    row['updates'] = {
+      str(size): None if each.problem else float(each.values['updates'].mean())
+      for size, each in read.items()
+    }
+    rows.append(row | {'settings': dict(config['stages'][name])})
+  return rows
+
+
+def _at(found: Found, chosen: Chosen, epoch: float, of_branch: str) -> dict[str, Any]:
+  """All batch sizes at an epoch, and at the updates of the largest of them at that epoch."""
+  missing = {size: 'no learning rate was chosen' for size in found if size not in chosen}
+  at_epoch = readings(chosen, 'epochs', epoch)
+  result = {'epochs': at_clock(chosen, 'epochs', missing, epoch)}
+  where = f'at epoch {epoch:g}{of_branch}'
+  questions = _questions(where, 'epochs')
+  claims = [judge(question, found, chosen, at_epoch) for question in questions]
+  readable = [size for size, each in at_epoch.items() if not each.problem]
+  if not readable:
+    result['updates'] = {'undefined': 'no batch size can be read at this epoch'}
+  else:
+    largest = max(readable)
+    value = float(at_epoch[largest].values['updates'].min())
+    result['updates'] = at_clock(chosen, 'updates', missing, value)
+    where = f'at the updates of batch size {largest} by epoch {epoch:g}{of_branch}'
+    read = readings(chosen, 'updates', value)
+    claims += [judge(question, found, chosen, read) for question in _questions(where, 'updates')]
+  return result | {'claims': [claim | {'about': 'stages'} for claim in claims]}
+
+
+def _questions(where: str, clock: str) -> list[Question]:
+  better, grows = 'smaller batches reach higher validation accuracy', 'the generalization gap grows'
+  return [
+    Question(f'{where}, {better}', clock, 'val_accuracy', verdicts.below),
+    Question(f'{where}, {grows} with batch size', clock, 'gap', verdicts.above),
+  ]

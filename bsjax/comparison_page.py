@@ -1,0 +1,153 @@
+"""The parts of a page about conditions and about stages: their figures, tables and sentences."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from markupsafe import Markup
+
+from bsjax import comparison_plots, plots
+from bsjax.analysis.claim_blocks import block
+from bsjax.analysis.condition_contrasts import claims, is_pooled
+from bsjax.analysis.condition_words import condition_answer, pooled
+from bsjax.analysis.conditions import Condition, hold, of_study
+from bsjax.analysis.summary import reported
+from bsjax.analysis.tables import Row, Setting, by_branch, settings
+from bsjax.analysis.verdicts import MARGIN
+from bsjax.analysis.words import by_reason, joined
+from bsjax.panels.conditions import look
+
+# Keys of a stage that the table shows in columns of their own.
+_SHOWN = ('epochs', 'examples', 'trainable', 'batch_size')
+
+
+def parts(
+  config: Mapping[str, Any],
+  plan: Sequence[Row],
+  rows: Sequence[Row],
+  summary: Mapping[str, Any],
+  draw: bool,
+) -> dict[str, Any]:
+  """The parts 'stages' and 'conditions' of a study's page; None where it has none."""
+  found: dict[str, Any] = {'stages': None, 'conditions': None}
+  if 'stages' in summary:
+    branches = by_branch(plan, rows)
+    chosen = {branch: reported(settings(*part)) for branch, part in branches.items()}
+    found['stages'] = stage_part(summary, chosen, draw)
+  if 'conditions' in summary:
+    branches = of_study(config, plan, rows)
+    found['conditions'] = condition_part(summary['conditions'], branches, 'Branches')
+  return found
+
+
+def condition_part(
+  found: Mapping[str, Any], conditions: Sequence[Condition], title: str, own_page: bool = False
+) -> dict[str, Any]:
+  """What conditions.html needs; on a page of its own the answer already stands on top."""
+  single = [row for row in found['contrasts'] if not is_pooled(row)]
+  return {
+    'found': found,
+    'title': title,
+    'own_page': own_page,
+    'answer': condition_answer(found),
+    'table': _first_of_each(found['table']),
+    'colours': {name: colour for name, (colour, _) in look(found['names']).items()},
+    'pooled': block('', claims(found)),
+    'single': block('', single),
+    'figures': _condition_figures(found, conditions),
+    'margin': f'{100 * MARGIN:g}',
+    'at_updates': bool(pooled(found, clock='updates')),
+    'differs': _differs(found['differs']),
+  }
+
+
+def stage_part(
+  summary: Mapping[str, Any], chosen: Mapping[str, Mapping[int, Setting]], draw: bool
+) -> dict[str, Any]:
+  """What stages.html needs; `chosen` holds the reported runs of each branch."""
+  found = summary['stages']
+  by_branch: dict[str, list[Mapping[str, Any]]] = {}
+  for row in found['at']:
+    by_branch.setdefault(row['branch'], []).append(row)
+  first, others = list(by_branch.values())[:1], list(by_branch.values())[1:]
+  epochs = [row['epoch'] for rows in first for row in rows]
+  return {
+    'listed': [_stage(row) for row in found['stages']],
+    'claims': block('', [each for rows in first for row in rows for each in row['claims']]),
+    'other_claims': block('', [each for rows in others for row in rows for each in row['claims']]),
+    'again': any('reestimated_gap' in row['epochs']['slopes'] for row in found['at']),
+    'asked': f'epoch{"s" * (len(epochs) > 1)} {joined(f"{epoch:.4g}" for epoch in epochs)}',
+    'figures': _stage_figures(summary, chosen, by_branch) if draw else {},
+  }
+
+
+def _condition_figures(
+  found: Mapping[str, Any], conditions: Sequence[Condition]
+) -> dict[str, Markup]:
+  """None where no condition has any result."""
+  if all('reason' in row for row in found['table']):
+    return {}
+  held = {condition.name: hold(condition) for condition in conditions}
+  drawn = {
+    'forest': comparison_plots.forest(found),
+    'sizes': comparison_plots.condition_sizes(found),
+    'curves': comparison_plots.condition_curves(held),
+  }
+  return {name: _svg(figure, f'condition_{name}') for name, figure in drawn.items()}
+
+
+def _stage_figures(
+  summary: Mapping[str, Any],
+  chosen: Mapping[str, Mapping[int, Setting]],
+  by_branch: Mapping[str, Sequence[Mapping[str, Any]]],
+) -> dict[str, Any]:
+  figures = [
+    {
+      'branch': branch,
+      'clock': clock,
+      'svg': _svg(comparison_plots.at_epochs(summary, rows, clock), f'stage_{clock}_{number}'),
+      'missing': _missing(rows, clock),
+    }
+    for number, (branch, rows) in enumerate(by_branch.items())
+    for clock in ('epochs', 'updates')
+  ]
+  drawn = _svg(comparison_plots.stage_curves(summary, chosen), 'stage_curves')
+  return {'curves': drawn, 'epochs': figures}
+
+
+def _missing(rows: Sequence[Mapping[str, Any]], clock: str) -> list[str]:
+  """A sentence for each epoch at which some batch size has nothing to show."""
+  lines = []
+  for row in rows:
+    sizes = row[clock].get('batch_sizes', ())
+    why = {each['batch_size']: each['undefined'] for each in sizes if 'undefined' in each}
+    if why:
+      lines.append(f'Crosses, of epoch {row["epoch"]:.4g}: {"; ".join(by_reason(why))}.')
+  return lines
+
+
+def _svg(figure: Any, name: str) -> Markup:
+  return Markup(plots.svg(figure, name))
+
+
+def _first_of_each(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+  """The rows of a table, with a mark on the first of each condition."""
+  names = [row['condition'] for row in rows]
+  return [{**row, 'first': names.index(row['condition']) == i} for i, row in enumerate(rows)]
+
+
+def _stage(row: Mapping[str, Any]) -> dict[str, Any]:
+  keys = row['settings']
+  also = [f'{key}={json.dumps(value)}' for key, value in keys.items() if key not in _SHOWN]
+  rules = joined(keys.get('batch_size', ()), 'or') or 'keep'
+  return {**row, 'rules': rules, 'also': ', '.join(also)}
+
+
+def _differs(found: Mapping[str, Mapping[str, Sequence[Any]]]) -> list[dict[str, str]]:
+  return [
+    {'condition': name, 'key': key, 'baseline': json.dumps(first), 'own': json.dumps(own)}
+    for name, keys in found.items()
+    for key, (first, own) in keys.items()
+  ]

@@ -1,0 +1,57 @@
+"""Figures of a study of several scaling rules, for the report."""
+
+from __future__ import annotations
+
+from matplotlib.figure import Figure
+
+from bsjax.panels import scaled_runs
+from bsjax.panels.style import Settings, Summary
+from bsjax.plots import themed
+
+
+@themed
+def curves(summary: Summary, settings: Settings) -> Figure:
+  """Loss curves of all batch sizes in examples, a panel a scaling rule."""
+  rules = summary['scaling_rules']['rules']
+  figure = Figure(figsize=(11.4, 3.9), layout='constrained')
+  panels = list(figure.subplots(1, len(rules), squeeze=False)[0])
+  for axes, rule in zip(panels, rules, strict=True):
+    scaled_runs.draw_curves(axes, summary, settings, rule)
+  scaled_runs.common_height(panels)
+  handles = scaled_runs.curve_legend(summary)
+  figure.legend(handles=handles, loc='outside upper left', ncols=len(handles))
+  return figure
+
+
+@themed
+def distances(summary: Summary, settings: Settings) -> Figure:
+  """Distances of loss curves against those of two seeds, a panel a learning rate of the grid."""
+  rates = summary['scaling_rules']['rates']
+  across = min(len(rates), 3)
+  down = -(-len(rates) // across)
+  figure = Figure(figsize=(11.4, 0.6 + 3.3 * down), layout='constrained')
+  panels = list(figure.subplots(down, across, squeeze=False).flat)
+  for axes, rate in zip(panels, rates, strict=False):
+    scaled_runs.draw_distances(axes, summary, rate)
+  for axes in panels[len(rates) :]:
+    axes.set_axis_off()
+  handles = scaled_runs.rule_legend(summary)
+  figure.legend(handles=handles, loc='outside upper left', ncols=len(handles))
+  return figure
+
+
+@themed
+def accuracies(summary: Summary, settings: Settings) -> Figure:
+  """Differences of accuracy to the base batch size: rate fixed, scaled and tuned, by clock."""
+  rows = summary['scaling_rules']['ways'].get('rows', ())
+  figure = Figure(figsize=(11.4, 1.5 + 0.17 * max(len(rows), 8)), layout='constrained')
+  for axes, clock in zip(figure.subplots(1, 2), ('epochs', 'updates'), strict=True):
+    scaled_runs.draw_forest(axes, summary, clock)
+  return figure
+
+
+FIGURES = {
+  'scaling_curves': curves,
+  'scaling_distances': distances,
+  'scaling_accuracies': accuracies,
+}

@@ -1,0 +1,38 @@
+"""Shrink, keep or grow the batch size in the last phase, at its low learning rate?
+
+2 arms x 3 branches x 4 trials: a small CNN with GroupNorm on 10,000 images of CIFAR-10, eight epochs at batch
+size 64, then four at a tenth of the learning rate and batch size 16, 64 or 256; all parameters are
+trained to the end, or in the last phase all but those of the first two layers. Branches are alike
+until the last phase, and arms too. Results and cost on two CPU cores: experiments/final_phase.
+
+  python -m bsjax.main --config=configs/final_phase.py --workdir=runs/final_phase
+
+On an accelerator the whole set, a ResNet-18 and 30 epochs:
+
+  python -m bsjax.main --config=configs/final_phase.py --workdir=runs/final_phase \\
+    --config.model.name=resnet18 --config.data.train_examples=0 --config.stages.main.epochs=20 \\
+    --config.stages.last.epochs=10 --config.arms.freeze_early.stages.last.trainable=ResNetStage_3,head
+"""
+
+from bsjax import arms, stages
+from bsjax.config import base_config
+
+
+def get_config():
+  config = base_config()
+  config.batch_sizes = (64,)
+  config.learning_rates = (0.1,)
+  config.trials = 4
+  config.evaluations = 12
+  config.data.source = 'tfds'
+  config.data.name = 'cifar10'
+  config.data.train_examples = 10_000
+  config.data.validation_share = 0.2
+  config.data.flip = True
+  config.model.name = 'cnn'
+  stages.add(config, 'main', epochs=8.0)
+  rules = ('keep', 'multiply:0.25', 'multiply:4')
+  stages.add(config, 'last', epochs=4.0, batch_size=rules, learning_rate_factor=0.1)
+  arms.add(config, 'train_all', {})
+  arms.add(config, 'freeze_early', {'stages': {'last': {'trainable': ('Dense_0', 'Dense_1')}}})
+  return config
