@@ -23,7 +23,7 @@ from bsjax.replicate import devices
 from bsjax.strategy import STRATEGIES, Strategy
 
 # Raised when the programs change so much that old timings mean nothing.
-FORMAT = 2
+FORMAT = 3
 BLOCK_TICKS = 4  # of the programs that are timed
 MEASURE_SECONDS = 0.25
 MEASUREMENTS = 3
@@ -68,10 +68,16 @@ class Clock:
       _write(self._path, self._key, self.timings)
     return [timing for name in names if (timing := self._find(micro, name))]
 
-  def pays(self, micro: int, lanes: int, examples: int) -> bool:
-    """Whether training so many lanes at `micro` takes long enough to time more than was timed."""
+  def pays(self, micro: int, lanes: int, examples: int, again: bool = False) -> bool:
+    """Whether training so many lanes at `micro` takes long enough to time more than was timed.
+
+    It must last a few starts of a program; with `again`, a few times all starts there were.
+    """
     best = min(self._of(micro), key=lambda timing: timing.per_lane, default=None)
-    return best is None or lanes * examples / micro * best.per_lane > WORTH * best.start_seconds
+    if best is None:
+      return True
+    starts = sum(timing.start_seconds for timing in self.timings) if again else best.start_seconds
+    return lanes * examples / micro * best.per_lane > WORTH * starts
 
   def _of(self, micro: int) -> list[Timing]:
     return [timing for timing in self.timings if timing.micro_batch == micro]

@@ -10,7 +10,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from bsjax import calibrate, grouping, plan, records
+from bsjax import calibrate, courses, grouping, plan, records
 from bsjax.data import Dataset
 from bsjax.grouping import Timing
 from bsjax.optimizer import learning_rates_of
@@ -75,7 +75,7 @@ def choose(
   names = functools.partial(_names, config, calibrate.convolves(config, dataset))
   if recorded:
     chosen = recorded.micro_batches
-  elif config.micro_batch == 'auto' and config.model.normalization != 'batch':
+  elif _free(config, len(dataset.train.labels)):
     chosen = _fastest_micro_batches(config, dataset, clock, default, names)
   else:
     chosen = default
@@ -86,6 +86,15 @@ def choose(
       own = [grouping.fastest(clock.time(chosen, micro, own), micro).strategy]
     strategies[micro] = STRATEGIES[own[0]]
   return Execution(device, chosen, strategies, clock.timings, fixed)
+
+
+def _free(config: ConfigDict, train_examples: int) -> bool:
+  """Whether what is computed lets micro-batches be chosen for speed.
+
+  BatchNorm sees them, and a larger one might not divide the batch sizes that stages lead to.
+  """
+  stay = courses.possible_sizes(config, train_examples) == set(config.batch_sizes)
+  return config.micro_batch == 'auto' and config.model.normalization != 'batch' and stay
 
 
 def _names(config: ConfigDict, convolutions: bool, batch_sizes: list[int]) -> list[str]:
@@ -108,24 +117,30 @@ def _fastest_micro_batches(
   default: dict[int, int],
   names: Callable[[list[int]], list[str]],
 ) -> dict[int, int]:
-  common = next(iter(default.values()))
-  options = grouping.candidates(tuple(default), common)
-  if len(options) == 1:
-    return default
-  leaders: list[str] = []
   total = plan.make_plan(config, len(dataset.train.labels)).total_examples
   lanes = {size: _lanes(config, size) for size in default}
-  for micro in options:
-    if not clock.pays(common, sum(lanes.values()), total):
-      return default
-    own = {size: micro if grouping.usable(size, micro, common) else common for size in default}
-    wanted = names([size for size, ticks in own.items() if ticks == micro])
-    if leaders:
-      wanted = [name for name in wanted if name in leaders] or wanted
-    found = clock.time(own, micro, wanted)
-    if not leaders:
-      leaders = [t.strategy for t in sorted(found, key=lambda t: t.per_lane)][:LEADERS]
-  return grouping.choose(lanes, total, clock.timings, common)
+  there = devices(config.execution.devices)
+  common = next(iter(default.values()))
+  measured = config.noise_scale.online
+  rules = grouping.rules(common, measured, there[0].platform, len(there))
+  ways = grouping.candidates(tuple(default), rules)
+  if not any(ways) or not clock.pays(common, sum(lanes.values()), total):
+    return default
+  timed = clock.time(default, common, names(list(default)))
+  leaders = [t.strategy for t in sorted(timed, key=lambda t: t.per_lane)][:LEADERS]
+  for way in ways:
+    best = grouping.fastest(timed, common).per_lane / common
+    for micro in way:
+      if not clock.pays(common, sum(lanes.values()), total, again=True):
+        break
+      own = {size: micro if grouping.usable(size, micro, rules) else common for size in default}
+      wanted = names([size for size, ticks in own.items() if ticks == micro])
+      found = clock.time(own, micro, [name for name in wanted if name in leaders] or wanted)
+      now = grouping.fastest(found, micro).per_lane / micro
+      if there[0].platform == 'cpu' and now >= best:
+        break
+      best = now
+  return grouping.choose(lanes, total, clock.timings, rules)
 
 
 def read(workdir: Path) -> Execution | None:

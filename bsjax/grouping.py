@@ -6,9 +6,28 @@ from collections.abc import Mapping, Sequence
 
 # Fewer micro-batches an update would leave little of the spread between them, so of the noise.
 FEWEST_TICKS = 4
-STEP = 4  # between the micro-batches that are timed
+# Between the micro-batches that are timed. On a CPU lanes cost what they cost alone, so neighbours
+# close enough to stop at the first that is no faster are worth their timing.
+STEPS = {'cpu': 2}
+STEP_ELSEWHERE = 4
 SMALLEST = 8  # examples; smaller ticks are all overhead
 GAIN = 0.1  # share of the time that a less plain grouping must save
+
+
+@dataclasses.dataclass(frozen=True)
+class Rules:
+  """Which micro-batches a study may tick at, and how its lanes share the devices."""
+
+  common: int  # the micro-batch at which all batch sizes can tick
+  fewest_ticks: int = FEWEST_TICKS  # of an update at a larger micro-batch
+  step: int = STEP_ELSEWHERE
+  devices: int = 1
+
+
+def rules(common: int, measured: bool, platform: str, devices: int) -> Rules:
+  """Returns the rules of a study; where no noise is `measured`, a whole batch may be one tick."""
+  fewest = FEWEST_TICKS if measured else 1
+  return Rules(common, fewest, STEPS.get(platform, STEP_ELSEWHERE), devices)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,22 +45,28 @@ class Timing:
     return self.seconds / self.lanes
 
 
-def usable(batch_size: int, micro_batch: int, common: int) -> bool:
-  """Whether lanes of a batch size may tick at a micro-batch, where all could at `common`."""
-  few = batch_size // micro_batch < FEWEST_TICKS
-  return batch_size % micro_batch == 0 and (micro_batch <= common or not few)
+def usable(batch_size: int, micro_batch: int, own: Rules) -> bool:
+  """Whether lanes of a batch size may tick at a micro-batch."""
+  few = batch_size // micro_batch < own.fewest_ticks
+  return batch_size % micro_batch == 0 and (micro_batch <= own.common or not few)
 
 
-def candidates(batch_sizes: Sequence[int], common: int) -> list[int]:
-  """Returns the micro-batches worth timing: the common one first, then others `STEP` apart."""
-  found = [common]
-  if common % STEP == 0 and common // STEP >= SMALLEST:
-    found.append(common // STEP)
-  larger = common * STEP
-  while any(usable(size, larger, common) for size in batch_sizes):
-    found.append(larger)
-    larger *= STEP
-  return found
+def candidates(batch_sizes: Sequence[int], own: Rules) -> tuple[list[int], list[int]]:
+  """Returns the micro-batches worth timing beside the common one, a step apart from one another.
+
+  Those below, the largest first, and those above, the smallest first. On a CPU it goes on from one
+  to the next while that pays; elsewhere there is one below, and all above are timed.
+  """
+  smaller, larger = [], []
+  micro = own.common
+  while micro % own.step == 0 and micro // own.step >= SMALLEST:
+    micro //= own.step
+    smaller.append(micro)
+  micro = own.common * own.step
+  while any(usable(size, micro, own) for size in batch_sizes):
+    larger.append(micro)
+    micro *= own.step
+  return smaller, larger
 
 
 def fastest(timings: Sequence[Timing], micro_batch: int) -> Timing:
@@ -55,38 +80,43 @@ def predicted_seconds(
   lanes: Mapping[int, int],
   total_examples: int,
   timings: Sequence[Timing],
+  devices: int = 1,
 ) -> float:
   """Returns how long training takes, with a start for every group, by the timings of ticks.
 
-  `lanes` counts those of each batch size; all see `total_examples`.
+  `lanes` counts those of each batch size; all see `total_examples`. Lanes of a group that are left
+  over when every device has the same number of them cost as much as one on every device.
   """
-  ticks = sum(
-    lanes[size] * total_examples / micro * fastest(timings, micro).per_lane
-    for size, micro in micro_batches.items()
-  )
-  starts = sum(fastest(timings, micro).start_seconds for micro in set(micro_batches.values()))
-  return ticks + starts
+  seats = lambda count: -(-count // devices) * devices
+  seconds = 0.0
+  for micro in set(micro_batches.values()):
+    own = sum(count for size, count in lanes.items() if micro_batches[size] == micro)
+    best = fastest(timings, micro)
+    tick = best.seconds * seats(own) / seats(best.lanes)
+    seconds += best.start_seconds + total_examples / micro * tick
+  return seconds
 
 
 def choose(
-  lanes: Mapping[int, int], total_examples: int, timings: Sequence[Timing], common: int
+  lanes: Mapping[int, int], total_examples: int, timings: Sequence[Timing], own: Rules
 ) -> dict[int, int]:
   """Returns the micro-batch of each batch size with which training is predicted to end first.
 
-  All batch sizes stay together at `common` unless another choice saves at least `GAIN` of the time.
+  All batch sizes stay together at the common one unless another choice saves at least `GAIN` of the
+  time.
   """
-  together = dict.fromkeys(lanes, common)
-  predict = lambda choice: predicted_seconds(choice, lanes, total_examples, timings)
+  together = dict.fromkeys(lanes, own.common)
+  predict = lambda choice: predicted_seconds(choice, lanes, total_examples, timings, own.devices)
   timed = sorted({timing.micro_batch for timing in timings})
   choices = []
   for count in range(1, len(timed) + 1):
     for subset in itertools.combinations(timed, count):
-      options = {size: [m for m in subset if usable(size, m, common)] for size in lanes}
+      options = {size: [m for m in subset if usable(size, m, own)] for size in lanes}
       if all(options.values()):
         choices.append(
           {
-            size: min(own, key=lambda m: fastest(timings, m).per_lane / m)
-            for size, own in options.items()
+            size: min(each, key=lambda m: fastest(timings, m).per_lane / m)
+            for size, each in options.items()
           }
         )
   best = min(choices, key=predict)

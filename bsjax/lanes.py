@@ -43,6 +43,8 @@ class Recipe:
   # Of a study with stages; positions below are examples seen since the stream at hand began.
   stream: int = 0  # its number
   trainable: frozenset[str] | None = None  # paths of parameters; None: all
+  # Whether all lanes update in every tick, from the first to the last: no gradient is summed then.
+  every_tick: bool = False
 
   @property
   def population(self) -> int | None:
@@ -136,12 +138,18 @@ def tick(
   # in place; otherwise it copies them in every tick. No sum of variance factors is below -1.
   count = jnp.where(noise.micro_factor > -1, state.count, 0)
   state = state.replace(noise=noise, count=count)
-  state = state.replace(grad_sum=_sum(state, grads), count=count + 1)
+  kept, total = state.grad_sum, grads if recipe.every_tick else _sum(state, grads)
+  state = state.replace(grad_sum=total, count=count + 1)
   due = state.count >= setting.accumulation
   update = functools.partial(_update, recipe, setting, start + recipe.micro_batch)
   same = lambda state: state
   finish = lambda state: jax.lax.cond(due, update, same, state)
-  return jax.lax.cond(any_lane(due), finish, same, state)
+  if recipe.every_tick:
+    finish = update
+  # Where all are always due it is asked all the same: without a condition in between, XLA changes
+  # parameters in place while others are still read, and copies them before.
+  state = jax.lax.cond(any_lane(due), finish, same, state)
+  return state.replace(grad_sum=kept) if recipe.every_tick else state
 
 
 def read(
@@ -228,8 +236,9 @@ def _noise(
   probed = alone & (index % recipe.probe_every == 0) if recipe.probe_every else jnp.bool_(False)
 
   def measure(noise: lane_noise.LaneNoise) -> lane_noise.LaneNoise:
-    own = functools.partial(_measure_update, recipe, any_lane, state, setting, grads, index)
-    noise = _when(measured, any_lane, own, noise)
+    if not recipe.every_tick:
+      own = functools.partial(_measure_update, recipe, any_lane, state, setting, grads, index)
+      noise = _when(measured, any_lane, own, noise)
     if not recipe.probe_every:
       return noise
     pair = functools.partial(_measure_pair, recipe, state, setting, source, grads, index)

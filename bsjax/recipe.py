@@ -55,6 +55,7 @@ def make_recipe(
     with_replacement=sampler.with_replacement(config.data),
     stream=study.stream,
     trainable=trainable,
+    every_tick=not config.stages.order and all(x.accumulation == 1 for x in group.lanes),
   )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from small import largest_difference, small_config, trained
 
-from bsjax import calibrate, data, execution, plan, program, records, strategy
+from bsjax import calibrate, data, execution, plan, program, records, stages, strategy
 from bsjax.device_data import DeviceData
 from bsjax.grouping import Timing
 from bsjax.strategy import STRATEGIES
@@ -85,6 +85,7 @@ def test_nothing_is_timed_where_all_is_fixed(clocked, tmp_path):
 
 def test_large_batches_tick_at_what_is_faster(clocked, tmp_path):
   seconds = {('map-canonical', 8): 1.0, ('map-canonical', 32): 1.1, ('vmap-im2col', 8): 2.0}
+  seconds |= {('map-canonical', 16): 1.4, ('vmap-im2col', 16): 2.0}
   clocked(seconds | {('vmap-im2col', 32): 1.0})
   keys = {'batch_sizes': (8, 128), 'epochs': 10.0, 'trials': 5}
   chosen = choose(auto_config(**keys), tmp_path)
@@ -94,6 +95,38 @@ def test_large_batches_tick_at_what_is_faster(clocked, tmp_path):
   normed = choose(auto_config(**keys, model__normalization='batch'), tmp_path)
   fixed = choose(auto_config(**keys, micro_batch=8), tmp_path)
   assert normed.micro_batches == fixed.micro_batches == {8: 8, 128: 8}
+
+
+def test_on_a_cpu_the_first_micro_batch_that_is_no_faster_is_the_last_that_is_timed(
+  clocked, tmp_path
+):
+  ticks = {8: 1.0, 16: 1.5, 32: 3.0, 64: 1.0}  # by the example 16 is best, 32 as good, 64 untried
+  calls = clocked({(name, m): t for m, t in ticks.items() for name in ('map-canonical',)})
+  keys = {'batch_sizes': (8, 256), 'epochs': 100.0, 'execution__strategy': 'map-canonical'}
+  chosen = choose(small_config(**keys), tmp_path)
+  assert [micro for micro, _ in calls] == [8, 16, 32]
+  assert chosen.micro_batches == {8: 8, 256: 16}
+
+
+def test_timing_many_micro_batches_must_pay_too(clocked, tmp_path):
+  """56 lane-ticks of a second and more are worth a start of 10 s or two, but not all of them."""
+  calls = clocked({('map-canonical', m): m / 8 * (1 - m / 1000) for m in (8, 16, 32, 64)}, 10.0)
+  keys = {'batch_sizes': (8, 256), 'learning_rates': (0.1,), 'trials': 1, 'epochs': 1.75}
+  choose(small_config(**keys, execution__strategy='map-canonical'), tmp_path)
+  assert [micro for micro, _ in calls] == [8, 16, 32]
+
+
+def test_micro_batches_are_not_chosen_where_batch_sizes_will_change(clocked, tmp_path):
+  """Lanes of 256 end with 16, which a micro-batch of 32 does not divide."""
+  calls = clocked({('map-canonical', m): 1.0 for m in (8, 16, 32, 64)})
+  keys = {'batch_sizes': (16, 256), 'epochs': 100.0, 'execution__strategy': 'map-canonical'}
+  config = small_config(**keys)
+  stages.add(config, 'a', epochs=50.0, batch_size=('keep',))
+  stages.add(config, 'b', epochs=50.0, batch_size=('multiply:0.0625',))
+  assert set(choose(config, tmp_path).micro_batches.values()) == {1}
+  assert not calls
+  config.stages.order = ('a',)
+  assert choose(config, tmp_path / 'one').micro_batches == {16: 16, 256: 64}
 
 
 def test_a_study_keeps_its_micro_batches_and_on_its_devices_its_strategies(clocked, tmp_path):
