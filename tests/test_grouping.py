@@ -102,7 +102,10 @@ def test_groups_that_do_not_fill_the_devices_are_predicted_to_take_as_long_as_th
   rows = [Timing(micro, 'a', 6, 0.6, 0.0) for micro in (8, 16)]
   one_each = dict.fromkeys((16, 32, 64, 128, 256, 512), 1)
   together, apart = dict.fromkeys(one_each, 16), {size: 16 if size > 16 else 8 for size in one_each}
-  predict = lambda choice, devices: grouping.predicted_seconds(choice, one_each, 1600, rows, devices)
+  total = 1600
+  predict = lambda choice, devices: grouping.predicted_seconds(
+    choice, one_each, total, rows, devices
+  )
   assert predict(together, 2) == pytest.approx(100 * 0.6)
   assert predict(apart, 2) == pytest.approx(100 * 0.6 + 200 * 0.2)  # 5 lanes and 1
   assert predict(apart, 1) == pytest.approx(100 * 0.5 + 200 * 0.1)
