@@ -17,9 +17,10 @@ from bsjax.data import Dataset
 from bsjax.device_data import DeviceData, study_devices
 from bsjax.evaluate import Evaluation, evaluate
 from bsjax.frozen_features import Suffix
-from bsjax.lanes import LaneState, Recipe, Setting, tick
+from bsjax.lanes import LaneState, Recipe, Setting
 from bsjax.recipe import fixed_strategy, make_recipe
 from bsjax.strategy import Strategy
+from bsjax.tick import tick
 from bsjax.vectorize import any_lane, over_lanes, scan, side_by_side
 
 

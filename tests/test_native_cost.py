@@ -15,7 +15,7 @@ import pytest
 from rich.console import Console
 from small import largest_difference, small_config
 
-from bsjax import arms, data, lanes, models, ops, plan, recipe, records, stages, workdirs
+from bsjax import arms, data, lanes, models, ops, plan, recipe, records, stages, tick, workdirs
 from bsjax.config import ConfigError, base_config, validate
 from bsjax.lanes import Setting, Source
 from bsjax.memory import GIB
@@ -82,10 +82,10 @@ def lane_and_step(dataset, ticks, stage=None, **keys):
   images, labels = map(jnp.asarray, (dataset.train.images, dataset.train.labels))
   source = Source(images, labels, order, jnp.int32(0))
   before = jax.jit(lambda: lanes.init(own, setting, dataset.image_shape))()
-  tick = jax.jit(functools.partial(lanes.tick, own, lambda flag: flag))
+  move = jax.jit(functools.partial(tick.tick, own, lambda flag: flag))
   after = before
   for index in range(ticks):
-    after = tick(after, setting, source, jnp.int32(index))
+    after = move(after, setting, source, jnp.int32(index))
   assert int(after.updates) == 1
   training = steps.create(config, dataset, study)
   state = jax.jit(functools.partial(steps.init, training))(jax.random.key(0))
