@@ -30,6 +30,8 @@ class Execution:
   strategies: dict[int, Strategy]
   timings: list[Timing]  # what the choice rests on; none: there was nothing to choose
   fixed: bool = False  # whether the config named the strategy
+  # Into how many parts groups were cut when a device had run out of memory, by group.
+  parts: dict[int, int] = dataclasses.field(default_factory=dict)
 
   def lines(self) -> list[str]:
     """Says it to a person, a line for each group."""
@@ -85,7 +87,8 @@ def choose(
     if len(own) > 1:
       own = [grouping.fastest(clock.time(chosen, micro, own), micro).strategy]
     strategies[micro] = STRATEGIES[own[0]]
-  return Execution(device, chosen, strategies, clock.timings, fixed)
+  parts = recorded.parts if recorded and recorded.device == device else {}
+  return Execution(device, chosen, strategies, clock.timings, fixed, parts)
 
 
 def _free(config: ConfigDict, train_examples: int) -> bool:
@@ -161,6 +164,7 @@ def read(workdir: Path) -> Execution | None:
     strategies={m: STRATEGIES[name] for m, name in integers(found['strategies']).items()},
     timings=[Timing(**row) for row in found['timings']],
     fixed=found['fixed'],
+    parts=integers(found.get('parts', {})),
   )
 
 
@@ -171,6 +175,7 @@ def write(workdir: Path, execution: Execution) -> None:
     'micro_batches': {str(size): micro for size, micro in execution.micro_batches.items()},
     'strategies': {str(m): strategy.name for m, strategy in execution.strategies.items()},
     'fixed': execution.fixed,
+    'parts': {str(group): parts for group, parts in execution.parts.items()},
     'timings': [dataclasses.asdict(t) for t in execution.timings if math.isfinite(t.seconds)],
   }
   records.write_json(workdir / FILE, found)

@@ -1,5 +1,6 @@
 """The host loop of a study: restore, advance, evaluate, record, save."""
 
+import dataclasses
 import functools
 import json
 import signal
@@ -16,7 +17,7 @@ from jaxtyping import PyTree
 from ml_collections import ConfigDict
 from rich.console import Console
 
-from bsjax import checkpoint, data, methods, plan, program, records, replicate, report
+from bsjax import checkpoint, data, execution, methods, plan, program, records, replicate, report
 from bsjax.analysis.summary import summarize
 from bsjax.analysis.tables import results
 from bsjax.config import ConfigError
@@ -24,7 +25,6 @@ from bsjax.lane_records import lane_records
 from bsjax.native_cost import run as native_cost
 from bsjax.progress import Pace, now, progress_line
 from bsjax.stage_run import StageRun
-from bsjax.strategy import Strategy
 
 
 class Study:
@@ -36,14 +36,17 @@ class Study:
     workdir: Path,
     dataset: data.Dataset,
     study: plan.Plan,
-    strategies: dict[int, Strategy],
+    chosen: execution.Execution,
     console: Console,
     weights: PyTree | None = None,
   ):
     """`weights` are those to begin with, but for the last layer's; None: fresh ones."""
     self.config, self.workdir, self.plan, self.console = config, workdir, study, console
     self.records = workdir / 'records.jsonl'
-    self.stage = StageRun(config, dataset, study, strategies, console.print, weights)
+    self.execution = chosen
+    self.stage = StageRun(
+      config, dataset, study, chosen.strategies, console.print, weights, chosen.parts
+    )
     self.pending: Callable[[], None] | None = None  # records an evaluation still under way
     self.manager = checkpoint.open_manager(workdir, config.checkpoint.keep_all)
     self.evaluated = -1  # the last evaluation on record, in examples
@@ -113,6 +116,7 @@ class Study:
     traceback.clear_frames(error.__traceback__)  # they hold states, which would be in the way
     if not self.stage.make_room():
       raise error
+    execution.write(self.workdir, dataclasses.replace(self.execution, parts=self.stage.turns))
     parts = ', '.join(str(turns) for turns in self.stage.turns.values())
     self.console.print(
       f'Out of device memory: the lanes of a group now take turns, in {parts} parts; '

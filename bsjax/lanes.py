@@ -87,6 +87,9 @@ class Source:
   first_epoch: Any  # int32, the epoch of orders[:, 0]
 
 
+MicroBatch = tuple[Float[Array, 'micro height width channel'], Int[Array, ' micro']]
+
+
 def trial_key(seed: int, trial: Int[Array, '']) -> Key[Array, '']:
   """The key that lanes of one trial share, whatever their batch size and learning rate."""
   return jax.random.fold_in(jax.random.key(seed), trial)
@@ -116,20 +119,35 @@ def init(recipe: Recipe, setting: Setting, image_shape: tuple[int, int, int]) ->
 
 
 def read(
-  recipe: Recipe, setting: Setting, source: Source, start: Int[Array, '']
-) -> tuple[Float[Array, 'micro height width channel'], Int[Array, ' micro']]:
-  """Returns the micro-batch of the lane's trial from position `start` on, ready for the model."""
+  recipe: Recipe, setting: Setting, source: Source, start: Int[Array, ''], size: int | None = None
+) -> MicroBatch:
+  """Returns the examples of the lane's trial from position `start` on, ready for the model.
+
+  They are `size` examples, without it a micro-batch.
+  """
   images, labels = stream.micro_batch(
     source.images,
     source.labels,
     source.orders[setting.trial],
     source.first_epoch,
     start,
-    recipe.micro_batch,
+    size or recipe.micro_batch,
   )
   key = stream_key(recipe.seed, setting.trial, recipe.stream)
   images = stream.augment(key, start, images, recipe.crop, recipe.flip)
   return stream.normalize(images, recipe.mean, recipe.std), labels
+
+
+def read_ticks(
+  recipe: Recipe, setting: Setting, source: Source, first: Int[Array, ''], count: int
+) -> MicroBatch:
+  """Returns the micro-batches of `count` ticks from tick `first` on, `[count, micro, ...]`.
+
+  Read at once, and the same as if read one by one.
+  """
+  batches = read(recipe, setting, source, first * recipe.micro_batch, count * recipe.micro_batch)
+  split = lambda x: x.reshape(count, recipe.micro_batch, *x.shape[1:])
+  return jax.tree.map(split, batches)
 
 
 def gradients(

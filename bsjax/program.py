@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -21,7 +22,7 @@ from bsjax.lanes import LaneState, Recipe, Setting
 from bsjax.recipe import fixed_strategy, make_recipe
 from bsjax.strategy import Strategy
 from bsjax.tick import tick
-from bsjax.vectorize import any_lane, over_lanes, scan, side_by_side
+from bsjax.vectorize import any_lane, over_lanes, scan, side_by_side, ticks_read_at_once
 
 
 @dataclasses.dataclass
@@ -92,6 +93,9 @@ class GroupRun:
     starts = np.arange(0, length + 1, group.micro_batch, dtype=np.int32)
     # The schedule at the start of every tick, and at the end; in float64 to be summed.
     self._factors = np.asarray(jax.vmap(recipe.schedule)(starts), np.float64)
+    self._read_ticks = ticks_read_at_once(
+      group.block_ticks, 4 * group.micro_batch * math.prod(image_shape)
+    )
     self._programs: dict[int, Callable] = {}
     self.restart(1)
 
@@ -110,9 +114,13 @@ class GroupRun:
     if part.rows not in self._programs:
       how = self.strategy.vectorize
       one_tick = functools.partial(tick, self.recipe, any_lane if how == 'vmap' else lambda x: x)
+      read = functools.partial(lanes.read_ticks, self.recipe)
       if how == 'unrolled':
-        one_tick = side_by_side(one_tick)
-      ticks = functools.partial(scan, block_ticks=self.group.block_ticks)
+        one_tick, read = side_by_side(one_tick, read)
+      block_ticks = self.group.block_ticks
+      ticks = functools.partial(
+        scan, read=read, block_ticks=block_ticks, read_ticks=self._read_ticks
+      )
       vectorize = functools.partial(over_lanes, how=how, rows=part.rows)
       replicate = functools.partial(self._replicate, in_axes=(0, 0, 0, None, None), donate=(0,))
       self._programs[part.rows] = replicate(vectorize(ticks(one_tick)))

@@ -38,7 +38,7 @@ class StageRun:
 
   `first` is the plan of the first stage, `say` takes sentences for a person. `weights` are
   parameters and BatchNorm statistics for all lanes to begin with (None: fresh ones); a last layer
-  of another shape stays fresh.
+  of another shape stays fresh. `turns` are the parts that groups were cut into for want of memory.
   """
 
   def __init__(
@@ -49,10 +49,11 @@ class StageRun:
     strategies: dict[int, Strategy],
     say: Callable[[Any], None],
     weights: PyTree | None = None,
+    turns: Mapping[int, int] | None = None,
   ):
     self.config, self.dataset, self.first, self.say = config, dataset, first, say
     self.strategies, self._weights = strategies, weights
-    self.turns: dict[int, int] = {}  # parts that groups are cut into, by group
+    self.turns = dict(turns or {})  # parts that groups are cut into, by group
     self.plan: plan.Plan | None = None
     self.groups: list[program.GroupRun] = []
     self.data: DeviceData | None = None

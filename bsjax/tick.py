@@ -9,7 +9,7 @@ import optax
 from jaxtyping import Array, Bool, Int, PyTree
 
 from bsjax import freezing, lane_noise, noise_scale
-from bsjax.lanes import LaneState, Recipe, Setting, Source, gradients, read
+from bsjax.lanes import LaneState, MicroBatch, Recipe, Setting, Source, gradients, read
 from bsjax.optimizer import with_learning_rate
 
 
@@ -20,6 +20,7 @@ def tick(
   setting: Setting,
   source: Source,
   index: Int[Array, ''],
+  batch: MicroBatch,
 ) -> LaneState:
   """Trains a lane on the micro-batch of one tick; updates it when its batch is complete.
 
@@ -27,7 +28,7 @@ def tick(
   both sides of a condition on one lane would be computed, one on all lanes skips the work.
   """
   start = index * recipe.micro_batch
-  grads, batch_stats = gradients(recipe, state, *read(recipe, setting, source, start))
+  grads, batch_stats = gradients(recipe, state, *batch)
   state = state.replace(batch_stats=batch_stats)
   noise = _noise(recipe, any_lane, state, setting, source, index, grads)
   # Tells XLA that the noise, which reads gradients and parameters, comes before what changes them

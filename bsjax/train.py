@@ -82,7 +82,7 @@ def _run_one(config: ConfigDict, workdir: Path, dry_run: bool) -> bool:
     records.write_json(workdir / 'data.json', data_facts(config, dataset, study))
   _say_plan(console, study, chosen)
   weights = arms.lent_weights(config, workdir)
-  return Study(config, workdir, dataset, study, chosen.strategies, console, weights).run()
+  return Study(config, workdir, dataset, study, chosen, console, weights).run()
 
 
 def _say_plan(

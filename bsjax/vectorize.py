@@ -8,25 +8,45 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, PyTree
 
 TRIAL, LANE = 'trial', 'lane'  # the axes of `vmap`
+# What micro-batches read at once may take: much less than a core's cache, which they share with a
+# lane's weights. Where images are small, each read costs more than what it reads.
+READ_BYTES = 2**18
 
 
-def scan(tick: Callable, block_ticks: int) -> Callable:
+def scan(tick: Callable, read: Callable, block_ticks: int, read_ticks: int) -> Callable:
   """Repeats a tick for `blocks` blocks of `block_ticks` ticks, from tick `first` on.
 
   The blocks are counted at run time, so one program serves every distance between evaluations; the
   ticks of a block are counted at compile time, so a GPU need not ask the host after each of them.
+  `read(setting, source, first, count)` gives the micro-batches of `count` ticks; those of
+  `read_ticks` ticks, a divisor of `block_ticks`, are read at once.
   """
 
   def run(
     state: Any, setting: Any, source: Any, first: Int[Array, ''], blocks: Int[Array, '']
   ) -> Any:
+    def one(state: Any, at: tuple[Int[Array, ''], Any]) -> tuple[Any, None]:
+      return tick(state, setting, source, *at), None
+
+    def stretch(state: Any, begin: Int[Array, '']) -> tuple[Any, None]:
+      batches = read(setting, source, begin, read_ticks)
+      if read_ticks == 1:
+        return one(state, (begin, jax.tree.map(lambda x: x[0], batches)))
+      return jax.lax.scan(one, state, (begin + jnp.arange(read_ticks), batches))
+
     def block(number: Int[Array, ''], state: Any) -> Any:
-      ticks = first + number * block_ticks + jnp.arange(block_ticks)
-      return jax.lax.scan(lambda s, t: (tick(s, setting, source, t), None), state, ticks)[0]
+      begins = first + number * block_ticks + jnp.arange(0, block_ticks, read_ticks)
+      return jax.lax.scan(stretch, state, begins)[0]
 
     return jax.lax.fori_loop(0, blocks, block, state)
 
   return run
+
+
+def ticks_read_at_once(block_ticks: int, tick_bytes: int) -> int:
+  """Returns how many ticks of a block to read at once: as many as `READ_BYTES` hold, a divisor."""
+  fits = [n for n in range(1, block_ticks + 1) if block_ticks % n == 0]
+  return max(n for n in fits if n == 1 or n * tick_bytes <= READ_BYTES)
 
 
 def over_lanes(function: Callable, how: str, rows: int | None = None) -> Callable:
@@ -74,11 +94,14 @@ def _unrolled(function: Callable, rows: int | None) -> Callable:
   return run
 
 
-def side_by_side(tick: Callable) -> Callable:
-  """Turns a tick of one lane into one of a tuple of lanes."""
-  return lambda states, settings, *shared: tuple(
-    tick(*own, *shared) for own in zip(states, settings, strict=True)
-  )
+def side_by_side(tick: Callable, read: Callable) -> tuple[Callable, Callable]:
+  """Turns a tick of one lane, and what reads for it, into those of a tuple of lanes."""
+
+  def ticks(states: tuple, settings: tuple, source: Any, index: Any, batches: tuple) -> tuple:
+    each = zip(states, settings, batches, strict=True)
+    return tuple(tick(state, setting, source, index, batch) for state, setting, batch in each)
+
+  return ticks, lambda settings, *shared: tuple(read(setting, *shared) for setting in settings)
 
 
 def any_lane(flag: Bool[Array, '']) -> Bool[Array, '']:

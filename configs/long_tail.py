@@ -1,7 +1,7 @@
 """Does too small a batch hurt the rare classes? Long-tailed CIFAR-10, drawn evenly by class.
 
 Of its images the most frequent class keeps 4,500 and the rarest 45 (Cao et al. 2019); a batch is
-drawn with the same chance for each class. 3 batch sizes x 2 learning rates x 4 trials = 24 lanes of
+drawn with the same chance for each class. 3 batch sizes x 3 learning rates x 4 trials = 36 lanes of
 a small CNN with GroupNorm. The report gives accuracy on rare, medium and frequent classes, and the
 number of different classes in a batch. Also a light check, and the same without the weights:
 
@@ -22,10 +22,10 @@ from bsjax.config import base_config
 def get_config():
   config = base_config()
   config.batch_sizes = (16, 32, 64)
-  config.learning_rates = (0.02, 0.06)
+  config.learning_rates = (0.006, 0.02, 0.06)
   config.trials = 4
-  config.epochs = 12.0
-  config.evaluations = 6
+  config.epochs = 8.0
+  config.evaluations = 8
   config.data.source = 'tfds'
   config.data.name = 'cifar10'
   config.data.validation_share = 0.1

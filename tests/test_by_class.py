@@ -1,6 +1,7 @@
 """Accuracy by class: planted effects of the batch size come back, and nothing else does."""
 
 import copy
+import re
 
 import numpy as np
 import pytest
@@ -200,6 +201,8 @@ def test_the_page_shows_it(tmp_path, monkeypatch):
   text = page(tmp_path, monkeypatch, FACTS, 0.03, sampler='inverse_frequency')
   assert 'Rare: f (12), g (6); frequent: a (400), b (200)' in text
   assert text.count('<span class="badge supported">') >= 3 and 'id="by_class_figure"' in text
+  line = r'<li>At equal epochs, too small a batch hurts the rare classes: supported, \+\d'
+  assert re.search(line, text) and 'points per doubling of batch size (n = ' in text
   assert 'inverse frequency sampler' in text and '3.50 of 7' in text and 'no whole batch' in text
 
 

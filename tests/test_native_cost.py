@@ -85,7 +85,8 @@ def lane_and_step(dataset, ticks, stage=None, **keys):
   move = jax.jit(functools.partial(tick.tick, own, lambda flag: flag))
   after = before
   for index in range(ticks):
-    after = move(after, setting, source, jnp.int32(index))
+    batch = lanes.read(own, setting, source, jnp.int32(index * own.micro_batch))
+    after = move(after, setting, source, jnp.int32(index), batch)
   assert int(after.updates) == 1
   training = steps.create(config, dataset, study)
   state = jax.jit(functools.partial(steps.init, training))(jax.random.key(0))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from small import largest_difference, small_config, trained
 
-from bsjax import checkpoint, program, records, train
+from bsjax import checkpoint, execution, program, records, train
 from bsjax.config import ConfigError
 
 
@@ -286,6 +286,7 @@ def test_a_group_without_room_takes_turns_from_the_last_checkpoint(
   own = config(execution__devices=1, checkpoint__seconds=seconds)
   train.run_study(own, tmp_path)
   assert 'Out of device memory' in capsys.readouterr().out
+  assert execution.read(tmp_path).parts == {0: 2}  # so that a continuation need not fail again
   rows, expected = (records.read(path / 'records.jsonl') for path in (tmp_path, undisturbed))
   assert [(r['lane'], r['examples']) for r in rows] == [
     (r['lane'], r['examples']) for r in expected

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from bsjax.analysis.claim_blocks import effect_text
 from bsjax.analysis.tables import Row, noise_scale_text, percent
 from bsjax.analysis.verdicts import REFUTED, SUPPORTED
 from bsjax.analysis.words import joined, selection, sizes_text
@@ -32,7 +33,7 @@ def answer(summary: Mapping[str, Any]) -> Answer:
   for all pairs at once, and with BatchNorm by both kinds of statistics.
   """
   found = _answer(summary)
-  remarks = [*_limits(summary), *found.remarks]
+  remarks = [*_limits(summary), *_rare_classes(summary), *found.remarks]
   if 'branch' not in summary:
     return found._replace(remarks=remarks)
   headline = found.headline[0].lower() + found.headline[1:]
@@ -85,6 +86,16 @@ def _limits(summary: Mapping[str, Any]) -> list[str]:
       f'Batch sizes are those that runs begin with; later they change: {joined(rules)}.'
     )
   return remarks
+
+
+def _rare_classes(summary: Mapping[str, Any]) -> list[str]:
+  """Whether small batches hurt rare classes, where a study has some."""
+  return [
+    f'{claim["claim"][0].upper()}{claim["claim"][1:]}: {claim["verdict"]}, {effect_text(claim)} of '
+    f'batch size (n = {claim["n"]}).'
+    for claim in summary.get('by_class', {}).get('claims', ())
+    if 'rare' in claim['claim'] and claim['effect'] is not None
+  ]
 
 
 def _trend(claims: Sequence[Mapping[str, Any]]) -> tuple[str, str]:

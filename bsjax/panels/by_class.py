@@ -38,7 +38,8 @@ def draw_groups(axes: Axes, summary: Summary) -> None:
   style.percent_axis(axes)
   _within_accuracies(axes)
   if rows:
-    axes.legend(fontsize=9, ncols=2, loc='best')
+    # Below the axis: between lines close to 0 and 100% no place is sure to be free.
+    axes.legend(fontsize=9, ncols=4, loc='upper center', bbox_to_anchor=(0.5, -0.15))
 
 
 def draw_classes(axes: Axes, summary: Summary) -> None:
