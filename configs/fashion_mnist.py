@@ -25,7 +25,7 @@ def get_config():
   config.scaling.base_batch_size = 128
   config.trials = 4
   config.epochs = 6.0
-  config.evaluations = 12
+  config.evaluations = 6
   config.data.source = 'tfds'
   config.data.name = 'fashion_mnist'
   config.data.train_examples = 20_480

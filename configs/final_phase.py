@@ -10,7 +10,7 @@ Branches are alike until the last phase, and arms too.
 On an accelerator the whole set, a ResNet-18 and 30 epochs:
 
   python -m bsjax.main --config=configs/final_phase.py --workdir=runs/final_phase \\
-    --config.model.name=resnet18 --config.data.train_examples=0 --config.stages.main.epochs=20 \\
+    --config.model.name=resnet18 --config.model.width=64 --config.data.train_examples=0 --config.stages.main.epochs=20 \\
     --config.stages.last.epochs=10 --config.arms.freeze_early.stages.last.trainable=Block_7,Dense_0
 """
 
@@ -23,13 +23,14 @@ def get_config():
   config.batch_sizes = (64,)
   config.learning_rates = (0.1,)
   config.trials = 4
-  config.evaluations = 12
+  config.evaluations = 6
   config.data.source = 'tfds'
   config.data.name = 'cifar10'
   config.data.train_examples = 10_000
-  config.data.validation_share = 0.2
+  config.data.validation_share = 0.1
   config.data.flip = True
   config.model.name = 'cnn'
+  config.model.width = 16
   stages.add(config, 'main', epochs=8.0)
   rules = ('keep', 'multiply:0.25', 'multiply:4')
   stages.add(config, 'last', epochs=4.0, batch_size=rules, learning_rate_factor=0.1)

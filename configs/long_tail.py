@@ -25,7 +25,7 @@ def get_config():
   config.learning_rates = (0.006, 0.02, 0.06)
   config.trials = 4
   config.epochs = 8.0
-  config.evaluations = 8
+  config.evaluations = 4
   config.data.source = 'tfds'
   config.data.name = 'cifar10'
   config.data.validation_share = 0.1
