@@ -10,8 +10,9 @@ Branches are alike until the last phase, and arms too.
 On an accelerator the whole set, a ResNet-18 and 30 epochs:
 
   python -m bsjax.main --config=configs/final_phase.py --workdir=runs/final_phase \\
-    --config.model.name=resnet18 --config.model.width=64 --config.data.train_examples=0 --config.stages.main.epochs=20 \\
-    --config.stages.last.epochs=10 --config.arms.freeze_early.stages.last.trainable=Block_7,Dense_0
+    --config.model.name=resnet18 --config.model.width=64 --config.data.train_examples=0 \\
+    --config.stages.main.epochs=20 --config.stages.last.epochs=10 \\
+    --config.arms.freeze_early.stages.last.trainable=Block_7,Dense_0
 """
 
 from bsjax import arms, stages
