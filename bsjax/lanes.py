@@ -140,7 +140,7 @@ def read(
 
 def read_ticks(
   recipe: Recipe, setting: Setting, source: Source, first: Int[Array, ''], count: int
-) -> MicroBatch:
+) -> tuple[Float[Array, '{count} micro height width channel'], Int[Array, '{count} micro']]:
   """Returns the micro-batches of `count` ticks from tick `first` on, `[count, micro, ...]`.
 
   Read at once, and the same as if read one by one.
