@@ -109,8 +109,8 @@ def test_on_a_cpu_the_first_micro_batch_that_is_no_faster_is_the_last_that_is_ti
 
 
 def test_timing_many_micro_batches_must_pay_too(clocked, tmp_path):
-  """56 lane-ticks of a second and more are worth a start of 10 s or two, but not all of them."""
-  calls = clocked({('map-canonical', m): m / 8 * (1 - m / 1000) for m in (8, 16, 32, 64)}, 10.0)
+  """64 lane-ticks of a second are worth two starts of 11 s twice over, but not three."""
+  calls = clocked({('map-canonical', m): m / 8 * (1 - m / 1000) for m in (8, 16, 32, 64)}, 11.0)
   keys = {'batch_sizes': (8, 256), 'learning_rates': (0.1,), 'trials': 1, 'epochs': 1.75}
   choose(small_config(**keys, execution__strategy='map-canonical'), tmp_path)
   assert [micro for micro, _ in calls] == [8, 16, 32]

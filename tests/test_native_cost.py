@@ -414,7 +414,7 @@ def command(*arguments):
 
 def test_the_config_of_a_workdir_comes_back_whole(tmp_path):
   """Stages, arms and what is pretrained have keys that no other study has."""
-  config = small_config()
+  config = small_config(execution__strategy='auto')
   with config.unlocked():
     config.pretrain = {'epochs': 1.0}
   stages.add(config, 'head', trainable=('Dense_1',), epochs=2.0)
