@@ -24,6 +24,7 @@ from bsjax.analysis.claim_blocks import blocks
 from bsjax.analysis.methodology import paragraph
 from bsjax.analysis.recommend import run_alone, seconds_to_target
 from bsjax.analysis.summary import summarize
+from bsjax.arms import FOLDER
 from bsjax.native_cost import table as cost_words
 from bsjax.panels import clocks, learning_rate, noise, sharpness, style
 
@@ -264,17 +265,13 @@ def _flat(config: Mapping[str, Any], prefix: str = '') -> Iterator[tuple[str, st
 def main(argv: list[str]) -> None:
   if len(argv) > 1:
     raise app.UsageError(f'Unknown arguments: {" ".join(argv[1:])}')
-  try:
-    if (Path(flags.FLAGS.workdir) / 'arms').is_dir():
-      from bsjax import arms_report  # which takes up this module
+  from bsjax import arms_report, overview  # which take up this module
 
-      print(arms_report.write(flags.FLAGS.workdir))
-      return
-    print(write(flags.FLAGS.workdir))
+  workdir = Path(flags.FLAGS.workdir)
+  try:
+    print(arms_report.write(workdir) if (workdir / FOLDER).is_dir() else write(workdir))
     if flags.FLAGS.overview:
-      study = load(Path(flags.FLAGS.workdir))
-      figure = plots.overview(study.summary, tables.settings(*study.first))
-      figure.savefig(flags.FLAGS.overview, dpi=110)
+      overview.save(workdir, Path(flags.FLAGS.overview))
   except FileNotFoundError as error:
     raise SystemExit(f'Error: {error}') from error
 
@@ -282,5 +279,5 @@ def main(argv: list[str]) -> None:
 if __name__ == '__main__':
   # Here and not above, because other commands that import this module have a workdir of their own.
   flags.DEFINE_string('workdir', None, 'Directory of a study, finished or not.', required=True)
-  flags.DEFINE_string('overview', None, 'Also draw four of its figures into this image file.')
+  flags.DEFINE_string('overview', None, 'Also draw its main figures into this image file.')
   app.run(main)
