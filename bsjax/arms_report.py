@@ -102,7 +102,13 @@ def render(summary: Mapping[str, Any], arms: Mapping[str, report.Study]) -> str:
   """The page of a study of arms."""
   found = summary['conditions']
   studies = list(arms.values())
-  part = comparison_page.condition_part(found, conditions(arms), 'Arms', own_page=True)
+  costs = {
+    condition.name: study.native_cost
+    for name, study in arms.items()
+    if study.native_cost
+    for condition in of_study(study.config, study.plan, study.rows, name)
+  }
+  part = comparison_page.condition_part(found, conditions(arms), costs, 'Arms', own_page=True)
   return (
     report.environment()
     .get_template('templates/arms.html')

@@ -13,6 +13,7 @@ from bsjax.analysis.claim_blocks import block
 from bsjax.analysis.condition_contrasts import is_pooled
 from bsjax.analysis.condition_words import condition_answer, pooled
 from bsjax.analysis.conditions import Condition, hold, of_study
+from bsjax.analysis.seconds_alone import seconds_alone
 from bsjax.analysis.summary import reported
 from bsjax.analysis.tables import Row, Setting, by_branch, settings
 from bsjax.analysis.verdicts import MARGIN
@@ -21,6 +22,7 @@ from bsjax.panels.conditions import look
 from bsjax.stages import DEFAULTS
 
 # Keys of a stage that the table shows in columns of their own; others only where they are set.
+SAME = 5e-4  # accuracies that a table shows alike
 _SHOWN = ('epochs', 'examples', 'trainable', 'batch_size')
 
 
@@ -30,8 +32,12 @@ def parts(
   rows: Sequence[Row],
   summary: Mapping[str, Any],
   draw: bool,
+  cost: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-  """The parts 'stages' and 'conditions' of a study's page; None where it has none."""
+  """The parts 'stages' and 'conditions' of a study's page; None where it has none.
+
+  `cost` is what its batch sizes cost run alone, where that was measured.
+  """
   found: dict[str, Any] = {'stages': None, 'conditions': None}
   if 'stages' in summary:
     branches = by_branch(plan, rows)
@@ -39,20 +45,33 @@ def parts(
     found['stages'] = stage_part(summary, chosen, draw)
   if 'conditions' in summary:
     branches = of_study(config, plan, rows)
-    found['conditions'] = condition_part(summary['conditions'], branches, 'Branches')
+    costs = {each.name: cost for each in branches if cost}
+    found['conditions'] = condition_part(summary['conditions'], branches, costs, 'Branches')
   return found
 
 
 def condition_part(
-  found: Mapping[str, Any], conditions: Sequence[Condition], title: str, own_page: bool = False
+  found: Mapping[str, Any],
+  conditions: Sequence[Condition],
+  costs: Mapping[str, Mapping[str, Any]],
+  title: str,
+  own_page: bool = False,
 ) -> dict[str, Any]:
-  """What conditions.html needs; on a page of its own the answer already stands on top."""
+  """What conditions.html needs; on a page of its own the answer already stands on top.
+
+  `costs` holds, by condition, what its study's batch sizes cost run alone.
+  """
   return {
     'found': found,
     'title': title,
     'own_page': own_page,
     'answer': condition_answer(found),
-    'table': _first_of_each(found['table']),
+    'table': _first_of_each(_with_seconds(found['table'], conditions, costs)),
+    'balanced': any(
+      abs(row['val_balanced_accuracy']['mean'] - row['val_accuracy']['mean']) > SAME
+      for row in found['table']
+      if 'val_balanced_accuracy' in row
+    ),
     'colours': {name: colour for name, (colour, _) in look(found['names']).items()},
     'parts': _contrast_parts(found['contrasts']),
     'figures': _condition_figures(found, conditions),
@@ -60,6 +79,21 @@ def condition_part(
     'at_updates': bool(pooled(found, clock='updates')),
     'differs': _differs(found['differs']),
   }
+
+
+def _with_seconds(
+  table: Sequence[Row],
+  conditions: Sequence[Condition],
+  costs: Mapping[str, Mapping[str, Any]],
+) -> list[Row]:
+  """The rows with the time of a run alone, where it is known."""
+  known = {
+    each.name: seconds_alone(each, costs[each.name]) for each in conditions if each.name in costs
+  }
+  times = [known.get(row['condition'], {}).get(row['batch_size']) for row in table]
+  return [
+    {**row, **({'seconds': time} if time else {})} for row, time in zip(table, times, strict=True)
+  ]
 
 
 def stage_part(

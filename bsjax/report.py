@@ -124,7 +124,9 @@ def render(study: Study) -> str:
       seconds_to_target=seconds_to_target(critical, cost) if cost else {},
       answer=answer(study.summary),
       any_result=any_result,
-      **comparison_page.parts(study.config, study.plan, study.rows, study.summary, any_result),
+      **comparison_page.parts(
+        study.config, study.plan, study.rows, study.summary, any_result, study.native_cost
+      ),
       figures=_figures(study, sharp),
       words=_words(study.summary),
       claims=whole,

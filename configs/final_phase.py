@@ -3,7 +3,8 @@
 2 arms x 3 branches x 4 trials = 24 lanes: a small CNN with GroupNorm on 10,000 images of CIFAR-10,
 eight epochs at batch size 64, then four at a tenth of the learning rate and batch size 16, 64 or
 256; all parameters are trained to the end, or in the last phase all but those of the first layers.
-Branches are alike until the last phase, and arms too.
+Branches are alike until the last phase, and arms too. What the batch sizes of
+both stages cost alone is measured at the end, for the time of each way.
 
   python -m bsjax.main --config=configs/final_phase.py --workdir=runs/final_phase
 
@@ -32,6 +33,7 @@ def get_config():
   config.data.flip = True
   config.model.name = 'cnn'
   config.model.width = 16
+  config.native_cost.measure = True
   stages.add(config, 'main', epochs=8.0)
   rules = ('keep', 'multiply:0.25', 'multiply:4')
   stages.add(config, 'last', epochs=4.0, batch_size=rules, learning_rate_factor=0.1)

@@ -14,6 +14,7 @@ from bsjax import arms_report, comparison_page, comparison_plots, records, repor
 from bsjax.analysis.claim_blocks import effect_text
 from bsjax.analysis.condition_contrasts import compare
 from bsjax.analysis.conditions import Condition, hold
+from bsjax.analysis.seconds_alone import seconds_alone
 from bsjax.analysis.summary import summarize
 from bsjax.analysis.tables import percent
 
@@ -171,3 +172,55 @@ def test_stage_names_and_ends_are_drawn():
   assert [text.get_text() for text in axes.texts] == ['head', 'tail']
   figure = comparison_plots.at_epochs(summary, summary['stages']['at'], 'updates')
   assert 'Accuracy, 64 updates' in [axes.get_title(loc='left') for axes in figure.axes]
+
+
+def cost(*rows):
+  """native_cost.json of (stage, batch size, seconds); the ends are a tenth off."""
+  spread = lambda s: s and {'median': s, 'low': 0.9 * s, 'high': 1.1 * s}
+  return {
+    'rows': [{'stage': stage, 'batch_size': size, 'seconds': spread(s)} for stage, size, s in rows]
+  }
+
+
+def test_the_time_of_a_run_alone_is_that_of_its_stages_at_their_batch_sizes():
+  plan, rows = made(sizes=(8, 16))
+  size = {lane['lane']: lane['batch_size'] for lane in plan}
+  doubled = [row | {'batch_size': size[row['lane']] * (1 + row['stage'])} for row in rows]
+  measured = cost(('head', 8, 10.0), ('head', 16, 6.0), ('tail', 16, 30.0), ('tail', 32, 20.0))
+  found = seconds_alone(Condition('', config(), plan, doubled), measured)
+  assert found[8] == pytest.approx({'median': 40.0, 'low': 36.0, 'high': 44.0})
+  assert found[16]['median'] == pytest.approx(26.0)
+  # Not without the second stage of a size, nor one that changes in a stage, nor one not reached.
+  assert seconds_alone(Condition('', config(), plan, rows), measured).keys() == {16}
+  last = max(row['examples'] for row in rows)
+  moving = [row | {'batch_size': 64} if row['examples'] == last else row for row in doubled]
+  assert seconds_alone(Condition('', config(), plan, moving), measured) == {}
+  begun = [row for row in doubled if not row['stage']]
+  assert seconds_alone(Condition('', config(), plan, begun), measured) == {}
+
+
+def test_the_page_of_arms_shows_times_where_they_were_measured(tmp_path, blank_figures):
+  arm(tmp_path, 'a')
+  arm(tmp_path, 'b', -0.03, seed=1)
+  page = arms_report.write(tmp_path).read_text()
+  assert 'run alone,<br>seconds' not in page and 'balanced, %' not in page
+  records.write_json(tmp_path / 'arms' / 'a' / 'native_cost.json', priced())
+  page = arms_report.write(tmp_path).read_text()
+  assert '<td>40 [36, 44]</td>' in page and 'run alone,<br>seconds' in page
+
+
+def priced():
+  row = {'trained_parameters': 9, 'fits': True, 'compile_seconds': 0.5, 'cores_busy': 2.0}
+  row |= {'suggestion': None, 'problem': None, 'memory_bytes': {'total': 2**20, 'temporaries': 9}}
+  rates = {'examples_per_second': {'median': 100.0, 'low': 90.0, 'high': 110.0, 'n': 5}}
+  rows = [
+    row | rates | each | {'seconds_per_epoch': each['seconds']}
+    for each in cost(('', 8, 40.0), ('', 16, 30.0))['rows']
+  ]
+  return {
+    'hardware': 'made-up',
+    'model': 'm',
+    'parameters': 9,
+    'device_memory_gib': None,
+    'rows': rows,
+  }

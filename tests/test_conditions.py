@@ -311,7 +311,7 @@ def test_a_branched_study_is_that_of_its_first_branch_and_says_so():
   with pytest.raises(ValueError, match='part them with by_branch'):
     tables.settings(plan, rows)
   arms = conditions.of_study(synthetic.config(), plan, rows, 'resnet18')
-  assert [each.name for each in arms] == ['resnet18, keep', 'resnet18, multiply:2']
+  assert [each.name for each in arms] == ['resnet18 / keep', 'resnet18 / multiply:2']
 
 
 def test_runs_end_by_examples_whatever_the_plan_says_of_updates():

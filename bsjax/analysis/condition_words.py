@@ -76,6 +76,8 @@ def _of_best(best: str, names: Sequence[str], rows: Sequence[Row]) -> str:
   level = [name for name in others if name not in beaten]
   if not level:
     return f'{best} does best' + ('.' if len(compared) == len(names) else ' of those compared.')
+  if beaten and len(level) > MOST_TOLD:
+    return f'{best} beats {joined(beaten)}; the other {len(level)} are not told apart from it.'
   if beaten:
     return f'{best} beats {joined(beaten)}, not {joined(level, "or")}.'
   if beats:

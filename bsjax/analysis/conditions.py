@@ -67,7 +67,7 @@ def of_study(
   `name` is that of the study, where it is an arm of a larger one.
   """
   return [
-    Condition(', '.join(filter(None, (name, branch))), config, *part)
+    Condition(' / '.join(filter(None, (name, branch))), config, *part)
     for branch, part in by_branch(plan_rows, record_rows).items()
   ]
 
