@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import orbax.checkpoint as ocp
+from absl import logging
 from jaxtyping import PyTree
 
 KEPT = 2  # the newest, and the one before it in case a machine dies while writing
@@ -26,7 +27,12 @@ def open_to_read(workdir: Path) -> ocp.CheckpointManager:
   path = (workdir / 'checkpoints').absolute()
   if not path.is_dir():
     raise FileNotFoundError(f'{path} does not exist: train the study first (python -m bsjax.main)')
-  return ocp.CheckpointManager(path, options=ocp.CheckpointManagerOptions(read_only=True))
+  verbosity = logging.get_verbosity()
+  logging.set_verbosity(logging.ERROR)  # it warns that it only reads
+  try:
+    return ocp.CheckpointManager(path, options=ocp.CheckpointManagerOptions(read_only=True))
+  finally:
+    logging.set_verbosity(verbosity)
 
 
 def save(manager: ocp.CheckpointManager, states: list[PyTree], position: dict) -> None:

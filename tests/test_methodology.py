@@ -24,6 +24,7 @@ def cost_row(batch_size, gib, rate):
     'memory_bytes': memory | {'total': gib * 2**30},
     'fits': rate is not None,
     'examples_per_second': rates,
+    'seconds': rates and {'median': 20.0, 'low': 19.0, 'high': 21.0},
     'seconds_per_epoch': rates and {'median': 2.0, 'low': 1.9, 'high': 2.1},
     'compile_seconds': 3.0,
     'cores_busy': None,
@@ -192,6 +193,17 @@ def test_stages_are_named(study):
     'Training had 2 stages: head (1 epochs, training Dense_* only, batch size keep or set:16) and '
     'tail (3.5 epochs, learning rate times 0.1).'
   )
+
+
+def test_updates_an_epoch_are_those_of_the_sizes_that_runs_begin_with(study):
+  config, plan, summary = study
+  epoch = plan[0]['examples'] / plan[0]['epochs']
+  each = f'{epoch / 32:,.0f} at batch size 32'
+  assert f'; updates an epoch were {each}' in paragraph(config, plan, summary)
+  keys = {'order': ['a', 'b'], 'a': {'batch_size': ['keep']}, 'b': {'batch_size': ['multiply:4']}}
+  branched = [row | {'updates': row['updates'] // 2} for row in plan]  # as where sizes have grown
+  text = paragraph(config | {'stages': keys}, branched, summary)
+  assert f'; updates an epoch, at the batch sizes that runs began with, were {each}' in text
 
 
 def test_arms_say_once_what_they_share(study):

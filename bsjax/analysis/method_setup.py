@@ -65,18 +65,18 @@ def data(config: Config, plan_rows: Sequence[Row], summary: Mapping[str, Any]) -
   return text + (f' Training images were augmented by random {joined(changes)}.' if changes else '')
 
 
-def length(plan_rows: Sequence[Row], sizes: Sequence[int]) -> str:
+def length(config: Config, plan_rows: Sequence[Row], sizes: Sequence[int]) -> str:
   if not plan_rows:
     return ''
-  by_size = {row['batch_size']: row for row in plan_rows}
   row = plan_rows[0]
-  each = [
-    f'{number(by_size[size]["updates"] / by_size[size]["epochs"])} at batch size {size}'
-    for size in sizes
-  ]
+  epoch = row['examples'] / row['epochs']
+  each = [f'{number(epoch / size)} at batch size {size}' for size in sizes]
+  stages = config.get('stages', {})
+  rules = {rule for name in stages.get('order', ()) for rule in stages[name].get('batch_size', ())}
+  where = ', at the batch sizes that runs began with,' if rules - {'keep'} else ''
   return (
-    f'Every run took {row["epochs"]:.3g} epochs ({row["examples"]:,} examples); updates an epoch '
-    f'were {joined(each)}.'
+    f'Every run took {row["epochs"]:.3g} epochs ({row["examples"]:,} examples); updates an '
+    f'epoch{where} were {joined(each)}.'
   )
 
 

@@ -47,7 +47,7 @@ def topics(
     'model': method_setup.model(config),
     'data': method_setup.data(config, plan_rows, summary),
     'batch sizes': f'We trained with {sizes_text(sizes)}.' if sizes else '',
-    'length': method_setup.length(plan_rows, sizes),
+    'length': method_setup.length(config, plan_rows, sizes),
     'optimizer': method_setup.optimizer(config),
     'schedule': method_setup.schedule(config),
     'stages': method_setup.stages(config),
