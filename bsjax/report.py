@@ -112,6 +112,8 @@ def render(study: Study) -> str:
   plan, rows = study.first
   any_result = _any_result(study.summary)
   cost, critical = study.native_cost, study.summary['critical_batch_size']
+  # Of stages each has a cost of its own, and a target may lie in any.
+  timed = cost and not any(row['stage'] for row in cost['rows'])
   return (
     environment()
     .get_template('report.html')
@@ -120,8 +122,8 @@ def render(study: Study) -> str:
       config=study.config,
       summary=study.summary,
       rows=study.summary['batch_sizes'],
-      goals=[*study.summary['recommendation'], *([run_alone(critical, cost)] if cost else [])],
-      seconds_to_target=seconds_to_target(critical, cost) if cost else {},
+      goals=[*study.summary['recommendation'], *([run_alone(critical, cost)] if timed else [])],
+      seconds_to_target=seconds_to_target(critical, cost) if timed else {},
       answer=answer(study.summary),
       any_result=any_result,
       **comparison_page.parts(

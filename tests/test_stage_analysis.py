@@ -95,6 +95,11 @@ def test_epochs_of_a_stage_are_passes_over_its_share():
   assert head == pytest.approx((1024, 4.0)) and tail == pytest.approx((1024 + 12 * 512, 16.0))
 
 
+def test_an_evaluation_next_to_an_asked_epoch_is_taken_for_it():
+  found = summary_of(config(report=(8.05, 8.4)))['stages']['at']
+  assert [row['epoch'] for row in found] == [8.0, 8.4]  # there is one at every whole epoch
+
+
 def test_without_asked_epochs_they_are_the_ends_of_stages():
   at = summary_of()['stages']['at']
   assert [(row['epoch'], row['ends'], row['branch']) for row in at] == [

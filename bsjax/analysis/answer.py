@@ -15,6 +15,7 @@ _TREND = 'at equal {}, smaller batches reach higher validation accuracy'
 _BEATS = re.compile(r'batch size (\d+) beats (\d+)')
 
 
+LONG_TAIL = 10.0  # from this ratio of the largest class to the smallest, rare ones are a headline
 UNDECIDED = 'No batch size is shown to be better.'
 
 
@@ -90,10 +91,13 @@ def _limits(summary: Mapping[str, Any]) -> list[str]:
 
 def _rare_classes(summary: Mapping[str, Any]) -> list[str]:
   """Whether small batches hurt rare classes, where a study has some."""
+  found = summary.get('by_class', {})
+  if not found or found['imbalance'] < LONG_TAIL:
+    return []
   return [
     f'{claim["claim"][0].upper()}{claim["claim"][1:]}: {claim["verdict"]}, {effect_text(claim)} of '
     f'batch size (n = {claim["n"]}).'
-    for claim in summary.get('by_class', {}).get('claims', ())
+    for claim in found.get('claims', ())
     if 'rare' in claim['claim'] and claim['effect'] is not None
   ]
 

@@ -17,6 +17,8 @@ from bsjax.analysis.tables import Setting
 
 Found = Mapping[int, Sequence[Setting]]
 Chosen = Mapping[int, Setting]
+# An evaluation this near, in parts of the epoch asked for, is taken for it.
+NEAR = 0.01
 
 
 def stages(
@@ -32,7 +34,8 @@ def stages(
   """
   first = next(iter(found))
   listed = _listed(config, boundaries(config, found[first]), found[first], chosen[first])
-  asked = [float(epoch) for epoch in config.get('report', {}).get('epochs', ())]
+  wanted = config.get('report', {}).get('epochs', ())
+  asked = [_evaluated(float(epoch), found[first]) for epoch in wanted]
   epochs = asked or [row['epoch'] for row in listed]
   names = {round(row['epoch'], 9): row['name'] for row in listed}
   return {
@@ -44,6 +47,19 @@ def stages(
       for epoch in epochs
     ],
   }
+
+
+def _evaluated(epoch: float, found: Found) -> float:
+  """The epoch of an evaluation that is as good as at the one asked for, or that one.
+
+  Evaluations stand at whole blocks, so rarely at a round epoch, and what is read between two of
+  them is less certain than they are.
+  """
+  epochs = {
+    row['epoch'] for tried in found.values() for each in tried for row in each.lanes[0].rows
+  }
+  nearest = min(epochs, key=lambda each: abs(each - epoch), default=epoch)
+  return nearest if abs(nearest - epoch) <= NEAR * epoch else epoch
 
 
 def stage_claims(found: Mapping[str, Any]) -> list[dict[str, Any]]:
