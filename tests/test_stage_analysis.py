@@ -100,6 +100,13 @@ def test_an_evaluation_next_to_an_asked_epoch_is_taken_for_it():
   assert [row['epoch'] for row in found] == [8.0, 8.4]  # there is one at every whole epoch
 
 
+def test_no_critical_batch_size_of_several_stages():
+  why = summary_of()['critical_batch_size']['undefined']
+  assert 'goes through stages' in why
+  single = summary_of(config(('only',), (16.0,)), ends=16.0)['critical_batch_size']
+  assert 'goes through stages' not in single.get('undefined', '')
+
+
 def test_without_asked_epochs_they_are_the_ends_of_stages():
   at = summary_of()['stages']['at']
   assert [(row['epoch'], row['ends'], row['branch']) for row in at] == [

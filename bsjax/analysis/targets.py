@@ -63,6 +63,8 @@ def problem(found: Mapping[int, Sequence[Setting]], quantity: str) -> str:
       lane.plan['batch_size']
     }:
       return f'the batch size changes in training, to {min(changed)}, in the run of {where}'
+    if any(row.get('stage', 0) for row in lane.rows):
+      return 'training goes through stages, which what it takes to a target would mix'
     for row in () if _failed(lane) else _rows(lane):
       cost = _cost(row, quantity)
       if not (math.isfinite(cost) and cost >= 0):
