@@ -24,7 +24,9 @@ ACCELERATOR = flags.DEFINE_bool('accelerator', False, 'Measure one accelerator, 
 WORKS = flags.DEFINE_list('works', None, 'Of mlp, cnn, resnet20; all of them if left out.')
 SIDES = flags.DEFINE_list('sides', None, 'Of the sides; all of them if left out.')
 PARTS = flags.DEFINE_list(
-  'parts', ['sides', 'noise', 'ceilings', 'lanes', 'whole', 'start'], 'What to measure, in order.'
+  'parts',
+  ['sides', 'noise', 'ceilings', 'lanes', 'strategies', 'whole', 'start'],
+  'What to measure, in order.',
 )
 REPEATS = flags.DEFINE_integer('repeats', 5, 'Rounds, each of all sides.', lower_bound=1)
 SECONDS = flags.DEFINE_float('seconds', 0.0, 'Nothing new is begun later; 0: 520 or unlimited.')
@@ -108,6 +110,9 @@ def measure_part(
   elif part == 'lanes':
     costs = lanes_side.cost_of_lanes(work, LANES[options.accelerator], REPEATS.value, budget)
     found['lanes'] = {str(count): by_loop(samples) for count, samples in costs.items()}
+  elif part == 'strategies':
+    times = lanes_side.every_strategy(work, REPEATS.value, budget)
+    found['strategies'] = {name: by_loop(samples) for name, samples in times.items()}
   elif part == 'whole' and not options.accelerator:
     whole = [processes.whole_study, processes.whole_study_as_lanes]
     with works.on_disk(work, options) as shared:  # nobody makes images up while the clock runs

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from bsjax import execution, plan, program
+from bsjax import calibrate, execution, plan, program, strategy
 from bsjax.benchmark import jax_loop
 from bsjax.benchmark.jax_loop import Run, Sample, evaluator
 from bsjax.benchmark.protocol import Budget
@@ -16,6 +16,7 @@ from bsjax.benchmark.works import Setting, Work
 from bsjax.data import Dataset
 from bsjax.device_data import DeviceData
 from bsjax.execution import Execution
+from bsjax.replicate import devices
 
 # Works are cut short to be measured often; how they run is chosen as for studies of usual length,
 # in which compiling another program pays.
@@ -125,6 +126,30 @@ def cost_of_lanes(
     ][1:]
     found[count] = {name: [sample[name] for sample in samples] for name in loops}
     found[count]['lanes'] = [sample['lanes'] / count for sample in samples]
+  return found
+
+
+def every_strategy(work: Work, repeats: int, budget: Budget) -> dict[str, dict[str, list[float]]]:
+  """Returns seconds of the whole work for each strategy that could be chosen for it.
+
+  In turns with the plain loops, as in `cost_of_lanes`; micro-batches are those chosen.
+  """
+  how = chosen(work, LONGER)
+  there = devices(work.config.execution.devices)
+  each = -(-len(work.settings) // len(there))
+  convolves = calibrate.convolves(work.config, work.dataset)
+  loops = {'step': jax_loop.step_loop(work), 'scan': jax_loop.scan_loop(work)}
+  found: dict[str, dict[str, list[float]]] = {}
+  for way in strategy.candidates(there[0].platform, convolves, each):
+    if budget.left < 0:
+      break
+    own = dataclasses.replace(how, strategies=dict.fromkeys(how.strategies, way))
+    sides = {**loops, 'lanes': lanes(work, own)}
+    samples = [
+      {name: side(work.examples, None).seconds for name, side in sides.items()}
+      for _ in range(repeats + 1)  # the first compiles
+    ][1:]
+    found[way.name] = {name: [sample[name] for sample in samples] for name in sides}
   return found
 
 

@@ -63,6 +63,9 @@ def _more(work: dict[str, Any]) -> list[str]:
     cost = lambda row: f'{1e3 * row["seconds"]["median"]:.3g} ({_range(row["loop_by_lanes"])})'
     text = ', '.join(f'{count}: {cost(row)}' for count, row in counts.items())
     lines.append(f'ms a lane and step by number of lanes (the better plain loop by it): {text}')
+  if ways := work.get('strategies'):
+    text = ', '.join(f'{name}: {_range(row["loop_by_lanes"])}' for name, row in ways.items())
+    lines.append(f'the better plain loop by lanes, by strategy: {text}')
   if shares := work.get('ceilings'):
     lines.append(
       f'{shares["achieved_flops"] / 1e9:.1f} GFLOP/s: {shares["share_of_plain_step"]:.2f} of the '
