@@ -19,7 +19,7 @@ from bsjax import (
   stage_run,
   workdirs,
 )
-from bsjax.config import validate
+from bsjax.config import ConfigError, validate
 from bsjax.data_facts import data_facts
 from bsjax.device_data import DeviceData
 from bsjax.host_loop import Study
@@ -36,10 +36,10 @@ def run_study(config: ConfigDict, workdir: str | Path, dry_run: bool = False) ->
   workdir = Path(workdir)
   if config.arms.order:
     return _run_arms(config, workdir, dry_run)
-  if (lender := arms.pretraining(config)) and not run_study(
-    lender, workdir / arms.PRETRAIN, dry_run
-  ):
-    return False
+  if lender := arms.pretraining(config):
+    _check(config)  # which must not wait for the other study to end
+    if not run_study(lender, workdir / arms.PRETRAIN, dry_run):
+      return False
   return _run_one(config, workdir, dry_run)
 
 
@@ -47,6 +47,11 @@ def _run_arms(config: ConfigDict, workdir: Path, dry_run: bool) -> bool:
   """Runs all arms, each where it is not finished, and writes what compares them."""
   console = make_console()
   workdirs.refuse_another(workdir, config)
+  for name, own in arms.configs(config).items():
+    try:
+      _check(own)
+    except ConfigError as error:
+      raise ConfigError(f'arm {name}: {error}') from None
   if not dry_run:
     workdirs.write_config(workdir, config)
   for name, own in arms.configs(config).items():
@@ -58,6 +63,13 @@ def _run_arms(config: ConfigDict, workdir: Path, dry_run: bool) -> bool:
     methods.write(workdir)
     console.print(f'Report of all arms: {path}', soft_wrap=True)
   return True
+
+
+def _check(config: ConfigDict) -> None:
+  """Raises ConfigError where a valid configuration does not fit its data or its model."""
+  dataset = data.load(config.data, config.seed)
+  study = plan.make_plan(config, len(dataset.train.labels))
+  stage_run.check(config, dataset, study, lambda _: None)
 
 
 def _run_one(config: ConfigDict, workdir: Path, dry_run: bool) -> bool:

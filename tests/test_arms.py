@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from small import small_config
 
-from bsjax import arms, checkpoint, records, train
+from bsjax import arms, checkpoint, records, stages, train
 from bsjax.config import ConfigError, validate
 
 
@@ -88,3 +88,21 @@ def test_lanes_begin_with_the_weights_of_the_best_lane_lent(tmp_path):
   still.transfer.workdir = str(tmp_path / 'nothing')
   with pytest.raises(ConfigError, match='holds no checkpoints'):
     train.run_study(still, tmp_path / 'never')
+
+
+def test_what_fits_no_model_is_refused_before_anything_is_trained(tmp_path):
+  """In the last of the arms, and in what is trained after its pretraining."""
+  config = two_arms()
+  stages.add(config, 'only', epochs=2.0)
+  with config.unlocked():
+    config.arms.wide.stages = {'only': {'trainable': ('Danse_1',)}}
+  with pytest.raises(ConfigError, match=r"arm wide: .*'Danse_1'.* match none"):
+    train.run_study(config, tmp_path)
+  assert not list(tmp_path.iterdir())  # the workdir is free for what was meant
+  config = small_config(batch_sizes=(8,))
+  stages.add(config, 'only', epochs=2.0, trainable=('Danse_1',))
+  with config.unlocked():
+    config.pretrain = {'epochs': 1.0}
+  with pytest.raises(ConfigError, match=r"'Danse_1'.* match none"):
+    train.run_study(config, tmp_path)
+  assert not (tmp_path / 'pretrain').exists()
