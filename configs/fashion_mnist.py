@@ -28,7 +28,7 @@ def get_config():
   config.evaluations = 6
   config.data.source = 'tfds'
   config.data.name = 'fashion_mnist'
-  config.data.train_examples = 20_480
+  config.data.train_examples = 10_240
   config.data.validation_share = 0.1
   config.data.flip = True
   config.model.name = 'cnn'

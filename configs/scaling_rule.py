@@ -34,8 +34,8 @@ def get_config():
   config.scaling.rule = 'none,sqrt,linear'
   config.scaling.base_batch_size = 32
   config.trials = 3
-  config.epochs = 5.0
-  config.evaluations = 5
+  config.epochs = 4.0
+  config.evaluations = 4
   config.data.source = 'tfds'
   config.data.name = 'cifar10'
   config.data.train_examples = 2_048
