@@ -22,6 +22,8 @@ class Sample:
 
   seconds: float
   losses: list[float]
+  # Of all cores that this process kept busy meanwhile; None: not known.
+  cpu_seconds: float | None = None
 
 
 # (examples that every setting sees, indices of the settings or None for all) -> what was measured.
@@ -104,12 +106,12 @@ def _runner(work: Work, train: Callable, cut: Callable) -> Run:
     rates = [jnp.float32(setting.learning_rate) for setting in settings]
     jax.block_until_ready([cut(s.batch_size, s.trial) for s in settings])
     jax.block_until_ready((states, rates))
-    begun = time.perf_counter()
+    begun, busy = time.perf_counter(), time.process_time()
     for i, setting in enumerate(settings):
       states[i] = train(setting, states[i], rates[i], examples)
     jax.block_until_ready(states)
-    seconds = time.perf_counter() - begun
-    return Sample(seconds, [losses(params) for params, _ in states])
+    seconds, busy = time.perf_counter() - begun, time.process_time() - busy
+    return Sample(seconds, [losses(params) for params, _ in states], busy)
 
   return run
 

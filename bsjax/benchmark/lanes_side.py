@@ -36,11 +36,11 @@ def lanes(work: Work, how: Execution) -> Run:
       group.load(state, 0)
     on_device.at(0)
     wait(groups)
-    begun = time.perf_counter()
+    begun, busy = time.perf_counter(), time.process_time()
     advance(groups, on_device, examples)
     wait(groups)
-    seconds = time.perf_counter() - begun
-    return Sample(seconds, _losses(work, groups, loss))
+    seconds, busy = time.perf_counter() - begun, time.process_time() - busy
+    return Sample(seconds, _losses(work, groups, loss), busy)
 
   return run
 

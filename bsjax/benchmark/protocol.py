@@ -108,7 +108,10 @@ def measure(
     turn = number % max(len(order), 1)  # nobody is always first
     for name, run in (*list(order.items())[turn:], *list(order.items())[:turn]):
       if guesses[name] <= budget.left:
-        samples[name][number] = run(work.examples, None).seconds
+        sample = run(work.examples, None)
+        samples[name][number] = sample.seconds
+        if sample.cpu_seconds is not None:
+          rows[name].setdefault('cores_busy', []).append(sample.cpu_seconds / sample.seconds)
         for done in [done for done in order if samples[done]]:
           rows[done] = _row(work, samples[done], samples[next(iter(sides))], rows[done])
         save()
@@ -130,7 +133,7 @@ def _row(
   median = statistics.median(samples.values())
   ratios = [samples[i] / of_first[i] for i in samples if i in of_first]
   return {
-    'warm_up_seconds': before['warm_up_seconds'],
+    **{key: before[key] for key in ('warm_up_seconds', 'cores_busy') if key in before},
     'seconds': summary(list(samples.values())),
     'ms_per_lane_step': 1e3 * median / work.steps(),
     'us_per_lane_example': 1e6 * median / (work.examples * len(work.settings)),

@@ -1,6 +1,7 @@
 """The benchmark's result for people."""
 
 import json
+import statistics
 import sys
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,15 @@ def show(result: dict[str, Any], console: Console) -> None:
 
 def _sides(name: str, work: dict[str, Any]) -> Table:
   table = Table(title=f'{name}: {work["description"]}', title_justify='left')
-  for column in ('side', 'us/lane-example', 'ms/lane-step', 'warm-up s', "times bsjax's time", 'n'):
+  for column in (
+    'side',
+    'us/lane-example',
+    'ms/lane-step',
+    'warm-up s',
+    "times bsjax's time",
+    'cores busy',
+    'n',
+  ):
     table.add_column(column, justify='left' if column == 'side' else 'right')
   for side, row in work['sides'].items():
     reason = row.get('wrong') or row.get('not_measured')
@@ -42,6 +51,7 @@ def _sides(name: str, work: dict[str, Any]) -> Table:
       f'{row["ms_per_lane_step"]:.2f}',
       f'{row["warm_up_seconds"]:.1f}',
       _range(ratio) if ratio else NOT_MEASURED,
+      f'{statistics.median(row["cores_busy"]):.2f}' if 'cores_busy' in row else '',
       str(row['seconds']['n']),
     )
   return table
