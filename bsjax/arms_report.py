@@ -12,11 +12,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bsjax import comparison_page, methods, records, report
-from bsjax.analysis.answer import answer
+from markupsafe import Markup
+
+from bsjax import comparison_page, methods, plots, records, report, scaling_plots
+from bsjax.analysis.answer import Answer, answer
 from bsjax.analysis.condition_contrasts import claims, compare
 from bsjax.analysis.condition_words import condition_answer
 from bsjax.analysis.conditions import Condition, of_study
+from bsjax.analysis.rules_across import detail, headline, rules_across
 from bsjax.arms import FOLDER
 
 
@@ -76,12 +79,14 @@ def summarize(
   """The content of a study of arms' summary.json, from its finished arms.
 
   {'answer', 'arms': [{'name', 'workdir', 'answer', 'batch_sizes'}], 'unfinished': {name: share
-  done}, 'conditions', 'claims', 'hardware'}.
+  done}, 'conditions', 'scaling_rules' (as `rules_across`, where arms compare several), 'claims',
+  'hardware'}. The answer is that on scaling rules, if there is one.
   """
   found = compare(conditions(arms))
+  rules = rules_across({name: study.summary for name, study in arms.items()})
   hardware = {name: study.summary.get('hardware', '') for name, study in arms.items()}
   return {
-    'answer': condition_answer(found).headline,
+    'answer': headline(rules) if rules else condition_answer(found).headline,
     'arms': [
       {
         'name': name,
@@ -93,7 +98,8 @@ def summarize(
     ],
     'unfinished': {name: share for name, share in (progress or {}).items() if name not in arms},
     'conditions': found,
-    'claims': claims(found),
+    **({'scaling_rules': rules} if rules else {}),
+    'claims': [*(rules['distances'] if rules else ()), *claims(found)],
     'hardware': '; '.join(dict.fromkeys(filter(None, hardware.values()))),
   }
 
@@ -108,13 +114,18 @@ def render(summary: Mapping[str, Any], arms: Mapping[str, report.Study]) -> str:
     if study.native_cost
     for condition in of_study(study.config, study.plan, study.rows, name)
   }
-  part = comparison_page.condition_part(found, conditions(arms), costs, 'Arms', own_page=True)
+  rules = summary.get('scaling_rules')
+  found_answer = Answer(headline(rules), detail(rules), []) if rules else None
+  part = comparison_page.condition_part(found, conditions(arms), costs, 'Arms', own_page=not rules)
   return (
     report.environment()
     .get_template('templates/arms.html')
     .render(
       summary=summary,
-      answer=condition_answer(found),
+      answer=found_answer or condition_answer(found),
+      rules=rules,
+      rules_answer=found_answer,
+      rules_figure=Markup(plots.svg(scaling_plots.across(rules), 'rules_across')) if rules else '',
       conditions=part,
       methodology=methods.of_studies(arms),
       rows=[{**row, **_facts(arms[row['name']])} for row in summary['arms']],

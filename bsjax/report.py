@@ -20,7 +20,7 @@ from markupsafe import Markup
 from bsjax import comparison_page, plots, records, scaling_plots
 from bsjax.analysis import tables, words
 from bsjax.analysis.answer import answer
-from bsjax.analysis.claim_blocks import blocks
+from bsjax.analysis.claim_blocks import blocks, effect_text
 from bsjax.analysis.methodology import paragraph
 from bsjax.analysis.recommend import run_alone, seconds_to_target
 from bsjax.analysis.summary import summarize
@@ -167,6 +167,7 @@ def environment() -> jinja2.Environment:
     'memory': cost_words.memory_text,
     'range': cost_words.range_text,
     'cost_remark': cost_words.remark,
+    'effect': effect_text,
   }
   return environment
 

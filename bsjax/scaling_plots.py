@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from matplotlib.figure import Figure
 
 from bsjax.panels import scaled_runs
@@ -47,6 +50,20 @@ def accuracies(summary: Summary, settings: Settings) -> Figure:
   figure = Figure(figsize=(11.4, 1.5 + 0.17 * max(len(rows), 8)), layout='constrained')
   for axes, clock in zip(figure.subplots(1, 2), ('epochs', 'updates'), strict=True):
     scaled_runs.draw_forest(axes, summary, clock)
+  return figure
+
+
+@themed
+def across(found: Mapping[str, Any]) -> Figure:
+  """Distances and accuracies of each rule, a line an arm, a column of panels each batch size."""
+  sizes = sorted({row['batch_size'] for row in found['rows']})
+  figure = Figure(figsize=(11.4, 7.0), layout='constrained')
+  grid = figure.subplots(2, len(sizes), squeeze=False, sharey='row')
+  for column, size in enumerate(sizes):
+    scaled_runs.draw_arms(grid[0][column], found, size, 'distance')
+    scaled_runs.draw_arms(grid[1][column], found, size, 'val_accuracy')
+  handles, labels = grid[0][0].get_legend_handles_labels()
+  figure.legend(handles, labels, loc='outside upper left', ncols=6)
   return figure
 
 

@@ -15,6 +15,7 @@ from bsjax.analysis.scaled_runs import setting_at
 from bsjax.analysis.tables import Row, number
 from bsjax.analysis.tuned_runs import TUNED
 from bsjax.panels import style
+from bsjax.panels.conditions import look
 from bsjax.panels.style import BEST, INK, MUTED, PAPER, TRAINING, VALIDATION, Settings, Summary
 
 # Way of a learning rate -> label, colour, marker.
@@ -93,6 +94,29 @@ def draw_distances(axes: Axes, summary: Summary, rate: Row) -> None:
     _distance(axes, run, x)
   axes.set_xticks(range(len(sizes)), [str(size) for size in sizes])
   axes.set(xlabel='batch size', xlim=(-0.6, len(sizes) - 0.4))
+
+
+def draw_arms(axes: Axes, found: Mapping[str, Any], size: int, quantity: str) -> None:
+  """A quantity by rule at one batch size: a line an arm, and of accuracies their mean."""
+  rules, tints = found['rules'], [colour for colour, _ in look(found['arms']).values()]
+  for arm, tint in zip(found['arms'], tints, strict=True):
+    own = [r for r in found['rows'] if (r['arm'], r['batch_size']) == (arm, size) and r[quantity]]
+    known = [row for row in own if row[quantity]['mean'] is not None]
+    x, y = [rules.index(row['rule']) for row in known], [row[quantity]['mean'] for row in known]
+    axes.plot(x, y, marker='o', markersize=5, color=tint, linewidth=1.4, label=arm)
+  if quantity == 'distance':
+    axes.set(yscale='log', title=f'Distance of curves, batch size {size}')
+  else:
+    axes.set_title(f'Final accuracy, batch size {size}')
+    axes.axhline(0, color='#b4bac7', linewidth=0.9, zorder=1)
+    axes.yaxis.set_major_formatter(lambda y, _: f'{100 * y:+.3g}' if y else '0')
+    axes.set_ylabel('percentage points')
+    for row in (row for row in found['accuracies'] if row['batch_size'] == size and row['n'] > 1):
+      at = rules.index(row['rule']) + 0.12
+      axes.plot([at, at], row['ci95'], color=INK, linewidth=2.4, alpha=0.6)
+      axes.plot(at, row['mean'], 'o', color=INK, markersize=7, markeredgecolor=PAPER)
+  axes.set_xticks(range(len(rules)), [WAYS[rule][0] for rule in rules])
+  axes.set_xlim(-0.4, len(rules) - 0.5)
 
 
 def draw_forest(axes: Axes, summary: Summary, clock: str) -> None:
