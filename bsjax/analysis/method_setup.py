@@ -36,7 +36,9 @@ def model(config: Config) -> str:
   if model['name'] == 'mlp' and 'depth' in model:
     parts.append(f'{model["depth"]} hidden layers')
   if 'normalization' in model:
-    parts.append(_NORMS.get(model['normalization'], model['normalization']))
+    norm = _NORMS.get(model['normalization'], model['normalization'])
+    layer_norm = model['name'].startswith('vit') and model['normalization'] == 'group'
+    parts.append('LayerNorm' if layer_norm else norm)  # as models.vit has it
   parts += [f'{model["dtype"]} arithmetic'] if 'dtype' in model else []
   about = f' ({", ".join(parts)})' if parts else ''
   return f'The model is {_named(model["name"])}{about}.'
@@ -52,7 +54,7 @@ def data(config: Config, plan_rows: Sequence[Row], summary: Mapping[str, Any]) -
     return ''
   row = plan_rows[0]
   train = splits.get('train', round(row['examples'] / row['epochs']))
-  text = f'It was trained on {train:,} examples of {data.get("name") or data.get("source")}'
+  text = f'We trained on {train:,} examples of {data.get("name") or data.get("source")}'
   if data.get('validation', 'split') == 'split':
     held = f'{100 * data["validation_share"]:g}%' if 'validation_share' in data else 'a share'
     validation = f'{held} of the training data, stratified by class and held out'
