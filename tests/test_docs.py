@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from test_noise_scale import DISTANCE, EIGENVALUES, LABEL_NOISE, regression_truth
 
+from bsjax import stages
 from bsjax.config import base_config
 
 ROOT = Path(__file__).parents[1]
@@ -65,8 +66,11 @@ def test_what_a_page_names_is_there(page):
   flags = re.findall(r'--config\.([\w.]+)=', text)
   sections = '|'.join(key for key, value in base_config().items() if hasattr(value, 'items'))
   flags += re.findall(rf'`((?:{sections})\.(?!py|json|html)[a-z]\w*)[`=]', text)
+  config = base_config()
+  for name in re.findall(r"stages\.add\(config, '(\w+)'", text):
+    stages.add(config, name)
   for key in flags:
-    node = base_config()
+    node = config
     for part in key.split('.'):
       assert part in node, key
       node = node[part]
