@@ -286,9 +286,7 @@ def test_a_group_without_room_takes_turns_from_the_last_checkpoint(
   own = config(execution__devices=1, checkpoint__seconds=seconds)
   train.run_study(own, tmp_path)
   assert 'Out of device memory' in capsys.readouterr().out
-  assert set(execution.read(tmp_path).parts.values()) == {
-    2
-  }  # so that a continuation need not fail again
+  assert set(execution.read(tmp_path).parts.values()) == {2}  # for continuations
   rows, expected = (records.read(path / 'records.jsonl') for path in (tmp_path, undisturbed))
   assert [(r['lane'], r['examples']) for r in rows] == [
     (r['lane'], r['examples']) for r in expected
