@@ -108,6 +108,8 @@ def _train_lanes(gradient: Callable, params: dict, rates: torch.Tensor, batches:
 
 def _stacked(of_lanes: list[Batches], work: Work) -> Batches:
   """Batches for all lanes: the same for all with one trial, else behind a lane axis."""
+  # GroupNorm under `vmap` takes no channels-last tensors.
+  of_lanes = [[(images.contiguous(), labels) for images, labels in each] for each in of_lanes]
   if work.config.trials == 1:
     return of_lanes[0]
   return [
