@@ -10,7 +10,7 @@ HERE = Path(__file__).parent
 
 def main() -> None:
   works = {}
-  for path in sorted(HERE.glob('*.json')):
+  for path in sorted(HERE.glob('*.json'), key=lambda path: 'again' not in path.stem):
     found = json.loads(path.read_text())
     for name, work in found['works'].items():
       if work['sides']:
