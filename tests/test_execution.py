@@ -142,6 +142,11 @@ def test_a_study_keeps_its_micro_batches_and_on_its_devices_its_strategies(clock
   assert chosen.micro_batches == elsewhere.micro_batches
   fixed = choose(small_config(execution__strategy='map-im2col'), tmp_path, elsewhere)
   assert fixed.strategies == {8: STRATEGIES['map-im2col']}
+  # What was found by running out of memory holds on the same devices, whatever the strategy.
+  cut = dataclasses.replace(recorded, micro_batches={8: 8, 16: 8, 32: 8}, parts={0: 4})
+  config = small_config(execution__strategy='map-im2col')
+  assert choose(config, tmp_path, cut).parts == {0: 4}
+  assert choose(config, tmp_path, dataclasses.replace(cut, device='1 x H200')).parts == {}
 
 
 def test_a_study_without_a_record_of_it_keeps_the_micro_batches_of_its_plan(clocked, tmp_path):
