@@ -66,11 +66,13 @@ def arm_names(workdir: Path) -> list[str]:
 
 def conditions(arms: Mapping[str, report.Study]) -> list[Condition]:
   """The arms as conditions; an arm with branches is one for each of them."""
-  return [
-    condition
-    for name, study in arms.items()
-    for condition in of_study(study.config, study.plan, study.rows, name)
-  ]
+  return [condition for own in _by_arm(arms).values() for condition in own]
+
+
+def _by_arm(arms: Mapping[str, report.Study]) -> dict[str, list[Condition]]:
+  return {
+    name: of_study(study.config, study.plan, study.rows, name) for name, study in arms.items()
+  }
 
 
 def summarize(
@@ -109,10 +111,10 @@ def render(summary: Mapping[str, Any], arms: Mapping[str, report.Study]) -> str:
   found = summary['conditions']
   studies = list(arms.values())
   costs = {
-    condition.name: study.native_cost
-    for name, study in arms.items()
-    if study.native_cost
-    for condition in of_study(study.config, study.plan, study.rows, name)
+    condition.name: arms[name].native_cost
+    for name, own in _by_arm(arms).items()
+    if arms[name].native_cost
+    for condition in own
   }
   rules = summary.get('scaling_rules')
   found_answer = Answer(headline(rules), detail(rules), []) if rules else None

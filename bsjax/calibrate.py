@@ -120,7 +120,7 @@ def measure(
         seconds.append(_timed(run, on_device, blocks))
       return Timing(group.micro_batch, strategy.name, len(lanes), min(seconds) / ticks, start)
     except jax.errors.JaxRuntimeError as error:
-      if not program.out_of_memory(error):
+      if not memory.out_of_memory(error):
         raise
       if not run.split():
         return Timing(group.micro_batch, strategy.name, len(lanes), np.inf, np.inf)

@@ -21,8 +21,8 @@ from bsjax.analysis.words import by_reason, joined
 from bsjax.panels.conditions import look
 from bsjax.stages import DEFAULTS
 
-# Keys of a stage that the table shows in columns of their own; others only where they are set.
 SAME = 5e-4  # accuracies that a table shows alike
+# Keys of a stage that the table shows in columns of their own; others only where they are set.
 _SHOWN = ('epochs', 'examples', 'trainable', 'batch_size')
 
 

@@ -17,7 +17,17 @@ from jaxtyping import PyTree
 from ml_collections import ConfigDict
 from rich.console import Console
 
-from bsjax import checkpoint, data, execution, methods, plan, program, records, replicate, report
+from bsjax import (
+  checkpoint,
+  data,
+  execution,
+  memory,
+  methods,
+  plan,
+  records,
+  replicate,
+  report,
+)
 from bsjax.analysis.summary import summarize
 from bsjax.analysis.tables import results
 from bsjax.config import ConfigError
@@ -110,7 +120,7 @@ class Study:
 
   def _make_room(self, error: jax.errors.JaxRuntimeError) -> None:
     """Cuts every group into more parts and starts again from the last checkpoint, or raises."""
-    if not program.out_of_memory(error):
+    if not memory.out_of_memory(error):
       raise error
     self.pending = None
     traceback.clear_frames(error.__traceback__)  # they hold states, which would be in the way

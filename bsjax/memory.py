@@ -8,6 +8,11 @@ from bsjax.program import GroupRun, Part
 GIB = 2**30
 
 
+def out_of_memory(error: Exception) -> bool:
+  """Whether an error of the runtime says that a device has no room."""
+  return 'RESOURCE_EXHAUSTED' in str(error)
+
+
 def temporary_bytes(run: GroupRun, part: Part, data: DeviceData) -> int:
   """Returns what training a part takes on a device besides its arguments, as compiled."""
   compiled = run.lower(part, data).compile()

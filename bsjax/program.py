@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,13 +11,14 @@ import numpy as np
 from jaxtyping import Int, PyTree
 from ml_collections import ConfigDict
 
-from bsjax import lanes, noise_scale, plan, probe
+from bsjax import lanes, noise_scale, plan, probe, rate_sums
 from bsjax import replicate as device_axis
 from bsjax.data import Dataset
 from bsjax.device_data import DeviceData, study_devices
 from bsjax.evaluate import Evaluation, evaluate
 from bsjax.frozen_features import Suffix
 from bsjax.lanes import LaneState, Recipe, Setting
+from bsjax.rate_sums import RateSums
 from bsjax.recipe import fixed_strategy, make_recipe
 from bsjax.strategy import Strategy
 from bsjax.tick import tick
@@ -33,13 +33,6 @@ class Part:
   rows: int  # of seats of one trial, see vectorize.over_lanes
   settings: Setting  # [device, seat]
   states: LaneState  # [device, seat, ...]
-
-
-class RateSums(NamedTuple):
-  """Each lane's sum of learning rates over its updates up to a tick, by the lane's number."""
-
-  tick: int
-  sums: dict[int, float]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,9 +83,7 @@ class GroupRun:
     init = lambda setting, _: lanes.init(recipe, setting, image_shape)
     self._init = self._replicate(over_lanes(init, 'map'), in_axes=(0, 0))
     length = study.total_examples - study.origin
-    starts = np.arange(0, length + 1, group.micro_batch, dtype=np.int32)
-    # The schedule at the start of every tick, and at the end; in float64 to be summed.
-    self._factors = np.asarray(jax.vmap(recipe.schedule)(starts), np.float64)
+    self._factors = rate_sums.factors(recipe.schedule, length, group.micro_batch)
     self._read_ticks = ticks_read_at_once(
       group.block_ticks, 4 * group.micro_batch * math.prod(image_shape)
     )
@@ -176,24 +167,18 @@ class GroupRun:
 
     All have just updated.
     """
-    self.rates_before = RateSums(self.ticks, self.rates()[1])
+    self.rates_before = self._rate_sums()
     self.group = dataclasses.replace(self.group, lanes=tuple(lanes))
     settings = _settings(self.group)
     for part in self.parts:
       part.settings = self._spread(settings, part.order)
 
   def rates(self) -> tuple[float, dict[int, float]]:
-    """Returns the factor now on learning rates, and each lane's sum of rates over its updates.
+    """Returns the factor now on learning rates, and each lane's sum of rates over its updates."""
+    return float(self._factors[self.ticks]), self._rate_sums().sums
 
-    Every update has the factor of the position where its batch began.
-    """
-    past = self._factors[self.rates_before.tick : self.ticks]
-    sums = {
-      lane.lane: self.rates_before.sums[lane.lane]
-      + lane.learning_rate * float(past[:: lane.accumulation].sum())
-      for lane in self.group.lanes
-    }
-    return float(self._factors[self.ticks]), sums
+  def _rate_sums(self) -> RateSums:
+    return rate_sums.after(self.rates_before, self._factors, self.ticks, self.group.lanes)
 
   def to_host(self) -> PyTree:
     """Returns the state as host arrays `[lane, ...]`."""
@@ -207,7 +192,7 @@ class GroupRun:
     for part in self.parts:
       part.states = self._spread(states, part.order)
     self.ticks = ticks
-    self.rates_before = rates_before or self._no_rates()
+    self.rates_before = rates_before or rate_sums.none(self.group.lanes)
 
   def split(self) -> bool:
     """Starts anew with twice as many parts; returns False where no part can be cut further."""
@@ -221,10 +206,7 @@ class GroupRun:
     self.parts = []  # what they hold is free before there is more
     self.parts = self._cut(parts)
     self.ticks = 0
-    self.rates_before = self._no_rates()
-
-  def _no_rates(self) -> RateSums:
-    return RateSums(0, {lane.lane: 0.0 for lane in self.group.lanes})
+    self.rates_before = rate_sums.none(self.group.lanes)
 
   def _cut(self, parts: int) -> list[Part]:
     """Deals the lanes, cut into so many parts of neighbours, before their first tick."""
@@ -302,8 +284,3 @@ def _settings(group: plan.Group) -> Setting:
     accumulation=column('accumulation', np.int32),
     trial=column('trial', np.int32),
   )
-
-
-def out_of_memory(error: Exception) -> bool:
-  """Whether an error of the runtime says that a device has no room."""
-  return 'RESOURCE_EXHAUSTED' in str(error)

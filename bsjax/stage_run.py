@@ -29,7 +29,7 @@ from bsjax.data import Dataset
 from bsjax.device_data import DeviceData
 from bsjax.frozen_features import Suffix
 from bsjax.lanes import LaneState, Recipe
-from bsjax.program import RateSums
+from bsjax.rate_sums import RateSums
 from bsjax.strategy import Strategy
 
 

@@ -37,7 +37,7 @@ def run_study(config: ConfigDict, workdir: str | Path, dry_run: bool = False) ->
   if config.arms.order:
     return _run_arms(config, workdir, dry_run)
   if lender := arms.pretraining(config):
-    _check(config)  # which must not wait for the other study to end
+    _check(config, workdir)  # which must not wait for the other study to end
     if not run_study(lender, workdir / arms.PRETRAIN, dry_run):
       return False
   return _run_one(config, workdir, dry_run)
@@ -49,7 +49,7 @@ def _run_arms(config: ConfigDict, workdir: Path, dry_run: bool) -> bool:
   workdirs.refuse_another(workdir, config)
   for name, own in arms.configs(config).items():
     try:
-      _check(own)
+      _check(own, arms.workdir(workdir, name))
     except ConfigError as error:
       raise ConfigError(f'arm {name}: {error}') from None
   if not dry_run:
@@ -65,8 +65,13 @@ def _run_arms(config: ConfigDict, workdir: Path, dry_run: bool) -> bool:
   return True
 
 
-def _check(config: ConfigDict) -> None:
-  """Raises ConfigError where a valid configuration does not fit its data or its model."""
+def _check(config: ConfigDict, workdir: Path) -> None:
+  """Raises ConfigError where a valid configuration does not fit its data or its model.
+
+  A study that has begun did.
+  """
+  if (workdir / 'config.json').exists():
+    return
   dataset = data.load(config.data, config.seed)
   study = plan.make_plan(config, len(dataset.train.labels))
   stage_run.check(config, dataset, study, lambda _: None)

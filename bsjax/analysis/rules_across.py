@@ -14,7 +14,7 @@ from typing import Any
 from bsjax.analysis import verdicts
 from bsjax.analysis.scaled_runs import NAMES
 from bsjax.analysis.words import joined
-from bsjax.intervals import mean_interval
+from bsjax.intervals import MeanInterval, mean_interval
 
 UNDECIDED = 'No scaling rule is shown to keep the training curve closest.'
 FEW = 'The scaling rules are compared in one arm only.'
@@ -113,7 +113,7 @@ def _distances(rows: Sequence[Mapping[str, Any]], first: Mapping[str, Any]) -> l
       f'with {NAMES[one]}, the training curve of batch size {size} stays closer to that of '
       f'{first["base_batch_size"]} than with {NAMES[other]}'
     )
-    ratio = type(logs)(*(None if x is None else math.exp(x) for x in logs[:3]), logs.n)
+    ratio = MeanInterval(*(None if x is None else math.exp(x) for x in logs[:3]), logs.n)
     nearer = sum(own[arm] < theirs[arm] for arm in arms)
     why = [f'So it is in {nearer} of {len(arms)} arms.']
     row = verdicts.claim(text, verdicts.below(logs), ratio, 'ratio of distances', why)

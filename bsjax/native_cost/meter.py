@@ -12,10 +12,10 @@ import jax
 from jax.experimental.compilation_cache import compilation_cache
 from jax.stages import Compiled
 
+from bsjax.memory import out_of_memory
 from bsjax.native_cost import memory, timing
 from bsjax.native_cost import step as steps
 from bsjax.native_cost.timing import Timed
-from bsjax.program import out_of_memory
 from bsjax.progress import now
 
 Row = dict[str, Any]

@@ -5,8 +5,6 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from absl import logging
-
 from bsjax.main import set_up_machine
 
 
@@ -29,7 +27,6 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 def main(arguments: list[str]) -> None:
   """Measures, writes and prints; a mistake is a sentence and not a traceback."""
-  logging.set_verbosity(logging.ERROR)  # Orbax warns that it only reads
   from bsjax import data, progress  # after the set-up, which must precede any use of JAX
   from bsjax.config import ConfigError
   from bsjax.sharpness import rows, run
