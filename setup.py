@@ -7,7 +7,7 @@ setup(
   version='0.1.0',
   description='Which batch size, at which learning rate, and is the difference real?',
   packages=find_packages(include=['bsjax', 'bsjax.*']),
-  package_data={'bsjax': ['*.html', 'templates/*.html']},
+  package_data={'bsjax.report': ['templates/*']},
   python_requires='>=3.11,<3.14',
   install_requires=[
     'jax>=0.8',

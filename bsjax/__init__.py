@@ -1,1 +1,27 @@
 """Batch-size studies: every batch size x learning rate x trial in one compiled program."""
+
+import importlib
+from typing import Any
+
+# Public name -> the module it is in, and its name there ('': the module itself). A name is imported
+# when it is asked for, so that `import bsjax` loads neither JAX nor anything else that is heavy.
+_HOME = {
+  'ConfigError': ('bsjax.config.errors', 'ConfigError'),
+  'arms': ('bsjax.plan.arms', ''),
+  'base_config': ('bsjax.config.keys', 'base_config'),
+  'run_study': ('bsjax.train.study_run', 'run_study'),
+  'stages': ('bsjax.plan.stages', ''),
+  'validate': ('bsjax.engine.validate', 'validate'),
+}
+
+
+def __getattr__(name: str) -> Any:
+  if name not in _HOME:
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+  module, attribute = _HOME[name]
+  home = importlib.import_module(module)
+  return getattr(home, attribute) if attribute else home
+
+
+def __dir__() -> list[str]:
+  return sorted([*globals(), *_HOME])

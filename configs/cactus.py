@@ -22,8 +22,8 @@ import os
 
 from ml_collections import ConfigDict
 
-from bsjax import stages
-from bsjax.config import base_config
+from bsjax.config.keys import base_config
+from bsjax.plan import stages
 
 LAST_LAYERS = ('InvertedResidual_14', 'InvertedResidual_15', 'InvertedResidual_16')
 HEAD = ('Conv_1', 'BatchNorm_1', 'head')

@@ -10,7 +10,7 @@ minutes, validation accuracy 0.744 (one trial, seed 0, see experiments/cifar):
     --config.schedule.warmup_epochs=0.2
 """
 
-from bsjax.config import base_config
+from bsjax.config.keys import base_config
 
 
 def get_config():

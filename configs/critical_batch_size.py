@@ -6,7 +6,7 @@ constant learning rates. Results and cost on two CPU cores: experiments/critical
   python -m bsjax.main --config=configs/critical_batch_size.py --workdir=runs/critical_batch_size
 """
 
-from bsjax.config import base_config
+from bsjax.config.keys import base_config
 
 
 def get_config():

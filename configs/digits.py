@@ -6,7 +6,7 @@ digits, real data that need no download.
   python -m bsjax.main --config=configs/digits.py --workdir=runs/digits
 """
 
-from bsjax.config import base_config
+from bsjax.config.keys import base_config
 
 
 def get_config():

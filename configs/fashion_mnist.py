@@ -15,7 +15,7 @@ The same study on CIFAR-10:
     --config.data.name=cifar10
 """
 
-from bsjax.config import base_config
+from bsjax.config.keys import base_config
 
 
 def get_config():

@@ -16,8 +16,8 @@ On an accelerator the whole set, a ResNet-18 and 30 epochs:
     --config.arms.freeze_early.stages.last.trainable=Block_7,Dense_0
 """
 
-from bsjax import arms, stages
-from bsjax.config import base_config
+from bsjax.config.keys import base_config
+from bsjax.plan import arms, stages
 
 
 def get_config():

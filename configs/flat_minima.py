@@ -9,7 +9,7 @@ every lane. Results and cost on two CPU cores: experiments/flat_minima.
     --probes=4
 """
 
-from bsjax.config import base_config
+from bsjax.config.keys import base_config
 
 
 def get_config():

@@ -16,7 +16,7 @@ On an accelerator a ResNet and more epochs:
     --config.model.name=resnet20 --config.model.width=16 --config.epochs=100 --config.data.crop=4
 """
 
-from bsjax.config import base_config
+from bsjax.config.keys import base_config
 
 
 def get_config():

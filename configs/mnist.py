@@ -6,7 +6,7 @@ not measured. TFDS downloads the set, which needs TensorFlow the first time.
   python -m bsjax.main --config=configs/mnist.py --workdir=runs/mnist
 """
 
-from bsjax.config import base_config
+from bsjax.config.keys import base_config
 
 
 def get_config():

@@ -7,7 +7,7 @@ curvature. Results and cost on two CPU cores: experiments/noise_scale.
   python -m bsjax.main --config=configs/noise_scale.py --workdir=runs/noise_scale
 """
 
-from bsjax.config import base_config
+from bsjax.config.keys import base_config
 
 
 def get_config():

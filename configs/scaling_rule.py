@@ -14,8 +14,8 @@ On an accelerator all of CIFAR-10 and one architecture at its usual width, here 
     --config.data.train_examples=0 --config.epochs=30
 """
 
-from bsjax import arms
-from bsjax.config import base_config
+from bsjax.config.keys import base_config
+from bsjax.plan import arms
 
 # Name of the model -> its width and total stride, and the learning rate at batch size 32.
 ARMS = {

@@ -6,7 +6,7 @@ plain SGD at constant learning rates. Results and cost on two CPU cores: experim
   python -m bsjax.main --config=configs/temperature.py --workdir=runs/temperature
 """
 
-from bsjax.config import base_config
+from bsjax.config.keys import base_config
 
 
 def get_config():

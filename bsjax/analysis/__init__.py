@@ -1,1 +1,1 @@
-"""From records to tables and a summary."""
+"""From records to a summary: runs, measures of them, claims about them."""

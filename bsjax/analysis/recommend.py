@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from bsjax.analysis.contrasts import Difference, against_best
-from bsjax.analysis.critical_batch_size import EARLY
-from bsjax.analysis.pair_claims import Values, again, left_out, usable_values
-from bsjax.analysis.tables import Setting
-from bsjax.analysis.verdicts import MARGIN, SUPPORTED, above, near, points
+from bsjax.analysis.claims.pairs import Values, again, left_out, usable_values
+from bsjax.analysis.claims.verdicts import MARGIN, SUPPORTED, above, near, points
+from bsjax.analysis.measures.critical_batch_size import EARLY
+from bsjax.analysis.runs.histories import Setting
+from bsjax.stats.paired import Difference, against_best
 
 OVERHEAD = 0.2  # how much above the fewest examples the fewest updates may cost
 

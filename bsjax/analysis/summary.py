@@ -6,19 +6,20 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from bsjax.analysis import by_class, noise
-from bsjax.analysis.claims import claims
-from bsjax.analysis.condition_contrasts import claims as condition_claims
-from bsjax.analysis.condition_contrasts import compare
-from bsjax.analysis.conditions import of_study
-from bsjax.analysis.critical_batch_size import critical_batch_size
-from bsjax.analysis.gap import estimate, generalization_gap
-from bsjax.analysis.learning_rate import NO_NOISE_SCALE, learning_rates
+from bsjax.analysis.claims import classes
+from bsjax.analysis.claims.claims import claims
+from bsjax.analysis.claims.condition_contrasts import claims as condition_claims
+from bsjax.analysis.claims.condition_contrasts import compare
+from bsjax.analysis.claims.conditions import of_study
+from bsjax.analysis.claims.scaling_rules import scaling_rules
+from bsjax.analysis.claims.stages import stage_claims, stages
+from bsjax.analysis.measures import noise
+from bsjax.analysis.measures.critical_batch_size import critical_batch_size
+from bsjax.analysis.measures.gap import estimate, generalization_gap
+from bsjax.analysis.measures.learning_rate import NO_NOISE_SCALE, learning_rates
 from bsjax.analysis.recommend import recommendation
-from bsjax.analysis.scaled_runs import scaling_rules
-from bsjax.analysis.selection import Chosen, best_setting, leave_one_trial_out
-from bsjax.analysis.stages import stage_claims, stages
-from bsjax.analysis.tables import Row, Setting, by_branch, settings
+from bsjax.analysis.runs.histories import Row, Setting, by_branch, settings
+from bsjax.analysis.runs.selection import Chosen, best_setting, leave_one_trial_out
 
 Found = Mapping[int, Sequence[Setting]]
 # The noise scale that the learning-rate rules of an optimizer speak of, the most apt first.
@@ -30,7 +31,7 @@ def summarize(
   plan_rows: Sequence[Row],
   record_rows: Sequence[Row],
   hardware: str = '',
-  facts: by_class.Facts | None = None,
+  facts: classes.Facts | None = None,
 ) -> dict[str, Any]:
   """The content of summary.json.
 
@@ -66,7 +67,7 @@ def reported(found: Found) -> dict[int, Setting]:
 
 
 def _of_branch(
-  config: Mapping[str, Any], found: Found, facts: by_class.Facts | None
+  config: Mapping[str, Any], found: Found, facts: classes.Facts | None
 ) -> dict[str, Any]:
   """All that follows from one branch, or from a study without any."""
   reestimated = config['model']['normalization'] == 'batch'
@@ -107,12 +108,12 @@ def _of_branch(
 
 
 def _of_classes(
-  config: Mapping[str, Any], found: Found, reported: Mapping[int, Setting], facts: by_class.Facts
+  config: Mapping[str, Any], found: Found, reported: Mapping[int, Setting], facts: classes.Facts
 ) -> dict[str, Any]:
   """What batches hold of the classes; and where these are unequal, what that does to them."""
   result = {'classes_per_batch': facts['classes_per_batch']}
-  if by_class.applies(config, facts):
-    result['by_class'] = by_class.by_class(found, reported, facts)
+  if classes.applies(config, facts):
+    result['by_class'] = classes.by_class(found, reported, facts)
   return result
 
 

@@ -13,9 +13,9 @@ import numpy as np
 from jaxtyping import Int, Int32, Shaped
 from ml_collections import ConfigDict
 
-from bsjax.choices import unknown
-from bsjax.data import digits, image_folder, npz, tfds_source
+from bsjax.config.errors import unknown
 from bsjax.data.dataset import DataError, Dataset, Raw, Split, mean_and_std, quoted
+from bsjax.data.sources import digits, image_folder, npz, tfds_source
 from bsjax.data.stratify import choose
 
 __all__ = ['SOURCES', 'DataError', 'Dataset', 'Source', 'Split', 'load', 'problems']

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from ml_collections import ConfigDict
 
-from bsjax import user_cache
 from bsjax.data.dataset import DataError
+from bsjax.storage import user_cache
 
 Arrays = dict[str, np.ndarray]
 

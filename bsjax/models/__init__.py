@@ -7,7 +7,7 @@ import flax.linen as nn
 from jaxtyping import Array
 from ml_collections import ConfigDict
 
-from bsjax.choices import unknown
+from bsjax.config.errors import unknown
 from bsjax.models import normalization, small_images
 from bsjax.models.arithmetic import ARITHMETIC
 from bsjax.models.cnn import CNN

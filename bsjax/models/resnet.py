@@ -11,9 +11,9 @@ from jaxtyping import Array, Float, Float32
 
 from bsjax.models import normalization
 from bsjax.models.arithmetic import classifier, keep_bias
+from bsjax.models.convolution import max_pool
 from bsjax.models.initializers import he_normal
 from bsjax.models.small_images import is_small
-from bsjax.ops import max_pool
 
 
 class Block(nn.Module):

@@ -12,9 +12,9 @@ from jaxtyping import Array, Float, Float32
 
 from bsjax.models import normalization
 from bsjax.models.arithmetic import classifier, keep_bias
+from bsjax.models.convolution import max_pool
 from bsjax.models.initializers import he_normal
 from bsjax.models.small_images import is_small
-from bsjax.ops import max_pool
 
 POOLED = 7  # pixels a side that the dense layers see of large images
 MOST = 8  # times the first stage's channels that a stage has

@@ -5,7 +5,7 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from bsjax.main import set_up_machine
+from bsjax.cli import set_up_machine
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -27,8 +27,10 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 def main(arguments: list[str]) -> None:
   """Measures, writes and prints; a mistake is a sentence and not a traceback."""
-  from bsjax import data, progress  # after the set-up, which must precede any use of JAX
-  from bsjax.config import ConfigError
+  # After the set-up, which must precede any use of JAX.
+  from bsjax import data
+  from bsjax.config.errors import ConfigError
+  from bsjax.console import make_console
   from bsjax.sharpness import rows, run
   from bsjax.sharpness.lane import Options
 
@@ -47,7 +49,7 @@ def main(arguments: list[str]) -> None:
     )
   except (ConfigError, data.DataError, FileNotFoundError) as error:
     sys.exit(f'bsjax.sharpness: {error}')
-  console = progress.make_console()
+  console = make_console()
   console.print(rows.table(found['rows']))
   console.print(f'Written: {flags["workdir"] / "sharpness.json"}', soft_wrap=True)
 

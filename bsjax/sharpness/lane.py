@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Int, PyTree
 
-from bsjax import lanes
-from bsjax.evaluate import Split, evaluate
-from bsjax.lanes import LaneState, Recipe, Setting
+from bsjax.engine import lanes
+from bsjax.engine.device_data import DeviceSplit
+from bsjax.engine.evaluate import evaluate
+from bsjax.engine.lanes import LaneState, Recipe, Setting
 from bsjax.sharpness import hessian, measures
 from bsjax.sharpness.objective import lane_objective
 
@@ -67,8 +68,8 @@ def measure(
   image_shape: tuple[int, int, int],
   weights: PyTree,
   lane: Int[jax.Array, ''],
-  examples: Split,
-  validation: Split,
+  examples: DeviceSplit,
+  validation: DeviceSplit,
 ) -> dict[str, Any]:
   """Measures one lane in evaluation mode; what is undefined is NaN or infinite."""
   recipe = in_float32(recipe)

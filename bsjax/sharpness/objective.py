@@ -12,9 +12,9 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PyTree
 
-from bsjax import stream
-from bsjax.evaluate import Split
-from bsjax.lanes import LaneState, Recipe
+from bsjax.data import stream
+from bsjax.engine.device_data import DeviceSplit
+from bsjax.engine.lanes import LaneState, Recipe
 
 
 class Objective(NamedTuple):
@@ -53,7 +53,9 @@ def mean_over_chunks(
   )
 
 
-def lane_objective(recipe: Recipe, state: LaneState, examples: Split, chunk_size: int) -> Objective:
+def lane_objective(
+  recipe: Recipe, state: LaneState, examples: DeviceSplit, chunk_size: int
+) -> Objective:
   """Returns a lane's mean cross entropy over `examples`, without augmentation or weight decay.
 
   BatchNorm uses the lane's running statistics, which are constants here: every example's loss is
@@ -72,7 +74,7 @@ def lane_objective(recipe: Recipe, state: LaneState, examples: Split, chunk_size
   return mean_over_chunks(loss_sum, _chunks(examples, min(chunk_size, count)), count)
 
 
-def _chunks(examples: Split, size: int) -> tuple[Array, Array, Array]:
+def _chunks(examples: DeviceSplit, size: int) -> tuple[Array, Array, Array]:
   """Images, labels and which of them count, `[chunk, example, ...]`: the last chunk is filled."""
   count = examples.labels.shape[0]
 

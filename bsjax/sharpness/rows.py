@@ -9,8 +9,8 @@ from jaxtyping import PyTree
 from ml_collections import ConfigDict
 from rich.table import Table
 
-from bsjax import plan
-from bsjax.noise_scale import finite
+from bsjax.noise.estimators import finite
+from bsjax.plan import plan
 from bsjax.sharpness import spectrum
 
 Row = dict[str, Any]

@@ -11,13 +11,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from bsjax import checkpoint, records, replicate
-from bsjax.choices import ConfigError
-from bsjax.evaluate import Split
+from bsjax.config.errors import ConfigError
+from bsjax.engine import device_axis
+from bsjax.engine.device_data import DeviceSplit
+from bsjax.engine.vectorize import over_lanes
 from bsjax.sharpness import rows, slices
 from bsjax.sharpness.lane import SLICES, Options, as_state, in_float32, measure
 from bsjax.sharpness.study import Study, chosen_lanes, chosen_steps, load, subset, weights_at
-from bsjax.vectorize import over_lanes
+from bsjax.storage import checkpoint, records
 
 Row = dict[str, Any]
 
@@ -27,7 +28,7 @@ class Runner:
 
   def __init__(self, study: Study, options: Options):
     self.study, self.options = study, options
-    self.devices = replicate.devices(study.config.execution.devices)
+    self.devices = device_axis.devices(study.config.execution.devices)
     own = subset(study.dataset, options.examples, options.seed)
     self.splits = [self._everywhere(own), self._everywhere(study.dataset.validation)]
     shape = study.dataset.image_shape
@@ -37,17 +38,17 @@ class Runner:
     """Turns `function(first, second, train, validation)` of one lane into one of host `[lane]`."""
     backend = self.study.config.execution.replicate
     # One after the other everywhere: a chunk of examples is large enough to fill a device.
-    spread = replicate.replicate(over_lanes(function, 'map'), backend, self.devices, (0, 0, 0, 0))
+    spread = device_axis.replicate(over_lanes(function, 'map'), backend, self.devices, (0, 0, 0, 0))
 
     def run(first: PyTree, second: PyTree) -> PyTree:
-      order = replicate.deal(len(jax.tree.leaves(first)[0]), len(self.devices))
+      order = device_axis.deal(len(jax.tree.leaves(first)[0]), len(self.devices))
       dealt = [
-        replicate.spread(replicate.seat(tree, order), self.devices) for tree in (first, second)
+        device_axis.spread(device_axis.seat(tree, order), self.devices) for tree in (first, second)
       ]
       # Otherwise an accelerator multiplies float32 matrices with ten bits of their mantissas.
       with jax.default_matmul_precision('highest'):
         found = spread(*dealt, *self.splits)
-      return replicate.collect(found, order)
+      return device_axis.collect(found, order)
 
     return run
 
@@ -78,7 +79,7 @@ class Runner:
     keys = jax.random.split(self.options.key(SLICES), points.shape[1])
     shape, batch_size = self.study.dataset.image_shape, self.options.chunk
 
-    def one(own: PyTree, lane: jax.Array, *splits: Split) -> PyTree:
+    def one(own: PyTree, lane: jax.Array, *splits: DeviceSplit) -> PyTree:
       state = as_state(recipe, shape, own)
       return slices.random_slice(recipe, batch_size, state, keys, jnp.float32(points), *splits)
 
@@ -91,15 +92,15 @@ class Runner:
     shape, batch_size = self.study.dataset.image_shape, self.options.chunk
     alphas = slices.BETWEEN
 
-    def one(a: PyTree, b: PyTree, *splits: Split) -> PyTree:
+    def one(a: PyTree, b: PyTree, *splits: DeviceSplit) -> PyTree:
       ends = [as_state(recipe, shape, own) for own in (a, b)]
       return slices.interpolate(recipe, batch_size, *ends, jnp.float32(alphas), *splits)
 
     found = self.over(one)(_take(weights, [first]), _take(weights, [second]))
     return _points(jax.tree.map(lambda x: x[0], found), alphas[:, None])
 
-  def _everywhere(self, split: Any) -> Split:
-    return Split(**replicate.copy_to_all(dataclasses.asdict(split), self.devices))
+  def _everywhere(self, split: Any) -> DeviceSplit:
+    return DeviceSplit(**device_axis.copy_to_all(dataclasses.asdict(split), self.devices))
 
 
 def measure_study(

@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key, PyTree
 
-from bsjax.evaluate import Split, Sums, evaluate
-from bsjax.lanes import LaneState, Recipe
+from bsjax.engine.device_data import DeviceSplit
+from bsjax.engine.evaluate import Sums, evaluate
+from bsjax.engine.lanes import LaneState, Recipe
 
 LINE = np.linspace(-1.0, 1.0, 41)
 PLANE = np.linspace(-1.0, 1.0, 11)  # of either direction
@@ -45,8 +46,8 @@ def random_slice(
   state: LaneState,
   keys: Key[Array, ' axis'],
   points: Float[Array, 'point axis'],
-  train: Split,
-  validation: Split,
+  train: DeviceSplit,
+  validation: DeviceSplit,
 ) -> dict[str, Sums]:
   """Both splits at w + sum over axes of point * direction, with the lane's running statistics.
 
@@ -70,8 +71,8 @@ def interpolate(
   first: LaneState,
   second: LaneState,
   alphas: Float[Array, ' point'],
-  train: Split,
-  validation: Split,
+  train: DeviceSplit,
+  validation: DeviceSplit,
 ) -> dict[str, Sums]:
   """Both splits at (1 - alpha) first + alpha second (Goodfellow et al. 2015, Keskar et al. 2017).
 

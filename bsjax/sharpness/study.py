@@ -10,11 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from bsjax import checkpoint, data, lanes, plan, records, workdirs
-from bsjax.config import ConfigError, validate
+from bsjax import data
+from bsjax.config.errors import ConfigError
 from bsjax.data.stratify import stratified
-from bsjax.lanes import Recipe, Setting
-from bsjax.recipe import make_recipe
+from bsjax.engine import lanes
+from bsjax.engine.lanes import Recipe, Setting
+from bsjax.engine.spec import make_recipe
+from bsjax.engine.validate import validate
+from bsjax.plan import plan
+from bsjax.storage import checkpoint, records, workdirs
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,8 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key, PyTree
 
-from bsjax import noise_scale, noise_windows
-from bsjax.intervals import RatioInterval
+from bsjax.noise import estimators, pooling
+from bsjax.stats.intervals import RatioInterval
 
 EXAMPLES, BATCH, DIRECTIONS, UPDATES = 128, 32, 8, 4000
 
@@ -27,7 +27,7 @@ def from_directions(
   key: Key[Array, ''],
   directions: int,
   population: int | None,
-) -> noise_scale.Estimate:
+) -> estimators.Estimate:
   """From the losses of single examples, differentiated along so many random directions.
 
   The examples are drawn without replacement from `population` ones; None: infinitely many.
@@ -41,7 +41,7 @@ def from_directions(
 
   each = jax.lax.map(slopes, jax.random.split(key, directions))
   example_sq, mean_sq = jnp.mean(each**2), jnp.mean(jnp.mean(each, axis=1) ** 2)
-  return noise_scale.from_per_example(example_sq, mean_sq, each.shape[1], population)
+  return estimators.from_per_example(example_sq, mean_sq, each.shape[1], population)
 
 
 def squared_errors(
@@ -63,19 +63,19 @@ def measure() -> tuple[RatioInterval, float]:
   """The noise scale as `UPDATES` batches say it, with its interval, and the true one."""
   params, x, y = problem()
 
-  def update(window: noise_scale.Window, key: Key[Array, '']) -> tuple[noise_scale.Window, None]:
+  def update(window: estimators.Window, key: Key[Array, '']) -> tuple[estimators.Window, None]:
     draw, signs = jax.random.split(key)
     batch = jax.random.permutation(draw, EXAMPLES)[:BATCH]
     losses = functools.partial(squared_errors, x=x[batch], y=y[batch])
     estimate = from_directions(losses, params, signs, DIRECTIONS, EXAMPLES)
-    return noise_scale.observe(window, estimate, True), None
+    return estimators.observe(window, estimate, True), None
 
   keys = jax.random.split(jax.random.key(0), UPDATES)
-  window = jax.jit(lambda keys: jax.lax.scan(update, noise_scale.zero_window(), keys)[0])(keys)
+  window = jax.jit(lambda keys: jax.lax.scan(update, estimators.zero_window(), keys)[0])(keys)
   weights = np.concatenate([params['a'], params['b']])
   grads = np.float64(x * (x @ weights - y)[:, None])  # of every example, in closed form
   truth = grads.var(0, ddof=1).sum() / (grads.mean(0) ** 2).sum()
-  return noise_windows.measured_interval([noise_scale.window_summary(window)]), float(truth)
+  return pooling.measured_interval([estimators.window_summary(window)]), float(truth)
 
 
 if __name__ == '__main__':

@@ -10,9 +10,10 @@ import json
 import sys
 from pathlib import Path
 
-from bsjax import plots, records
+from bsjax.analysis.runs.histories import settings
 from bsjax.analysis.summary import summarize
-from bsjax.analysis.tables import settings
+from bsjax.report.figures import plots
+from bsjax.storage import records
 
 HERE = Path(__file__).parent
 KEPT = ('batch_sizes', 'critical_batch_size', 'learning_rate_exponent', 'claims', 'recommendation')

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from bsjax import records
-from bsjax.intervals import mean_interval
-from bsjax.plots import themed
+from bsjax.report.figures.plots import themed
+from bsjax.stats.intervals import mean_interval
+from bsjax.storage import records
 
 HERE = Path(__file__).parent
 MEASURES = ('lambda_max', 'trace', 'sam')

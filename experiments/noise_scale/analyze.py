@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from bsjax import records
-from bsjax.analysis import noise
-from bsjax.analysis.tables import settings
-from bsjax.intervals import fieller, mean_interval
-from bsjax.noise_windows import measured_interval
-from bsjax.plots import themed
+from bsjax.analysis.measures import noise
+from bsjax.analysis.runs.histories import settings
+from bsjax.noise.pooling import measured_interval
+from bsjax.report.figures.plots import themed
+from bsjax.stats.intervals import fieller, mean_interval
+from bsjax.storage import records
 
 HERE = Path(__file__).parent
 COLOURS = {32: '#1f5fbf', 128: '#e8871e'}

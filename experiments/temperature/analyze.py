@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from bsjax import records
-from bsjax.analysis.optimum import optimum
-from bsjax.analysis.scaling import exponent, points
-from bsjax.analysis.tables import settings
-from bsjax.intervals import mean_interval
-from bsjax.plots import themed
+from bsjax.analysis.measures.exponent import exponent, points
+from bsjax.analysis.measures.optimum import optimum
+from bsjax.analysis.runs.histories import settings
+from bsjax.report.figures.plots import themed
+from bsjax.stats.intervals import mean_interval
+from bsjax.storage import records
 
 HERE = Path(__file__).parent
 EPOCHS = (5, 10)  # budgets: if the law is one of training too little, it moves with them

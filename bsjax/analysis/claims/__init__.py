@@ -1,0 +1,1 @@
+"""Sentences that the runs support, refute or leave undetermined."""

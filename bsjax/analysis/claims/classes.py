@@ -1,0 +1,190 @@
+"""Accuracy by class against batch size: does too small a batch hurt the rare classes?
+
+Every class counts alike here, whatever its examples: the balanced accuracy is the mean of the
+accuracies of all classes, and that of rare, medium and frequent classes the mean over these. The
+runs are those of the table of results, each trial at the learning rate that the others chose.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from bsjax.analysis.claims import confounds, verdicts
+from bsjax.analysis.claims.pairs import usable_values
+from bsjax.analysis.claims.verdicts import UNDETERMINED, claim
+from bsjax.analysis.measures.gap import Slope, estimate, slope
+from bsjax.analysis.runs.budgets import Reading
+from bsjax.analysis.runs.histories import LaneHistory, Row, Setting
+from bsjax.stats.paired import against_best
+
+EVEN = 2.0  # classes whose examples differ by less than this factor count as balanced
+GROUPS = ('rare', 'medium', 'frequent')
+UNIT = 'fraction, per doubling of the batch size'
+
+Facts = Mapping[str, Any]  # of data.json, see data_facts.py
+# Quantity -> the claim that its slope on log2(batch size) is above zero.
+CLAIMS = {
+  'rare': 'at equal epochs, too small a batch hurts the rare classes',
+  'balanced_accuracy': 'at equal epochs, too small a batch lowers the balanced accuracy',
+  'rare_less_frequent': 'at equal epochs, too small a batch hurts rare classes more than frequent',
+}
+
+
+def applies(config: Mapping[str, Any], facts: Facts) -> bool:
+  """Whether a study is one of unequal classes, by its data or by how they are drawn."""
+  sampler = config['data'].get('sampler', 'uniform')
+  return sampler != 'uniform' or _imbalance(facts['class_counts']['train']) > EVEN
+
+
+def by_class(
+  found: Mapping[int, Sequence[Setting]], chosen: Mapping[int, Setting], facts: Facts
+) -> dict[str, Any]:
+  """Accuracies of all groups of classes at each batch size, their slopes, pairs and claims.
+
+  {'class_names', 'class_counts', 'imbalance', 'groups': {name: [class]}, 'batch_sizes': [
+  {'batch_size', 'learning_rate', quantity: E, ..., 'class_accuracy': [E]}], 'slopes': {quantity:
+  S}, 'pairs': [...], 'claims': [...]}, with E = {'mean', 'ci95', 'n'} and S = {'value', 'ci95',
+  'n'} or {'undefined'}.
+  Quantities are 'balanced_accuracy', the groups, 'rare_less_frequent', and with BatchNorm the same
+  with re-estimated statistics. {'undefined': why} where the records hold no accuracy by class.
+  """
+  counts = facts['class_counts']
+  groups, why = class_groups(counts['train'], counts['validation'])
+  head = {
+    'class_names': list(facts['class_names']),
+    'class_counts': counts,
+    'imbalance': _imbalance(counts['train']),
+    'groups': groups,
+  }
+  head |= {'no_groups': why} if why else {}
+  read = {size: _reading(setting, groups) for size, setting in chosen.items()}
+  if not any(reading.values for reading in read.values()):
+    return head | {'undefined': 'no run ended with an accuracy by class on record'}
+  names = list(dict.fromkeys(name for reading in read.values() for name in reading.values))
+  return head | {
+    'batch_sizes': [
+      _row(chosen[size], read[size], names)
+      if size in chosen
+      else {'batch_size': size, 'undefined': 'no learning rate was chosen'}
+      for size in found
+    ],
+    'slopes': {name: _slope_row(slope(read, name)) for name in names},
+    'pairs': _pairs(read),
+    'claims': [
+      _claim(text, name, found, chosen, read) for name, text in CLAIMS.items() if name in names
+    ],
+  }
+
+
+def class_groups(
+  train: Sequence[int], validation: Sequence[int]
+) -> tuple[dict[str, list[int]], str]:
+  """The rarest third of the classes by training examples, the middle, and the most frequent third.
+
+  Classes without validation examples have no accuracy and take no part. None, and why, where rare
+  classes have as many examples as frequent ones. Of equally frequent classes the one with the lower
+  label counts as more frequent.
+  """
+  order = [c for c in np.lexsort((-np.arange(len(train)), train)).tolist() if validation[c]]
+  third = len(order) // 3 or 1
+  if len(order) < 2 or train[order[third - 1]] >= train[order[-third]]:
+    return {}, 'the rarest third of the classes has as many training examples as the most frequent'
+  rare, frequent = order[:third], order[-third:]
+  middle = order[third : len(order) - third]
+  groups = {'rare': rare, 'medium': middle, 'frequent': frequent}
+  return {name: sorted(members) for name, members in groups.items() if members}, ''
+
+
+def _imbalance(train: Sequence[int]) -> float:
+  """The largest class over the smallest one that has examples."""
+  present = [count for count in train if count]
+  return max(present) / min(present)
+
+
+def _reading(setting: Setting, groups: Mapping[str, Sequence[int]]) -> Reading:
+  """The final accuracies of every trial; nothing is interpolated at equal epochs."""
+  finals = [_quantities(lane, groups) for lane in setting.lanes]
+  if not finals or any(not values for values in finals):
+    return Reading(problem='a trial has no final accuracy by class')
+  values = {name: np.array([final[name] for final in finals]) for name in finals[0]}
+  trials = tuple(lane.plan['trial'] for lane in setting.lanes)
+  return Reading(trials, values, values, values)
+
+
+def _quantities(lane: LaneHistory, groups: Mapping[str, Sequence[int]]) -> dict[str, float]:
+  final = lane.final if lane.problem is None else None
+  values = {}
+  for prefix in ('', 'reestimated_'):
+    by_class = final.get(f'{prefix}val_class_accuracy') if final else None
+    if by_class is None:
+      continue
+    values[f'{prefix}balanced_accuracy'] = _mean([x for x in by_class if x is not None])
+    for name, members in groups.items():
+      values[prefix + name] = _mean([by_class[label] for label in members])
+    if groups:
+      rare, frequent = (values[prefix + name] for name in ('rare', 'frequent'))
+      values[f'{prefix}rare_less_frequent'] = rare - frequent
+  return values
+
+
+def _mean(values: Sequence[float | None]) -> float:
+  return math.nan if None in values else math.fsum(values) / len(values)
+
+
+def _row(setting: Setting, reading: Reading, names: Sequence[str]) -> Row:
+  row = {'batch_size': setting.batch_size, 'learning_rate': setting.learning_rate}
+  if reading.problem:
+    return row | {'undefined': reading.problem}
+  row |= {name: estimate(reading.values.get(name, [])) for name in names}
+  columns = zip(*(lane.final['val_class_accuracy'] for lane in setting.lanes), strict=True)
+  return row | {'class_accuracy': [estimate(list(column)) for column in columns]}
+
+
+def _slope_row(found: Slope) -> dict[str, Any]:
+  if found.reason:
+    return {'undefined': found.reason}
+  mean, low, high, n = found.interval
+  return {'value': mean, 'ci95': [low, high], 'n': n, 'batch_sizes': list(found.sizes)}
+
+
+def _pairs(read: Mapping[int, Reading]) -> list[Row]:
+  """The best batch size against every other, within trials; intervals hold for all pairs of one."""
+  rows = []
+  for quantity in ('rare', 'balanced_accuracy'):
+    values = {size: list(reading.values.get(quantity, [])) for size, reading in read.items()}
+    usable, _ = usable_values(values)
+    for best, other, interval, p_holm, confidence in against_best(usable):
+      mean, low, high, n = interval
+      rows.append(
+        {'quantity': quantity, 'best': best, 'other': other, 'effect': mean, 'ci95': [low, high]}
+        | {'n': n, 'p_holm': p_holm, 'confidence': confidence, 'verdict': verdicts.above(interval)}
+      )
+  return rows
+
+
+def _claim(
+  text: str,
+  quantity: str,
+  found: Mapping[int, Sequence[Setting]],
+  chosen: Mapping[int, Setting],
+  read: Mapping[int, Reading],
+) -> dict[str, Any]:
+  """Whether the quantity rises with batch size: the whole interval of its slope says so, or not."""
+  plain = slope(read, quantity)
+  out = confounds.left_out(read, plain.sizes)
+  if plain.reason:
+    why = f'{plain.reason[0].upper()}{plain.reason[1:]}.'
+    return claim(text, UNDETERMINED, plain.interval, UNIT, [why, *out])
+  name = f'reestimated_{quantity}'
+  again = slope(read, name) if any(name in reading.values for reading in read.values()) else None
+  verdict, doubts = verdicts.settle(verdicts.above, plain, again)
+  shown = 'percentage points per doubling'
+  why = [verdicts.found_text(plain.interval, shown), *doubts]
+  if verdicts.above(plain.interval) == UNDETERMINED:
+    why.append(verdicts.need_text(plain.interval, shown))
+  why += confounds.tuning(found, chosen, plain.sizes) + confounds.budget(chosen, plain.sizes)
+  return claim(text, verdict, plain.interval, UNIT, why + out)

@@ -1,0 +1,147 @@
+"""Stages of training: where each begins and ends, and the batch sizes compared along the way.
+
+Everything is read where all batch sizes have made as many epochs, and where they have made as many
+updates as the largest of them by then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from bsjax.analysis.claims import verdicts
+from bsjax.analysis.claims.slopes import Question, judge
+from bsjax.analysis.measures.gap import at_clock
+from bsjax.analysis.runs.budgets import readings
+from bsjax.analysis.runs.histories import Setting
+
+Found = Mapping[int, Sequence[Setting]]
+Chosen = Mapping[int, Setting]
+# An evaluation this near, in parts of the epoch asked for, is taken for it.
+NEAR = 0.01
+
+
+def stages(
+  config: Mapping[str, Any], found: Mapping[str, Found], chosen: Mapping[str, Chosen]
+) -> dict[str, Any]:
+  """The content of summary['stages'], from the settings of each branch, the baseline first.
+
+  {'stages': [{'name', 'trained', 'start_epoch', 'epoch', 'examples', 'updates', 'settings'}],
+  'at': [{'branch', 'epoch', 'ends', 'epochs': C, 'updates': C or {'undefined'}, 'claims'}]}. The
+  first list says where each stage ends, with the updates of each batch size by then (null where not
+  recorded); 'trained' holds patterns of parameter paths, empty for all. C is as `gap.at_clock` has
+  it; 'ends' names the stage that ends at the epoch, if one does.
+  """
+  first = next(iter(found))
+  listed = _listed(config, boundaries(config, found[first]), found[first], chosen[first])
+  wanted = config.get('report', {}).get('epochs', ())
+  asked = [_evaluated(float(epoch), found[first]) for epoch in wanted]
+  epochs = asked or [row['epoch'] for row in listed]
+  names = {round(row['epoch'], 9): row['name'] for row in listed}
+  return {
+    'stages': listed,
+    'at': [
+      {'branch': branch, 'epoch': epoch, 'ends': names.get(round(epoch, 9))}
+      | _at(found[branch], chosen[branch], epoch, f' of {branch}' if branch else '')
+      for branch in found
+      for epoch in epochs
+    ],
+  }
+
+
+def _evaluated(epoch: float, found: Found) -> float:
+  """The epoch of an evaluation that is as good as at the one asked for, or that one.
+
+  Evaluations stand at whole blocks, so rarely at a round epoch, and what is read between two of
+  them is less certain than they are.
+  """
+  epochs = {
+    row['epoch'] for tried in found.values() for each in tried for row in each.lanes[0].rows
+  }
+  nearest = min(epochs, key=lambda each: abs(each - epoch), default=epoch)
+  return nearest if abs(nearest - epoch) <= NEAR * epoch else epoch
+
+
+def stage_claims(found: Mapping[str, Any]) -> list[dict[str, Any]]:
+  """All claims of summary['stages'], for the list of all claims."""
+  return [claim for row in found['at'] for claim in row['claims']]
+
+
+class End(NamedTuple):
+  """Where a stage ends; epochs are passes over the stages' shares of the training set."""
+
+  examples: float
+  epoch: float
+
+
+def boundaries(config: Mapping[str, Any], found: Found) -> list[End]:
+  """Where each stage ends: at its last record, or while it is not there, as configured.
+
+  A plan rounds ends to whole blocks, evaluates there and counts that record to the stage it ends.
+  """
+  order = config['stages']['order']
+  lanes = [lane for tried in found.values() for setting in tried for lane in setting.lanes]
+  plan, rows = lanes[0].plan, [row for lane in lanes for row in lane.rows]
+  training_set = plan['examples'] / plan['epochs']
+  if begun := next((row for row in rows if row['stage'] == 0 and row['epoch']), None):
+    share = config['stages'][order[0]].get('data_share', 1.0)
+    training_set = begun['examples'] / begun['epoch'] / share
+  ends, end = [], End(0.0, 0.0)
+  for index, name in enumerate(order):
+    keys = config['stages'][name]
+    share = keys.get('data_share', 1.0) * training_set
+    length = keys.get('examples') or keys['epochs'] * share
+    end = End(end.examples + length, end.epoch + length / share)
+    own = [row for row in rows if row['stage'] == index]
+    left = any(row['stage'] > index for row in rows)
+    if own and (left or all(lane.final for lane in lanes)):
+      last = max(own, key=lambda row: row['examples'])
+      end = End(float(last['examples']), float(last['epoch']))
+    ends.append(end)
+  return ends
+
+
+def _listed(
+  config: Mapping[str, Any], ends: Sequence[End], found: Found, chosen: Chosen
+) -> list[dict[str, Any]]:
+  rows = []
+  starts = [End(0.0, 0.0), *ends]
+  for name, start, end in zip(config['stages']['order'], starts, ends, strict=False):
+    read = readings(chosen, 'examples', end.examples)
+    row = {'name': name, 'trained': list(config['stages'][name].get('trainable', ()))}
+    row |= {'start_epoch': start.epoch, 'epoch': end.epoch, 'examples': end.examples}
+    row['updates'] = {
+      str(size): None if each.problem else float(each.values['updates'].mean())
+      for size, each in read.items()
+    }
+    rows.append(row | {'settings': dict(config['stages'][name])})
+  return rows
+
+
+def _at(found: Found, chosen: Chosen, epoch: float, of_branch: str) -> dict[str, Any]:
+  """All batch sizes at an epoch, and at the updates of the largest of them at that epoch."""
+  missing = {size: 'no learning rate was chosen' for size in found if size not in chosen}
+  at_epoch = readings(chosen, 'epochs', epoch)
+  result = {'epochs': at_clock(chosen, 'epochs', missing, epoch)}
+  where = f'at epoch {epoch:.4g}{of_branch}'
+  questions = _questions(where, 'epochs')
+  claims = [judge(question, found, chosen, at_epoch) for question in questions]
+  readable = [size for size, each in at_epoch.items() if not each.problem]
+  if not readable:
+    result['updates'] = {'undefined': 'no batch size can be read at this epoch'}
+  else:
+    largest = max(readable)
+    value = float(at_epoch[largest].values['updates'].min())
+    result['updates'] = at_clock(chosen, 'updates', missing, value)
+    where = f'at the updates of batch size {largest} by epoch {epoch:.4g}{of_branch}'
+    read = readings(chosen, 'updates', value)
+    claims += [judge(question, found, chosen, read) for question in _questions(where, 'updates')]
+  return result | {'claims': [claim | {'about': 'stages'} for claim in claims]}
+
+
+def _questions(where: str, clock: str) -> list[Question]:
+  better, grows = 'smaller batches reach higher validation accuracy', 'the generalization gap grows'
+  return [
+    Question(f'{where}, {better}', clock, 'val_accuracy', verdicts.below),
+    Question(f'{where}, {grows} with batch size', clock, 'gap', verdicts.above),
+  ]

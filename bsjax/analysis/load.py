@@ -1,0 +1,66 @@
+"""Reads a workdir: its config, plan and records, and what follows from them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bsjax.analysis.runs import histories
+from bsjax.analysis.summary import summarize
+from bsjax.storage import records
+
+
+@dataclass(frozen=True)
+class Study:
+  """What a workdir holds; `plan` ends where the summary was taken.
+
+  `sharpness` is sharpness.json and `native_cost` native_cost.json, None where nothing was measured.
+  """
+
+  config: Mapping[str, Any]
+  plan: list[histories.Row]
+  rows: list[histories.Row]
+  summary: Mapping[str, Any]
+  progress: float
+  sharpness: Mapping[str, Any] | None = None
+  native_cost: Mapping[str, Any] | None = None
+
+  @property
+  def first(self) -> tuple[list[histories.Row], list[histories.Row]]:
+    """Plan and records of the first branch, of which the page is but for what compares branches."""
+    return next(iter(histories.by_branch(self.plan, self.rows).values()))
+
+
+def load(workdir: Path) -> Study:
+  """Reads a study; an unfinished one is summarized as of the last evaluation of all lanes."""
+  needed = 'config.json', 'plan.csv', 'records.jsonl'
+  missing = [name for name in needed if not (workdir / name).is_file()]
+  if missing:
+    raise FileNotFoundError(
+      f'{workdir} lacks {", ".join(missing)}: give the workdir of a study that has started '
+      f'(python -m bsjax.main --config=... --workdir={workdir}).'
+    )
+  config = json.loads((workdir / 'config.json').read_text())
+  plan = records.read_plan(workdir / 'plan.csv')
+  rows = records.read(workdir / 'records.jsonl')
+  progress = histories.progress(plan, rows)
+  beside = _json(workdir / 'sharpness.json'), _json(workdir / 'native_cost.json')
+  facts = _json(workdir / 'data.json')  # None: by an older version
+  if progress == 1:
+    kept = _json(workdir / 'summary.json') or {}
+    # Of a summary by an older version only the hardware cannot be found again from the records.
+    current = 'validation' in kept.get('learning_rates', {})
+    current &= 'stages' in kept or not config.get('stages', {}).get('order')
+    hardware = kept.get('hardware', '')
+    summary = kept if current else summarize(config, plan, rows, hardware, facts)
+    return Study(config, plan, rows, summary, progress, *beside)
+  reached = histories.provisional(plan, rows)
+  summary = summarize(config, reached, rows, facts=facts)
+  return Study(config, reached, rows, summary, progress, *beside)
+
+
+def _json(path: Path) -> dict[str, Any] | None:
+  return json.loads(path.read_text()) if path.is_file() else None

@@ -1,0 +1,1 @@
+"""What is measured of runs: optimum, critical batch size, noise scale, generalization gap."""

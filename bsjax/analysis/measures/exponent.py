@@ -1,0 +1,187 @@
+"""How the best learning rate grows with the batch size: the exponent, and where growth ends.
+
+Trials are the independent repetitions: each gives one log optimum a batch size, and every number
+here is a weighted sum of those in each trial, with Student's interval over trials. It holds
+whatever the correlation of a trial's optima at different batch sizes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import ArrayLike
+from scipy.optimize import minimize_scalar
+from scipy.special import expit, stdtrit
+
+from bsjax.analysis.measures.optimum import Optimum
+from bsjax.stats.intervals import MeanInterval, mean_interval
+
+EXPONENTS = {'linear': 1.0, 'square_root': 0.5, 'none': 0.0}
+FEWEST = 3  # batch sizes: any two lie on a power law
+_REACH = math.log(1e3)  # a B_lr beyond the batch sizes by this factor is at its limit
+_GRID = 2001
+
+
+class Points(NamedTuple):
+  """The batch sizes with an optimum, the trials' log optima there, and who was left out, why."""
+
+  batch_sizes: Float[np.ndarray, ' size']
+  log_rates: Float[np.ndarray, 'trial size']
+  slack: Float[np.ndarray, ' size']
+  left_out: dict[int, str]
+
+
+def points(optima: Mapping[int, Optimum]) -> Points:
+  """The optima that are known between the points of the grid, in ascending batch size."""
+  found = {size: best for size, best in sorted(optima.items()) if best.state == 'found'}
+  if len({best.n for best in found.values()}) > 1:
+    counts = ', '.join(f'{size}: {best.n}' for size, best in found.items())
+    raise ValueError(f'trials by batch size are {counts}: give all batch sizes the same trials.')
+  return Points(
+    np.array(list(found), dtype=np.float64),
+    np.array([best.log_rates for best in found.values()], dtype=np.float64).T,
+    np.array([best.slack for best in found.values()], dtype=np.float64),
+    {size: best.reason for size, best in sorted(optima.items()) if size not in found},
+  )
+
+
+def too_few(given: Points) -> str:
+  """Why no law can be fitted, or nothing."""
+  if len(given.batch_sizes) >= FEWEST:
+    return ''
+  known = len(given.batch_sizes)
+  why = f'{FEWEST} batch sizes with an optimum inside the grid are needed, {known} known'
+  return '; '.join([why, *(f'{size}: {reason}' for size, reason in given.left_out.items())])
+
+
+def exponent(given: Points) -> dict[str, Any]:
+  """d log(learning rate) / d log(batch size), by least squares in each trial.
+
+  With one trial the interval is that of the regression's residuals, from four batch sizes on: it
+  then takes the power law for true. `rules` says which exponents lie in the interval, null without
+  one. `change` is the exponent of the upper half of the batch sizes minus that of the lower (of an
+  odd number both have the middle one): where its interval leaves out 0 there is no power law.
+  """
+  undefined = too_few(given)
+  if undefined:
+    return {'undefined': undefined}
+  sizes, count = given.batch_sizes, len(given.batch_sizes)
+  weights = _slope_weights(sizes, slice(None))
+  value, interval, over = _contrast(given, weights), None, 'trials'
+  if value.n > 1:
+    interval = (value.low, value.high)
+  elif count > FEWEST:
+    interval, over = _residual_interval(given, weights), 'batch sizes'
+  lower = _slope_weights(sizes, slice(0, (count + 1) // 2))
+  upper = _slope_weights(sizes, slice(count // 2, count))
+  change = _contrast(given, upper - lower)
+  return {
+    'value': value.mean,
+    'ci95': list(interval) if interval else [None, None],
+    'n': value.n,
+    'interval_over': over if interval else None,
+    'batch_sizes': [int(size) for size in sizes],
+    'left_out': {str(size): reason for size, reason in given.left_out.items()},
+    'rules': {
+      name: interval[0] <= rule <= interval[1] if interval else None
+      for name, rule in EXPONENTS.items()
+    },
+    'lower_half': _estimate(_contrast(given, lower)),
+    'upper_half': _estimate(_contrast(given, upper)),
+    'change': _estimate(change),
+    'power_law_rejected': None if change.n < 2 else not change.low <= 0 <= change.high,
+  }
+
+
+def _slope_weights(sizes: np.ndarray, part: slice) -> np.ndarray:
+  """The weights with which log optima sum to the least squares slope over a part of the sizes."""
+  weights, x = np.zeros(len(sizes)), np.log(sizes[part])
+  weights[part] = (x - x.mean()) / np.sum((x - x.mean()) ** 2)
+  return weights
+
+
+def _contrast(given: Points, weights: np.ndarray) -> MeanInterval:
+  """A weighted sum of the log optima, over trials; what the trials do not show widens it."""
+  mean, low, high, n = mean_interval(given.log_rates @ weights)
+  slack = float(np.abs(weights) @ given.slack)
+  return (
+    MeanInterval(mean, low - slack, high + slack, n) if n > 1 else MeanInterval(mean, low, high, n)
+  )
+
+
+def _residual_interval(given: Points, weights: np.ndarray) -> tuple[float, float]:
+  x, y = np.log(given.batch_sizes), given.log_rates[0]
+  value = float(y @ weights)
+  residuals = (y - y.mean()) - value * (x - x.mean())
+  degrees = len(x) - 2
+  error = math.sqrt(residuals @ residuals / degrees * (weights @ weights))
+  half = float(stdtrit(degrees, 0.975)) * error + float(np.abs(weights) @ given.slack)
+  return value - half, value + half
+
+
+def _estimate(interval: MeanInterval) -> dict[str, Any]:
+  return {'value': interval.mean, 'ci95': [interval.low, interval.high], 'n': interval.n}
+
+
+def saturation(given: Points) -> dict[str, Any]:
+  """B_lr, the noise scale that the optima themselves show: lr(B) = lr_max / (1 + B_lr / B).
+
+  The law of McCandlish et al. 2018 (arXiv:1812.06162, section 2.2), fitted to log optima: the value
+  by least squares to their means. The interval holds every B_lr at which the score (the sum of the
+  residuals weighted by their derivative in log B_lr) has a mean over trials within Student's t of
+  0. It needs no estimate per trial, which may not exist, and so has no upper end
+  where the law cannot be told from linear scaling, and starts at 0 where not from a constant.
+  It takes the law for true; the rules' misfits say how well it fits.
+  """
+  undefined = too_few(given)
+  if undefined:
+    return {'undefined': undefined}
+  sizes, n = given.batch_sizes, len(given.log_rates)
+  grid = np.linspace(np.log(sizes[0]) - _REACH, np.log(sizes[-1]) + _REACH, _GRID)
+  means = given.log_rates.mean(axis=0)
+  index = int(np.argmin(_misfit(grid, sizes, means)))
+  inside = 0 < index < _GRID - 1
+  result: dict[str, Any] = {'b_learning_rate': None, 'ci95': [None, None], 'unbounded': False}
+  if inside:
+    near = (grid[index - 1], grid[index + 1])
+    fit = minimize_scalar(
+      _misfit, bounds=near, args=(sizes, means), method='bounded', options={'xatol': 1e-9}
+    )
+    result['b_learning_rate'] = math.exp(fit.x)
+  if n > 1:
+    accepted = np.flatnonzero(_accepted(given, grid))
+    if not accepted.size and not inside:
+      how = 'falls with' if index == 0 else 'grows faster than'
+      return {'undefined': f'the best learning rate {how} the batch size, which the law cannot'}
+    ends = [*accepted, index] if inside else accepted
+    first, last = min(ends), max(ends)
+    high = math.exp(grid[last + 1]) if last < _GRID - 1 else None
+    # One step of the grid outwards: the ends lie between its points.
+    result['ci95'] = [math.exp(grid[first - 1]) if first else 0.0, high]
+    result['unbounded'] = high is None
+  law = 'no scaling' if index == 0 else 'linear scaling'
+  reasons = [] if inside else [f'{law} fits best, so B_lr has no value']
+  reasons += ['one trial has no spread, so there is no interval'] if n < 2 else []
+  reasons += ['linear scaling fits, so there is no upper bound'] if result['unbounded'] else []
+  return result | {'n': n} | ({'reason': '; '.join(reasons)} if reasons else {})
+
+
+def _misfit(theta: ArrayLike, sizes: np.ndarray, log_rates: np.ndarray) -> np.ndarray | np.float64:
+  """Squared log misfit of the law at each B_lr = exp(theta), with the best factor."""
+  residuals = log_rates + np.logaddexp(0, np.asarray(theta)[..., None] - np.log(sizes))
+  return np.sum((residuals - residuals.mean(axis=-1, keepdims=True)) ** 2, axis=-1)
+
+
+def _accepted(given: Points, thetas: np.ndarray) -> np.ndarray:
+  """At which log B_lr the trials do not contradict the law."""
+  offsets = thetas[:, None] - np.log(given.batch_sizes)
+  derivatives = expit(offsets)  # of log(1 + B_lr / B); centred, so that the factor drops out
+  weights = derivatives - derivatives.mean(axis=1, keepdims=True)
+  scores = given.log_rates @ weights.T + np.sum(weights * np.logaddexp(0, offsets), axis=1)
+  n = len(scores)
+  half = float(stdtrit(n - 1, 0.975)) * scores.std(axis=0, ddof=1) / math.sqrt(n)
+  return np.abs(scores.mean(axis=0)) <= half + np.abs(weights) @ given.slack

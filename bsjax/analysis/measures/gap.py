@@ -1,0 +1,225 @@
+"""The generalization gap of each batch size at equal epochs, equal updates, and equal distance.
+
+The gap is training less validation accuracy within a trial (in loss: validation less training).
+Whether it grows with batch size depends on what is held equal, and on the learning rates: so it is
+given at three clocks, at the learning rate of each batch size, and at one rate for all of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from bsjax.analysis.runs.budgets import (
+  ALONGSIDE,
+  CLOCKS,
+  QUANTITIES,
+  Reading,
+  common_settings,
+  meeting_point,
+  quantities,
+  readings,
+  trained_rows,
+)
+from bsjax.analysis.runs.histories import Curve, Setting
+from bsjax.stats.intervals import MeanInterval, mean_interval
+from bsjax.stats.paired import slope_bounds, slopes
+
+
+class Slope(NamedTuple):
+  """A change per doubling of the batch size, over trials.
+
+  `low` and `high` bound the interval wherever between their records the interpolated values lie;
+  they are those of `interval` where nothing was interpolated. `sizes` are those that took part,
+  `reason` says why there is no slope.
+  """
+
+  interval: MeanInterval
+  low: float | None
+  high: float | None
+  sizes: tuple[int, ...] = ()
+  reason: str = ''
+
+
+def generalization_gap(
+  found: Mapping[int, Sequence[Setting]], chosen: Mapping[int, Setting]
+) -> dict[str, Any]:
+  """Accuracies and gaps at the chosen learning rates and at a common one, by clock.
+
+  {'chosen': {clock: C}, 'common_learning_rate': {'learning_rate', clock: C} or {'undefined'}} for
+  the clocks of `CLOCKS`, with C as `at_clock` gives it.
+  """
+  common, why = common_settings(found)
+  missing = {size: 'no learning rate was chosen' for size in found if size not in chosen}
+  result: dict[str, Any] = {
+    'chosen': {clock: at_clock(chosen, clock, missing) for clock in CLOCKS},
+    'common_learning_rate': {'undefined': why},
+  }
+  if common:
+    rate = next(iter(common.values())).learning_rate
+    clocks = {clock: at_clock(common, clock) for clock in CLOCKS}
+    result['common_learning_rate'] = {'learning_rate': rate, **clocks}
+  return result
+
+
+def at_clock(
+  chosen: Mapping[int, Setting],
+  clock: str,
+  missing: Mapping[int, str] | None = None,
+  value: int | float | None = None,
+) -> dict[str, Any]:
+  """All batch sizes at a value of the clock, and the slopes over them.
+
+  Without a value it is the one at which the first of them ends.
+
+  {'value', 'batch_sizes': [{'batch_size', 'learning_rate', 'epoch', 'interpolated', 'between',
+  quantity: E, ...} or {'batch_size', 'undefined'}], 'slopes': {quantity: S}}. E is {'mean', 'ci95',
+  'n'}; S is {'value', 'ci95', 'n', 'batch_sizes', 'ci95_interpolation'} or {'undefined'}, where
+  'ci95_interpolation' also covers where between the records an interpolated value may lie.
+  """
+  value = meeting_point(chosen, clock) if value is None else value
+  read = readings(chosen, clock, value)
+  rows = {size: _row(chosen[size], reading) for size, reading in read.items()}
+  rows |= {size: {'batch_size': size, 'undefined': why} for size, why in (missing or {}).items()}
+  names = sorted({name for reading in read.values() for name in compared(reading)}, key=_order)
+  return {
+    'value': value,
+    'batch_sizes': [rows[size] for size in sorted(rows)],
+    'slopes': {name: _slope_row(slope(read, name)) for name in names or QUANTITIES},
+  }
+
+
+def slope(read: Mapping[int, Reading], quantity: str) -> Slope:
+  """The least-squares slope on log2(batch size) within each trial, and Student's t over trials.
+
+  Batch sizes that could not be read, or where the quantity is not finite, stay out.
+  """
+  usable = {
+    size: reading
+    for size, reading in sorted(read.items())
+    if quantity in reading.values and np.isfinite(reading.values[quantity]).all()
+  }
+  if len(usable) < 2:
+    why = f'{len(usable)} of {len(read)} batch sizes can be compared here, and a slope needs two'
+    return Slope(MeanInterval(None, None, None, 0), None, None, tuple(usable), why)
+  trials = set.intersection(*(set(reading.trials) for reading in usable.values()))
+  if not trials:
+    why = 'the batch sizes have no trial in common'
+    return Slope(MeanInterval(None, None, None, 0), None, None, tuple(usable), why)
+  sizes = tuple(usable)
+  at, before, after = (
+    np.stack([_paired(reading, part, quantity, trials) for reading in usable.values()])
+    for part in ('values', 'before', 'after')
+  )
+  found = mean_interval(slopes(sizes, at))
+  ends = [found, *(mean_interval(bound) for bound in slope_bounds(sizes, before, after))]
+  if found.low is None:
+    return Slope(found, None, None, sizes)
+  return Slope(found, min(end.low for end in ends), max(end.high for end in ends), sizes)
+
+
+def curves(chosen: Mapping[int, Setting]) -> dict[str, dict[str, dict[int, Curve]]]:
+  """clock -> quantity -> batch size -> mean and 95% interval over trials, for drawing.
+
+  The quantities are those of `quantities` but for the clocks. Curves end where a trial has no
+  finite value any more; with one trial the interval is NaN, which draws nothing.
+  """
+  return {
+    clock: {
+      name: {size: curve(setting, key, name) for size, setting in chosen.items()}
+      for name in _drawn(chosen)
+    }
+    for clock, key in CLOCKS.items()
+  }
+
+
+def compared(reading: Reading) -> list[str]:
+  """The quantities of a reading that come with slopes: QUANTITIES, and those re-estimated."""
+  return [name for name in reading.values if name.removeprefix('reestimated_') in QUANTITIES]
+
+
+def estimate(values: ArrayLike) -> dict[str, Any]:
+  """Mean and 95% Student-t interval over trials; null where not every trial is finite."""
+  values = np.array(values, dtype=np.float64)  # None becomes NaN
+  if not values.size or not np.isfinite(values).all():
+    return {'mean': None, 'ci95': [None, None], 'n': 0}
+  mean, low, high, n = mean_interval(values)
+  return {'mean': mean, 'ci95': [low, high], 'n': n}
+
+
+def _row(setting: Setting, reading: Reading) -> dict[str, Any]:
+  row = {'batch_size': setting.batch_size, 'learning_rate': setting.learning_rate}
+  if reading.problem:
+    return row | {'undefined': reading.problem}
+  row |= {
+    'epoch': estimate(reading.values['epoch'])['mean'],
+    'interpolated': reading.between is not None,
+    'between': list(reading.between) if reading.between else None,
+  }
+  return row | {name: estimate(reading.values[name]) for name in compared(reading)}
+
+
+def _slope_row(found: Slope) -> dict[str, Any]:
+  if found.reason:
+    return {'undefined': found.reason}
+  mean, low, high, n = found.interval
+  return {
+    'value': mean,
+    'ci95': [low, high],
+    'n': n,
+    'batch_sizes': list(found.sizes),
+    'ci95_interpolation': [found.low, found.high],
+  }
+
+
+def _order(name: str) -> tuple[bool, int]:
+  plain = name.removeprefix('reestimated_')
+  return plain != name, QUANTITIES.index(plain)
+
+
+def _paired(reading: Reading, part: str, quantity: str, trials: set[int]) -> np.ndarray:
+  """The values of the trials in common, in their order."""
+  by_trial = dict(zip(reading.trials, getattr(reading, part)[quantity], strict=True))
+  return np.array([by_trial[trial] for trial in sorted(trials)])
+
+
+def _drawn(chosen: Mapping[int, Setting]) -> list[str]:
+  rows = (row for setting in chosen.values() for lane in setting.lanes for row in lane.rows)
+  first = next(rows, None)
+  names = quantities(first) if first else {}
+  return [name for name in names if name == 'train_loss' or name not in ALONGSIDE]
+
+
+def curve(setting: Setting, key: str, name: str) -> Curve:
+  """One quantity of one setting against a column of its records: mean and 95% interval.
+
+  On the records of its first trial, as far as all trials reach.
+  """
+  trials = [_finite_part(lane, key, name) for lane in setting.lanes]
+  if any(len(x) == 0 for x, _ in trials):
+    return Curve()
+  start, end = max(x[0] for x, _ in trials), min(x[-1] for x, _ in trials)
+  grid = np.array([x for x in trials[0][0] if start <= x <= end])
+  at = np.stack([np.interp(grid, x, y) for x, y in trials])
+  if len(trials) < 2:
+    nothing = [math.nan] * grid.size
+    return Curve(grid.tolist(), at[0].tolist(), nothing, nothing)
+  found = [mean_interval(column) for column in at.T]
+  columns = zip(*((mean, low, high) for mean, low, high, _ in found), strict=True)
+  return Curve(grid.tolist(), *(list(column) for column in columns))
+
+
+def _finite_part(lane: Any, key: str, name: str) -> tuple[list[float], list[float]]:
+  """The clock and the quantity up to the first record that is not finite or has diverged."""
+  x, y = [], []
+  for row in trained_rows(lane):
+    value, at = quantities(row)[name], row.get(key)
+    if row['diverged'] or at is None or not math.isfinite(at) or not math.isfinite(value):
+      break
+    x.append(float(at))
+    y.append(value)
+  return x, y

@@ -1,0 +1,234 @@
+"""The best learning rate of a batch size, between the points of the grid that was tried.
+
+The loss against the log of the learning rate is a valley. A smooth curve through its lowest
+points gives each trial an optimum of its own; the spread of those over trials gives the interval.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from bsjax.analysis.runs.histories import LaneHistory, Setting
+from bsjax.stats.intervals import mean_interval
+
+_NO_SPREAD = 1e-9  # of the window: trials that agree to this measure no spread
+
+
+class Optimum(NamedTuple):
+  """The best learning rate of a batch size, or why there is none.
+
+  state: 'found'; 'next_to_divergence', known only to within its neighbours on the grid;
+    'at_grid_edge', with a bound on one side; 'undetermined'.
+  log_rates: the log of each trial's optimum, empty unless found.
+  slack: by how much the interval of the log is wider, on either side, than the trials say.
+  interpolation: the error of the fitted curve, as a log; None where too few points check it.
+  bound: {'below': rate} or {'above': rate} for an optimum at the edge of the grid.
+  """
+
+  state: str
+  n: int
+  value: float | None = None
+  low: float | None = None
+  high: float | None = None
+  log_rates: tuple[float, ...] = ()
+  slack: float = 0.0
+  interpolation: float | None = None
+  bound: dict[str, float] | None = None
+  reason: str = ''
+
+
+def optimum_of(tried: Sequence[Setting], merit: str = 'val_loss') -> Optimum:
+  """The optimum of one batch size by `merit` at the end of training, the lower the better.
+
+  merit: the name of a loss in the records, or that of an accuracy with 'error' in the place of
+    'accuracy' ('val_error').
+  """
+  if merit.endswith('accuracy'):
+    error = merit.removesuffix('accuracy') + 'error'
+    raise ValueError(f'merit is {merit!r}, of which more is better: give {error!r}.')
+  trials = [[lane.plan['trial'] for lane in setting.lanes] for setting in tried]
+  if any(each != trials[0] for each in trials):
+    return _undetermined(0, 'the learning rates were not tried in the same trials')
+  for setting in tried:
+    for lane in setting.lanes:
+      if lane.final is None and lane.problem != 'diverged':
+        why = f'trial {lane.plan["trial"]} is {lane.problem} at {setting.learning_rate:.4g}'
+        return _undetermined(len(setting.lanes), why)
+  losses = [[_merit(lane, merit) for lane in setting.lanes] for setting in tried]
+  rates = np.array([setting.learning_rate for setting in tried], dtype=np.float64)
+  return optimum(rates, np.array(losses, dtype=np.float64).T)
+
+
+def _merit(lane: LaneHistory, merit: str) -> float:
+  """What the lane ended with; infinity for one that diverged."""
+  if lane.problem:
+    return math.inf
+  is_error = merit.endswith('error')
+  value = lane.final[merit.removesuffix('error') + 'accuracy' if is_error else merit]
+  if value is None or not math.isfinite(value):
+    return math.inf
+  return 1.0 - value if is_error else value
+
+
+def optimum(rates: Float[np.ndarray, ' rate'], losses: Float[np.ndarray, 'trial rate']) -> Optimum:
+  """The optimum from ascending learning rates and each trial's loss there.
+
+  An infinite loss is a run that diverged. No curve can pass through it: where a best point has
+  such a neighbour in any trial, the optimum is the best rate of the grid, its interval the
+  neighbours of the trials' best points, which hold it as the loss has one valley only.
+
+  Otherwise one least squares cubic per trial, of the log loss unless some loss is 0, goes through
+  the points that are best in some trial and their neighbours, with a fourth point where the grid
+  has one, else a parabola through three. The same points for all trials, because a choice that
+  follows a trial's noise would bias its optimum. The interval is Student's for the mean log optimum
+  over trials. It is widened by twice the distance to the optimum of the inner parabola, or of the
+  cubic with its fourth point on the other side, where that is beyond the noise of the trials; and
+  to the neighbours of the best points where the trials do not differ at all. Not covered: an error
+  of the curve that the noise hides, or that three points or a grid coarser than five cannot show.
+  """
+  n = len(losses)
+  reason = _why_unusable(rates, losses)
+  if reason:
+    return _undetermined(n, reason)
+  best, last = losses.argmin(axis=1), len(rates) - 1
+  centre = int(losses.mean(axis=0).argmin())
+  if (best == 0).all() or (best == last).all():
+    return _at_edge(rates, n, low=bool(best[0] == 0))
+  at_edge = [trial for trial, index in enumerate(best) if index in (0, last)]
+  if at_edge:
+    which = ', '.join(map(str, at_edge))
+    return _undetermined(n, f'the best rate is at the edge of the grid in trial {which} of {n}')
+  window = slice(best.min() - 1, best.max() + 2)
+  if not np.isfinite(losses[:, window]).all():
+    low, high = float(rates[window][0]), float(rates[window][-1])
+    why = 'a rate next to the best diverged: the optimum is known only to the spacing of the grid'
+    return Optimum('next_to_divergence', n, float(rates[centre]), low, high, reason=why)
+  # A trial near instability may lose ten times as much as others: in logs it is one among them.
+  heights = np.log(losses) if (losses > 0).all() else losses
+  return _between_points(np.log(rates), heights, window)
+
+
+def _why_unusable(rates: np.ndarray, losses: np.ndarray) -> str:
+  if len(rates) < 3:
+    return f'a valley takes 3 learning rates or more, {len(rates)} tried'
+  if not (np.isfinite(rates).all() and (rates > 0).all() and (np.diff(rates) > 0).all()):
+    return 'the learning rates are not positive and ascending'
+  if not losses.size:
+    return 'there is no trial'
+  if np.isnan(losses).any() or (losses < 0).any():
+    return 'a loss is negative or missing'
+  if not np.isfinite(losses).all(axis=0).any():
+    return 'every learning rate diverged in some trial'
+  return ''
+
+
+def _at_edge(rates: np.ndarray, n: int, low: bool) -> Optimum:
+  name, beyond, side = ('lowest', rates[1], 'below') if low else ('highest', rates[-2], 'above')
+  edge = rates[0] if low else rates[-1]
+  why = f'the {name} rate, {edge:.4g}, is the best in every trial: the optimum is at or beyond it'
+  return Optimum('at_grid_edge', n, bound={side: float(beyond)}, reason=why)
+
+
+def _between_points(log_rates: np.ndarray, losses: np.ndarray, inner: slice) -> Optimum:
+  n, windows = len(losses), _windows(losses, inner)
+  window = windows[0]
+  u = log_rates[window]
+  curvature = _parabola(u, losses[:, window])[1]
+  spread = mean_interval(curvature)
+  if (curvature <= 0).any() or (n > 1 and spread.low <= 0):
+    return _undetermined(n, 'the curve is flat: it has no curvature beyond the noise of the trials')
+  optima = _cubic_minima(u, losses[:, window]) if len(u) > 3 else _parabola(u, losses[:, window])[0]
+  if not ((u[0] <= optima) & (optima <= u[-1])).all():  # NaN, too
+    return _undetermined(n, 'the curve fitted to a trial has no minimum between its points')
+  mean, low, high, _ = mean_interval(optima)
+  error = None
+  if n > 1 and len(u) > 3:
+    others = [_parabola(log_rates[inner], losses[:, inner])[0]]
+    others += [_cubic_minima(log_rates[other], losses[:, other]) for other in windows[1:]]
+    error = max(_interpolation_error(other - optima, u) for other in others)
+  slack = error or 0.0
+  if n > 1 and optima.std() < _NO_SPREAD * (u[-1] - u[0]):
+    slack = float(max(mean - log_rates[inner][0], log_rates[inner][-1] - mean))
+  interval = (math.exp(low - slack), math.exp(high + slack)) if n > 1 else (None, None)
+  reason = '' if n > 1 else 'one trial has no spread, so there is no interval'
+  trials = tuple(optima.tolist())
+  return Optimum('found', n, math.exp(mean), *interval, trials, slack, error, reason=reason)
+
+
+def _windows(losses: np.ndarray, inner: slice) -> list[slice]:
+  """The points to fit: where the inner window has three, one more on the side to which the minimum
+  leans; then, to check, on the other side. The inner window where there is no more.
+
+  On three points the optimum of a trial cannot pass the middle between two rates, and trials that
+  agree on the best rate would agree too well.
+  """
+  if inner.stop - inner.start > 3:
+    return [inner]
+  finite, means = np.isfinite(losses).all(axis=0), losses.mean(axis=0)
+  sides = [slice(inner.start, inner.stop + 1), slice(inner.start - 1, inner.stop)]
+  if means[inner.start] < means[inner.stop - 1]:
+    sides.reverse()
+  inside = (side for side in sides if side.start >= 0 and side.stop <= len(finite))
+  return [side for side in inside if finite[side].all()] or [inner]
+
+
+def _coefficients(u: np.ndarray, losses: np.ndarray, degree: int) -> np.ndarray:
+  """Those of the powers 1 to degree of u - mean(u) in each trial's least squares polynomial."""
+  powers = np.vander(u - u.mean(), degree + 1, increasing=True)
+  return np.linalg.lstsq(powers, losses.T, rcond=None)[0][1:]
+
+
+def _parabola(u: np.ndarray, losses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  """The extremum of each trial's least squares parabola, and its coefficient of u^2."""
+  slope, curvature = _coefficients(u, losses, 2)
+  with np.errstate(divide='ignore', invalid='ignore'):  # a straight line has none
+    return u.mean() - slope / (2 * curvature), curvature
+
+
+def _cubic_minima(u: np.ndarray, losses: np.ndarray) -> np.ndarray:
+  """The minimum of each trial's least squares cubic; NaN where it has none."""
+  b, c, d = _coefficients(u, losses, 3)
+  with np.errstate(divide='ignore', invalid='ignore'):
+    # The root of the derivative that is a minimum, in a form that is exact for a small cubic term.
+    return u.mean() - b / (c + np.sqrt(c * c - 3 * b * d))
+
+
+def _interpolation_error(differences: np.ndarray, u: np.ndarray) -> float:
+  """Twice the mean distance of another curve's optimum; 0 if that may be noise.
+
+  Twice, as on a coarse grid either curve can be the closer one. Tested at 99%, so that a false
+  alarm hardly widens intervals that need it not.
+  """
+  half_window = float(u[-1] - u[0]) / 2
+  if not np.isfinite(differences).all():
+    return half_window
+  mean, low, high, _ = mean_interval(differences, 0.99)
+  return min(2 * abs(mean), half_window) if low > 0 or high < 0 else 0.0
+
+
+def _undetermined(n: int, reason: str) -> Optimum:
+  return Optimum('undetermined', n, reason=reason)
+
+
+def as_json(batch_size: int, found: Optimum) -> dict[str, Any]:
+  """The optimum as summary.json holds it; `ci95` over trials, or over the grid next to divergence.
+
+  `interpolation_error` is a factor minus 1, by which the interval is wider on either side.
+  """
+  over = {'found': 'trials', 'next_to_divergence': 'grid'}.get(found.state)
+  error = found.interpolation
+  return {
+    'batch_size': batch_size,
+    'state': found.state,
+    'learning_rate': found.value,
+    'ci95': [found.low, found.high],
+    'n': found.n,
+    'interval_over': over if found.low is not None else None,
+    'bound': found.bound,
+    'interpolation_error': None if error is None else math.expm1(error),
+  } | ({'reason': found.reason} if found.reason else {})

@@ -1,0 +1,1 @@
+"""Records as runs: lanes by setting, the chosen learning rates, clocks, curves."""

@@ -1,0 +1,182 @@
+"""Settings read at equal values of a clock: epochs, updates, or updates weighted by learning rate.
+
+Batch sizes that have seen the same examples have not made the same updates. Which of the two is
+held equal often decides what a comparison shows, so every comparison names its clock.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from bsjax.analysis.runs.histories import LaneHistory, Row, Setting
+
+# Name of a clock -> the key of a record that holds it.
+CLOCKS = {
+  'epochs': 'epoch',
+  'updates': 'updates',
+  'learning_rate_updates': 'learning_rate_sum',
+}
+# `read` also takes examples, which differ from epochs between training sets.
+KEYS = CLOCKS | {'examples': 'examples'}
+QUANTITIES = ('val_accuracy', 'train_accuracy', 'gap', 'loss_gap')
+ALONGSIDE = ('epoch', 'updates', 'learning_rate', 'train_loss')  # where a record stands
+_SAME = 1e-6  # relative; sums of learning rates may be float32
+
+Trials = Float[np.ndarray, ' trial']
+
+
+class Reading(NamedTuple):
+  """The trials of a setting at one value of a clock.
+
+  `values`, `before` and `after` hold, for each quantity, a number a trial: interpolated, and at the
+  records around; all three are equal where the value lies on a record. `between` is the stretch
+  between those records, of all trials together, or None on a record. `problem` says why there is
+  nothing to read.
+  """
+
+  trials: tuple[int, ...] = ()
+  values: Mapping[str, Trials] = {}
+  before: Mapping[str, Trials] = {}
+  after: Mapping[str, Trials] = {}
+  between: tuple[float, float] | None = None
+  problem: str | None = None
+
+
+def meeting_point(chosen: Mapping[int, Setting], clock: str) -> float | None:
+  """The largest value of the clock that every setting which ended well has reached."""
+  ends = [
+    _number(lane.final.get(KEYS[clock]))
+    for setting in chosen.values()
+    if setting.problem is None
+    for lane in setting.lanes
+  ]
+  ends = [end for end in ends if math.isfinite(end)]  # `read` says why the others have none
+  return min(ends, default=None)
+
+
+def readings(
+  chosen: Mapping[int, Setting], clock: str, value: int | float | None = None
+) -> dict[int, Reading]:
+  """Every setting at a value of the clock; without one, at the meeting point."""
+  value = meeting_point(chosen, clock) if value is None else value
+  nothing = f'the records hold no {KEYS[clock]}'
+  return {
+    size: Reading(problem=setting.problem or nothing)
+    if value is None
+    else read(setting, clock, value)
+    for size, setting in chosen.items()
+  }
+
+
+def read(setting: Setting, clock: str, value: int | float) -> Reading:
+  """The setting at a value of the clock, linear between the two records around it.
+
+  Never extrapolated, and never interpolated from the untrained network: what happens before the
+  first evaluation after the start is the steepest part of a curve, and no line.
+  """
+  if setting.problem:
+    return Reading(problem=setting.problem)
+  found = []
+  for lane in setting.lanes:
+    place = _place(lane, KEYS[clock], value)
+    if isinstance(place, str):
+      return Reading(problem=place)
+    found.append(place)
+  pairs = [(quantities(before), quantities(after)) for before, after, _ in found]
+  weights = [weight for _, _, weight in found]
+  keys = pairs[0][0].keys()
+  before = {key: np.array([pair[0][key] for pair in pairs]) for key in keys}
+  after = {key: np.array([pair[1][key] for pair in pairs]) for key in keys}
+  share = np.array(weights)
+  # At share 0 both are the same record, and 0 * inf must not make it NaN.
+  moves = {key: np.where(share > 0, after[key] - before[key], 0.0) for key in keys}
+  values = {key: before[key] + share * moves[key] for key in keys}
+  ends = [(row[KEYS[clock]], last[KEYS[clock]]) for row, last, weight in found if weight]
+  between = (float(min(ends)[0]), float(max(end for _, end in ends))) if ends else None
+  trials = tuple(lane.plan['trial'] for lane in setting.lanes)
+  return Reading(trials, values, before, after, between)
+
+
+def quantities(row: Row) -> dict[str, float]:
+  """What is compared, from one record; NaN where it was not finite.
+
+  Gaps are paired within the trial, and positive where training looks better than validation. With
+  BatchNorm the same follow for re-estimated statistics, under names with the prefix 'reestimated_'.
+  """
+  result = {key: _number(row.get(key)) for key in ALONGSIDE}
+  for prefix in ('', 'reestimated_'):
+    if f'{prefix}val_accuracy' not in row:
+      continue
+    for key in ('val_loss', 'val_balanced_accuracy'):
+      if prefix + key in row:
+        result[prefix + key] = _number(row[prefix + key])
+    val, train, val_loss, train_loss = (
+      _number(row.get(prefix + key))
+      for key in ('val_accuracy', 'train_accuracy', 'val_loss', 'train_loss')
+    )
+    values = val, train, train - val, val_loss - train_loss
+    result |= {prefix + key: number for key, number in zip(QUANTITIES, values, strict=True)}
+  return result
+
+
+def trained_rows(lane: LaneHistory) -> Sequence[Row]:
+  """The records up to the planned end; all of them where the lane has not come so far."""
+  ends = (i for i, row in enumerate(lane.rows) if row is lane.final)
+  return lane.rows[: next(ends, len(lane.rows)) + 1]
+
+
+def common_settings(found: Mapping[int, Sequence[Setting]]) -> tuple[dict[int, Setting], str]:
+  """All batch sizes at one learning rate, or an empty dict and why there is none.
+
+  Of the rates at which every batch size ended well, that of the highest validation accuracy,
+  averaged over batch sizes: what a comparison looks like in which nothing was tuned per batch size.
+  """
+  if len(found) < 2:
+    return {}, 'there are no two batch sizes to compare'
+  by_rate = [{setting.learning_rate: setting for setting in tried} for tried in found.values()]
+  shared = sorted(set.intersection(*(set(rates) for rates in by_rate)))
+  if not shared:
+    return {}, 'no learning rate was tried at every batch size'
+  whole = [rate for rate in shared if not any(rates[rate].problem for rates in by_rate)]
+  if not whole:
+    return {}, 'at every shared learning rate some batch size has a trial without an end result'
+
+  def merit(rate: float) -> float:
+    return float(np.mean([np.mean(rates[rate].finals('val_accuracy')) for rates in by_rate]))
+
+  best = max(whole, key=merit)
+  return {size: rates[best] for size, rates in zip(found, by_rate, strict=True)}, ''
+
+
+def _place(lane: LaneHistory, key: str, value: int | float) -> tuple[Row, Row, float] | str:
+  """The records around the value and how far it lies from first to second, or why not."""
+  rows = trained_rows(lane)
+  x = np.array([_number(row.get(key)) for row in rows])
+  trial = lane.plan['trial']
+  if not np.isfinite(x).all():
+    return f'trial {trial} has a record without a finite {key}'
+  if (np.diff(x) < 0).any():
+    return f'the {key} of trial {trial} goes down from one record to the next'
+  on_record = np.flatnonzero(np.abs(x - value) <= _SAME * abs(value))
+  if on_record.size:
+    row = rows[on_record[-1]]
+    return row, row, 0.0
+  if not x[0] < value < x[-1]:
+    return f'{key} {value:.6g} lies outside the records of trial {trial}, {x[0]:.6g} to {x[-1]:.6g}'
+  after = int(np.searchsorted(x, value))
+  if not rows[after - 1]['updates']:
+    return (
+      f'{key} {value:.6g} lies before the first evaluation after the start ({key} {x[after]:.6g}): '
+      'evaluate more often to compare there'
+    )
+  return rows[after - 1], rows[after], float((value - x[after - 1]) / (x[after] - x[after - 1]))
+
+
+def _number(value: Any) -> float:
+  """A float, with NaN for what a record has as null or not at all."""
+  return math.nan if value is None else float(value)

@@ -1,0 +1,175 @@
+"""Records to settings, the lanes of a batch size and learning rate: end results and curves."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from bsjax.noise.pooling import combine_windows
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class LaneHistory:
+  """One training run: its row of the plan and its records in order of examples seen."""
+
+  plan: Row
+  rows: tuple[Row, ...]
+
+  @property
+  def final(self) -> Row | None:
+    """The record made after the last planned example, or None while the lane is not there.
+
+    Not by updates: where the batch size changes their number is not known ahead.
+    """
+    ends = (row for row in self.rows if row['examples'] >= self.plan['examples'])
+    return next(ends, None)
+
+  @property
+  def problem(self) -> str | None:
+    """Why this lane has no end result to compare, or None if it has one."""
+    final = self.final
+    if any(row['diverged'] for row in self.rows):
+      return 'diverged'
+    if final is None:
+      epoch = self.rows[-1]['epoch'] if self.rows else 0.0
+      return f'unfinished at epoch {epoch:.3g} of {self.plan["epochs"]:.3g}'
+    # A null accuracy is a lane that turned non-finite at its very last evaluation.
+    values = final['val_accuracy'], final['train_accuracy']
+    return 'ended without an accuracy' if None in values else None
+
+
+@dataclass(frozen=True)
+class Setting:
+  """All trials of one batch size and learning rate."""
+
+  batch_size: int
+  learning_rate: float
+  lanes: tuple[LaneHistory, ...]
+
+  @property
+  def problem(self) -> str | None:
+    """Why the setting cannot be chosen, or None if every trial ended well."""
+    trials: dict[str, list[str]] = {}
+    for lane in self.lanes:
+      if lane.problem:
+        trials.setdefault(lane.problem, []).append(str(lane.plan['trial']))
+    return '; '.join(f'trial {", ".join(at)} {what}' for what, at in trials.items()) or None
+
+  def finals(self, key: str) -> list[float]:
+    """The value of `key` at the end of each trial; only for a setting without a problem."""
+    return [lane.final[key] for lane in self.lanes]
+
+
+class Curve(NamedTuple):
+  """A quantity along training: its mean over trials, with its interval."""
+
+  x: Sequence[float] = ()
+  mean: Sequence[float] = ()
+  low: Sequence[float] = ()
+  high: Sequence[float] = ()
+
+
+def settings(plan_rows: Sequence[Row], record_rows: Sequence[Row]) -> dict[int, list[Setting]]:
+  """The settings of each batch size, both in ascending order, learning rates inside.
+
+  Raises:
+    ValueError: the rows are of several branches (`by_branch` parts them), or of different studies.
+  """
+  if len(branches := {row.get('branch', '') for row in plan_rows}) > 1:
+    raise ValueError(
+      f'the plan holds the branches {sorted(branches)}, whose lanes are no repetitions of each '
+      'other: part them with by_branch.'
+    )
+  rows = _by_lane(plan_rows, record_rows)
+
+  def place(row: Row) -> tuple[int, float]:
+    return row['batch_size'], row['learning_rate']
+
+  found: dict[int, list[Setting]] = {}
+  in_order = sorted(plan_rows, key=lambda row: (*place(row), row['trial']))
+  for (batch_size, learning_rate), members in itertools.groupby(in_order, key=place):
+    lanes = tuple(
+      LaneHistory(row, tuple(sorted(rows[row['lane']], key=lambda record: record['examples'])))
+      for row in members
+    )
+    found.setdefault(batch_size, []).append(Setting(batch_size, learning_rate, lanes))
+  return found
+
+
+def by_branch(
+  plan_rows: Sequence[Row], record_rows: Sequence[Row]
+) -> dict[str, tuple[list[Row], list[Row]]]:
+  """branch -> its rows of plan and records, in order of their first lanes; '' where there is none.
+
+  The first is the baseline of the others.
+
+  Raises:
+    ValueError: plan and records are of different studies.
+  """
+  records = _by_lane(plan_rows, record_rows)
+  found: dict[str, tuple[list[Row], list[Row]]] = {}
+  for row in sorted(plan_rows, key=lambda row: row['lane']):
+    plan, rows = found.setdefault(row.get('branch', ''), ([], []))
+    plan.append(row)
+    rows += records[row['lane']]
+  return found
+
+
+def noise_curve(setting: Setting) -> tuple[list[float], list[float]]:
+  """Examples seen (the middle of each stretch between records) and the noise scale there.
+
+  The measurements of all trials count alike; NaN where the mean |G|^2 is not above zero.
+  """
+  examples, values = [], []
+  for stretch in zip(*(itertools.pairwise(lane.rows) for lane in setting.lanes), strict=False):
+    pooled = combine_windows([row['noise'] for _, row in stretch], blocks=False)
+    positive = pooled.mean_a >= 0 and pooled.mean_b > 0
+    examples.append((stretch[0][0]['examples'] + stretch[0][1]['examples']) / 2)
+    values.append(pooled.mean_a / pooled.mean_b if positive else math.nan)
+  return examples, values
+
+
+def _by_lane(plan_rows: Sequence[Row], record_rows: Sequence[Row]) -> dict[int, list[Row]]:
+  rows: dict[int, list[Row]] = {row['lane']: [] for row in plan_rows}
+  for row in record_rows:
+    if row['lane'] not in rows:
+      raise ValueError(
+        f'the records hold lane {row["lane"]}, the plan only lanes {min(rows)} to {max(rows)}: '
+        'records.jsonl and plan.csv are of different studies.'
+      )
+    rows[row['lane']].append(row)
+  return rows
+
+
+def progress(plan_rows: Sequence[Row], record_rows: Sequence[Row]) -> float:
+  """The share of the planned examples that the records show as seen, from 0 to 1."""
+  seen: dict[int, int] = {}
+  for row in record_rows:
+    seen[row['lane']] = max(seen.get(row['lane'], 0), row['examples'])
+  done = sum(min(seen.get(row['lane'], 0), row['examples']) for row in plan_rows)
+  return done / sum(row['examples'] for row in plan_rows)
+
+
+def provisional(plan_rows: Sequence[Row], record_rows: Sequence[Row]) -> list[Row]:
+  """The plan as if it ended at the last evaluation that all lanes have reached.
+
+  Where some lane has not trained yet, the plan stays as it is: a lane that is finished may
+  then be shown, but must not be compared with one that has just begun.
+  """
+  by_lane: dict[int, list[Row]] = {row['lane']: [] for row in plan_rows}
+  for row in sorted(record_rows, key=lambda row: row['examples']):
+    by_lane[row['lane']].append(row)
+  reached = min(len(rows) for rows in by_lane.values())
+  if reached < 2:  # the first record is made before training
+    return list(plan_rows)
+  ends = {lane: rows[reached - 1] for lane, rows in by_lane.items()}
+  return [
+    {**row, 'epochs': ends[row['lane']]['epoch']}
+    | {key: ends[row['lane']][key] for key in ('updates', 'examples')}
+    for row in plan_rows
+  ]

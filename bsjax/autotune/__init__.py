@@ -1,0 +1,1 @@
+"""How a study runs on the machine at hand: micro-batches and strategies, by timing them."""

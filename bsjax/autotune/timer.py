@@ -1,0 +1,198 @@
+"""Times ticks of a study's own lanes on its own devices, and remembers the result on disk."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import platform
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from bsjax import models
+from bsjax.autotune.grouping import Timing
+from bsjax.console import now
+from bsjax.data import Dataset
+from bsjax.engine import memory, programs
+from bsjax.engine.device_axis import devices
+from bsjax.engine.device_data import DeviceData
+from bsjax.engine.spec import make_recipe
+from bsjax.engine.strategies import STRATEGIES, Strategy
+from bsjax.models import convolution
+from bsjax.plan import plan
+from bsjax.storage import records, user_cache
+
+# Raised when the programs change so much that old timings mean nothing.
+FORMAT = 3
+BLOCK_TICKS = 4  # of the programs that are timed
+MEASURE_SECONDS = 0.25
+MEASUREMENTS = 3
+WORTH = 2.0  # starts that training must last for another strategy to be tried
+HOPELESS = 1.5  # times the best so far: not measured again
+# Lanes a device runs one after the other while timed: more would take longer and say the same.
+LANES_IN_TURN = 4
+
+
+class Clock:
+  """Times strategies at micro-batches; what was timed before, here or on disk, is not repeated."""
+
+  def __init__(
+    self, config: ConfigDict, dataset: Dataset, say: Callable[[str], None], folder: Path | None
+  ):
+    self.config, self.dataset, self.say = config, dataset, say
+    key = _key(config, dataset)
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
+    self._path = (folder or user_cache.folder('timings')) / f'{digest}.json'
+    self._key = key
+    self.timings = _read(self._path, key)
+
+  def time(self, micro_batches: dict[int, int], micro: int, names: Sequence[str]) -> list[Timing]:
+    """Times strategies on the lanes that tick at `micro`; returns the timings of them there are.
+
+    A study that would end before another strategy is compiled has only the first one timed.
+    """
+    wanted = [name for name in names if not self._find(micro, name)]
+    if wanted:
+      study = plan.make_plan(self.config, len(self.dataset.train.labels), micro_batches)
+      group = next(group for group in study.groups if group.micro_batch == micro)
+      on_device = DeviceData(self.dataset, self.config, study)
+      for name in wanted:
+        if not self.pays(micro, len(group.lanes), study.total_examples):
+          break
+        self.say(f'Timing {name} at micro-batch {micro} ...')
+        best = min((t.per_lane for t in self._of(micro)), default=np.inf)
+        found = measure(
+          self.config, self.dataset, study, group, on_device, STRATEGIES[name], HOPELESS * best
+        )
+        self.timings.append(found)
+      _write(self._path, self._key, self.timings)
+    return [timing for name in names if (timing := self._find(micro, name))]
+
+  def pays(self, micro: int, lanes: int, examples: int, again: bool = False) -> bool:
+    """Whether training so many lanes at `micro` takes long enough to time more than was timed.
+
+    It must last a few starts of a program; with `again`, a few times all starts there were.
+    """
+    best = min(self._of(micro), key=lambda timing: timing.per_lane, default=None)
+    if best is None:
+      return True
+    starts = sum(timing.start_seconds for timing in self.timings) if again else best.start_seconds
+    return lanes * examples / micro * best.per_lane > WORTH * starts
+
+  def _of(self, micro: int) -> list[Timing]:
+    return [timing for timing in self.timings if timing.micro_batch == micro]
+
+  def _find(self, micro: int, name: str) -> Timing | None:
+    return next((timing for timing in self._of(micro) if timing.strategy == name), None)
+
+
+def measure(
+  config: ConfigDict,
+  dataset: Dataset,
+  study: plan.Plan,
+  group: plan.Group,
+  on_device: DeviceData,
+  strategy: Strategy,
+  hopeless: float = np.inf,
+) -> Timing:
+  """Returns how long a tick of a group takes: the least of a few, after one that compiles.
+
+  What takes more than `hopeless` seconds for a tick of a lane at first is not measured again. The
+  group is trained a little, and forgotten. Where memory is short lanes are timed in turns, as they
+  would train; no room for one lane counts as infinitely slow.
+  """
+  lanes = group.lanes
+  if strategy.vectorize == 'map':
+    most = LANES_IN_TURN * len(on_device.devices)
+    lanes = lanes[:: -(-len(lanes) // most)]
+  ticks = min(BLOCK_TICKS, group.block_ticks)  # longer blocks might not fit the orders at hand
+  few = dataclasses.replace(group, lanes=lanes, block_ticks=ticks)
+  recipe = make_recipe(config, dataset, study, group, strategy)
+  shape = dataset.image_shape
+  run = programs.GroupRun(few, recipe, strategy, config, shape, study, on_device.devices)
+  memory.fit(run, on_device, config.execution.memory)
+  while True:
+    try:
+      start = _timed(run, on_device, 1)
+      seconds = [_timed(run, on_device, 1)]
+      blocks = max(1, int(MEASURE_SECONDS / seconds[0]))
+      while len(seconds) < MEASUREMENTS and min(seconds) / ticks / len(lanes) < hopeless:
+        seconds.append(_timed(run, on_device, blocks))
+      return Timing(group.micro_batch, strategy.name, len(lanes), min(seconds) / ticks, start)
+    except jax.errors.JaxRuntimeError as error:
+      if not memory.out_of_memory(error):
+        raise
+      if not run.split():
+        return Timing(group.micro_batch, strategy.name, len(lanes), np.inf, np.inf)
+
+
+def _timed(run: programs.GroupRun, on_device: DeviceData, blocks: int) -> float:
+  """Seconds a block; from the start of training if there is no room for so many any more."""
+  begun = now()
+  done = run.advance(on_device, blocks)
+  run.wait()
+  seconds = (now() - begun) / max(done, 1)
+  if done < blocks:
+    run.ticks = 0
+  return seconds
+
+
+def convolves(config: ConfigDict, dataset: Dataset) -> bool:
+  """Whether the model of a config calls for a convolution."""
+  calls = []
+
+  def conv(*arguments, **keywords) -> jax.Array:
+    calls.append(1)
+    return convolution.conv('native')(*arguments, **keywords)
+
+  model = models.create(config.model, dataset.num_classes, conv=conv)
+  images = jax.ShapeDtypeStruct((1, *dataset.image_shape), np.float32)
+  jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), images)
+  return bool(calls)
+
+
+def _key(config: ConfigDict, dataset: Dataset) -> dict:
+  """What the time of a tick depends on."""
+  there = devices(config.execution.devices)
+  keys = json.loads(config.to_json())
+  study = ('model', 'optimizer', 'noise_scale', 'batch_sizes', 'learning_rates', 'trials')
+  return {
+    'format': FORMAT,
+    'versions': [version(name) for name in ('jax', 'jaxlib', 'flax', 'optax')],
+    'device': [there[0].device_kind, len(there), platform.machine(), processor()],
+    'flags': os.environ.get('XLA_FLAGS', ''),
+    'replicate': config.execution.replicate,
+    'image': [*dataset.image_shape, dataset.num_classes, config.data.crop, config.data.flip],
+    **{name: keys[name] for name in study},
+  }
+
+
+def processor() -> str:
+  """Returns the processor's name, or '' where it cannot be told."""
+  try:
+    lines = Path('/proc/cpuinfo').read_text().splitlines()
+  except OSError:  # not Linux
+    return platform.processor()
+  return next((line.partition(':')[2].strip() for line in lines if 'model name' in line), '')
+
+
+def _read(path: Path, key: dict) -> list[Timing]:
+  """The timings on disk; none where there are none, or they cannot be read."""
+  try:
+    found = json.loads(path.read_text())
+    return [Timing(**row) for row in found['timings']] if found['key'] == key else []
+  except (OSError, ValueError, KeyError, TypeError):
+    return []
+
+
+def _write(path: Path, key: dict, timings: list[Timing]) -> None:
+  rows = [dataclasses.asdict(t) for t in timings if np.isfinite(t.seconds)]
+  try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    records.write_json(path, {'key': key, 'timings': rows})
+  except OSError:  # a cache that cannot be written is timed again
+    pass

@@ -1,0 +1,42 @@
+"""What all commands share: the machine set up, flags parsed, a mistake said in one line."""
+
+import os
+import sys
+
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from bsjax.storage import user_cache
+
+
+def set_up_machine() -> None:
+  """Makes every core of a CPU a device, float32 mean float32, and keeps compiled programs.
+
+  It must precede any use of JAX, which commands therefore import after it.
+  """
+  import jax
+
+  mine = getattr(os, 'sched_getaffinity', lambda _: range(os.cpu_count()))  # not on macOS
+  jax.config.update('jax_num_cpu_devices', len(mine(0)))
+  jax.config.update('jax_compilation_cache_dir', str(user_cache.folder('xla')))
+  jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.3)
+  # Otherwise an accelerator multiplies float32 matrices with ten bits of their mantissas or fewer.
+  jax.config.update('jax_default_matmul_precision', 'float32')
+
+
+def define_study_flags() -> None:
+  """Defines --config and --workdir, both required."""
+  config_flags.DEFINE_config_file('config', None, 'The study: a file such as configs/digits.py.')
+  flags.DEFINE_string('workdir', None, 'Where everything is written, and continued from.')
+  flags.mark_flags_as_required(['config', 'workdir'])
+
+
+def parse_flags(arguments: list[str]) -> list[str]:
+  """Parses the command line; a misspelt or ill-typed key is one line, not a traceback."""
+  try:
+    remaining = app.parse_flags_with_usage(arguments)
+  except (AttributeError, KeyError, TypeError, ValueError) as error:
+    sys.exit(f'bsjax: {error}')
+  if flags.FLAGS['verbosity'].using_default_value:
+    flags.FLAGS.verbosity = logging.WARNING  # checkpointing tells of every step it takes
+  return remaining

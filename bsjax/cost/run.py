@@ -1,0 +1,120 @@
+"""Measures the batch sizes of a study, each run alone on one device; writes native_cost.json."""
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from bsjax.autotune import timer
+from bsjax.cost import memory
+from bsjax.cost import step as steps
+from bsjax.cost.meter import Limits, Meter, Row, count
+from bsjax.data import Dataset
+from bsjax.format import GIB
+from bsjax.plan import plan
+from bsjax.storage import records
+
+FILE = 'native_cost.json'  # in a workdir
+
+
+def measure_study(
+  config: ConfigDict, dataset: Dataset, say: Callable[[str], None] = lambda sentence: None
+) -> dict[str, Any]:
+  """Returns the content of native_cost.json, of the batch sizes of the study's stages.
+
+  `dataset` is that of the study, with all examples; `say` takes sentences for a person. Where a
+  stage changes batch sizes these are the ones foreseen, and `native_cost.batch_sizes`, if given,
+  takes the place of all.
+
+  {'hardware', 'device_memory_gib' (null: not known), 'model', 'parameters', 'rows'}. A row:
+
+  - 'stage' ('' of a study without), 'batch_size', and 'trained_parameters', how many numbers the
+    optimizer updates;
+  - 'memory_bytes': what a step takes, see `memory.of_step`, and 'fits'; null if it did not compile;
+  - 'examples_per_second': {'median', 'low', 'high', 'n'} over repetitions; null if it was not run;
+  - 'seconds_per_epoch': the stage's training examples, by those rates, as {'median', 'low',
+    'high'}; and 'seconds', the examples of the whole stage;
+  - 'compile_seconds': tracing and compiling, found in no cache;
+  - 'cores_busy': on a CPU, the cores that the process kept busy meanwhile;
+  - 'suggestion': where it does not fit, the largest micro-batch that does, {'micro_batch',
+    'accumulation', 'memory_bytes', 'examples_per_second', 'seconds_per_epoch', 'seconds'},
+    compiled and run as such; else null;
+  - 'problem': a sentence, or null.
+
+  What does not fit is not run, and running out of memory is a row's problem and not an error. A
+  step alone is one device's: of an accelerator one, of a CPU all cores that XLA uses for a step.
+  """
+  device = jax.local_devices()[0]
+  bound = memory.limit(device, config.native_cost.memory)
+  limits = Limits(device, bound, config.native_cost.repeats)
+  first = plan.make_plan(config, len(dataset.train.labels))
+  plans = (first, *first.later)
+  measured: dict[tuple, dict[int, Row]] = {}  # by program, of stages that share it
+  parameters = 0
+  for program in dict.fromkeys(map(_program, plans)):
+    own = [study for study in plans if _program(study) == program]
+    meter = Meter(steps.create(config, dataset, own[0]), limits, say)
+    parameters = count(meter.shapes.params)
+    sizes = sorted({size for study in own for size in _sizes(config, study)})
+    measured[program] = {row['batch_size']: row for row in meter.rows(sizes)}
+  return {
+    'hardware': _hardware(device),
+    'device_memory_gib': None if bound is None else bound / GIB,
+    'model': config.model.name,
+    'parameters': parameters,
+    'rows': [
+      _with_seconds(measured[_program(study)][size], study)
+      for study in plans
+      for size in _sizes(config, study)
+    ],
+  }
+
+
+def _program(study: plan.Plan) -> tuple:
+  """What tells apart the steps of stages, other than their batch sizes."""
+  stage = study.stage
+  return stage.trainable, stage.frozen_batch_norm, stage.image_size, stage.crop, stage.flip
+
+
+def _sizes(config: ConfigDict, study: plan.Plan) -> list[int]:
+  return sorted(config.native_cost.batch_sizes or {lane.batch_size for lane in study.lanes})
+
+
+def _with_seconds(row: Row, study: plan.Plan) -> Row:
+  """The row of a stage: it and its suggestion with the times beside every rate."""
+  row = {'stage': study.stage.name, **row}
+  if row['suggestion']:
+    row['suggestion'] = _timed(row['suggestion'], study)
+  return _timed(row, study)
+
+
+def _timed(row: Row, study: plan.Plan) -> Row:
+  rates = row['examples_per_second']
+  time = lambda examples: (
+    rates
+    and {
+      'median': examples / rates['median'],
+      'low': examples / rates['high'],
+      'high': examples / rates['low'],
+    }
+  )
+  epoch, whole = time(study.train_examples), time(study.end - study.start)
+  return {**row, 'seconds_per_epoch': epoch, 'seconds': whole}
+
+
+def _hardware(device: jax.Device) -> str:
+  """For people, such as '2 CPU cores (Intel Xeon)' or '1 x NVIDIA H200'."""
+  if device.platform != 'cpu':
+    return f'1 x {device.device_kind}'
+  mine = getattr(os, 'sched_getaffinity', lambda _: range(os.cpu_count()))  # not on macOS
+  return f'{len(mine(0))} CPU cores ({timer.processor() or "of unknown kind"})'
+
+
+def write(workdir: str | Path, found: Mapping[str, Any]) -> Path:
+  """Writes native_cost.json into a workdir and returns its path."""
+  path = Path(workdir) / FILE
+  records.write_json(path, found)
+  return path

@@ -1,0 +1,44 @@
+"""The content of data.json: what the analysis wants to know of the data of a study."""
+
+from typing import Any
+
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from bsjax.data import Dataset, sampler, stream, views
+from bsjax.plan import plan
+
+
+def data_facts(config: ConfigDict, dataset: Dataset, study: plan.Plan) -> dict[str, Any]:
+  """Names and counts of the classes, and how many of them the batches of a study hold.
+
+  `study` is the plan of the first stage. {'class_names', 'class_counts': {split: [count]},
+  'classes_per_batch': [row]} with the rows of `sampler.distinct_classes`; where there are several
+  stages each row has its 'stage', and batch sizes are those foreseen.
+  """
+  parts = (study, *study.later)
+  rows = []
+  for part in parts:
+    found = _classes_per_batch(config, dataset, part)
+    rows += [{'stage': part.stage.index} | row for row in found] if len(parts) > 1 else found
+  return {
+    'class_names': list(dataset.class_names),
+    'class_counts': dataset.class_counts(),
+    'classes_per_batch': rows,
+  }
+
+
+def _classes_per_batch(
+  config: ConfigDict, dataset: Dataset, part: plan.Plan
+) -> list[dict[str, Any]]:
+  labels = dataset.train.labels
+  indices = views.examples_in_use(part.stage, labels, config.seed)
+  trials = range(config.trials)
+  return sampler.distinct_classes(
+    sampler.create(config.data, labels, indices),
+    labels,
+    [stream.stream_key(config.seed, jnp.int32(trial), part.stream) for trial in trials],
+    sorted({lane.batch_size for lane in part.lanes}),
+    (part.start - part.origin, part.end - part.origin),
+    part.train_examples,
+  )

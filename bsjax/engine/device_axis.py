@@ -1,0 +1,144 @@
+"""The device axis: one per-device function on every device, each with its own lanes."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Int, PyTree
+from ml_collections import ConfigDict
+
+from bsjax.config.errors import unknown
+from bsjax.engine.strategies import STRATEGIES
+
+AXIS = 'device'
+
+
+def devices(count: int, most: int | None = None) -> list[jax.Device]:
+  """Returns the first `count` devices of this process, or all of them for 0; at most `most`.
+
+  A device without a lane of its own would only be in the way: cores of a CPU share their threads.
+  """
+  return jax.local_devices()[: count or None][:most]
+
+
+def describe(devices: list[jax.Device]) -> str:
+  """Returns a line for people, such as '2 CPU cores' or '1 x NVIDIA H200'."""
+  if devices[0].platform == 'cpu':
+    return f'{len(devices)} CPU core{"s" * (len(devices) > 1)}'
+  return f'{len(devices)} x {devices[0].device_kind}'
+
+
+def replicate(
+  function: Callable, backend: str, devices: list[jax.Device], in_axes: tuple, donate: tuple = ()
+) -> Callable:
+  """Runs `function` on every device, over the leading device axis of arguments with in_axis 0.
+
+  Arguments whose in_axis is None are the same on all devices. Lanes need nothing from one another,
+  so there is no communication, and all backends compute the same.
+  """
+  return BACKENDS[backend](function, devices, in_axes, donate)
+
+
+def _pmap(function: Callable, devices: list, in_axes: tuple, donate: tuple) -> Callable:
+  return jax.pmap(function, axis_name=AXIS, in_axes=in_axes, devices=devices, donate_argnums=donate)
+
+
+def _shard_map(function: Callable, devices: list, in_axes: tuple, donate: tuple) -> Callable:
+  def on_device(*arguments: Any) -> Any:
+    own = [
+      jax.tree.map(lambda x: x[0], argument) if axis == 0 else argument
+      for argument, axis in zip(arguments, in_axes, strict=True)
+    ]
+    return jax.tree.map(lambda x: x[None], function(*own))
+
+  specs = tuple(PartitionSpec(AXIS) if axis == 0 else PartitionSpec() for axis in in_axes)
+  # check_vma off: nothing is communicated, and with it on XLA gathers around grouped convolutions.
+  mapped = jax.shard_map(
+    on_device,
+    mesh=_mesh(devices),
+    in_specs=specs,
+    out_specs=PartitionSpec(AXIS),
+    check_vma=False,
+  )
+  return jax.jit(mapped, donate_argnums=donate)
+
+
+BACKENDS = {'pmap': _pmap, 'shard_map': _shard_map}
+
+
+def spread(tree: PyTree, devices: list[jax.Device]) -> PyTree:
+  """Puts arrays with a leading device axis on the devices, one row on each."""
+  return jax.device_put(tree, NamedSharding(_mesh(devices), PartitionSpec(AXIS)))
+
+
+def copy_to_all(tree: PyTree, devices: list[jax.Device]) -> PyTree:
+  """Puts a copy of every array on each device, behind a new leading device axis."""
+  return spread(
+    jax.tree.map(lambda x: np.broadcast_to(x, (len(devices), *np.shape(x))), tree), devices
+  )
+
+
+def deal(num_lanes: int, num_devices: int) -> Int[np.ndarray, 'device seat']:
+  """Returns which lane sits where, dealt to the devices like cards.
+
+  Dealt rather than cut, because neighbours in a plan cost about the same (a small batch size
+  updates often) and no device should get all the dear ones. Seats left over repeat the first lane.
+  """
+  order = np.concatenate([np.arange(num_lanes), np.zeros(-num_lanes % num_devices, int)])
+  return order.reshape(-1, num_devices).T
+
+
+def deal_by_trial(
+  trials: Int[np.ndarray, ' lane'], num_devices: int
+) -> tuple[Int[np.ndarray, 'device seat'], int]:
+  """Returns which lane sits where, and of how many rows: the lanes of a row are of one trial.
+
+  Lanes are dealt as in `deal`, whole columns of trials or whole rows to a device. Where that would
+  leave seats over, rows are single lanes.
+  """
+  rows = [np.flatnonzero(trials == trial) for trial in np.unique(trials)]
+  if len({len(row) for row in rows}) > 1:
+    return deal(len(trials), num_devices), -(-len(trials) // num_devices)
+  table = np.stack(rows)
+  if table.shape[1] % num_devices == 0:
+    return np.stack([table[:, d::num_devices].ravel() for d in range(num_devices)]), len(table)
+  if len(table) % num_devices == 0:
+    per_device = len(table) // num_devices
+    return np.stack([table[d::num_devices].ravel() for d in range(num_devices)]), per_device
+  return deal(len(trials), num_devices), -(-len(trials) // num_devices)
+
+
+def seat(tree: PyTree, order: Int[np.ndarray, 'device seat']) -> PyTree:
+  """Arranges host arrays `[lane, ...]` as `[device, seat, ...]`."""
+  return jax.tree.map(lambda x: np.asarray(x)[order], tree)
+
+
+def collect(tree: PyTree, order: Int[np.ndarray, 'device seat']) -> PyTree:
+  """Returns device arrays `[device, seat, ...]` as host arrays `[lane, ...]`."""
+  _, first = np.unique(order, return_index=True)
+  return jax.tree.map(lambda x: np.asarray(x).reshape(-1, *x.shape[2:])[first], tree)
+
+
+def problems(config: ConfigDict) -> list[str]:
+  """Lists what is wrong with the execution keys."""
+  found = []
+  if config.replicate not in BACKENDS:
+    found.append(unknown('execution.replicate', config.replicate, BACKENDS))
+  if config.strategy not in ('auto', *STRATEGIES):
+    found.append(unknown('execution.strategy', config.strategy, ('auto', *STRATEGIES)))
+  if not 0 <= config.memory < math.inf:
+    found.append(f'execution.memory={config.memory} must be finite and at least 0 (GiB)')
+  there = jax.local_devices()
+  if not 0 <= config.devices <= len(there):
+    found.append(
+      f'execution.devices={config.devices} must be at least 0 (all) and at most {len(there)}, the '
+      f'{there[0].platform} devices of this process'
+    )
+  return found
+
+
+def _mesh(devices: list[jax.Device]) -> Mesh:
+  return Mesh(np.array(devices), (AXIS,))

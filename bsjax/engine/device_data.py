@@ -1,0 +1,79 @@
+"""The data of a study on its devices."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from jaxtyping import Int
+from ml_collections import ConfigDict
+
+from bsjax.data import Dataset, sampler, stream, views
+from bsjax.engine import device_axis
+from bsjax.engine.lanes import Source
+from bsjax.plan import plan
+
+
+def study_devices(config: ConfigDict, study: plan.Plan) -> list[jax.Device]:
+  """Returns the devices that a study runs on: no more than the largest group has lanes."""
+  most = max(len(group.lanes) for group in study.groups)
+  return device_axis.devices(config.execution.devices, most)
+
+
+class DeviceData:
+  """A data set on the devices of a study, and the example orders of the epochs at hand.
+
+  `indices` are the training examples in use (None: those of the plan's stage); an epoch is as long
+  as they are many.
+  """
+
+  def __init__(
+    self,
+    dataset: Dataset,
+    config: ConfigDict,
+    study: plan.Plan,
+    indices: Int[np.ndarray, ' used'] | None = None,
+  ):
+    self.devices = devices = study_devices(config, study)
+    if indices is None:
+      indices = views.examples_in_use(study.stage, dataset.train.labels, config.seed)
+    examples = study.train_examples if indices is None else len(indices)
+    largest = max(group.micro_batch for group in study.groups)
+    # A block may begin on the last example of an epoch, and a probe looks one micro-batch ahead.
+    self._num_epochs = -(-(study.block_examples + largest) // examples) + 1
+    self._examples = examples
+    sample = sampler.create(config.data, dataset.train.labels, indices)
+
+    def orders(trials: jax.Array, first_epoch: jax.Array) -> tuple[jax.Array, jax.Array]:
+      of_trial = lambda trial: sample(
+        stream.stream_key(config.seed, trial, study.stream), first_epoch, self._num_epochs
+      )
+      return jax.vmap(of_trial)(trials), first_epoch
+
+    self._orders = device_axis.replicate(orders, config.execution.replicate, devices, (0, None))
+    self._trials = device_axis.copy_to_all(np.arange(config.trials, dtype=np.int32), devices)
+    self.train = DeviceSplit(**device_axis.copy_to_all(dataclasses.asdict(dataset.train), devices))
+    self.validation = DeviceSplit(
+      **device_axis.copy_to_all(dataclasses.asdict(dataset.validation), devices)
+    )
+    self._epoch = -1  # the first epoch of the orders at hand; none yet
+    self._source: Source | None = None
+
+  def at(self, position: int) -> tuple[Source, int]:
+    """Returns the training set with orders from the epoch of `position` on, and where they end."""
+    epoch = position // self._examples
+    if epoch != self._epoch:
+      orders, first_epoch = self._orders(self._trials, jnp.int32(epoch))
+      self._source = Source(self.train.images, self.train.labels, orders, first_epoch)
+      self._epoch = epoch
+    return self._source, (epoch + self._num_epochs) * self._examples
+
+
+@struct.dataclass
+class DeviceSplit:
+  """A split on a device."""
+
+  images: Any  # uint8 [example, height, width, channel]
+  labels: Any  # int32 [example]

@@ -1,0 +1,164 @@
+"""What frozen layers make of every image, computed once a stage instead of in every tick.
+
+Where a stage trains only later layers, all lanes begin it with the same earlier ones (as after a
+transfer), and images are not augmented, what enters the first trainable module is a function of the
+image alone. `compute` takes it down for the whole data set, and `Suffix` is the rest of the
+model, for images that are such features.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax.traverse_util import flatten_dict
+from jaxtyping import Array, Float, PyTree
+
+from bsjax.data import Dataset, Split, stream
+from bsjax.engine.lanes import Recipe
+
+CHUNK = 256  # images at a time
+CLOSE = 1e-4  # relative difference of logits that rounding may make
+
+
+@dataclasses.dataclass(frozen=True)
+class Suffix:
+  """A model from the input of one of its modules on; it stands where a model does in a recipe."""
+
+  model: nn.Module
+  cut: str  # the module, whose input images are now
+  image_shape: tuple[int, int, int]
+  feature_shape: tuple[int, ...]  # of one example, where images are [batch, height, width, channel]
+
+  def apply(
+    self, variables: PyTree, images: Float[Array, 'batch height width channel'], **how: Any
+  ) -> Any:
+    """As `model.apply`, of features; what comes before them is never computed."""
+    features = images.reshape(len(images), *self.feature_shape)
+
+    def enter(call: Callable, args: tuple, kwargs: dict, context: nn.module.InterceptorContext):
+      if _enters(context, self.cut):
+        args = (features, *args[1:])
+      return call(*args, **kwargs)
+
+    # Nothing depends on these, so XLA drops the layers that they would go through.
+    blank = jnp.zeros((len(images), *self.image_shape))
+    with nn.intercept_methods(enter):
+      return self.model.apply(variables, blank, **how)
+
+  def init(self, key: Array, images: Float[Array, '...'], **how: Any) -> PyTree:
+    """The variables of the whole model."""
+    return self.model.init(key, jnp.zeros((1, *self.image_shape)), **how)
+
+  @property
+  def num_classes(self) -> int:
+    """As the model's."""
+    return self.model.num_classes
+
+  def clone(self, **changes: Any) -> 'Suffix':
+    """As `model.clone`."""
+    return dataclasses.replace(self, model=self.model.clone(**changes))
+
+
+def _enters(context: nn.module.InterceptorContext, cut: str) -> bool:
+  return context.method_name == '__call__' and context.module.path == (cut,)
+
+
+def cut_of(recipe: Recipe, params: PyTree, image_shape: tuple[int, int, int]) -> str | None:
+  """Returns the module at the top of the model where the first trainable parameter is.
+
+  None where nothing is frozen before it.
+  """
+  if recipe.trainable is None:
+    return None
+  trained = {path.partition('/')[0] for path in recipe.trainable}
+  called: list[str] = []
+
+  def note(call: Callable, args: tuple, kwargs: dict, context: nn.module.InterceptorContext):
+    if context.method_name == '__call__' and len(context.module.path) == 1:
+      called.append(context.module.path[0])
+    return call(*args, **kwargs)
+
+  images = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
+  with nn.intercept_methods(note):
+    jax.eval_shape(lambda x: recipe.model.init(jax.random.key(0), x, train=False), images)
+  before = [name for name in called if name in params]
+  first = next((name for name in before if name in trained), None)
+  return first if first != before[0] else None
+
+
+def usable(recipe: Recipe, states: Any) -> bool:
+  """Whether lanes `[lane, ...]` agree on the frozen modules, and these stay as they are."""
+  if recipe.crop or recipe.flip:
+    return False
+  layers = {path.rpartition('/')[0] for path in flatten_dict(states.batch_stats, sep='/')}
+  held = getattr(recipe.model, 'frozen_norms', frozenset())
+  if any(layer not in held for layer in layers if _frozen_module(recipe, layer)):
+    return False
+  same = lambda x: bool((np.asarray(x) == np.asarray(x)[:1]).all())
+  trees = states.params, states.batch_stats
+  flat = [(path, x) for tree in trees for path, x in flatten_dict(tree, sep='/').items()]
+  return all(same(x) for path, x in flat if _frozen_module(recipe, path))
+
+
+def _frozen_module(recipe: Recipe, path: str) -> bool:
+  """Whether a path lies in a module at the top without any trainable parameter."""
+  module = path.partition('/')[0]
+  return all(trained.partition('/')[0] != module for trained in recipe.trainable)
+
+
+def compute(recipe: Recipe, cut: str, states: Any, dataset: Dataset) -> tuple[Suffix, Dataset]:
+  """Returns the rest of the model, and the data set with features where images were.
+
+  Raises ValueError where the rest cannot do without the images, as behind a shortcut around the
+  module.
+  """
+  variables = {
+    'params': jax.tree.map(lambda x: jnp.asarray(x[0]), states.params),
+    'batch_stats': jax.tree.map(lambda x: jnp.asarray(x[0]), states.batch_stats),
+  }
+  shape = dataset.image_shape
+
+  @jax.jit
+  def whole(images: Array) -> tuple[Array, Array]:
+    found = []
+
+    def note(call: Callable, args: tuple, kwargs: dict, context: nn.module.InterceptorContext):
+      if _enters(context, cut):
+        found.append(args[0])
+      return call(*args, **kwargs)
+
+    with nn.intercept_methods(note):
+      inputs = stream.normalize(images, recipe.mean, recipe.std)
+      logits = recipe.model.apply(variables, inputs, train=False)
+    return found[0].astype(jnp.float32), logits
+
+  one = whole(dataset.train.images[:1])[0].shape[1:]
+
+  def features(split: Split) -> Split:
+    out = np.empty((len(split.labels), *one), np.float32)
+    for at in range(0, len(out), CHUNK):
+      at = min(at, max(len(out) - CHUNK, 0))  # the last chunk ends with the split: one shape
+      out[at : at + CHUNK] = whole(split.images[at : at + CHUNK])[0]
+    # The axes of images, whatever those of features are.
+    return Split(out.reshape(len(out), *(1,) * (3 - len(one)), *one), split.labels)
+
+  train, validation = features(dataset.train), features(dataset.validation)
+  rest = Suffix(recipe.model, cut, shape, one)
+  few = slice(0, min(CHUNK, len(dataset.train.labels)))
+  expected = np.asarray(whole(dataset.train.images[few])[1])
+  found = np.asarray(jax.jit(lambda x: rest.apply(variables, x, train=False))(train.images[few]))
+  if np.abs(found - expected).max() > CLOSE * np.abs(expected).max():
+    raise ValueError(f'what follows {cut} depends on more than what enters it')
+  channels = train.images.shape[-1]
+  new = dataclasses.replace(
+    dataset,
+    train=train,
+    validation=validation,
+    mean=np.zeros(channels, np.float32),
+    std=np.ones(channels, np.float32),
+  )
+  return rest, new

@@ -1,0 +1,64 @@
+"""Device memory: what a compiled program takes, what there is, and what to do where it is short."""
+
+import jax
+
+from bsjax.engine.device_data import DeviceData
+from bsjax.engine.programs import GroupRun, Part
+from bsjax.format import GIB
+
+
+def out_of_memory(error: Exception) -> bool:
+  """Whether an error of the runtime says that a device has no room."""
+  return 'RESOURCE_EXHAUSTED' in str(error)
+
+
+def temporary_bytes(run: GroupRun, part: Part, data: DeviceData) -> int:
+  """Returns what training a part takes on a device besides its arguments, as compiled."""
+  compiled = run.lower(part, data).compile()
+  return compiled.memory_analysis().temp_size_in_bytes
+
+
+def bytes_per_lane(run: GroupRun, data: DeviceData) -> int:
+  """Returns what a lane takes on a device: its state, and its share of the compiled program."""
+  part = run.parts[0]
+  seats = part.order.size
+  state = sum(leaf.nbytes for leaf in jax.tree.leaves(part.states)) // seats
+  return state + temporary_bytes(run, part, data) // part.order.shape[1]
+
+
+def free_bytes(device: jax.Device, bound_gib: float) -> int | None:
+  """Returns what is left on a device for temporaries, or None if it does not tell what it has.
+
+  `bound_gib` above 0 takes the place of what the device has.
+  """
+  statistics = device.memory_stats() or {}
+  bound = bound_gib * GIB or statistics.get('bytes_limit')
+  if bound is None:
+    return None
+  held = sum(
+    shard.data.nbytes
+    for array in jax.live_arrays()
+    for shard in array.addressable_shards
+    if shard.device == device
+  )
+  return int(bound) - held
+
+
+def fit(run: GroupRun, data: DeviceData, bound_gib: float) -> list[str]:
+  """Cuts a group into parts that fit a device one at a time; returns what to tell a person."""
+  if run.strategy.vectorize == 'map':
+    return []  # a lane at a time: nothing to gain by parts
+  said = []
+  while (free := free_bytes(run.devices[0], bound_gib)) is not None:
+    needed = max(temporary_bytes(run, part, data) for part in run.parts)
+    if needed <= free:
+      break
+    sizes = sorted({lane.batch_size for lane in run.group.lanes})
+    if not run.split():
+      said.append(f'Batch sizes {sizes} need {needed / GIB:.2f} GiB even with one lane at a time.')
+      break
+    said.append(
+      f'Batch sizes {sizes} need {needed / GIB:.2f} GiB at once and {max(free, 0) / GIB:.2f} are '
+      f'free on a device: their lanes take turns, in {len(run.parts)} parts.'
+    )
+  return said

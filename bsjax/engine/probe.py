@@ -1,0 +1,145 @@
+"""The gradient noise of a lane from single examples: nothing of it depends on the lane's batches.
+
+All gradients are those of the loss in evaluation mode, at the same parameters: what BatchNorm sees
+is its running statistics, and each example's gradient is its own.
+"""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+from jaxtyping import Array, Float, Int, PyTree
+
+from bsjax.data import stream
+from bsjax.data.stream import trial_key
+from bsjax.engine.device_data import DeviceSplit
+from bsjax.engine.lanes import LaneState, Recipe, Setting
+from bsjax.models import convolution
+from bsjax.noise import online, per_example
+
+CHUNK = 32  # examples whose single gradients are held at a time
+PROBE = 3  # what a trial's key is folded with to choose examples; see INIT, and stream.py
+
+
+@struct.dataclass
+class Probe:
+  """Products of gradients at one moment of a lane, for `exact_noise` to make noise scales of."""
+
+  products: Any  # {kind of length: Products}, values float32 [example]
+  curvature: Any  # float32 [block block block], g_k' H_j g_l of blocks of examples; or None
+
+
+def probe(
+  recipe: Recipe,
+  examples: int,
+  blocks: int,
+  state: LaneState,
+  setting: Setting,
+  train: DeviceSplit,
+  position: Int[Array, ''],
+) -> Probe:
+  """Measures a lane on `examples` training examples, drawn anew for each trial and position.
+
+  With `blocks` above 0 also the products with the Hessian, of the gradients of so many blocks.
+  """
+  images, labels = _draw(recipe, examples, setting, train, position)
+  mean = _gradient(recipe, state, images, labels)
+  padded = jnp.arange(-(-examples // CHUNK) * CHUNK) % examples
+  chunks = [x[padded].reshape(-1, CHUNK, *x.shape[1:]) for x in (images, labels)]
+  model = recipe.model
+  if hasattr(model, 'conv'):  # whose gradient for each of many examples is one batched product
+    model = model.clone(conv=convolution.conv('im2col'))
+  variables = {'params': state.params, 'batch_stats': state.batch_stats}
+  found = {}
+  for kind, scaling in _scalings(recipe, state).items():
+    products = per_example.products(model, example_loss, variables, mean, scaling, *chunks)
+    found[kind] = jax.tree.map(lambda x: x[:examples], products)
+  return Probe(found, _curvature(recipe, blocks, state, images, labels) if blocks else None)
+
+
+def example_loss(
+  model: nn.Module,
+  variables: PyTree,
+  images: Float[Array, 'batch height width channel'],
+  labels: Int[Array, ' batch'],
+) -> Float[Array, '']:
+  """The mean loss in evaluation mode."""
+  logits = model.apply(variables, images, train=False)
+  return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+
+
+def _draw(
+  recipe: Recipe, examples: int, setting: Setting, train: DeviceSplit, position: Int[Array, '']
+) -> tuple[Float[Array, 'example height width channel'], Int[Array, ' example']]:
+  # Shuffled even if all are taken: blocks of a set that is sorted by class would each be one class.
+  key = jax.random.fold_in(trial_key(recipe.seed, setting.trial), PROBE)
+  order = jax.random.permutation(jax.random.fold_in(key, position), recipe.train_examples)
+  chosen = order[:examples]
+  return stream.normalize(train.images[chosen], recipe.mean, recipe.std), train.labels[chosen]
+
+
+def _scalings(recipe: Recipe, state: LaneState) -> dict[str, PyTree | None]:
+  scalings = {online.PLAIN: None}
+  if recipe.preconditioner is not None:
+    scalings[online.PRECONDITIONED] = recipe.preconditioner(state.opt_state, state.updates)
+  return scalings
+
+
+def _loss(recipe: Recipe, state: LaneState, params: PyTree, images: Array, labels: Array) -> Array:
+  variables = {'params': params, 'batch_stats': state.batch_stats}
+  return example_loss(recipe.model, variables, images, labels)
+
+
+def _gradient(
+  recipe: Recipe,
+  state: LaneState,
+  images: Float[Array, 'example height width channel'],
+  labels: Int[Array, ' example'],
+) -> PyTree:
+  """The mean gradient, from sums over chunks."""
+  count = len(labels)
+  size = min(8 * CHUNK, count)
+  whole = count // size * size
+
+  def total(params: PyTree, images: Array, labels: Array) -> Array:
+    return len(labels) * _loss(recipe, state, params, images, labels)
+
+  def add(sums: PyTree, chunk: tuple) -> tuple[PyTree, None]:
+    return jax.tree.map(jnp.add, sums, jax.grad(total)(state.params, *chunk)), None
+
+  chunks = tuple(x[:whole].reshape(-1, size, *x.shape[1:]) for x in (images, labels))
+  sums = jax.lax.scan(add, jax.tree.map(jnp.zeros_like, state.params), chunks)[0]
+  if whole < count:
+    sums = add(sums, (images[whole:], labels[whole:]))[0]
+  return jax.tree.map(lambda x: x / count, sums)
+
+
+def _curvature(
+  recipe: Recipe,
+  blocks: int,
+  state: LaneState,
+  images: Float[Array, 'example height width channel'],
+  labels: Int[Array, ' example'],
+) -> Float[Array, '{blocks} {blocks} {blocks}']:
+  """g_k' H_j g_l, with the Hessian of the loss of block j; examples beyond whole blocks are left.
+
+  One Hessian for each block, so that it can be independent of both gradients it stands between.
+  """
+  size = len(labels) // blocks
+  each = tuple(x[: blocks * size].reshape(blocks, size, *x.shape[1:]) for x in (images, labels))
+
+  def gradient(params: PyTree, block: tuple) -> PyTree:
+    return jax.grad(lambda params: _loss(recipe, state, params, *block))(params)
+
+  grads = jax.lax.map(lambda block: gradient(state.params, block), each)
+
+  def products(block: tuple) -> Float[Array, 'block block']:
+    _, hessian_product = jax.linearize(lambda params: gradient(params, block), state.params)
+    curved = jax.lax.map(hessian_product, grads)
+    rows = lambda tree: [x.reshape(blocks, -1) for x in jax.tree.leaves(tree)]
+    return sum(a @ b.T for a, b in zip(rows(grads), rows(curved), strict=True))
+
+  return jax.lax.map(products, each)

@@ -1,0 +1,90 @@
+"""What the lanes of a group share, from a config: model, optimizer, schedule and the rest."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import PyTree
+from ml_collections import ConfigDict
+
+from bsjax import models
+from bsjax.data import Dataset, sampler
+from bsjax.engine.device_axis import devices
+from bsjax.engine.lanes import Recipe
+from bsjax.engine.strategies import STRATEGIES, Strategy, usual
+from bsjax.models import convolution
+from bsjax.optim import freezing, optimizers, preconditioners, schedules
+from bsjax.plan import batch_size_paths, plan, stages
+from bsjax.plan.stages import RUNNING
+
+
+def fixed_strategy(config: ConfigDict) -> Strategy:
+  """Returns the strategy of the config, or if that is 'auto' the platform's usual one."""
+  if config.execution.strategy != 'auto':
+    return STRATEGIES[config.execution.strategy]
+  return usual(devices(config.execution.devices)[0].platform)
+
+
+def make_recipe(
+  config: ConfigDict,
+  dataset: Dataset,
+  study: plan.Plan,
+  group: plan.Group,
+  strategy: Strategy | None = None,
+) -> Recipe:
+  """Returns what the lanes of a group share in the stage of a plan."""
+  alone = any(lane.accumulation == 1 for lane in group.lanes)
+  if config.stages.order:  # which may lead there
+    alone |= group.micro_batch in batch_size_paths.possible_sizes(config, len(dataset.train.labels))
+  conv = convolution.conv((strategy or fixed_strategy(config)).conv)
+  model = models.create(config.model, dataset.num_classes, conv=conv)
+  trainable, norms = frozen_parts(config, dataset, study, model)
+  if norms:
+    model = model.clone(frozen_norms=norms)
+  return Recipe(
+    model=model,
+    optimizer=optimizers.create(config.optimizer),
+    schedule=_schedule(config, dataset, study),
+    seed=config.seed,
+    micro_batch=group.micro_batch,
+    train_examples=study.train_examples,
+    mean=dataset.mean,
+    std=dataset.std,
+    crop=study.stage.crop,
+    flip=study.stage.flip,
+    probe_every=config.noise_scale.probe_every if alone and config.noise_scale.online else 0,
+    preconditioner=preconditioners.preconditioner(config.optimizer),
+    online_noise=config.noise_scale.online,
+    measure_every=config.noise_scale.every,
+    with_replacement=sampler.with_replacement(config.data),
+    stream=study.stream,
+    trainable=trainable,
+    every_tick=not config.stages.order and all(x.accumulation == 1 for x in group.lanes),
+  )
+
+
+def frozen_parts(
+  config: ConfigDict, dataset: Dataset, study: plan.Plan, model: nn.Module
+) -> tuple[frozenset[str] | None, frozenset[str]]:
+  """Returns the trainable parameters of a stage, and the BatchNorm layers it keeps as they are."""
+  stage = study.stage
+  if not stage.trainable:
+    return None, frozenset()
+  variables = shapes(model, dataset)
+  where = f'stages.{stage.name}.trainable'
+  params, stats = variables['params'], variables.get('batch_stats', {})
+  trainable = freezing.trainable_paths(params, stage.trainable, where)
+  running = stage.frozen_batch_norm == RUNNING
+  return trainable, freezing.frozen_norms(params, stats, trainable) if running else frozenset()
+
+
+def shapes(model: nn.Module, dataset: Dataset) -> PyTree:
+  """Returns the shapes of a model's variables, computing none."""
+  images = jax.ShapeDtypeStruct((1, *dataset.image_shape), jnp.float32)
+  return jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), images)
+
+
+def _schedule(config: ConfigDict, dataset: Dataset, study: plan.Plan) -> schedules.Schedule:
+  """The factor on learning rates, by the examples of the stream that the stage is on."""
+  epoch = stages.of(config)[0].share(len(dataset.train.labels))
+  whole = schedules.create_schedule(config.schedule, study.total_examples, epoch)
+  return (lambda examples: whole(study.origin + examples)) if study.origin else whole

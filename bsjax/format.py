@@ -1,0 +1,53 @@
+"""Numbers and lists as people read them; nothing here knows what they are about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+MIB, GIB = 2**20, 2**30  # bytes
+
+
+def number(value: int | float | None) -> str:
+  """Three digits, thousands with commas."""
+  if value is None:
+    return '–'
+  return f'{value:,.0f}' if abs(value) >= 1000 else f'{value:.3g}'
+
+
+def percent(estimate: Mapping[str, Any]) -> str:
+  """A fraction with its interval, in percent: '97.3 ± 0.4'."""
+  mean, (low, high) = estimate['mean'], estimate['ci95']
+  if mean is None:
+    return '–'
+  if low is None:
+    return f'{100 * mean:.1f}'
+  return f'{100 * mean:.1f} ± {50 * (high - low):.1f}'
+
+
+def joined(items: Iterable[Any], last: str = 'and') -> str:
+  """'8', '8 and 16', '8, 16 and 32'."""
+  words = [str(item) for item in items]
+  return f' {last} '.join([', '.join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def sizes_text(sizes: Iterable[Any]) -> str:
+  """'batch size 8', 'batch sizes 8 and 16'."""
+  sizes = list(sizes)
+  return f'batch size{"s" * (len(sizes) > 1)} {joined(sizes)}'
+
+
+def by_reason(reasons: Mapping[Any, str]) -> list[str]:
+  """One line for each reason, with all batch sizes that have it."""
+  together: dict[str, list[Any]] = {}
+  for size, reason in reasons.items():
+    together.setdefault(reason, []).append(size)
+  return [f'{sizes_text(sizes)}: {reason}' for reason, sizes in together.items()]
+
+
+def bytes_text(size: int | None) -> str:
+  """Bytes in the unit that a person reads: '12.3 MiB', or a dash."""
+  if size is None:
+    return '–'
+  unit, name = (GIB, 'GiB') if size >= GIB else (MIB, 'MiB')
+  return f'{number(size / unit)} {name}'

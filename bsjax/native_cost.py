@@ -1,0 +1,64 @@
+"""`python -m bsjax.native_cost --workdir=DIR`: what batch sizes cost run alone, native_cost.json.
+
+Those of the study in DIR, or with `--config=FILE` of one that has not begun; `--config.KEY=VALUE`
+changes a key, such as native_cost.batch_sizes.
+"""
+
+import sys
+from pathlib import Path
+
+from absl import app, flags, logging
+
+from bsjax import cli
+
+STORED = Path(__file__).parent / 'cost' / 'stored.py'
+
+
+def main(_: list[str]) -> None:
+  """Measures, writes and prints; a mistake is a sentence and not a traceback."""
+  cli.set_up_machine()
+  # After the set-up, which must precede any use of JAX.
+  from bsjax import data
+  from bsjax.config.errors import ConfigError
+  from bsjax.console import make_console
+  from bsjax.cost import run
+  from bsjax.engine.validate import validate
+  from bsjax.plan import arms
+  from bsjax.report.text import cost
+  from bsjax.storage import workdirs
+
+  wanted, workdir = flags.FLAGS.config, Path(flags.FLAGS.workdir)
+  console = make_console()
+  try:
+    validate(wanted)
+    if wanted.arms.order:
+      raise ConfigError(
+        f'this is a study of arms ({", ".join(wanted.arms.order)}); measure one arm at a time: '
+        f'--workdir={arms.workdir(workdir, wanted.arms.order[0])}'
+      )
+    workdirs.refuse_another(workdir, wanted)
+    dataset = data.load(wanted.data, wanted.seed)
+    measured = run.measure_study(wanted, dataset, say=console.print)
+  except (ConfigError, data.DataError) as error:
+    logging.debug('', exc_info=error)
+    sys.exit(f'bsjax.native_cost: {error}')
+  workdir.mkdir(parents=True, exist_ok=True)
+  path = run.write(workdir, measured)
+  console.print(cost.table(measured))
+  console.print(f'Written: {path}', soft_wrap=True)
+
+
+def parse_flags(arguments: list[str]) -> list[str]:
+  """Parses the command line, in which a workdir that holds a study stands for its config."""
+  named = [word.split('=', 1)[0].lstrip('-') for word in arguments]
+  folder = next((word.split('=', 1)[1] for word in arguments if word.startswith('--workdir=')), '')
+  if 'config' not in named and folder:
+    if not (Path(folder) / 'config.json').is_file():
+      sys.exit(f'bsjax.native_cost: {folder} holds no study; give --config as well')
+    arguments = [*arguments[:1], f'--config={STORED}:{folder}', *arguments[1:]]
+  return cli.parse_flags(arguments)
+
+
+if __name__ == '__main__':
+  cli.define_study_flags()
+  app.run(main, flags_parser=parse_flags)

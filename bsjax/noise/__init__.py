@@ -1,0 +1,1 @@
+"""Estimators of the gradient noise scale; they know of gradients, and not of lanes."""

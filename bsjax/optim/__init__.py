@@ -1,0 +1,1 @@
+"""Optimizers whose hyperparameters are data, schedules on examples seen, frozen parameters."""

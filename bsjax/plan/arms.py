@@ -1,0 +1,85 @@
+"""Studies made of studies: arms, which are compared, and a study that lends its weights.
+
+An arm is the whole study with some keys changed, such as another model, for what cannot share a
+compiled program. It has a workdir of its own, WORKDIR/arms/NAME; the seed is that of all, so
+trials are paired across arms.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from bsjax.config.errors import ConfigError, unknown
+
+FOLDER, PRETRAIN = 'arms', 'pretrain'  # in a workdir
+
+
+def add(config: ConfigDict, name: str, changes: dict[str, Any]) -> None:
+  """Appends an arm to a config; `changes` are values of its keys, in nested dicts."""
+  with config.unlocked():
+    config.arms[name] = ConfigDict(changes)
+    config.arms.order = (*config.arms.order, name)
+
+
+def configs(config: ConfigDict) -> dict[str, ConfigDict]:
+  """Returns the config of each arm in order; none where the config has no arms.
+
+  Raises ConfigError for an unknown arm, or a key that is none of the config's.
+  """
+  names = tuple(config.arms.order)
+  there = sorted(key for key in config.arms if key != 'order')
+  if odd := [name for name in names if name not in there]:
+    raise ConfigError(unknown('arms.order', odd[0], there))
+  if len(set(names)) < len(names):
+    raise ConfigError(f'arms.order={names} names an arm twice')
+  return {name: _changed(config, config.arms[name], f'arms.{name}') for name in names}
+
+
+def pretraining(config: ConfigDict) -> ConfigDict | None:
+  """Returns the config of the study that lends its weights, or None where there is none.
+
+  It has one stage, and neither arms nor a study that lends to it.
+  """
+  if not config.pretrain:
+    return None
+  return _changed(config, config.pretrain, 'pretrain', stages=True)
+
+
+def _changed(
+  config: ConfigDict, changes: ConfigDict, where: str, stages: bool = False
+) -> ConfigDict:
+  found = config.copy_and_resolve_references()
+  with found.unlocked():
+    found.arms = ConfigDict({'order': ()})
+    if stages:
+      found.stages = ConfigDict({'order': ()})
+      found.pretrain = ConfigDict()
+      found.transfer.workdir = ''
+  try:
+    found.update(changes)
+  except (AttributeError, KeyError, TypeError, ValueError) as error:
+    raise ConfigError(f'{where} changes a key that it cannot: {error}') from None
+  return found
+
+
+def problems(config: ConfigDict, validate: Callable[[ConfigDict], None]) -> list[str]:
+  """Lists what is wrong with the arms and the lending study, each line with its name."""
+  try:
+    own = {f'{FOLDER}.{name}': arm for name, arm in configs(config).items()}
+    lender = pretraining(config)
+  except ConfigError as error:
+    return [str(error)]
+  found = []
+  for where, each in (own | ({PRETRAIN: lender} if lender and not own else {})).items():
+    try:
+      validate(each)
+    except ConfigError as error:
+      found.append(f'{where}: {error}')
+  return found
+
+
+def workdir(whole: Path, name: str) -> Path:
+  """Returns where an arm of a study is written."""
+  return whole / FOLDER / name

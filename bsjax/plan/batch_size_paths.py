@@ -1,0 +1,141 @@
+"""How batch sizes go through the stages of a study: branches of rules, and all they can lead to."""
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from bsjax.config.errors import ConfigError
+from bsjax.plan import batch_size_rules, stages
+from bsjax.plan.stages import Stage
+
+LAST_EXAMPLE = 2**31 - 1  # the clock is a 32-bit integer
+
+
+@dataclasses.dataclass(frozen=True)
+class Course:
+  """Where a lane's batch size has come to, and the factor on its learning rate with it."""
+
+  batch_size: int
+  rate_factor: float = 1.0
+
+
+def begin(stage: Stage, branch: str, before: Course, train_examples: int) -> Course:
+  """Returns what a lane of a branch begins a stage with; `before`: what it ended the last with."""
+  bounds = stage.bounds(before.batch_size, train_examples)
+  size, factor = batch_size_rules.begin(rule(stage, branch), before.batch_size, bounds)
+  return Course(size, before.rate_factor * factor)
+
+
+def begin_all(
+  stage: Stage, lanes: Sequence[Any], before: Mapping[int, Course], train_examples: int
+) -> dict[int, Course]:
+  """Returns `begin` of every lane (of `plan.Lane`), by its number."""
+  return {x.lane: begin(stage, x.branch, before[x.lane], train_examples) for x in lanes}
+
+
+def rule(stage: Stage, branch: str) -> str:
+  """Returns the rule of batch sizes that lanes of a branch follow in a stage."""
+  own = [word.partition('=') for word in branch.split(' ')]
+  found = [text for name, _, text in own if name == stage.name and text]
+  return found[0] if found else stage.batch_size[0]
+
+
+def branches(config: ConfigDict) -> list[str]:
+  """Returns the names of the branches: one for each choice of rules; '' where there is none."""
+  several = [stage for stage in stages.of(config) if len(stage.batch_size) > 1]
+  choices = itertools.product(*(stage.batch_size for stage in several))
+  return [
+    ' '.join(f'{stage.name}={rule}' for stage, rule in zip(several, rules, strict=True))
+    for rules in choices
+  ]
+
+
+def possible_sizes(config: ConfigDict, train_examples: int) -> set[int]:
+  """Returns every batch size that some lane may have in some stage.
+
+  Raises ConfigError where a rule leads to none.
+  """
+  found: set[int] = set()
+  for branch in branches(config):
+    sizes = set(config.batch_sizes)
+    for stage in stages.of(config):
+      own = rule(stage, branch)
+      try:
+        reached = [
+          batch_size_rules.reachable(own, size, stage.bounds(size, train_examples))
+          for size in sizes
+        ]
+      except ValueError as error:
+        raise ConfigError(f'stages.{stage.name}.batch_size: {error}') from None
+      sizes = set().union(*reached)
+      found |= sizes
+  return found
+
+
+def block_examples(config: ConfigDict, train_examples: int) -> int:
+  """Returns the shortest stretch after which lanes of every possible size have just updated."""
+  return math.lcm(*possible_sizes(config, train_examples))
+
+
+def stage_ends(config: ConfigDict, train_examples: int) -> list[int]:
+  """Returns where each stage ends, in examples: whole blocks from where it begins."""
+  block, ends = block_examples(config, train_examples), []
+  for stage in stages.of(config):
+    length = _length(stage, train_examples)
+    ends.append((ends[-1] if ends else 0) + round(length / block) * block)
+  return ends
+
+
+def check(config: ConfigDict, train_examples: int) -> None:
+  """Raises ConfigError where stages are too short for their batches, or lead nowhere."""
+  sizes = possible_sizes(config, train_examples)
+  found = []
+  for stage in stages.of(config):
+    found += _length_problems(stage, sizes, train_examples)
+  total = sum(_length(stage, train_examples) for stage in stages.of(config))
+  if total > LAST_EXAMPLE - math.lcm(*sizes):
+    found.append(
+      f'epochs={config.epochs} of {train_examples} examples are {total:.0f}, but the clock ends '
+      f'at {LAST_EXAMPLE}; use fewer epochs'
+    )
+  if not found:
+    ends = stage_ends(config, train_examples)
+    found += _warmup_problems(config, ends[-1], stages.of(config)[0].share(train_examples))
+  if found:
+    raise ConfigError('\n'.join(found))
+
+
+def _length(stage: Stage, train_examples: int) -> int | float:
+  return stage.examples or stage.epochs * stage.share(train_examples)
+
+
+def _length_problems(stage: Stage, sizes: set[int], train_examples: int) -> list[str]:
+  wanted, block = _length(stage, train_examples), math.lcm(*sizes)
+  what = f'stage {stage.name!r}' if stage.name else 'the whole training'
+  if max(sizes) > wanted:
+    length = f'{stage.epochs} epochs of {stage.share(train_examples)}'
+    return [
+      f'batch size {max(sizes)} is larger than the {wanted:.0f} examples of {what} '
+      f'({"as configured" if stage.examples else length}); use more epochs or smaller batch sizes'
+    ]
+  if block > wanted:
+    return [
+      f'batch_sizes={tuple(sorted(sizes))} coincide only every {block} examples, but {what} '
+      f'has {wanted:.0f}; choose sizes that divide one another, such as powers of two, or more '
+      'epochs'
+    ]
+  return []
+
+
+def _warmup_problems(config: ConfigDict, total: int, train_examples: int) -> list[str]:
+  warmup = round(config.schedule.warmup_epochs * train_examples)
+  if warmup < total:
+    return []
+  return [
+    f'schedule.warmup_epochs={config.schedule.warmup_epochs} is {warmup} examples, but training, '
+    f'rounded to whole batches of every size, has {total}; shorten the warm-up or add epochs'
+  ]

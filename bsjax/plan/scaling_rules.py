@@ -1,0 +1,74 @@
+"""How a learning rate given at one batch size becomes that of another: rules, one or several."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from ml_collections import ConfigDict
+
+from bsjax.config.errors import unknown
+
+
+def scaled_learning_rate(config: ConfigDict, learning_rate: float, batch_size: int) -> float:
+  """Returns the learning rate of a batch size, from the one given at the base batch size.
+
+  `config` is that of `config.scaling`, with one rule.
+  """
+  return scaled(config.rule, learning_rate, batch_size, config.base_batch_size)
+
+
+def learning_rates_of(config: ConfigDict, batch_size: int) -> list[float]:
+  """Returns the learning rates of a batch size in a study: those of all its scaling rules."""
+  given = config.scaling
+  return rates(given.rule, config.learning_rates, batch_size, given.base_batch_size)
+
+
+EXPONENTS = {'none': 0.0, 'linear': 1.0, 'sqrt': 0.5}  # of the ratio of batch sizes
+SAME = 1e-9  # relative: rates so close differ by rounding only
+
+
+def names(rule: str) -> list[str]:
+  """The rules that `scaling.rule` names, such as 'none,sqrt,linear', in its order."""
+  return [name.strip() for name in rule.split(',')]
+
+
+def scaled(rule: str, learning_rate: float, batch_size: int, base_batch_size: int) -> float:
+  """The learning rate of a batch size by one rule, from the one given at the base batch size."""
+  return learning_rate * (batch_size / base_batch_size) ** EXPONENTS[rule]
+
+
+def rates(
+  rule: str, learning_rates: Sequence[float], batch_size: int, base_batch_size: int
+) -> list[float]:
+  """All learning rates that a batch size gets: the union over rules, ascending.
+
+  Rates of two rules that differ by rounding only are one, and the less scaled of them is taken, so
+  that a rate of the grid is the same number at every batch size. One rule merges nothing.
+  """
+  given, rules = sorted(learning_rates), names(rule)
+  if len(rules) == 1:
+    return [scaled(rules[0], rate, batch_size, base_batch_size) for rate in given]
+  found: list[float] = []
+  for name in sorted(rules, key=lambda name: EXPONENTS[name]):
+    for rate in given:
+      value = scaled(name, rate, batch_size, base_batch_size)
+      if not any(same(value, other) for other in found):
+        found.append(value)
+  return sorted(found)
+
+
+def same(a: float, b: float) -> bool:
+  """Whether two learning rates differ by rounding only."""
+  return math.isclose(a, b, rel_tol=SAME)
+
+
+def problems(rule: str, base_batch_size: int) -> list[str]:
+  """What is wrong with the `scaling` keys of a study."""
+  given = names(rule)
+  found = [unknown('scaling.rule', name, EXPONENTS) for name in given if name not in EXPONENTS]
+  if len(set(given)) < len(given):
+    found.append(f'scaling.rule={rule!r} names a rule twice; give each once')
+  if base_batch_size < 1:
+    found.append(f'scaling.base_batch_size={base_batch_size} must be at least 1')
+  return found

@@ -1,0 +1,1 @@
+"""From a summary to pages, figures and text for people."""

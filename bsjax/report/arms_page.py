@@ -1,0 +1,157 @@
+"""summary.json and report.html of a study of arms: whole studies of its workdir, compared.
+
+Each arm is a study in WORKDIR/arms/NAME with a report of its own; this page compares those that are
+finished. Rebuild it with `python -m bsjax.report --workdir=WORKDIR`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from bsjax.analysis import load
+from bsjax.analysis.claims.across_arms import rules_across
+from bsjax.analysis.claims.condition_contrasts import claims, compare
+from bsjax.analysis.claims.conditions import Condition, of_study
+from bsjax.plan.arms import FOLDER
+from bsjax.report import comparisons, methods, study_page
+from bsjax.report.figures import plots, scaling_plots
+from bsjax.report.text.across_arms import detail, headline
+from bsjax.report.text.answer import Answer, answer
+from bsjax.report.text.condition_words import condition_answer
+from bsjax.storage import records
+
+
+def write(workdir: str | os.PathLike, names: Sequence[str] | None = None) -> Path:
+  """Writes summary.json and report.html of the arms, and a missing report.html of each arm.
+
+  Without `names` they are those of the study's config, or else the folders there, by name. Returns
+  the path of the page.
+
+  Raises:
+    FileNotFoundError: no arm has started.
+  """
+  workdir = Path(workdir)
+  names = list(names or arm_names(workdir))
+  started = {
+    name: load.load(workdir / FOLDER / name)
+    for name in names
+    if (workdir / FOLDER / name / 'records.jsonl').is_file()
+  }
+  if not started:
+    raise FileNotFoundError(
+      f'{workdir / FOLDER} holds no arm that has started, of {names}: run the study of arms first.'
+    )
+  finished = {name: study for name, study in started.items() if study.progress == 1}
+  for name in started:
+    if not (workdir / FOLDER / name / 'report.html').is_file():
+      study_page.write(workdir / FOLDER / name)
+  progress = {name: started[name].progress if name in started else 0.0 for name in names}
+  summary = summarize(finished, progress)
+  records.write_json(workdir / 'summary.json', summary)
+  records.write_text(workdir / 'report.html', render(summary, finished))
+  return workdir / 'report.html'
+
+
+def arm_names(workdir: Path) -> list[str]:
+  """The arms in the order of the config, the baseline first; without a config, by name."""
+  path = workdir / 'config.json'
+  if path.is_file():
+    order = json.loads(path.read_text()).get('arms', {}).get('order', ())
+    if order:
+      return list(order)
+  return sorted(each.name for each in (workdir / FOLDER).iterdir() if each.is_dir())
+
+
+def conditions(arms: Mapping[str, load.Study]) -> list[Condition]:
+  """The arms as conditions; an arm with branches is one for each of them."""
+  return [condition for own in _by_arm(arms).values() for condition in own]
+
+
+def _by_arm(arms: Mapping[str, load.Study]) -> dict[str, list[Condition]]:
+  return {
+    name: of_study(study.config, study.plan, study.rows, name) for name, study in arms.items()
+  }
+
+
+def summarize(
+  arms: Mapping[str, load.Study], progress: Mapping[str, float] | None = None
+) -> dict[str, Any]:
+  """The content of a study of arms' summary.json, from its finished arms.
+
+  {'answer', 'arms': [{'name', 'workdir', 'answer', 'batch_sizes'}], 'unfinished': {name: share
+  done}, 'conditions', 'scaling_rules' (as `rules_across`, where arms compare several), 'claims',
+  'hardware'}. The answer is that on scaling rules, if there is one.
+  """
+  found = compare(conditions(arms))
+  rules = rules_across({name: study.summary for name, study in arms.items()})
+  hardware = {name: study.summary.get('hardware', '') for name, study in arms.items()}
+  return {
+    'answer': headline(rules) if rules else condition_answer(found).headline,
+    'arms': [
+      {
+        'name': name,
+        'workdir': f'{FOLDER}/{name}',
+        'answer': answer(study.summary).headline,
+        'batch_sizes': study.summary['batch_sizes'],
+      }
+      for name, study in arms.items()
+    ],
+    'unfinished': {name: share for name, share in (progress or {}).items() if name not in arms},
+    'conditions': found,
+    **({'scaling_rules': rules} if rules else {}),
+    'claims': [*(rules['distances'] if rules else ()), *claims(found)],
+    'hardware': '; '.join(dict.fromkeys(filter(None, hardware.values()))),
+  }
+
+
+def render(summary: Mapping[str, Any], arms: Mapping[str, load.Study]) -> str:
+  """The page of a study of arms."""
+  found = summary['conditions']
+  studies = list(arms.values())
+  costs = {
+    condition.name: arms[name].native_cost
+    for name, own in _by_arm(arms).items()
+    if arms[name].native_cost
+    for condition in own
+  }
+  rules = summary.get('scaling_rules')
+  found_answer = Answer(headline(rules), detail(rules), []) if rules else None
+  part = comparisons.condition_part(found, conditions(arms), costs, 'Arms', own_page=not rules)
+  return (
+    study_page.environment()
+    .get_template('arms.html')
+    .render(
+      summary=summary,
+      answer=found_answer or condition_answer(found),
+      rules=rules,
+      rules_answer=found_answer,
+      rules_figure=Markup(plots.svg(scaling_plots.across(rules), 'rules_across')) if rules else '',
+      conditions=part,
+      methodology=methods.of_studies(arms),
+      rows=[{**row, **_facts(arms[row['name']])} for row in summary['arms']],
+      runs=sum(len(study.plan) for study in studies),
+      trials=max((row['trial'] + 1 for study in studies for row in study.plan), default=0),
+      seeds=sorted({study.config['seed'] for study in studies}),
+      data=sorted({_data(study) for study in studies}),
+    )
+  )
+
+
+def _facts(study: load.Study) -> dict[str, Any]:
+  plan = study.plan
+  return {
+    'model': study.config['model']['name'],
+    'sizes': sorted({row['batch_size'] for row in plan}),
+    'examples': max(row['examples'] for row in plan),
+    'runs': len(plan),
+  }
+
+
+def _data(study: load.Study) -> str:
+  return study.config['data']['name'] or study.config['data']['source']

@@ -1,0 +1,1 @@
+"""The panels that figures are made of."""

@@ -1,0 +1,140 @@
+"""The best learning rate against batch size, with the rules drawn over it, and its valleys."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from bsjax.analysis.runs.histories import Setting
+from bsjax.report.panels import style
+from bsjax.report.panels.style import INK, MUTED, PAPER, Settings, Summary
+from bsjax.report.text.words import MERITS, RULES
+
+_COLOURS = {
+  'linear': '#1f5fbf',
+  'square_root': '#2a8f6b',
+  'mccandlish': '#c2410c',
+  'mccandlish_adam': '#b7791f',
+  'surge': '#8b3fa8',
+}
+
+
+def by_training(summary: Summary) -> Mapping[str, Any]:
+  """What the training loss says of the learning rate, with its exponent."""
+  return {**summary['learning_rates'], 'exponent': summary['learning_rate_exponent']}
+
+
+def draw_optimum(
+  axes: Axes, summary: Summary, settings: Settings, found: Mapping[str, Any]
+) -> None:
+  """Measured optima with intervals or bounds, over the curves of the rules.
+
+  `found` is an entry of `analysis.learning_rate`.
+  """
+  tints = style.colours(summary)
+  tried = sorted({setting.learning_rate for each in settings.values() for setting in each})
+  axes.set_yscale('log')
+  axes.set_ylim(min(tried) / 1.8, max(tried) * 1.8)
+  for size, each in settings.items():
+    rates = [setting.learning_rate for setting in each]
+    axes.plot([size] * len(rates), rates, '_', color='#cfd5e0', markersize=13, zorder=1)
+  handles = _draw_rules(axes, found)
+  for row in found['optimum']:
+    size, tint = row['batch_size'], tints[row['batch_size']]
+    if row['state'] == 'at_grid_edge':
+      bound = row['bound']
+      ends = (bound['above'], None) if 'above' in bound else (0.0, bound['below'])
+      style.interval(axes, size, ends, tint)
+    elif row['learning_rate'] is None:
+      style.cross(axes, size, tint)
+    else:
+      fill = tint if row['state'] == 'found' else PAPER
+      dot = {'markerfacecolor': fill, 'markeredgecolor': tint, 'markersize': 8, 'zorder': 5}
+      style.interval(axes, size, row['ci95'], tint)
+      axes.plot(size, row['learning_rate'], 'o', markeredgewidth=1.8, **dot)
+  handles += _states({row['state'] for row in found['optimum']})
+  style.batch_size_axis(axes, summary, f'Best learning rate by {MERITS[found["merit"]]}')
+  style.log_axis(axes.yaxis, 'learning rate')
+  below = {'loc': 'upper center', 'bbox_to_anchor': (0.5, -0.17), 'ncols': 2, 'fontsize': 9}
+  axes.legend(handles=handles, **below)
+
+
+def draw_valleys(axes: Axes, summary: Summary, settings: Settings, merit: str) -> None:
+  """What the optima are read from: the mean merit at the end against the learning rate."""
+  tints, heights = style.colours(summary), []
+  for number, (size, tried) in enumerate(settings.items()):
+    rates, means = [], []
+    for setting in tried:
+      if setting.problem:
+        style.cross(axes, setting.learning_rate, tints[size], at=0.98 - 0.03 * number)
+        continue
+      values = _merits(setting, merit)
+      if all(map(style.finite, values)):
+        rates.append(setting.learning_rate)
+        means.append(math.fsum(values) / len(values))
+    axes.plot(rates, means, 'o-', color=tints[size], linewidth=1.6, markersize=4.5)
+    heights += means
+  name = MERITS[merit]
+  axes.set_title(f'{name[0].upper()}{name[1:]} at the end')
+  style.log_axis(axes.xaxis, 'learning rate')
+  style.log_axis(axes.yaxis, name, style.limits(heights))
+
+
+def _merits(setting: Setting, merit: str) -> list[float | None]:
+  """The values of the trials at the end; an error is what is missing to an accuracy of 1."""
+  if merit.endswith('error'):
+    return [1 - value for value in setting.finals(merit.removesuffix('error') + 'accuracy')]
+  return setting.finals(merit)
+
+
+def _draw_rules(axes: Axes, found: Mapping[str, Any]) -> list[Line2D]:
+  handles = []
+  for rule in found['rules']:
+    if 'undefined' in rule:
+      continue
+    colour = _COLOURS[rule['rule']]
+    misfit = f'{RULES[rule["rule"]]} (misfit {100 * rule["rms_log_misfit"]:.0f}%)'
+    line = {'color': colour, 'linewidth': 1.8}
+    if rule['applies'] is not True:
+      line |= {'linestyle': '--', 'alpha': 0.45, 'linewidth': 1.3}
+    curve = rule['curve']
+    if curve['low'] is not None and rule['applies'] is not False:
+      band = {'color': colour, 'alpha': 0.12, 'linewidth': 0}
+      axes.fill_between(curve['batch_size'], curve['low'], curve['high'], **band)
+    handles += axes.plot(curve['batch_size'], curve['learning_rate'], label=misfit, **line)
+  return handles + _draw_exponent(axes, found)
+
+
+def _draw_exponent(axes: Axes, found: Mapping[str, Any]) -> list[Line2D]:
+  """The fitted power law, which goes through the mean of the logs."""
+  exponent = found['exponent']
+  if 'undefined' in exponent:
+    return []
+  used = {row['batch_size']: row for row in found['optimum']}
+  sizes, value = exponent['batch_sizes'], exponent['value']
+  x = math.fsum(map(math.log, sizes)) / len(sizes)
+  y = math.fsum(math.log(used[size]['learning_rate']) for size in sizes) / len(sizes)
+  ends = [min(sizes), max(sizes)]
+  rates = [math.exp(y + value * (math.log(size) - x)) for size in ends]
+  low, high = exponent['ci95']
+  bounds = 'no interval' if low is None else f'{low:.2f} to {high:.2f}'
+  label = f'fitted exponent {value:.2f} ({bounds})'
+  return axes.plot(ends, rates, ':', color=INK, linewidth=1.8, label=label)
+
+
+def _states(states: set[str]) -> list[Line2D]:
+  """Legend entries of the states that occur."""
+  dot = {'markersize': 7, 'markeredgecolor': MUTED, 'linestyle': '', 'color': MUTED}
+  entries = {
+    'found': Line2D([], [], marker='o', label='optimum', **dot),
+    'next_to_divergence': Line2D(
+      [], [], marker='o', markerfacecolor=PAPER, label='next to divergence', **dot
+    ),
+    'at_grid_edge': Line2D([], [], marker='^', label='only bounded (edge of grid)', **dot),
+    'undetermined': Line2D([], [], marker='x', label='undetermined', **dot),
+  }
+  return [entry for state, entry in entries.items() if state in states]

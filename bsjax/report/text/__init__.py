@@ -1,0 +1,1 @@
+"""Every English sentence about results."""

@@ -1,0 +1,54 @@
+"""What a comparison of scaling rules over several arms says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from bsjax.analysis.claims import verdicts
+from bsjax.analysis.claims.scaling_rules import NAMES
+from bsjax.format import joined
+
+UNDECIDED = 'No scaling rule is shown to keep the training curve closest.'
+FEW = 'The scaling rules are compared in one arm only.'
+
+
+def headline(found: Mapping[str, Any]) -> str:
+  """Which rule keeps the training curve closest, if the arms show it at every batch size."""
+  if len(found['arms']) < 2:
+    return FEW
+  sizes = sorted({row['batch_size'] for row in found['distances']})
+  closest = {}
+  for size in sizes:
+    own = [row for row in found['distances'] if row['batch_size'] == size]
+    for rule in found['rules']:
+      others = [row for row in own if rule in (row['first'], row['second'])]
+      if others and all(_wins(row, rule) for row in others):
+        closest[size] = rule
+  best = set(closest.values())
+  if len(best) != 1:
+    return UNDECIDED
+  name = NAMES[best.pop()]
+  where = '' if len(closest) == len(sizes) else f' at batch size {joined(sorted(closest))}'
+  return f'{name[0].upper()}{name[1:]} keeps the training curve closest{where}.'
+
+
+def detail(found: Mapping[str, Any]) -> str:
+  """The accuracies behind the headline, in a sentence."""
+  parts = []
+  for row in found['accuracies']:
+    if row['mean'] is not None and row['ci95'][0] is not None:
+      value, low, high = (100 * x for x in (row['mean'], *row['ci95']))
+      parts.append(
+        f'{NAMES[row["rule"]]} {value:+.2f} [{low:+.2f}, {high:+.2f}] at {row["batch_size"]}'
+      )
+  if not parts:
+    return ''
+  return (
+    f'Final validation accuracy less that of batch size {found["base_batch_size"]}, in points, '
+    f'mean and 95% interval over {len(found["arms"])} arms: {joined(parts)}.'
+  )
+
+
+def _wins(row: Mapping[str, Any], rule: str) -> bool:
+  return row['verdict'] == (verdicts.SUPPORTED if row['first'] == rule else verdicts.REFUTED)

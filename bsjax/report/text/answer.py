@@ -1,0 +1,199 @@
+"""What the results say, in sentences that claim no more than the intervals show."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from bsjax.analysis.claims.verdicts import REFUTED, SUPPORTED
+from bsjax.analysis.runs.histories import Row
+from bsjax.format import joined, percent, sizes_text
+from bsjax.report.text.claim_blocks import effect_text
+from bsjax.report.text.results import noise_scale_text
+from bsjax.report.text.words import selection
+
+_TREND = 'at equal {}, smaller batches reach higher validation accuracy'
+_BEATS = re.compile(r'batch size (\d+) beats (\d+)')
+
+
+LONG_TAIL = 10.0  # from this ratio of the largest class to the smallest, rare ones are a headline
+UNDECIDED = 'No batch size is shown to be better.'
+
+
+class Answer(NamedTuple):
+  """A headline, the sentence that backs it, and what to keep in mind."""
+
+  headline: str
+  detail: str
+  remarks: list[str]
+
+
+def answer(summary: Mapping[str, Any]) -> Answer:
+  """The answer to 'which batch size?' by validation accuracy.
+
+  It rests on the claims 'batch size X beats Y': differences within trials, with intervals that hold
+  for all pairs at once, and with BatchNorm by both kinds of statistics.
+  """
+  found = _answer(summary)
+  remarks = [*_limits(summary), *_rare_classes(summary), *found.remarks]
+  if 'branch' not in summary:
+    return found._replace(remarks=remarks)
+  headline = found.headline[0].lower() + found.headline[1:]
+  return Answer(f'In the branch {summary["branch"]}, {headline}', found.detail, remarks)
+
+
+def _answer(summary: Mapping[str, Any]) -> Answer:
+  remarks = _remarks(summary['batch_sizes'])
+  rows = [row for row in summary['batch_sizes'] if row['learning_rate'] is not None]
+  if not rows:
+    detail = 'None has a learning rate at which every trial reached the end.'
+    return Answer('No batch size has a result.', detail, remarks)
+  best = max(rows, key=lambda row: row['val_accuracy']['mean'])
+  size, accuracy = best['batch_size'], best['val_accuracy']
+  reached = f'{percent(accuracy)} % validation accuracy'
+  if len(rows) == 1:
+    detail = f'At learning rate {best["learning_rate"]:.4g}, n = {accuracy["n"]}. {_chosen(rows)}'
+    remarks.insert(0, 'Only one batch size has a result, so there is nothing to compare it with.')
+    return Answer(f'Batch size {size} reaches {reached}.', detail, remarks)
+  if accuracy['n'] < 2:
+    highest = f'The highest mean is that of batch size {size}: {reached}'
+    detail = f'{highest}. One trial has no spread, so no difference can be shown. {_chosen(rows)}'
+    return Answer('One trial cannot tell the batch sizes apart.', detail, remarks)
+  headline, text = _compare(rows, _verdicts(summary['claims']))
+  better, trend = _trend(summary['claims'])
+  if better and headline == UNDECIDED:
+    tuned = not any(row['at_grid_edge'] for row in rows)
+    who = f'{better} batches' if tuned else f'At the rates tried, {better.lower()} batches'
+    headline = f'{who} do better at equal epochs; no two are told apart.'
+  return Answer(headline, ' '.join(filter(None, (trend, text))), remarks)
+
+
+def _limits(summary: Mapping[str, Any]) -> list[str]:
+  """What a study of branches or stages says of its batch sizes, and what it does not."""
+  remarks = []
+  if 'branch' in summary:
+    others = [name for name in summary['conditions']['names'] if name != summary['branch']]
+    remarks.append(
+      f'The study has branches. All of this page but what is headed "Stages" and "Branches" is of '
+      f'the first, {summary["branch"]}; the other{"s are" if len(others) > 1 else " is"} '
+      f'{joined(others)}.'
+    )
+  rules = [
+    f'{row["name"]} ({joined(row["settings"]["batch_size"])})'
+    for row in summary.get('stages', {}).get('stages', ())
+    if set(row['settings'].get('batch_size', ())) - {'keep'}
+  ]
+  if rules:
+    remarks.append(
+      f'Batch sizes are those that runs begin with; later they change: {joined(rules)}.'
+    )
+  return remarks
+
+
+def _rare_classes(summary: Mapping[str, Any]) -> list[str]:
+  """Whether small batches hurt rare classes, where a study has some."""
+  found = summary.get('by_class', {})
+  if not found or found['imbalance'] < LONG_TAIL:
+    return []
+  return [
+    f'{claim["claim"][0].upper()}{claim["claim"][1:]}: {claim["verdict"]}, {effect_text(claim)} of '
+    f'batch size (n = {claim["n"]}).'
+    for claim in found.get('claims', ())
+    if 'rare' in claim['claim'] and claim['effect'] is not None
+  ]
+
+
+def _trend(claims: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
+  """'Smaller' or 'Larger' if accuracy is shown to change with batch size, and a sentence on it."""
+  by_text = {claim['claim']: claim for claim in claims}
+  at_epochs, at_updates = (by_text.get(_TREND.format(clock)) for clock in ('epochs', 'updates'))
+  if not at_epochs or at_epochs['verdict'] not in (SUPPORTED, REFUTED):
+    return '', ''
+  better = 'Smaller' if at_epochs['verdict'] == SUPPORTED else 'Larger'
+  effect, low, high = (100 * x for x in (at_epochs['effect'], *at_epochs['ci95']))
+  text = (
+    f'At equal epochs validation accuracy changes by {effect:+.2f} [{low:+.2f}, {high:+.2f}] '
+    'percentage points per doubling of the batch size'
+  )
+  if at_updates:
+    text += f'; that smaller batches do better at equal updates is {at_updates["verdict"]}'
+  return better, f'{text}.'
+
+
+def _verdicts(claims: Sequence[Mapping[str, Any]]) -> dict[tuple[int, int], str]:
+  """(best, other) -> the verdict that the best beats the other."""
+  found = ((_BEATS.fullmatch(claim['claim']), claim['verdict']) for claim in claims)
+  return {(int(match[1]), int(match[2])): verdict for match, verdict in found if match}
+
+
+def _compare(rows: Sequence[Row], verdicts: Mapping[tuple[int, int], str]) -> tuple[str, str]:
+  """Headline and detail where several batch sizes have results of several trials."""
+  if not verdicts:
+    why = 'Fewer than two of them have a value for every trial.'
+    return 'The batch sizes cannot be compared.', f'{why} {_chosen(rows)}'
+  size = next(iter(verdicts))[0]
+  beaten = [other for (_, other), verdict in verdicts.items() if verdict == SUPPORTED]
+  level = [other for (_, other), verdict in verdicts.items() if verdict != SUPPORTED]
+  best = next(row for row in rows if row['batch_size'] == size)['val_accuracy']
+  text = f'The highest mean is that of batch size {size}: {percent(best)} % validation accuracy.'
+  shown = [f'it is shown to be above {joined(beaten)}'] if beaten else []
+  shown += [f'no difference is shown to {joined(level)}'] if level else []
+  text += f' Compared within trials, at 95% for all pairs at once, {", ".join(shown)}'
+  text += f' (n = {best["n"]}).'
+  apart = {row['batch_size'] for row in rows} - {size, *beaten, *level}
+  if apart:
+    text += f' Not compared, for want of a value in every trial: {joined(sorted(apart))}.'
+  return _headline(size, beaten, level), f'{text} {_chosen(rows)}'
+
+
+def _headline(size: int, beaten: Sequence[int], level: Sequence[int]) -> str:
+  if not beaten:
+    return UNDECIDED
+  if not level:
+    return f'Batch size {size} does best.'
+  return f'Batch size {size} beats {joined(beaten)}, not {joined(level, "or")}.'
+
+
+def _chosen(rows: Sequence[Row]) -> str:
+  return ' '.join(selection(rows))
+
+
+def _remarks(rows: Sequence[Row]) -> list[str]:
+  remarks = []
+  untuned = [row['batch_size'] for row in rows if 'note' in row]
+  at_edge = [row['batch_size'] for row in rows if row['at_grid_edge'] and 'note' not in row]
+  if at_edge:
+    remarks.append(
+      f'At {sizes_text(at_edge)} the best learning rate is at the edge of the grid: a better one '
+      'may lie outside, so widen the grid before comparing.'
+    )
+  if untuned:
+    remarks.append(
+      f'At {sizes_text(untuned)} only one learning rate was tried: a difference may be one of '
+      'tuning, not of batch size.'
+    )
+  remarks += [
+    f'Batch size {row["batch_size"]} has no result ({row["reason"]}).'
+    for row in rows
+    if 'reason' in row
+  ]
+  return remarks + _noise_remark(rows)
+
+
+def _noise_remark(rows: Sequence[Row]) -> list[str]:
+  """Which batch sizes lie, with the whole interval, below or above the noise scale found there."""
+  measured = [row for row in rows if row['noise_scale']['b_simple'] is not None]
+  if not measured:
+    return []
+  ends = [measured[0], measured[-1]] if len(measured) > 1 else measured
+  values = [f'{noise_scale_text(row["noise_scale"])} at {row["batch_size"]}' for row in ends]
+  text = f'Gradient noise scale, by batch size, late in training: {joined(values)}.'
+  bounds = [(row['batch_size'], *row['noise_scale']['ci95']) for row in measured]
+  noisy = [size for size, low, _ in bounds if low is not None and size < low]
+  calm = [size for size, _, high in bounds if high is not None and size > high]
+  if noisy:
+    text += f' At {sizes_text(noisy)}, below it, noise outweighs the gradient in each update.'
+  if calm:
+    text += f' At {sizes_text(calm)}, above it, larger batches bring diminishing returns.'
+  return [text]

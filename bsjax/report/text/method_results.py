@@ -1,0 +1,108 @@
+"""What the runs of a study showed and took, in sentences for its paragraph on method."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bsjax.analysis.runs.histories import Row
+from bsjax.format import joined, number, sizes_text
+from bsjax.report.text.words import loss_text
+
+
+def selection(summary: Mapping[str, Any]) -> str:
+  rows = [row for row in summary.get('batch_sizes', []) if row.get('learning_rate') is not None]
+  if not rows or all('note' in row for row in rows):
+    return ''
+  kinds = {row['selection'] for row in rows}
+  how = {
+    'other trials': 'each trial is reported at the rate that the other trials chose',
+    'same trials': 'the rate was chosen on the trials that are reported',
+    'same trial': 'the rate was chosen on the one trial that is reported',
+  }
+  text = 'For each batch size the learning rate was chosen by final validation accuracy; '
+  if len(kinds) == 1:
+    text += how[rows[0]['selection']]
+  else:
+    by_kind = {
+      kind: [row['batch_size'] for row in rows if row['selection'] == kind] for kind in how
+    }
+    text += '; '.join(f'at {sizes_text(at)} {how[kind]}' for kind, at in by_kind.items() if at)
+  edges = [row['batch_size'] for row in rows if row['at_grid_edge']]
+  if edges:
+    text += f'; at {sizes_text(edges)} the best rate is at the edge of the grid'
+  return f'{text}.'
+
+
+def micro_batches(plan_rows: Sequence[Row], native_cost: Mapping[str, Any] | None) -> str:
+  """How gradients were gathered, and whether memory asked for it."""
+  gathered = sorted({row['micro_batch'] for row in plan_rows if row['accumulation'] > 1})
+  text = (
+    f'Gradients of an update were summed over micro-batches of {joined(gathered)} examples.'
+    if gathered
+    else ''
+  )
+  rows = (native_cost or {}).get('rows', [])
+  large = [row for row in rows if row.get('fits') is False]
+  if not large:
+    return text
+  sizes = [
+    f'{row["batch_size"]}' + (f' ({_gib(row)})' if row.get('memory_bytes') else '') for row in large
+  ]
+  need = f'In one piece {sizes_text(sizes)} would not fit the memory of the device.'
+  return f'{text} {need}'.strip()
+
+
+def _gib(row: Row) -> str:
+  return f'{row["memory_bytes"]["total"] / 2**30:.2g} GiB'
+
+
+def intervals(plan_rows: Sequence[Row], summary: Mapping[str, Any]) -> str:
+  if len({row['trial'] for row in plan_rows}) < 2:
+    return 'One trial gives no intervals.' if plan_rows else ''
+  text = "Intervals are 95% Student's intervals over trials."
+  if len({row['batch_size'] for row in plan_rows}) > 1:
+    text += ' Differences between batch sizes are paired within the trial; their intervals hold '
+    text += "together (Bonferroni's)."
+  if any(row['noise_scale']['b_simple'] is not None for row in summary.get('batch_sizes', [])):
+    text += " Ratios have Fieller's."
+  return text
+
+
+def noise_scale(summary: Mapping[str, Any]) -> str:
+  rows = summary.get('batch_sizes', [])
+  known = [row for row in rows if row['noise_scale']['b_simple'] is not None]
+  if not known:
+    return ''
+  each = [f'{_value(row["noise_scale"], "b_simple")} at {row["batch_size"]}' for row in known]
+  return f'Late in training the gradient noise scale was, in examples, {joined(each)}.'
+
+
+def critical(summary: Mapping[str, Any]) -> str:
+  found = summary.get('critical_batch_size', {})
+  if found.get('b_crit') is None:
+    return ''
+  return (
+    f'The critical batch size, for {loss_text(found)}, was {_value(found, "b_crit")} examples '
+    f'(n = {found["n"]}).'
+  )
+
+
+def _value(found: Mapping[str, Any], key: str) -> str:
+  """A number with its interval; an open end as such."""
+  low, high = found['ci95']
+  if low is None:
+    return f'{number(found[key])} (no interval)'
+  return f'{number(found[key])} [{number(low)}, {"unbounded" if high is None else number(high)}]'
+
+
+def hardware(summary: Mapping[str, Any], native_cost: Mapping[str, Any] | None) -> str:
+  text = f'Hardware: {summary["hardware"]}.' if summary.get('hardware') else ''
+  speeds = [
+    f'{number(row["examples_per_second"]["median"])} at batch size {row["batch_size"]}'
+    for row in (native_cost or {}).get('rows', [])
+    if (row.get('examples_per_second') or {}).get('median') is not None
+  ]
+  if speeds:
+    text += f' A run by itself trains, in examples a second (median), {joined(speeds)}.'
+  return text.strip()

@@ -1,0 +1,63 @@
+"""The table of results that a finished study prints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich import box
+from rich.table import Table
+
+from bsjax.analysis.runs.histories import Row
+from bsjax.format import number, percent
+
+
+def results(summary: Mapping[str, Any]) -> Table:
+  """The table of results printed when a study ends: a row a batch size, at its best rate."""
+  table = Table(
+    box=box.SIMPLE_HEAD,
+    pad_edge=False,
+    title='Results of each batch size' + (f', {summary["branch"]}' if 'branch' in summary else ''),
+    caption='accuracies in percent: mean ± half of the 95% interval over n trials; noise scale in '
+    'examples; learning rate: best over all trials, * at the edge of the grid; '
+    + _selection(summary),
+  )
+  names = 'batch\nsize', 'learning\nrate', 'validation', 'training', 'gap', 'noise scale', 'n'
+  for name in names:
+    table.add_column(name, justify='right', no_wrap=True)
+  for row in summary['batch_sizes']:
+    table.add_row(
+      str(row['batch_size']),
+      learning_rate_text(row),
+      percent(row['val_accuracy']),
+      percent(row['train_accuracy']),
+      percent(row['generalization_gap']),
+      noise_scale_text(row['noise_scale']),
+      str(row['val_accuracy']['n']),
+    )
+  return table
+
+
+def _selection(summary: Mapping[str, Any]) -> str:
+  kinds = {row['selection'] for row in summary['batch_sizes'] if 'selection' in row}
+  if kinds <= {'other trials'}:
+    return 'each trial is reported at the one that the other trials chose'
+  return 'where it was chosen on the trials reported, the numbers are a little too good'
+
+
+def learning_rate_text(row: Row) -> str:
+  """The chosen learning rate, with a star at the edge of the grid."""
+  if row['learning_rate'] is None:
+    return 'none'
+  return f'{row["learning_rate"]:.4g}' + ('*' if row['at_grid_edge'] else '')
+
+
+def noise_scale_text(noise_scale: Row) -> str:
+  """The noise scale in examples with its interval, or what keeps it from being known."""
+  value, (low, high) = noise_scale['b_simple'], noise_scale['ci95']
+  bounds = '' if low is None else f' [{number(low)}, {"∞" if high is None else number(high)}]'
+  if value is None:
+    return f'undefined{bounds}' if not noise_scale['unbounded'] else f'unbounded{bounds}'
+  if noise_scale['unbounded'] and not bounds:
+    bounds = ' (unbounded)'
+  return f'{number(value)}{bounds}'

@@ -1,0 +1,124 @@
+"""Base batch size and scaling rule in sentences, with the reasons that the runs give."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bsjax.analysis.claims.tuned_runs import TUNED
+from bsjax.analysis.claims.verdicts import REFUTED, SUPPORTED, UNDETERMINED
+from bsjax.analysis.runs.histories import Row
+from bsjax.format import joined, sizes_text
+from bsjax.plan.scaling_rules import names
+
+_RULES = {
+  'none': 'an unchanged learning rate',
+  'sqrt': 'square-root scaling',
+  'linear': 'linear scaling',
+}
+_HOW = {'none': 'kept', 'sqrt': 'scaled by the square root of', 'linear': 'scaled in proportion to'}
+
+
+def sentences(config: Mapping[str, Any], sizes: Sequence[int], summary: Mapping[str, Any]) -> str:
+  """What was done, and why as far as summary['scaling_rules'] shows it."""
+  scaling = config.get('scaling', {})
+  rules, base = names(scaling.get('rule', 'none')), scaling.get('base_batch_size')
+  others = [size for size in sizes if size != base]
+  if 'rule' not in scaling or not others or (rules != ['none'] and base is None):
+    return ''
+  if rules == ['none']:
+    return 'The same learning rates were tried at every batch size.' if len(sizes) > 1 else ''
+  if len(rules) == 1:
+    return (
+      f'Learning rates are those at batch size {base}, {_HOW[rules[0]]} the batch size at '
+      f'{joined(others)}. No other rule was run, so these runs do not show whether this one is the '
+      'better choice.'
+    )
+  found = summary.get('scaling_rules', {})
+  done = (
+    f'Batch size {base} is the base: its learning rates were carried to '
+    f'{sizes_text(others)} in {len(rules)} ways, {joined(_RULES[rule] for rule in rules)}.'
+  )
+  ways = found.get('ways', {})
+  if why := found.get('undefined') or ways.get('undefined'):
+    return f'{done} The rules could not be compared: {why}.'
+  rows = [row for row in ways.get('rows', []) if row['clock'] == 'epochs']
+  reasons = [_rule(rule, rows, found) for rule in rules]
+  meaning = (
+    f'In brackets: validation accuracy less that of batch size {base}, in points, at equal epochs '
+    'unless another clock is named.'
+  )
+  return ' '.join([done, *reasons, _closest(found), _base(ways, base), meaning])
+
+
+def _rule(rule: str, rows: Sequence[Row], found: Mapping[str, Any]) -> str:
+  """Where a rule kept the accuracy of the base batch size, lost it, or the runs do not decide."""
+  mine = [row for row in rows if row['way'] == rule]
+  margin = f'{100 * found["margin"]:g} points'
+  texts = {
+    SUPPORTED: f'kept validation accuracy within {margin} at',
+    REFUTED: f'moved validation accuracy by more than {margin} at',
+    UNDETERMINED: f'is neither shown to keep within {margin} nor to leave them at',
+  }
+  parts = [
+    f'{text} {joined(_difference(row) for row in own)}'
+    for verdict, text in texts.items()
+    if (own := [row for row in mine if row.get('keeps', {}).get('verdict') == verdict])
+  ]
+  parts += [
+    f'has no result at {row["batch_size"]} ({row["undefined"]})'
+    for row in mine
+    if 'undefined' in row
+  ]
+  name = _RULES[rule]
+  return f'{name[0].upper()}{name[1:]} {"; it ".join(parts)}.'
+
+
+def _difference(row: Row) -> str:
+  """The accuracy of the other batch size less that of the base, in points."""
+  found, (low, high) = row['val_accuracy'], row['val_accuracy']['ci95']
+  if found['mean'] is None:
+    return f'batch size {row["batch_size"]}'
+  ends = f' [{_points(-high)}, {_points(-low)}]' if low is not None else ', no interval'
+  return f'batch size {row["batch_size"]} ({_points(-found["mean"])}{ends}, n = {found["n"]})'
+
+
+def _closest(found: Mapping[str, Any]) -> str:
+  """Which rule's training loss is closest, where that is shown."""
+  rate = found['rates'][found['shown']]
+  shown = [row for row in rate['closest'] if row['rule'] is not None]
+  unknown = [row['batch_size'] for row in rate['closest'] if row['rule'] is None]
+  by_rule = {rule: [row['batch_size'] for row in shown if row['rule'] == rule] for rule in _RULES}
+  texts = [f'with {_RULES[rule]} at {sizes_text(at)}' for rule, at in by_rule.items() if at]
+  text = f'The curve of training loss was closest to that of the base {joined(texts)}'
+  if not shown:
+    return f'Which rule keeps the training loss closest is not shown at {sizes_text(unknown)}.'
+  return f'{text}; not shown at {sizes_text(unknown)}.' if unknown else f'{text}.'
+
+
+def _base(ways: Mapping[str, Any], base: int) -> str:
+  """What the choice of the base rests on: the others with their learning rate tuned."""
+  words = {SUPPORTED: 'higher than', REFUTED: 'lower than', UNDETERMINED: 'not told apart from'}
+  texts = []
+  for clock in ('epochs', 'updates'):
+    rows = [
+      row
+      for row in ways['rows']
+      if row['way'] == TUNED and row['clock'] == clock and 'undefined' not in row
+    ]
+    each = [
+      f'{words[verdict]} that of {joined(_difference(row) for row in own)}'
+      for verdict in words
+      if (own := [row for row in rows if row['better']['verdict'] == verdict])
+    ]
+    texts += [f'at equal {clock} {joined(each)}'] if each else []
+  if not texts:
+    return f'Whether batch size {base} is better than a tuned one is unknown.'
+  return (
+    f'With learning rates tuned for each batch size, the validation accuracy of batch size {base} '
+    f'was {"; ".join(texts)}.'
+  )
+
+
+def _points(value: float) -> str:
+  return f'{100 * value + 0.0:+.2f}'

@@ -1,0 +1,172 @@
+"""Results in sentences, for a person: no number without its interval; undefined, and why."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from bsjax.analysis.runs.histories import Row
+from bsjax.format import by_reason, joined, number, sizes_text
+
+_QUANTITIES = {'train': 'training', 'val': 'validation'}
+RULES = {
+  'linear': 'linear',
+  'square_root': 'square root',
+  'mccandlish': 'McCandlish',
+  'mccandlish_adam': 'McCandlish for Adam',
+  'surge': 'surge',
+}
+MERITS = {
+  'train_loss': 'training loss',
+  'val_loss': 'validation loss',
+  'val_error': 'validation error',
+}
+_POWERS = {'linear': 'linear (1)', 'square_root': 'square root (0.5)', 'none': 'no growth (0)'}
+
+
+def loss_text(found: Mapping[str, Any]) -> str:
+  """The target of a critical batch size, such as 'a training loss of 0.1'."""
+  split, what = found['quantity'].split('_', 1)
+  return f'a {_QUANTITIES[split]} {what} of {found["target"]:.3g}'
+
+
+def condense(text: str) -> str:
+  """The same with '; 8: reason; 16: reason' brought together by reason."""
+  head, *parts = text.rstrip('.').split('; ')
+  found = [re.fullmatch(r'(\d+): (.*)', part, re.DOTALL) for part in parts]
+  if not parts or not all(found):
+    return text
+  lines = by_reason({match[1]: match[2] for match in found if match})
+  return '; '.join([head, *lines]) + '.' * text.endswith('.')
+
+
+def undetermined(found: Mapping[str, Any]) -> list[str]:
+  """The batch sizes without a best learning rate between grid points, by reason."""
+  rows = found['optimum']
+  return by_reason({row['batch_size']: row['reason'] for row in rows if row['state'] != 'found'})
+
+
+def critical_batch_size(found: Mapping[str, Any]) -> list[str]:
+  """What is known of it: the value, what it means, how it moves with the target."""
+  if 'undefined' in found:
+    return [f'Undefined, because {found["undefined"]}.']
+  low, high = found['ci95']
+  value = 'no value' if found['b_crit'] is None else f'{number(found["b_crit"])} examples'
+  over = f'over {found["interval_over"]}, n = {found["n"]}'
+  sentences = [f'To {loss_text(found)}: {value}, {_interval(low, high)} ({over}).']
+  if found['b_crit'] is not None:
+    sentences.append(
+      f'At that batch size a run needs twice the fewest examples ({number(found["examples_min"])}) '
+      f'and twice the fewest updates ({number(found["updates_min"])}), by the fitted hyperbola.'
+    )
+  sentences += [f'{note[0].upper()}{note[1:]}.' for note in [found['note']] if note]
+  sentences.append(_within(found['within_20_percent']))
+  return [*sentences, _all_targets(found['targets'])]
+
+
+def exponent(found: Mapping[str, Any]) -> list[str]:
+  """The power of the batch size with which the best learning rate grows."""
+  if 'undefined' in found:
+    return [f'Undefined, because {condense(found["undefined"])}.']
+  low, high = found['ci95']
+  sizes = f'{len(found["batch_sizes"])} batch sizes, n = {found["n"]}'
+  sentences = [f'{found["value"]:.2f}, {_interval(low, high)} ({sizes}).']
+  inside = [_POWERS[name] for name, lies in found['rules'].items() if lies]
+  if low is not None:
+    lies = f'holds {joined(inside)}' if inside else 'holds neither linear nor square root nor none'
+    sentences.append(f'The interval {lies}.')
+  if found['power_law_rejected']:
+    sentences.append('The upper half of the batch sizes has another exponent: no power law.')
+  if found['left_out']:
+    sentences.append(f'Left out: {"; ".join(by_reason(found["left_out"]))}.')
+  return sentences
+
+
+def rate_noise_scale(found: Mapping[str, Any], exponent: Mapping[str, Any]) -> list[str]:
+  """The noise scale that the best learning rates themselves show."""
+  if 'undefined' in found:
+    if found['undefined'] == exponent.get('undefined'):
+      return ['Undefined, for the same reason as the exponent.']
+    return [f'Undefined, because {condense(found["undefined"])}.']
+  value = found['b_learning_rate']
+  text = 'No value' if value is None else f'{number(value)} examples'
+  reason = f' {found["reason"][0].upper()}{found["reason"][1:]}.' if found.get('reason') else ''
+  return [f'{text}, {_interval(*found["ci95"])} (n = {found["n"]}).{reason}']
+
+
+def rules(found: Mapping[str, Any]) -> list[str]:
+  """Each rule that can be drawn, whether it applies here, and what its misfit compares with."""
+  states = {True: 'applies', False: 'does not apply', None: 'may not apply'}
+  drawn = [rule for rule in found['rules'] if 'undefined' not in rule]
+  lines = []
+  for rule in drawn:
+    misfit = f'misfit {100 * rule["rms_log_misfit"]:.0f}%'
+    why = f' ({rule["why"]})' if rule['why'] else ''
+    name, state = RULES[rule['rule']], states[rule['applies']]
+    lines.append(f'{name[0].upper()}{name[1:]}: {misfit}; {state}{why}. {rule["source"]}.')
+  if drawn and found['rms_log_noise'] is not None:
+    noise = f'{100 * found["rms_log_noise"]:.0f}%'
+    lines.append(f'The spread over trials alone makes a misfit of about {noise} for a true rule.')
+  return lines or ['No rule can be drawn: too few batch sizes have a best learning rate.']
+
+
+def selection(rows: Sequence[Row]) -> list[str]:
+  """On which trials the learning rates were chosen, and what that does to the numbers."""
+  by_kind: dict[str, list[int]] = {}
+  for row in rows:
+    if row['learning_rate'] is not None:
+      by_kind.setdefault(row['selection'], []).append(row['batch_size'])
+  if not by_kind:
+    return []
+  if list(by_kind) == ['other trials']:
+    return [
+      'Each trial is reported at the learning rate that the other trials chose: the tuning did not '
+      'see the numbers it is judged by.'
+    ]
+  same = [size for kind, sizes in by_kind.items() if kind != 'other trials' for size in sizes]
+  where = f'At {sizes_text(same)}' if len(by_kind) > 1 else 'At all batch sizes'
+  text = (
+    f'{where} the learning rate was chosen on the trials that are reported: the numbers are a '
+    "little too good (winner's curse)."
+  )
+  notes = {row['batch_size']: row['selection_note'] for row in rows if 'selection_note' in row}
+  return [text, *(f'{note[0].upper()}{note[1:]}.' for note in by_reason(notes))]
+
+
+def _interval(low: float | None, high: float | None) -> str:
+  if low is None:
+    return 'without an interval'
+  if low == 0 and high is None:
+    return '95% interval without a bound on either side'
+  upper = f'{number(high)}' if high is not None else 'no upper bound'
+  return f'95% interval {"0 (no lower bound)" if low == 0 else number(low)} to {upper}'
+
+
+def _within(found: Mapping[str, Any]) -> str:
+  """The largest batch size that costs at most 20% more examples."""
+  ways = []
+  if found['tried'] is not None:
+    ways.append(f'{found["tried"]} of those tried, by the means')
+  if found['batch_size'] is not None:
+    low, high = found['ci95']
+    ends = f', {number(low)} to {number(high)}' if low is not None else ''
+    ways.append(f'{number(found["batch_size"])} between them{ends}')
+  elif found['at_least'] is not None:
+    ways.append(f'at least {found["at_least"]}, the largest tried')
+  if found['fitted'] is not None:
+    low, high = found['fitted_ci95']
+    ways.append(f'{number(found["fitted"])} by the fit, {_interval(low, high)}')
+  if not ways:
+    return 'Which batch sizes stay within 20% of the fewest examples is unknown.'
+  return f'Within 20% of the fewest examples: up to {"; ".join(ways)}.'
+
+
+def _all_targets(targets: Iterable[Mapping[str, Any]]) -> str:
+  values = []
+  for each in targets:
+    if each.get('b_crit') is None:
+      values.append('undefined' if 'undefined' in each else 'no value')
+    else:
+      values.append(number(each['b_crit']) + ' (without an upper bound)' * each['unbounded'])
+  return f'At all targets, from easy to hard: {", ".join(values)}.'

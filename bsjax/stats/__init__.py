@@ -1,0 +1,1 @@
+"""Statistics of plain arrays: intervals, paired differences, fits; nothing knows of training."""

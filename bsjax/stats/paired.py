@@ -1,0 +1,155 @@
+"""Contrasts between batch sizes, each taken within a trial: slopes per doubling, differences.
+
+The batch sizes of a trial share their initialization and the order of examples, and so what makes a
+trial a lucky one. A contrast within the trial is free of it, and trials are its repetitions.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import ArrayLike
+from scipy.special import stdtr, stdtrit
+
+from bsjax.stats.intervals import MeanInterval, mean_interval
+
+# Below this an interval has no width but for rounding: every trial gave the same number.
+NO_WIDTH = 1e-9
+MOST_TRIALS = 10_000
+
+
+class Difference(NamedTuple):
+  """The best batch size less another, over trials.
+
+  `interval` belongs to a family that holds with 95% at once; `p_holm` is Holm's adjusted p-value of
+  no difference (None where there is no spread to test by). `confidence` is that of one interval.
+  """
+
+  best: int
+  other: int
+  interval: MeanInterval
+  p_holm: float | None
+  confidence: float
+
+
+def slope_weights(sizes: Sequence[int]) -> Float[np.ndarray, ' size']:
+  """What least squares on log2(batch size) multiplies the values by to get their slope."""
+  if len(set(sizes)) < 2:
+    raise ValueError(f'batch sizes are {list(sizes)}: a slope needs two different ones.')
+  x = np.log2(np.asarray(sizes, dtype=np.float64))
+  x -= x.mean()
+  return x / (x @ x)
+
+
+def slopes(
+  sizes: Sequence[int], values: Float[np.ndarray, 'size trial']
+) -> Float[np.ndarray, ' trial']:
+  """The least-squares slope per doubling of the batch size, of each trial."""
+  return slope_weights(sizes) @ values
+
+
+def slope_bounds(
+  sizes: Sequence[int],
+  before: Float[np.ndarray, 'size trial'],
+  after: Float[np.ndarray, 'size trial'],
+) -> tuple[Float[np.ndarray, ' trial'], Float[np.ndarray, ' trial']]:
+  """The lowest and highest slope of each trial if every value may lie anywhere between two."""
+  weights = slope_weights(sizes)[:, None]
+  ends = weights * before, weights * after
+  return np.minimum(*ends).sum(0), np.maximum(*ends).sum(0)
+
+
+def against_best(values: Mapping[int, ArrayLike], confidence: float = 0.95) -> list[Difference]:
+  """The batch size of the highest mean against every other; values are finite, a trial each.
+
+  The family is that of *all* pairs, not only of those with the best: which one is the best was read
+  off the same numbers, and correcting for the pairs with it alone would err more often than stated.
+  Intervals: Bonferroni's. p-values: Holm (1979), Scand. J. Statist. 6, 65-70.
+  """
+  columns = {size: np.asarray(column, dtype=np.float64) for size, column in values.items()}
+  _check(columns)
+  pairs = list(itertools.combinations(columns, 2))
+  if not pairs:
+    return []
+  p_values = holm([p_value(columns[a] - columns[b]) for a, b in pairs])
+  adjusted = {frozenset(pair): p for pair, p in zip(pairs, p_values, strict=True)}
+  best = max(columns, key=lambda size: columns[size].mean())
+  each = 1 - (1 - confidence) / len(pairs)
+  return [
+    Difference(
+      best,
+      other,
+      mean_interval(columns[best] - columns[other], each),
+      adjusted[frozenset((best, other))],
+      each,
+    )
+    for other in columns
+    if other != best
+  ]
+
+
+def holm(p_values: Sequence[float | None]) -> list[float | None]:
+  """Holm's step-down adjusted p-values; what could not be tested (None) still counts."""
+  order = sorted((i for i, p in enumerate(p_values) if p is not None), key=lambda i: p_values[i])
+  adjusted: list[float | None] = [None] * len(p_values)
+  highest = 0.0
+  for rank, i in enumerate(order):
+    highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[i]))
+    adjusted[i] = highest
+  return adjusted
+
+
+def has_no_width(interval: MeanInterval) -> bool:
+  """Whether all trials gave the same number: a split too coarse to see a spread, and no proof."""
+  if interval.low is None or interval.high is None:
+    return False
+  return interval.high - interval.low <= NO_WIDTH
+
+
+def trials_needed(
+  interval: MeanInterval, half_width: float, confidence: float = 0.95
+) -> int | None:
+  """About how many trials make half the interval smaller than `half_width`, if the spread stays.
+
+  None where more than MOST_TRIALS would be needed, or where there is no spread to go by.
+  """
+  if interval.low is None or half_width <= 0:
+    return None
+  quantile = 1 - (1 - confidence) / 2
+  known = float(stdtrit(interval.n - 1, quantile))
+  sd = (interval.high - interval.low) / 2 * math.sqrt(interval.n) / known
+  n = np.arange(2, MOST_TRIALS + 1)
+  enough = _student(quantile) * sd / np.sqrt(n) < half_width
+  return int(n[np.argmax(enough)]) if enough.any() else None
+
+
+@functools.lru_cache(maxsize=64)
+def _student(quantile: float) -> Float[np.ndarray, ' n']:
+  """Student's t at up to MOST_TRIALS trials, kept because every undetermined claim asks for it."""
+  return stdtrit(np.arange(1, MOST_TRIALS), quantile)
+
+
+def _check(columns: Mapping[int, np.ndarray]) -> None:
+  shapes = {size: column.shape for size, column in columns.items()}
+  if len(set(shapes.values())) > 1 or any(
+    len(shape) != 1 or not shape[0] for shape in shapes.values()
+  ):
+    raise ValueError(f'values have the shapes {shapes}: give one number a trial, in one order.')
+  broken = [size for size, column in columns.items() if not np.isfinite(column).all()]
+  if broken:
+    raise ValueError(f'values of batch sizes {broken} are not finite: leave them out and say so.')
+
+
+def p_value(differences: Float[np.ndarray, ' trial']) -> float | None:
+  """Student's two-sided p-value of a mean of zero."""
+  n = differences.size
+  error = differences.std(ddof=1) / math.sqrt(n) if n > 1 else 0.0
+  if error <= NO_WIDTH:
+    return None
+  return 2 * float(stdtr(n - 1, -abs(differences.mean()) / error))

@@ -1,0 +1,1 @@
+"""What lies on disk: records, plans, checkpoints, workdirs, the user cache."""

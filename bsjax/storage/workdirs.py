@@ -1,0 +1,57 @@
+"""Whose a workdir is, and whether anything is left to do in it."""
+
+import json
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from bsjax.config.errors import ConfigError
+from bsjax.config.keys import base_config
+from bsjax.storage import records
+
+# What may differ when a study is continued: how it runs, what is measured or shown beside it, and
+# not what it computes.
+FREE_KEYS = ('execution.', 'checkpoint.', 'report.', 'native_cost.', 'data.cache_dir')
+
+
+def refuse_another(workdir: Path, config: ConfigDict) -> None:
+  """Checks that a workdir, if it holds a study, holds this one."""
+  path = workdir / 'config.json'
+  if not path.exists():
+    return
+  found, new = _flat(json.loads(path.read_text())), _flat(json.loads(config.to_json()))
+  differing = [
+    f'{key}: {found.get(key)!r} there, {new.get(key)!r} now'
+    for key in sorted(found.keys() | new.keys())
+    if found.get(key) != new.get(key) and not key.startswith(FREE_KEYS)
+  ]
+  if differing:
+    raise ConfigError(
+      f'{workdir} holds another study; choose another --workdir, or give its configuration:\n'
+      + '\n'.join(f'  - {line}' for line in differing)
+      + ('' if found.keys() == new.keys() else '\n(it was begun by another version of bsjax)')
+    )
+
+
+def write_config(workdir: Path, config: ConfigDict) -> None:
+  """Writes config.json, by which a workdir is known."""
+  workdir.mkdir(parents=True, exist_ok=True)
+  records.write_json(workdir / 'config.json', json.loads(config.to_json()))
+
+
+def read_config(workdir: Path) -> ConfigDict:
+  """Returns what config.json holds, but how it was executed, which says nothing of this machine."""
+  config = base_config()
+  stored = json.loads((workdir / 'config.json').read_text())
+  stored.pop('execution', None)
+  with config.unlocked():  # for the names of stages and arms, and what they change
+    config.update(stored)
+  return config
+
+
+def _flat(tree: dict, prefix: str = '') -> dict:
+  flat = {}
+  for key, value in tree.items():
+    inner = _flat(value, f'{prefix}{key}.') if isinstance(value, dict) else {prefix + key: value}
+    flat.update(inner)
+  return flat

@@ -1,0 +1,228 @@
+"""The host loop of a study: restore, advance, evaluate, record, save."""
+
+import dataclasses
+import functools
+import json
+import signal
+import threading
+import traceback
+from collections.abc import Callable
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import jax
+from absl import logging
+from jaxtyping import PyTree
+from ml_collections import ConfigDict
+from rich.console import Console
+
+from bsjax import data
+from bsjax.analysis.summary import summarize
+from bsjax.autotune import execution
+from bsjax.config.errors import ConfigError
+from bsjax.console import Pace, now, progress_line
+from bsjax.cost import run as native_cost
+from bsjax.engine import device_axis, memory
+from bsjax.plan import plan
+from bsjax.report import methods, study_page
+from bsjax.report.text.results import results
+from bsjax.storage import checkpoint, records
+from bsjax.train.rows import lane_records
+from bsjax.train.stage_run import StageRun
+
+
+class Study:
+  """One call's part of a study; everything that touches disk or clock while lanes train."""
+
+  def __init__(
+    self,
+    config: ConfigDict,
+    workdir: Path,
+    dataset: data.Dataset,
+    study: plan.Plan,
+    chosen: execution.Execution,
+    console: Console,
+    weights: PyTree | None = None,
+  ):
+    """`weights` are those to begin with, but for the last layer's; None: fresh ones."""
+    self.config, self.workdir, self.plan, self.console = config, workdir, study, console
+    self.records = workdir / 'records.jsonl'
+    self.execution = chosen
+    self.stage = StageRun(
+      config, dataset, study, chosen.strategies, console.print, weights, chosen.parts
+    )
+    self.pending: Callable[[], None] | None = None  # records an evaluation still under way
+    self.manager = checkpoint.open_manager(workdir, config.checkpoint.keep_all)
+    self.evaluated = -1  # the last evaluation on record, in examples
+    self.fingerprint = dataset.fingerprint()
+    self.paces: dict[tuple[int, int], Pace] = {}  # by stage and group
+    self.saved_at = now()
+    self.stop = False
+
+  def run(self) -> bool:
+    """Trains, evaluates and saves until the plan is done or a signal asks to stop.
+
+    Returns whether the plan is done.
+
+    Where a device has no room for all lanes of a group at once they take turns: found out before
+    training if the device tells what it has, and otherwise when it fails, from the last checkpoint.
+    """
+    with self._stop_on_signal(), self.manager:
+      while True:
+        try:
+          return self._run()
+        except jax.errors.JaxRuntimeError as error:
+          self._make_room(error)
+
+  def _run(self) -> bool:
+    self._restore()
+    total = self.plan.total_examples * len(self.plan.lanes)
+    with progress_line(self.console, len(self.plan.lanes), total, self._done()) as line:
+      while not self.stop:
+        self._run_stage(line)
+        if self.stop or self.stage.plan.end == self.plan.total_examples:
+          break
+        self._record_pending()
+        self.stage.next()
+        self.console.print(f'Stage {self.stage.plan.stage.name} begins.')
+      if not self.stop:
+        line.stop()
+        self.manager.wait_until_finished()  # a finished study has its last state on disk
+        self._finish()
+        return True
+      self._save()
+    where = min(group.position for group in self.stage.groups)
+    self.console.print(
+      f'Stopped at {where:,} of {self.plan.total_examples:,} examples; saved. '
+      'The same command continues.'
+    )
+    return False
+
+  def _run_stage(self, line) -> None:
+    for mark in self.stage.plan.evaluations:
+      if mark <= self.evaluated:
+        continue
+      self._advance_to(mark, line)
+      if self.stop:
+        return
+      self._look(mark)
+      if mark == self.plan.total_examples or self._save_is_due():
+        self._save()
+
+  def _done(self) -> int:
+    return sum(group.position * len(group.group.lanes) for group in self.stage.groups)
+
+  def _make_room(self, error: jax.errors.JaxRuntimeError) -> None:
+    """Cuts every group into more parts and starts again from the last checkpoint, or raises."""
+    if not memory.out_of_memory(error):
+      raise error
+    self.pending = None
+    traceback.clear_frames(error.__traceback__)  # they hold states, which would be in the way
+    if not self.stage.make_room():
+      raise error
+    execution.write(self.workdir, dataclasses.replace(self.execution, parts=self.stage.turns))
+    parts = ', '.join(str(turns) for turns in self.stage.turns.values())
+    self.console.print(
+      f'Out of device memory: the lanes of a group now take turns, in {parts} parts; '
+      'continuing from the last checkpoint.'
+    )
+
+  def _advance_to(self, mark: int, line) -> None:
+    block = self.stage.plan.block_examples
+    for group in self.stage.groups:
+      pace = self.paces.setdefault((self.stage.plan.stage.index, group.group.index), Pace())
+      while group.position < mark and not self.stop:
+        left = (mark - group.position) // block
+        begun = now()
+        blocks = group.advance(self.stage.data, min(left, pace.blocks))
+        self._record_pending()  # while the devices train
+        group.wait()
+        pace.measured(blocks, now() - begun)
+        line.advance(line.task_ids[0], blocks * block * len(group.group.lanes))
+
+  def _look(self, mark: int) -> None:
+    """Has all lanes evaluated; what is found is recorded when it is there."""
+    study, groups = self.stage.plan, self.stage.groups
+    looks = [(g.group.lanes, g.look(self.stage.data), g.rates(), g.probed) for g in groups]
+    self.pending = functools.partial(self._record, mark, study, looks)
+    if self.stage.follows and mark < study.end:
+      self.stage.follow(self._record_pending())
+
+  def _record_pending(self) -> list[dict[str, Any]]:
+    """Returns the rows recorded, if an evaluation was waiting for it."""
+    pending, self.pending = self.pending, None
+    return pending() if pending else []
+
+  def _record(self, mark: int, study: plan.Plan, looks: list[tuple]) -> list[dict[str, Any]]:
+    rows = []
+    place = {'examples': mark, 'epoch': study.epoch(mark), 'stage': study.stage.index}
+    for lanes, look, rates, probed in looks:
+      rows += lane_records(lanes, look(), place, rates, (probed, study.train_examples))
+    records.append(self.records, rows)
+    self.evaluated = mark
+    for row in rows:
+      if row['diverged']:
+        logging.warning('lane %d has diverged by %d examples', row['lane'], mark)
+    return rows
+
+  def _save_is_due(self) -> bool:
+    keys = self.config.checkpoint
+    return keys.keep_all or now() - self.saved_at > keys.seconds
+
+  def _save(self) -> None:
+    self._record_pending()
+    position = self.stage.position() | {'evaluated': self.evaluated, 'data': self.fingerprint}
+    checkpoint.save(self.manager, [g.to_host() for g in self.stage.groups], position)
+    self.saved_at = now()
+
+  def _restore(self) -> None:
+    position = checkpoint.position(self.manager)
+    if position is None:
+      self.evaluated = -1
+      records.truncate_after(self.records, -1)
+      return self.stage.start()
+    if position['data'] != self.fingerprint:
+      raise ConfigError(
+        f'{self.workdir} was begun with other images or labels (fingerprint {position["data"]}) '
+        f'than those read now ({self.fingerprint}); restore the data, or choose another --workdir'
+      )
+    self.stage.enter(position)
+    like = [group.to_host() for group in self.stage.groups]
+    self.stage.load(checkpoint.restore(self.manager, like), position)
+    self.evaluated = position['evaluated']
+    # Rows later than the checkpoint will be computed again.
+    records.truncate_after(self.records, self.evaluated)
+
+  def _finish(self) -> None:
+    rows = records.read(self.records)
+    lanes = records.read_plan(self.workdir / 'plan.csv')
+    hardware = device_axis.describe(self.stage.groups[0].devices)
+    facts = json.loads((self.workdir / 'data.json').read_text())
+    summary = summarize(json.loads(self.config.to_json()), lanes, rows, hardware, facts)
+    records.write_json(self.workdir / 'summary.json', summary)
+    if self.config.native_cost.measure:
+      cost = native_cost.measure_study(self.config, self.stage.dataset, say=self.console.print)
+      native_cost.write(self.workdir, cost)
+    path = study_page.write(self.workdir)
+    methods.write(self.workdir)
+    self.console.print(results(summary))
+    self.console.print(f'Report: {path}', soft_wrap=True)
+
+  @contextmanager
+  def _stop_on_signal(self):
+    """Turns the first interrupt or termination into a save and a clean stop."""
+
+    def ask(number: int, _) -> None:
+      self.stop = True
+      signal.signal(number, signal.SIG_DFL)
+      self.console.print('Stopping after this stretch; once more stops at once, unsaved.')
+
+    on_main = threading.current_thread() is threading.main_thread()  # only it may set handlers
+    numbers = (signal.SIGINT, signal.SIGTERM) if on_main else ()
+    before = {number: signal.signal(number, ask) for number in numbers}
+    try:
+      yield
+    finally:
+      for number, handler in before.items():
+        signal.signal(number, handler)

@@ -1,0 +1,169 @@
+"""Starting from the weights of another study, with a new head."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from flax import traverse_util
+from jaxtyping import PyTree
+from ml_collections import ConfigDict
+from rich.table import Table
+
+from bsjax.plan.arms import PRETRAIN
+from bsjax.storage import checkpoint, records
+
+
+def lent_weights(config: ConfigDict, whole: Path) -> PyTree | None:
+  """Returns the weights that lanes begin with, or None where they are fresh."""
+  lender = whole / PRETRAIN if config.pretrain else config.transfer.workdir
+  if not lender:
+    return None
+  lane = config.transfer.lane
+  return read(Path(lender), None if lane < 0 else lane)
+
+
+SHOWN = 5  # paths that an error names
+
+
+class TransferError(ValueError):
+  """Weights that cannot start this model; the message lists what does not fit, and a remedy."""
+
+
+class Report(NamedTuple):
+  """What became of every leaf: by its path, such as 'params/Conv_0/kernel', how many numbers."""
+
+  taken: dict[str, int]
+  new: dict[str, int]  # the head's, which stay as they were initialized
+  dropped: dict[str, int]  # the head's of the other study
+
+
+def merge(fresh: PyTree, given: PyTree, head: str) -> tuple[PyTree, Report]:
+  """Returns variables with every leaf but the head's taken from `given`, and what was taken.
+
+  Both are `{'params': ..., 'batch_stats': ...}` of one lane; `head` is the module path of the final
+  classifier (`models.head`), under which `fresh` is kept whatever `given` has there. Raises
+  TransferError with all leaves that are missing, left over or of another shape or type.
+  """
+  own, other = (traverse_util.flatten_dict(_plain(tree), sep='/') for tree in (fresh, given))
+  inside = lambda path: f'{path}/'.partition('/')[2].startswith(f'{head}/')
+  if not any(map(inside, own)):
+    raise TransferError(f'the model has no layer {head!r}; models.head names its classifier')
+  body = {path: leaf for path, leaf in own.items() if not inside(path)}
+  offered = {path: leaf for path, leaf in other.items() if not inside(path)}
+  _check(body, offered)
+  sizes = lambda tree: {path: int(np.size(leaf)) for path, leaf in tree.items()}
+  report = Report(
+    taken=sizes(body),
+    new=sizes({path: own[path] for path in own if inside(path)}),
+    dropped=sizes({path: other[path] for path in other if inside(path)}),
+  )
+  merged = traverse_util.unflatten_dict({**own, **{p: offered[p] for p in body}}, sep='/')
+  return {**{name: {} for name in fresh}, **merged}, report
+
+
+def read(workdir: Path, lane: int | None = None) -> dict[str, PyTree]:
+  """Returns `{'params', 'batch_stats'}` of one lane of a finished study, as host arrays.
+
+  They are those of the newest checkpoint; without a lane those of `best_lane`. Raises
+  TransferError where there is no finished study, or no such lane in it.
+  """
+  if not (workdir / 'summary.json').is_file():
+    raise TransferError(
+      f'{workdir} holds no finished study (it has no summary.json); give the workdir of one, or '
+      f'finish it: python -m bsjax.main --config=... --workdir={workdir}'
+    )
+  rows = records.read_plan(workdir / 'plan.csv')
+  lane = best_lane(records.read(workdir / 'records.jsonl')) if lane is None else lane
+  if not 0 <= lane < len(rows):
+    raise TransferError(f'lane {lane} is not in {workdir}: its lanes are 0 to {len(rows) - 1}')
+  group = next(row['group'] for row in rows if row['lane'] == lane)
+  seat = sorted(row['lane'] for row in rows if row['group'] == group).index(lane)
+  try:
+    manager = checkpoint.open_to_read(workdir)
+  except FileNotFoundError as error:
+    raise TransferError(f'{workdir} holds no weights any more: {error}') from error
+  with manager:
+    step = manager.latest_step()
+    if step is None:
+      raise TransferError(f'{workdir / "checkpoints"} is empty; train the study again')
+    weights, _ = checkpoint.restore_weights(manager, step)
+  return jax.tree.map(lambda x: np.asarray(x)[seat], weights[group])
+
+
+def best_lane(rows: list[dict[str, Any]]) -> int:
+  """The lane with the highest validation accuracy at its last record; the first of equal ones.
+
+  Lanes that have diverged are out. Raises TransferError if all have.
+  """
+  last = {row['lane']: row for row in sorted(rows, key=lambda row: row['examples'])}
+  accuracy = {
+    lane: row['val_accuracy']
+    for lane, row in sorted(last.items())
+    if not row['diverged'] and row['val_accuracy'] is not None
+  }
+  if not accuracy:
+    raise TransferError(
+      f'none of the {len(last)} lanes has a validation accuracy and finite weights at its last '
+      'record; lower the learning rates of that study'
+    )
+  return max(accuracy, key=lambda lane: (accuracy[lane], -lane))
+
+
+def table(report: Report) -> Table:
+  """What was taken and what is new, a row for each layer of the outermost level."""
+  result = Table(title='weights of another study')
+  for column in ('layer', 'taken', 'new', 'dropped'):
+    result.add_column(column, justify='left' if column == 'layer' else 'right')
+  kinds = [_by_layer(sizes) for sizes in report]
+  for layer in dict.fromkeys(name for kind in kinds for name in kind):
+    result.add_row(layer, *(f'{kind[layer]:,}' if layer in kind else '' for kind in kinds))
+  result.add_section()
+  result.add_row('all', *(f'{sum(kind.values()):,}' for kind in kinds))
+  return result
+
+
+def _by_layer(sizes: Mapping[str, int]) -> dict[str, int]:
+  """Numbers in each outermost layer, parameters and statistics together."""
+  found: dict[str, int] = {}
+  for path, size in sizes.items():
+    layer = path.split('/')[1]
+    found[layer] = found.get(layer, 0) + size
+  return found
+
+
+def _plain(tree: PyTree) -> dict:
+  """Without empty collections, as those of a model without BatchNorm are."""
+  return {name: branch for name, branch in tree.items() if branch}
+
+
+def _check(body: Mapping[str, Any], offered: Mapping[str, Any]) -> None:
+  """Raises TransferError unless the leaves are the same, in shapes and types."""
+  kind = lambda leaf: (tuple(np.shape(leaf)), str(leaf.dtype))
+  both = [path for path in body if path in offered]
+  groups = {
+    'the other study lacks': [path for path in body if path not in offered],
+    'this model lacks': [path for path in offered if path not in body],
+    'differ in shape or type': [
+      f'{path} (here {_say(body[path])}, there {_say(offered[path])})'
+      for path in both
+      if kind(body[path]) != kind(offered[path])
+    ],
+  }
+  lines = [
+    f'  - {what} {", ".join(paths[:SHOWN])}' + f' and {len(paths) - SHOWN} more' * more
+    for what, paths in groups.items()
+    if paths
+    for more in [len(paths) > SHOWN]
+  ]
+  if lines:
+    count = sum(map(len, groups.values()))
+    raise TransferError(
+      f'{count} leaves besides the head do not fit; give both studies the same model.name, width, '
+      'depth, small_stride and normalization, and images of the same shape:\n' + '\n'.join(lines)
+    )
+
+
+def _say(leaf: Any) -> str:
+  return f'{leaf.dtype}{list(np.shape(leaf))}'

@@ -1,0 +1,162 @@
+"""All settings as lanes of bsjax's programs: the only file here that knows how they are driven."""
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from benchmark import jax_loop
+from benchmark.jax_loop import Run, Sample, evaluator
+from benchmark.protocol import Budget
+from benchmark.works import Setting, Work
+from bsjax.autotune import execution, timer
+from bsjax.autotune.execution import Execution
+from bsjax.data import Dataset
+from bsjax.engine import programs, strategies
+from bsjax.engine.device_axis import devices
+from bsjax.engine.device_data import DeviceData
+from bsjax.plan import plan
+
+# Works are cut short to be measured often; how they run is chosen as for studies of usual length,
+# in which compiling another program pays.
+LONGER = 100
+
+
+def lanes(work: Work, how: Execution) -> Run:
+  """All settings as lanes that run as chosen."""
+  groups, on_device = _programs(work.config, work.dataset, how)
+  initial = [group.to_host() for group in groups]
+  loss = evaluator(work)
+
+  def run(examples: int, which: Sequence[int] | None = None) -> Sample:
+    if which is not None:
+      raise ValueError('lanes are trained together: give no settings')
+    for group, state in zip(groups, initial, strict=True):
+      group.load(state, 0)
+    on_device.at(0)
+    wait(groups)
+    begun, busy = time.perf_counter(), time.process_time()
+    advance(groups, on_device, examples)
+    wait(groups)
+    seconds, busy = time.perf_counter() - begun, time.process_time() - busy
+    return Sample(seconds, _losses(work, groups, loss), busy)
+
+  return run
+
+
+def noise_on_and_off(work: Work) -> tuple[Run, Run]:
+  """The same lanes measuring the noise scale as bsjax does by default, and measuring none.
+
+  Both run as is best for measuring none, so that nothing but the measurement differs.
+  """
+  how = chosen(work, LONGER)
+  config = work.config.copy_and_resolve_references()
+  config.noise_scale.online = True
+  runs = lanes(dataclasses.replace(work, config=config), how), lanes(work, how)
+  for run in runs:
+    run(work.chunk, None)  # compiles
+  return runs
+
+
+def chosen(work: Work, times: int = 1) -> Execution:
+  """Returns how bsjax runs a study `times` as long; timings are in the user's cache."""
+  config = work.config.copy_and_resolve_references()
+  config.epochs *= times
+  return execution.choose(config, work.dataset, None, lambda sentence: None)
+
+
+def _programs(
+  config: ConfigDict, dataset: Dataset, how: Execution
+) -> tuple[list[programs.GroupRun], DeviceData]:
+  study = plan.make_plan(config, len(dataset.train.labels), how.micro_batches)
+  groups = programs.create(config, dataset, study, how.strategies)
+  return groups, DeviceData(dataset, config, study)
+
+
+def advance(groups: list[programs.GroupRun], on_device: DeviceData, examples: int) -> None:
+  """Trains all lanes to a position; returns before the devices are done."""
+  for group in groups:
+    block = group.group.block_ticks * group.group.micro_batch
+    while group.position < examples:
+      group.advance(on_device, (examples - group.position) // block)
+
+
+def wait(groups: list[programs.GroupRun]) -> None:
+  """Waits until the devices have done what was asked of them."""
+  for group in groups:
+    group.wait()
+
+
+def _losses(
+  work: Work, groups: list[programs.GroupRun], loss: Callable[[dict], float]
+) -> list[float]:
+  """Losses in the order of the work's settings."""
+  found = {}
+  for group in groups:
+    params = group.to_host().params
+    for i, lane in enumerate(group.group.lanes):
+      own = jax.tree.map(lambda x, i=i: np.asarray(x[i]), params)
+      found[Setting(lane.batch_size, lane.learning_rate, lane.trial)] = loss(own)
+  return [found[setting] for setting in work.settings]
+
+
+def cost_of_lanes(
+  work: Work, counts: Sequence[int], repeats: int, budget: Budget
+) -> dict[int, dict[str, list[float]]]:
+  """Returns seconds a lane and step, `repeats` samples each, for programs of so many lanes.
+
+  In turns with the plain loops over steps, one lane at a time, that are compared with it. All lanes
+  have a middle batch size of the work, and learning rates of their own.
+  """
+  sizes = sorted(work.config.batch_sizes)
+  size = sizes[(len(sizes) - 1) // 2]
+  steps = work.examples // size
+  alone = _of_one_batch_size(work, size, 1)
+  loops = {'step': jax_loop.step_loop(alone), 'scan': jax_loop.scan_loop(alone)}
+  found: dict[int, dict[str, list[float]]] = {}
+  for count in counts:
+    if budget.left < 0:
+      break
+    own = _of_one_batch_size(work, size, count)
+    sides = {**loops, 'lanes': lanes(own, chosen(own, LONGER))}
+    samples = [
+      {name: side(work.examples, None).seconds / steps for name, side in sides.items()}
+      for _ in range(repeats + 1)  # the first compiles
+    ][1:]
+    found[count] = {name: [sample[name] for sample in samples] for name in loops}
+    found[count]['lanes'] = [sample['lanes'] / count for sample in samples]
+  return found
+
+
+def every_strategy(work: Work, repeats: int, budget: Budget) -> dict[str, dict[str, list[float]]]:
+  """Returns seconds of the whole work for each strategy that could be chosen for it.
+
+  In turns with the plain loops, as in `cost_of_lanes`; micro-batches are those chosen.
+  """
+  how = chosen(work, LONGER)
+  there = devices(work.config.execution.devices)
+  each = -(-len(work.settings) // len(there))
+  convolves = timer.convolves(work.config, work.dataset)
+  loops = {'step': jax_loop.step_loop(work), 'scan': jax_loop.scan_loop(work)}
+  found: dict[str, dict[str, list[float]]] = {}
+  for way in strategies.candidates(there[0].platform, convolves, each):
+    if budget.left < 0:
+      break
+    own = dataclasses.replace(how, strategies=dict.fromkeys(how.strategies, way))
+    sides = {**loops, 'lanes': lanes(work, own)}
+    samples = [
+      {name: side(work.examples, None).seconds for name, side in sides.items()}
+      for _ in range(repeats + 1)  # the first compiles
+    ][1:]
+    found[way.name] = {name: [sample[name] for sample in samples] for name in sides}
+  return found
+
+
+def _of_one_batch_size(work: Work, size: int, lanes: int) -> Work:
+  config = work.config.copy_and_resolve_references()
+  config.batch_sizes, config.trials = (size,), 1
+  config.learning_rates = tuple(0.001 * (1 + i) / lanes for i in range(lanes))
+  return dataclasses.replace(work, config=config)

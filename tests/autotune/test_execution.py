@@ -1,0 +1,238 @@
+"""The choice of strategy and micro-batches: what is timed, chosen, remembered and kept."""
+
+import dataclasses
+import functools
+
+import jax
+import numpy as np
+import pytest
+from helpers.small import largest_difference, small_config, trained
+
+from bsjax import data
+from bsjax.autotune import execution, timer
+from bsjax.autotune.grouping import Timing
+from bsjax.engine import programs, strategies
+from bsjax.engine.device_data import DeviceData
+from bsjax.engine.strategies import STRATEGIES
+from bsjax.plan import plan, stages
+from bsjax.storage import records
+
+
+@pytest.fixture
+def clocked(monkeypatch):
+  """Puts made-up seconds a lane and tick in place of timing; gives what was timed."""
+  calls = []
+
+  def install(seconds, start=0.0):
+    def measure(config, dataset, study, group, on_device, chosen, hopeless):
+      calls.append((group.micro_batch, chosen.name))
+      return Timing(
+        group.micro_batch, chosen.name, 1, seconds[chosen.name, group.micro_batch], start
+      )
+
+    monkeypatch.setattr(timer, 'measure', measure)
+    return calls
+
+  return install
+
+
+def choose(config, folder, recorded=None):
+  dataset = data.load(config.data, config.seed)
+  return execution.choose(config, dataset, recorded, lambda sentence: None, folder)
+
+
+def auto_config(**keys):
+  return small_config(execution__strategy='auto', **keys)
+
+
+def test_the_fastest_strategy_is_taken_remembered_and_recorded(clocked, tmp_path):
+  calls = clocked({('map-canonical', 8): 2.0, ('vmap-im2col', 8): 1.0})
+  chosen = choose(auto_config(), tmp_path)
+  assert chosen.strategies == {8: STRATEGIES['vmap-im2col']}
+  assert calls == [(8, 'map-canonical'), (8, 'vmap-im2col')]
+  assert choose(auto_config(), tmp_path) == chosen  # from the disk
+  assert len(calls) == 2
+  choose(auto_config(model__width=13), tmp_path)  # another model
+  assert len(calls) == 4
+  execution.write(tmp_path, chosen)
+  assert execution.read(tmp_path) == chosen
+  assert execution.read(tmp_path / 'nothing') is None
+  assert 'micro-batch 8, vmap-im2col, 1e+03 ms' in chosen.lines()[0]
+
+
+def test_damaged_timings_are_taken_again(clocked, tmp_path):
+  calls = clocked({('map-canonical', 8): 2.0, ('vmap-im2col', 8): 1.0})
+  choose(auto_config(), tmp_path)
+  (path,) = tmp_path.iterdir()
+  for text in ('', '{"timings": 3}', path.read_text().replace('"key"', '"kex"')):
+    path.write_text(text)
+    calls.clear()
+    assert choose(auto_config(), tmp_path).strategies == {8: STRATEGIES['vmap-im2col']}
+    assert len(calls) == 2
+
+
+@pytest.mark.parametrize('start, timed', [(200.0, 2), (300.0, 1)])
+def test_a_study_shorter_than_a_start_or_two_is_not_held_up(start, timed, clocked, tmp_path):
+  """12 lanes of 36 ticks of a second each are 432 seconds."""
+  calls = clocked({('map-canonical', 8): 1.0, ('vmap-im2col', 8): 0.5}, start)
+  for _ in range(2):
+    choose(auto_config(), tmp_path)
+    assert len(calls) == timed
+
+
+def test_nothing_is_timed_where_all_is_fixed(clocked, tmp_path):
+  calls = clocked({})
+  chosen = choose(small_config(execution__strategy='vmap-native'), tmp_path)
+  assert chosen.strategies == {8: STRATEGIES['vmap-native']}
+  assert calls == []
+
+
+def test_large_batches_tick_at_what_is_faster(clocked, tmp_path):
+  seconds = {('map-canonical', 8): 1.0, ('map-canonical', 32): 1.1, ('vmap-im2col', 8): 2.0}
+  seconds |= {('map-canonical', 16): 1.4, ('vmap-im2col', 16): 2.0}
+  clocked(seconds | {('vmap-im2col', 32): 1.0})
+  keys = {'batch_sizes': (8, 128), 'epochs': 10.0, 'trials': 5}
+  chosen = choose(auto_config(**keys), tmp_path)
+  assert chosen.micro_batches == {8: 8, 128: 32}
+  assert chosen.strategies == {8: STRATEGIES['map-canonical'], 32: STRATEGIES['vmap-im2col']}
+  # What BatchNorm sees must not depend on a race, nor what the user has fixed.
+  normed = choose(auto_config(**keys, model__normalization='batch'), tmp_path)
+  fixed = choose(auto_config(**keys, micro_batch=8), tmp_path)
+  assert normed.micro_batches == fixed.micro_batches == {8: 8, 128: 8}
+
+
+def test_on_a_cpu_the_first_micro_batch_that_is_no_faster_is_the_last_that_is_timed(
+  clocked, tmp_path
+):
+  ticks = {8: 1.0, 16: 1.5, 32: 3.0, 64: 1.0}  # by the example 16 is best, 32 as good, 64 untried
+  calls = clocked({(name, m): t for m, t in ticks.items() for name in ('map-canonical',)})
+  keys = {'batch_sizes': (8, 256), 'epochs': 100.0, 'execution__strategy': 'map-canonical'}
+  chosen = choose(small_config(**keys), tmp_path)
+  assert [micro for micro, _ in calls] == [8, 16, 32]
+  assert chosen.micro_batches == {8: 8, 256: 16}
+
+
+def test_timing_many_micro_batches_must_pay_too(clocked, tmp_path):
+  """64 lane-ticks of a second are worth two starts of 11 s twice over, but not three."""
+  calls = clocked({('map-canonical', m): m / 8 * (1 - m / 1000) for m in (8, 16, 32, 64)}, 11.0)
+  keys = {'batch_sizes': (8, 256), 'learning_rates': (0.1,), 'trials': 1, 'epochs': 1.75}
+  choose(small_config(**keys, execution__strategy='map-canonical'), tmp_path)
+  assert [micro for micro, _ in calls] == [8, 16, 32]
+
+
+def test_micro_batches_are_not_chosen_where_batch_sizes_will_change(clocked, tmp_path):
+  """Lanes of 256 end with 16, which a micro-batch of 32 does not divide."""
+  calls = clocked({('map-canonical', m): 1.0 for m in (8, 16, 32, 64)})
+  keys = {'batch_sizes': (16, 256), 'epochs': 100.0, 'execution__strategy': 'map-canonical'}
+  config = small_config(**keys)
+  stages.add(config, 'a', epochs=50.0, batch_size=('keep',))
+  stages.add(config, 'b', epochs=50.0, batch_size=('multiply:0.0625',))
+  assert set(choose(config, tmp_path).micro_batches.values()) == {1}
+  assert not calls
+  config.stages.order = ('a',)
+  assert choose(config, tmp_path / 'one').micro_batches == {16: 16, 256: 64}
+
+
+def test_a_study_keeps_its_micro_batches_and_on_its_devices_its_strategies(clocked, tmp_path):
+  calls = clocked({('map-canonical', 8): 2.0, ('vmap-im2col', 8): 1.0})
+  recorded = execution.Execution(
+    choose(small_config(), tmp_path).device, {8: 4, 16: 8}, {4: STRATEGIES['vmap-native']}, []
+  )
+  assert choose(auto_config(), tmp_path, recorded) is recorded
+  assert calls == []
+  elsewhere = dataclasses.replace(recorded, device='1 x H200', micro_batches={8: 8, 16: 8, 32: 8})
+  chosen = choose(auto_config(), tmp_path, elsewhere)
+  assert chosen.strategies == {8: STRATEGIES['vmap-im2col']}
+  assert chosen.micro_batches == elsewhere.micro_batches
+  fixed = choose(small_config(execution__strategy='map-im2col'), tmp_path, elsewhere)
+  assert fixed.strategies == {8: STRATEGIES['map-im2col']}
+  # What was found by running out of memory holds on the same devices, whatever the strategy.
+  cut = dataclasses.replace(recorded, micro_batches={8: 8, 16: 8, 32: 8}, parts={0: 4})
+  config = small_config(execution__strategy='map-im2col')
+  assert choose(config, tmp_path, cut).parts == {0: 4}
+  assert choose(config, tmp_path, dataclasses.replace(cut, device='1 x H200')).parts == {}
+
+
+def test_a_study_without_a_record_of_it_keeps_the_micro_batches_of_its_plan(clocked, tmp_path):
+  clocked({('map-canonical', 4): 1.0, ('vmap-im2col', 4): 2.0})
+  study = plan.make_plan(small_config(), 150, {8: 4, 16: 4, 32: 4})
+  records.write_plan(tmp_path / 'plan.csv', plan.lane_rows(study))
+  chosen = choose(auto_config(), tmp_path / 'timings', execution.read(tmp_path))
+  assert chosen.micro_batches == {8: 4, 16: 4, 32: 4}
+  assert chosen.strategies == {4: STRATEGIES['map-canonical']}
+
+
+def test_real_timings_tell_a_slow_strategy_from_a_fast_one(monkeypatch):
+  """A tick made slow by a thousand matrix products takes longer, by the calibration's own clock."""
+  config = small_config()
+  dataset = data.load(config.data, config.seed)
+  study = plan.make_plan(config, 150)
+  on_device = DeviceData(dataset, config, study)
+  measure = functools.partial(timer.measure, config, dataset, study, study.groups[0], on_device)
+  plain = measure(STRATEGIES['map-canonical'])
+  tick = programs.tick
+
+  def slow_tick(recipe, any_lane, state, *rest):
+    ones = np.ones((64, 64), np.float32) + 1e-9 * state.updates
+    work = jax.lax.fori_loop(0, 1000, lambda _, x: x @ x / 64, ones)
+    return tick(recipe, any_lane, state.replace(count=state.count + (work[0, 0] > 2)), *rest)
+
+  monkeypatch.setattr(programs, 'tick', slow_tick)
+  slow = measure(STRATEGIES['map-canonical'])
+  assert 0 < plain.seconds < slow.seconds / 3
+  assert plain.start_seconds > plain.seconds
+  assert plain.lanes == 6 or plain.lanes == 12
+
+
+def test_a_strategy_without_room_is_never_taken(monkeypatch):
+  config = small_config()
+  dataset = data.load(config.data, config.seed)
+  study = plan.make_plan(config, 150)
+  on_device = DeviceData(dataset, config, study)
+
+  def advance(*_):
+    raise jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: Out of memory')
+
+  monkeypatch.setattr(programs.GroupRun, 'advance', advance)
+  found = timer.measure(
+    config, dataset, study, study.groups[0], on_device, STRATEGIES['vmap-native']
+  )
+  assert found.seconds == np.inf
+
+
+def test_candidates_are_what_suits_a_platform():
+  names = lambda *arguments: [s.name for s in strategies.candidates(*arguments)]
+  assert names('cpu', True, 50) == ['map-canonical', 'map-im2col', 'vmap-im2col']
+  assert names('cpu', False, 50) == ['map-canonical', 'vmap-im2col']
+  assert names('cpu', True, 2)[-1] == 'unrolled-canonical'
+  assert names('cpu', False, 1) == ['map-canonical']
+  assert names('gpu', True, 100) == ['vmap-native', 'vmap-im2col', 'map-native']
+  assert names('gpu', False, 8) == ['vmap-native', 'map-native', 'unrolled-native']
+  assert set(names('gpu', True, 8) + names('cpu', True, 2)) <= set(STRATEGIES)
+
+
+@pytest.mark.parametrize('model, there', [('mlp', False), ('cnn', True), ('resnet8', True)])
+def test_models_that_convolve_are_told_from_those_that_do_not(model, there):
+  config = small_config(model__name=model)
+  assert timer.convolves(config, data.load(config.data, config.seed)) == there
+
+
+@pytest.mark.parametrize('how', ['map-canonical', 'vmap-native'])
+def test_lanes_in_turns_are_the_same_lanes(how):
+  config = small_config(execution__strategy=how)
+  _, (whole,), _ = trained(config)
+  dataset = data.load(config.data, config.seed)
+  study = plan.make_plan(config, 150)
+  (parts,), on_device = programs.create(config, dataset, study), DeviceData(dataset, config, study)
+  assert parts.split() and parts.split()
+  assert [len(np.unique(part.order)) for part in parts.parts] == [3, 3, 3, 3]
+  parts.advance(on_device, 99)
+  assert parts.position == whole.position
+  same = 0 if how == 'map-canonical' else 1e-5
+  assert largest_difference(parts.to_host().params, whole.to_host().params) <= same
+  looks = [vars(group.look(on_device)()) for group in (parts, whole)]
+  for a, b in zip(*map(jax.tree.leaves, looks), strict=True):
+    np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
+  while parts.split():
+    pass
+  assert len(parts.parts) == 12 // 2 or all(p.order.shape[1] == 1 for p in parts.parts)

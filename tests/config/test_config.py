@@ -1,0 +1,127 @@
+"""Configs: every key counts, and every problem is named before anything compiles."""
+
+import re
+from pathlib import Path
+
+import pytest
+from helpers.small import small_config
+
+from bsjax.config.errors import ConfigError
+from bsjax.config.keys import base_config
+from bsjax.engine.validate import validate
+
+_STEP = {'schedule__name': 'step'}
+PACKAGE = Path(__file__).parents[2] / 'bsjax'
+
+
+def leaves(config, prefix=''):
+  for key, value in config.items():
+    if hasattr(value, 'items'):
+      yield from leaves(value, f'{prefix}{key}.')
+    else:
+      yield f'{prefix}{key}'
+
+
+def test_the_base_config_is_valid():
+  validate(base_config())
+
+
+def test_all_problems_are_reported_at_once():
+  config = small_config(
+    batch_sizes=(8, 12, 8),
+    learning_rates=(0.1, -1.0),
+    trials=0,
+    epochs=float('nan'),
+    micro_batch=5,
+    data__source='digit',
+    model__name='mpl',
+    optimizer__name='sdg',
+    optimizer__momentum=1.0,
+    schedule__name='cosin',
+    schedule__factor=0.0,
+    scaling__rule='square',
+    execution__replicate='pmapp',
+    execution__strategy='scan',
+  )
+  with pytest.raises(ConfigError) as error:
+    validate(config)
+  text = str(error.value)
+  for part in (
+    'batch_sizes=(8, 12, 8)',
+    'learning_rates=(0.1, -1.0)',
+    'trials=0',
+    'epochs=nan',
+    'micro_batch=5',
+    "did you mean 'digits'",
+    "did you mean 'mlp'",
+    "did you mean 'sgd'",
+    'optimizer.momentum=1.0',
+    "did you mean 'cosine'",
+    'schedule.factor=0.0',
+    "scaling.rule='square'",
+    "did you mean 'pmap'",
+    'map-canonical, map-im2col',
+  ):
+    assert part in text, part
+  count = int(text.split()[0])
+  assert count == text.count('\n  - ')
+
+
+@pytest.mark.parametrize(
+  'overrides, words',
+  [
+    ({'batch_sizes': ()}, 'one or more'),
+    ({'batch_sizes': (8, 0)}, 'at least 1'),
+    ({'batch_sizes': (8.5, 16), 'micro_batch': 8}, 'whole numbers'),
+    ({'learning_rates': (float('inf'),)}, 'finite'),
+    ({'learning_rates': (0.1, 0.1)}, 'twice'),
+    ({'micro_batch': 'btach'}, "'auto', 'batch'"),
+    ({'micro_batch': 0}, 'does not divide'),
+    ({'micro_batch': 16, 'batch_sizes': (8, 16)}, '[8]'),
+    ({'seed': -1}, 'at least 0'),
+    ({'epochs': 0.0}, 'above 0'),
+    ({'evaluations': 0}, 'at least 1'),
+    ({'noise_scale__probe_every': -1}, 'noise_scale.probe_every=-1'),
+    ({'evaluation__batch_size': 0}, 'evaluation.batch_size=0'),
+    ({'checkpoint__seconds': -1.0}, 'checkpoint.seconds'),
+    ({'schedule__warmup_epochs': 2.0}, 'below epochs=2.0'),
+    ({**_STEP, 'schedule__boundaries': (0.5, 1.5)}, 'below 1'),
+    ({**_STEP, 'schedule__boundaries': (0.5, 0.5)}, 'rising'),
+    ({**_STEP, 'schedule__boundaries': (0.1,), 'schedule__warmup_epochs': 1.0}, 'above 0.5'),
+    ({'execution__devices': -1}, 'execution.devices=-1'),
+    ({'execution__devices': 99}, 'at most 2'),
+    ({'optimizer__weight_decay': -0.1}, 'optimizer.weight_decay=-0.1'),
+    ({'scaling__base_batch_size': 0}, 'scaling.base_batch_size=0'),
+    ({'model__normalization': 'layer'}, 'batch, group, none'),
+    ({'model__dtype': 'float16'}, 'bfloat16, float32'),
+  ],
+)
+def test_a_problem_names_value_and_bound(overrides, words):
+  with pytest.raises(ConfigError) as error:
+    validate(small_config(**overrides))
+  assert words in str(error.value)
+  assert str(error.value).startswith('1 problem')
+
+
+def test_a_misspelt_key_says_did_you_mean():
+  with pytest.raises((AttributeError, KeyError), match='learning_rates'):
+    small_config().learning_rate = (0.1,)
+
+
+def test_every_key_has_a_reader_and_every_reader_a_key():
+  """Keys are read as attributes: an unread key or a read of a missing key is a silent lie."""
+  code = (
+    '\n'.join(path.read_text() for path in PACKAGE.rglob('*.py') if path.name != 'config.py')
+    + (PACKAGE / 'config.py').read_text().split('def validate')[1]
+  )
+  keys = list(leaves(base_config()))
+  # `trials`, `data.crop` and so on; the optimizer module names its part of the config `c`.
+  for key in keys:
+    name = key.split('.')[-1]
+    assert re.search(rf'\b(config|c|schedule|noise_scale|data|model)(\.\w+)*\.{name}\b', code), key
+  sections = {key.split('.')[0] for key in keys if '.' in key}
+  for section, name in re.findall(r'config\.(\w+)\.(\w+)\b', code):
+    if section in sections:
+      assert f'{section}.{name}' in keys or name in ('items', 'to_json', 'NAME'), (
+        f'{section}.{name}'
+      )

@@ -1,0 +1,225 @@
+"""Gradients of single examples inside the program, against explicit ones of every model."""
+
+import functools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from helpers.small import small_config, trained
+from jax.flatten_util import ravel_pytree
+
+from bsjax import models
+from bsjax.config.errors import ConfigError
+from bsjax.data import stream
+from bsjax.data.stream import trial_key
+from bsjax.engine import probe
+from bsjax.engine.validate import validate
+from bsjax.models import convolution
+from bsjax.noise import online, per_example
+from bsjax.train import rows
+
+
+def small_model(name, normalization='group'):
+  config = small_config(model__name=name, model__width=4, model__normalization=normalization).model
+  return models.create(config, 3, conv=convolution.conv('im2col'))
+
+
+def initial(model, shape):
+  init = jax.jit(lambda key: model.init(key, jnp.zeros((1, *shape)), train=False))
+  return init(jax.random.key(0))
+
+
+def explicit(model, variables, images, labels):
+  """The gradient of every example by itself, layer by layer, `[example, parameter]`."""
+
+  @jax.jit
+  @jax.grad
+  def gradient(params, *one):
+    return probe.example_loss(model, {**variables, 'params': params}, *one)
+
+  layers = {}
+  for image, label in zip(images, labels, strict=True):
+    tree = gradient(variables['params'], image[None], label[None])
+    for name, leaf in per_example.traverse_util.flatten_dict(tree, sep='/').items():
+      layers.setdefault(name.rpartition('/')[0], {}).setdefault(name, []).append(np.asarray(leaf))
+  return layers
+
+
+def batch(shape, count=6):
+  key = jax.random.key(1)
+  images = jax.random.normal(key, (count, *shape))
+  return images, jax.random.randint(jax.random.fold_in(key, 1), (count,), 0, 3)
+
+
+CASES = [
+  ('mlp', (4, 4, 1), False),
+  ('mlp', (4, 4, 1), True),
+  ('cnn', (4, 4, 2), False),  # the second convolution by its Gram matrices
+  ('cnn', (4, 4, 2), True),  # which a scaling of coordinates forbids
+]
+
+
+@pytest.mark.parametrize('name, shape, scaled', CASES)
+def test_products_equal_those_of_explicit_gradients(name, shape, scaled):
+  model = small_model(name, 'none' if name == 'mlp' else 'batch')
+  images, labels = batch(shape)
+  variables = initial(model, shape)
+  variables = jax.tree.map(
+    lambda x: x + 0.1 * jnp.cos(jnp.arange(x.size).reshape(x.shape)), variables
+  )
+  params = variables['params']
+  scaling = jax.tree.map(lambda x: 1 + jnp.abs(x), params) if scaled else None
+  mean = jax.tree.map(
+    lambda x: jnp.sin(1 + jnp.arange(x.size, dtype=jnp.float32)).reshape(x.shape), params
+  )
+  chunks = images.reshape(3, 2, *shape), labels.reshape(3, 2)
+  own_products = functools.partial(per_example.products, model, probe.example_loss)
+  found = jax.jit(own_products)(variables, mean, scaling, *chunks)
+  metric = jax.tree.map(lambda x: x**2, scaling) if scaled else jax.tree.map(jnp.ones_like, params)
+  flat = functools.partial(per_example.traverse_util.flatten_dict, sep='/')
+  metric, mean = (jax.tree.map(np.asarray, flat(tree)) for tree in (metric, mean))
+  layers = explicit(model, variables, images, labels)
+  assert set(found.squares) == set(found.with_mean) == set(layers)
+  for layer, leaves in layers.items():
+    for i in range(len(labels)):
+      squares = sum(np.vdot(g[i] * metric[k], g[i]) for k, g in leaves.items())
+      with_mean = sum(np.vdot(g[i] * metric[k], mean[k]) for k, g in leaves.items())
+      assert found.squares[layer][i] == pytest.approx(squares, rel=1e-4), layer
+      scale = np.sqrt(squares * sum(np.vdot(mean[k] * metric[k], mean[k]) for k in leaves))
+      assert abs(found.with_mean[layer][i] - with_mean) < 1e-5 * scale, layer
+
+
+def test_only_layers_whose_gram_matrices_are_cheaper_are_tapped():
+  model = small_model('resnet8')
+  image = jnp.zeros((1, 32, 32, 3))
+  variables = initial(model, image.shape[1:])
+  tapped = lambda image, scaled: {
+    layer.path for layer in per_example.tapped_layers(model, variables, image, scaled)
+  }
+  assert tapped(image, False) == {'Dense_0'}
+  small = tapped(image[:, :8, :8], False)  # where the last layers have four positions
+  assert {path for path in small if 'Conv' in path} and 'Dense_0' in small
+  assert tapped(image[:, :8, :8], True) == {'Dense_0'}
+
+
+@functools.cache
+def probed(optimizer='sgd', blocks=0, examples=0):
+  config = small_config(
+    batch_sizes=(8,), trials=1, learning_rates=(0.01,), optimizer__name=optimizer, epochs=1.0
+  )
+  config.noise_scale.exact_examples = examples or 150
+  config.noise_scale.curvature_blocks = blocks
+  _, (group,), on_device = trained(config)
+  return group, on_device, group.look(on_device)()
+
+
+def flat_problem(group, on_device):
+  """The loss of chosen examples as a function of all parameters in one vector."""
+  state = jax.tree.map(lambda x: jnp.asarray(x[0]), group.to_host())
+  theta, unravel = ravel_pytree(state.params)
+  recipe, train = group.recipe, jax.tree.map(lambda x: x[0], on_device.train)
+  images = stream.normalize(train.images, recipe.mean, recipe.std)
+
+  @jax.jit
+  def loss(theta, chosen):
+    return probe.example_loss(
+      recipe.model, {'params': unravel(theta)}, images[chosen], train.labels[chosen]
+    )
+
+  return loss, theta, state
+
+
+@pytest.mark.parametrize('optimizer', ['sgd', 'adam'])
+def test_a_probe_of_all_examples_is_the_exact_noise_scale(optimizer):
+  group, on_device, look = probed(optimizer)
+  found = look.probe
+  loss, theta, state = flat_problem(group, on_device)
+  grads = jax.vmap(jax.grad(loss), (None, 0))(theta, jnp.arange(150)[:, None])
+  grads = np.asarray(grads, np.float64)
+  record = rows.columns(jax.tree.map(lambda x: x[0], found), 150, 150, int(look.updates[0]))
+  scales = {online.PLAIN: 1.0}
+  if optimizer == 'adam':
+    scales['preconditioned'] = ravel_pytree(
+      group.recipe.preconditioner(state.opt_state, state.updates)
+    )[0]
+  assert set(scales) == set(record) - {'examples'}
+  for kind, scale in scales.items():
+    own = grads * np.asarray(scale, np.float64)
+    trace, grad_sq = own.var(0, ddof=1).sum(), (own.mean(0) ** 2).sum()
+    assert record[kind]['trace'] == pytest.approx(trace, rel=1e-4)
+    assert record[kind]['grad_sq'] == pytest.approx(grad_sq, rel=1e-3)
+    np.testing.assert_allclose(record[kind]['ci95'], [trace / grad_sq] * 2, rtol=2e-3)
+    layers = record[kind]['layers']
+    assert sum(layer['trace'] for layer in layers.values()) == pytest.approx(trace, rel=1e-4)
+    assert len(layers) == 2
+  if optimizer == 'adam':
+    first = rows.columns(jax.tree.map(lambda x: x[0], found), 150, 150, updates=0)
+    assert first['preconditioned']['noise_scale'] is None
+
+
+def test_curvature_products_are_those_of_the_hessians_of_blocks():
+  group, on_device, look = probed(blocks=4)
+  loss, theta, _ = flat_problem(group, on_device)
+  key = jax.random.fold_in(trial_key(group.recipe.seed, jnp.int32(0)), probe.PROBE)
+  order = jax.random.permutation(jax.random.fold_in(key, group.position), 150)
+  blocks = np.asarray(order)[:148].reshape(4, 37)
+  grads = np.stack([jax.grad(loss)(theta, block) for block in blocks])
+  hessians = np.stack([jax.hessian(loss)(theta, block) for block in blocks])
+  expected = np.einsum('ka,jab,lb->jkl', grads, hessians, grads)
+  np.testing.assert_allclose(look.probe.curvature[0], expected, atol=1e-4 * np.abs(expected).max())
+
+
+def test_probes_of_part_of_the_training_set_differ_between_moments():
+  group, on_device, look = probed(examples=40)
+  found, again = look.probe, group.look(on_device)().probe
+  squares = [sum(p.products[online.PLAIN].squares.values()) for p in (found, again)]
+  assert squares[0].shape == (1, 40)
+  np.testing.assert_array_equal(*squares)
+  recipe, setting = group.recipe, jax.tree.map(lambda x: x[0, 0], group.parts[0].settings)
+  train = jax.tree.map(lambda x: x[0], on_device.train)
+  draws = [probe._draw(recipe, 40, setting, train, jnp.int32(at))[1] for at in (0, 8)]
+  assert (np.asarray(draws[0]) != np.asarray(draws[1])).any()
+
+
+def test_too_small_probes_are_refused():
+  for keys, text in (
+    ({'noise_scale__exact_examples': 8}, 'exact_examples=8 must be 0, or at least 32'),
+    ({'noise_scale__curvature_blocks': 8}, 'at most noise_scale.exact_examples=0'),
+    ({'noise_scale__exact_examples': 64, 'noise_scale__curvature_blocks': 3}, 'at least 4'),
+  ):
+    with pytest.raises(ConfigError, match=text):
+      validate(small_config(**keys))
+
+
+class Shared(nn.Module):
+  """A network that uses one layer twice: the norms of its two gradients do not add up."""
+
+  @nn.compact
+  def __call__(self, x, train):
+    layer = nn.Dense(4)
+    x = layer(nn.relu(layer(x.reshape(len(x), -1)[:, :4])))
+    return nn.Dense(3)(x)
+
+
+def test_a_layer_that_is_used_twice_is_measured_as_one():
+  images, labels = batch((4, 4, 1))
+  model = Shared()
+  variables = initial(model, images.shape[1:])
+  mean = jax.tree.map(jnp.ones_like, variables['params'])
+  chunks = images[None], labels[None]
+  found = per_example.products(model, probe.example_loss, variables, mean, None, *chunks)
+  for layer, leaves in explicit(model, variables, images, labels).items():
+    squares = sum((np.stack(g) ** 2).reshape(len(labels), -1).sum(1) for g in leaves.values())
+    np.testing.assert_allclose(found.squares[layer], squares, rtol=1e-4)
+
+
+def test_all_examples_are_shuffled_too():
+  """Or blocks of a set that is sorted by class would each be a class of their own."""
+  group, on_device, _ = probed(blocks=4)
+  setting = jax.tree.map(lambda x: x[0, 0], group.parts[0].settings)
+  train = jax.tree.map(lambda x: x[0], on_device.train)
+  labels = np.asarray(probe._draw(group.recipe, 150, setting, train, jnp.int32(0))[1])
+  assert (labels != np.asarray(train.labels)).mean() > 0.5
+  np.testing.assert_array_equal(np.sort(labels), np.sort(train.labels))

@@ -1,0 +1,119 @@
+"""Plans: which lanes there are, where they update, and what is refused."""
+
+import io
+import math
+
+import pytest
+from helpers.small import small_config
+from rich.console import Console
+
+from bsjax.config.errors import ConfigError
+from bsjax.plan import plan, table
+
+
+def test_every_combination_is_a_lane():
+  config = small_config(batch_sizes=(32, 8), learning_rates=(0.1, 0.05), trials=3)
+  lanes = plan.make_plan(config, 150).lanes
+  assert [lane.lane for lane in lanes] == list(range(12))
+  settings = {(lane.batch_size, lane.learning_rate, lane.trial) for lane in lanes}
+  assert settings == {(b, r, t) for b in (8, 32) for r in (0.05, 0.1) for t in range(3)}
+  assert all(lane.accumulation * lane.micro_batch == lane.batch_size for lane in lanes)
+
+
+@pytest.mark.parametrize(
+  'sizes, micro, expected',
+  [
+    ((8, 16, 32), 'auto', {8: 8, 16: 8, 32: 8}),
+    ((256, 512), 'auto', {256: 32, 512: 32}),
+    ((48, 72), 'auto', {48: 24, 72: 24}),
+    ((8, 16), 4, {8: 4, 16: 4}),
+    ((8, 16), 'batch', {8: 8, 16: 16}),
+  ],
+)
+def test_micro_batch(sizes, micro, expected):
+  study = plan.make_plan(small_config(batch_sizes=sizes, micro_batch=micro, epochs=10.0), 500)
+  assert {lane.batch_size: lane.micro_batch for lane in study.lanes} == expected
+  assert len(study.groups) == len(set(expected.values()))
+  for group in study.groups:
+    assert group.block_ticks * group.micro_batch == study.block_examples
+
+
+def test_evaluations_fall_where_every_lane_has_just_updated():
+  config = small_config(batch_sizes=(8, 24, 32), epochs=7.3, evaluations=5)
+  study = plan.make_plan(config, 701)
+  assert study.block_examples == 96
+  assert study.evaluations[0] == 0
+  assert len(study.evaluations) == 6
+  assert all(mark % size == 0 for mark in study.evaluations for size in config.batch_sizes)
+  assert abs(study.total_examples - 7.3 * 701) <= 48
+  for i, mark in enumerate(study.evaluations):
+    assert abs(mark - study.total_examples * i / 5) <= 48
+
+
+def test_fewer_evaluations_are_announced():
+  study = plan.make_plan(small_config(evaluations=1000), 150)
+  assert len(study.evaluations) == 1 + study.total_examples // 32
+  assert 'evaluations=1000' in ' '.join(study.notes)
+
+
+@pytest.mark.parametrize(
+  'rule, expected', [('none', 0.1), ('linear', 0.1 * 32 / 8), ('sqrt', 0.1 * 2)]
+)
+def test_scaling_rules(rule, expected):
+  config = small_config(
+    batch_sizes=(8, 32), learning_rates=(0.1,), scaling__rule=rule, scaling__base_batch_size=8
+  )
+  rates = {lane.batch_size: lane.learning_rate for lane in plan.make_plan(config, 150).lanes}
+  assert math.isclose(rates[8], 0.1)
+  assert math.isclose(rates[32], expected)
+
+
+@pytest.mark.parametrize(
+  'overrides, words',
+  [
+    ({'batch_sizes': (512,)}, ('512', '300', 'more epochs')),
+    ({'batch_sizes': (7, 11, 13)}, ('1001', '300', 'powers of two')),
+    ({'batch_sizes': (200,), 'epochs': 1.8, 'schedule__warmup_epochs': 1.6}, ('240', '200')),
+    ({'epochs': 2e7}, ('2147483647', 'fewer epochs')),
+  ],
+)
+def test_impossible_plans_name_value_bound_and_remedy(overrides, words):
+  with pytest.raises(ConfigError) as error:
+    plan.make_plan(small_config(**overrides), 150)
+  assert all(word in str(error.value) for word in words)
+
+
+def test_batch_norm_says_how_many_examples_it_sees():
+  ghost = plan.make_plan(small_config(model__normalization='batch'), 150)
+  assert 'micro-batches of 8 examples' in ghost.notes[0]
+  whole = plan.make_plan(small_config(model__normalization='batch', micro_batch='batch'), 150)
+  assert 'whole batches, of 8, 16, 32' in whole.notes[0]
+
+
+def test_table_shows_what_will_happen():
+  study = plan.make_plan(small_config(), 150)
+  console = Console(width=200, record=True, file=io.StringIO())
+  console.print(table.table(study, {0: 3 * 2**20}))
+  text = console.export_text()
+  assert '12 lanes' in text
+  assert '288 examples' in text
+  for word in ('0.05 0.1', '36', '9', '3.0'):
+    assert word in text
+
+
+def test_rows_of_plan_csv():
+  study = plan.make_plan(small_config(), 150)
+  row = plan.lane_rows(study)[-1]
+  assert row == {
+    'lane': 11,
+    'group': 0,
+    'batch_size': 32,
+    'learning_rate': 0.1,
+    'trial': 1,
+    'branch': '',
+    'micro_batch': 8,
+    'accumulation': 4,
+    'updates': 9,
+    'examples': 288,
+    'epochs': 288 / 150,
+  }

@@ -1,0 +1,230 @@
+"""Figures: the numbers drawn are those of the summary, and unusual studies can be drawn."""
+
+import copy
+import math
+
+import numpy as np
+import pytest
+from helpers import synthetic
+from matplotlib.figure import Figure
+
+from bsjax.analysis.runs import histories
+from bsjax.analysis.summary import summarize
+from bsjax.report.figures import plots
+from bsjax.report.panels import clocks, critical, learning_rate, noise, results, sharpness, style
+
+SIZES = (8, 16, 32)
+
+
+def study(sizes=SIZES, rates=(0.05, 0.1, 0.2), trials=3, normalization='group', **options):
+  """The summary and settings of a made-up study."""
+  plan = synthetic.plan(sizes, rates, trials)
+  rows = synthetic.realistic(plan, **options)
+  if normalization == 'batch':
+    for row in rows:
+      keys = 'val_accuracy', 'train_accuracy', 'val_loss', 'train_loss'
+      row |= {f'reestimated_{key}': row[key] for key in keys}
+  return summarize(synthetic.config(normalization), plan, rows), histories.settings(plan, rows)
+
+
+@pytest.fixture(scope='module')
+def known():
+  return study()
+
+
+def panel():
+  return Figure((4, 3)).subplots()
+
+
+def dots(axes, marker='o'):
+  """The points drawn with a marker, in order of drawing."""
+  lines = [line for line in axes.lines if line.get_marker() == marker]
+  return [(float(x), float(y)) for line in lines for x, y in zip(*line.get_data(), strict=True)]
+
+
+EVERY = (
+  plots.overview,
+  plots.accuracy,
+  plots.gap,
+  plots.learning_rates,
+  plots.optimum,
+  plots.critical_batch_size,
+  plots.noise_scale,
+  plots.noise_by_part,
+  plots.equal_clocks,
+  plots.curves,
+)
+
+
+@pytest.mark.parametrize(
+  'options',
+  [
+    {'trials': 1},
+    {'sizes': (32,)},
+    {'rates': (0.1,)},
+    {'normalization': 'batch'},
+    {'diverges': lambda lane: lane['batch_size'] == 8},
+    {'diverges': lambda lane: True},
+  ],
+)
+def test_every_figure_can_be_drawn_of_unusual_studies(options):
+  summary, settings = study(**options)
+  for draw in EVERY:
+    assert draw(summary, settings).axes
+
+
+def test_faint_dots_are_the_trials_behind_the_mean(known):
+  summary, settings = known
+  axes = panel()
+  results.draw_gap(axes, summary, settings)
+  for row in summary['batch_sizes']:
+    trials = [y for x, y in dots(axes, '.') if x == row['batch_size']]
+    assert len(trials) == 3
+    assert np.mean(trials) == pytest.approx(row['generalization_gap']['mean'], abs=1e-12)
+
+
+def test_an_interval_without_a_bound_ends_in_an_arrow_and_a_bound_in_none():
+  axes = panel()
+  axes.set_yscale('log')
+  axes.set_ylim(1, 100)
+  style.interval(axes, 8, (2.0, None), 'k')
+  assert dots(axes, '^') == [(8.0, 1.0)] and not dots(axes, 'v')
+  assert list(axes.lines[0].get_ydata()) == [2.0, 100.0]
+  axes = panel()
+  axes.set_ylim(1, 100)
+  style.interval(axes, 8, (0.0, 1e4), 'k')
+  assert dots(axes, 'v') == [(8.0, 0.0)] and not dots(axes, '^')
+  axes = panel()
+  axes.set_ylim(1, 100)
+  style.interval(axes, 8, (None, None), 'k')
+  assert not axes.lines
+
+
+def test_learning_rates_can_be_rendered_where_every_run_diverged():
+  plots.optimum(*study(diverges=lambda lane: True)).draw_without_rendering()
+
+
+def test_optima_are_drawn_by_state():
+  summary, settings = study()
+  ends = {'n': 3, 'interval_over': 'trials', 'interpolation_error': None, 'reason': 'made up'}
+  found = {
+    'merit': 'train_loss',
+    'exponent': {'undefined': 'made up'},
+    'rules': [],
+    'optimum': [
+      ends
+      | {'batch_size': 8, 'state': 'at_grid_edge', 'learning_rate': None}
+      | {'ci95': [None, None], 'bound': {'above': 0.1}},
+      ends
+      | {'batch_size': 16, 'state': 'next_to_divergence', 'learning_rate': 0.1}
+      | {'ci95': [0.05, 0.2], 'bound': None},
+      ends
+      | {'batch_size': 32, 'state': 'undetermined', 'learning_rate': None}
+      | {'ci95': [None, None], 'bound': None},
+    ],
+  }
+  axes = panel()
+  learning_rate.draw_optimum(axes, summary, settings, found)
+  assert [x for x, _ in dots(axes, '^')] == [8.0] and [x for x, _ in dots(axes, 'x')] == [32.0]
+  (mark,) = [line for line in axes.lines if line.get_marker() == 'o']
+  assert mark.get_xydata().tolist() == [[16.0, 0.1]] and mark.get_markerfacecolor() == style.PAPER
+
+
+def test_rules_that_do_not_apply_are_dashed():
+  curve = {'batch_size': [8, 32], 'learning_rate': [0.1, 0.2], 'low': None, 'high': None}
+  rule = {'rms_log_misfit': 0.1, 'curve': curve}
+  rules = [rule | {'rule': 'linear', 'applies': True}, rule | {'rule': 'surge', 'applies': False}]
+  axes = panel()
+  learning_rate._draw_rules(axes, {'rules': rules, 'exponent': {'undefined': 'made up'}})
+  assert [line.get_linestyle() for line in axes.lines] == ['-', '--']
+
+
+def hyperbola(fewest=1000.0, shortest=50.0, sizes=(5, 20, 80)):
+  """An entry of a critical batch size whose points lie on the curve; B_crit is 20."""
+  points = []
+  for size in sizes:
+    examples = [fewest * (1 + size * shortest / fewest)] * 2
+    points.append({'batch_size': size, 'examples': examples, 'bounds': [None, None]})
+    points[-1]['status'] = ['reached', 'reached']
+  entry = {'quantity': 'train_loss', 'target': 0.1, 'b_crit': fewest / shortest, 'points': points}
+  entry |= {'ci95': [10.0, 40.0], 'examples_min': fewest, 'updates_min': shortest}
+  return entry | {'unbounded': False, 'n': 2}
+
+
+def summary_with(critical_entry):
+  sizes = [point['batch_size'] for point in critical_entry['points']]
+  rows = [{'batch_size': size} for size in sizes]
+  return {'batch_sizes': rows, 'critical_batch_size': critical_entry}
+
+
+def test_the_hyperbola_passes_through_its_points_and_is_marked_at_b_crit():
+  axes = panel()
+  critical.draw_hyperbola(axes, summary_with(hyperbola()))
+  means = dots(axes)
+  assert means == [pytest.approx((50 * (1 + 20 / b), 1000 * (1 + b / 20))) for b in (5, 20, 80)]
+  (curve,) = [line for line in axes.lines if line.get_label() == 'fitted hyperbola']
+  updates, examples = curve.get_data()
+  np.testing.assert_allclose((updates / 50 - 1) * (examples / 1000 - 1), 1, rtol=1e-9)
+  assert dots(axes, '*') == [(100.0, 2000.0)]
+
+
+def test_a_run_that_never_arrives_is_an_arrow_and_takes_the_mean_away():
+  entry = hyperbola()
+  entry['points'][2] |= {'examples': [5000.0, None], 'bounds': [None, 9000.0]}
+  entry['points'][2]['status'] = ['reached', 'never']
+  axes = panel()
+  critical.draw_hyperbola(axes, summary_with(entry))
+  hollow = [line for line in axes.lines if line.get_markerfacecolor() == style.PAPER]
+  assert [line.get_xydata().tolist() for line in hollow] == [[[9000 / 80, 9000.0]]]
+  assert len(dots(axes)) == 2 + 1 and len(axes.texts) == 1
+  assert axes.texts[0].get_position() == (17, 17)  # of the tip: more updates, more examples
+
+
+def test_noise_scales_stand_where_the_summary_has_them(known):
+  summary = copy.deepcopy(known[0])
+  summary['noise_scales'] = [
+    {'batch_size': 8, 'late': {'exact': {'value': 30.0, 'ci95': [20.0, None], 'n': 3}}},
+    {'batch_size': 16, 'late': {'exact': {'value': None, 'ci95': [None, None], 'n': 3}}},
+  ]
+  axes = panel()
+  noise.draw_late(axes, summary)
+  assert [pair for pair in dots(axes, 's') if not math.isnan(pair[1])] == [(8.0, 30.0)]
+  assert dots(axes, '^') == [(8.0, 1.0)] and [x for x, _ in dots(axes, 'x')] == [16.0]
+
+
+def test_layers_are_ratios_of_means_over_trials():
+  def lane(trace, grad_sq):
+    probe = {'layers': {'Dense_0': {'trace': trace, 'grad_sq': grad_sq}}}
+    return histories.LaneHistory({'trial': 0}, ({'exact': {'plain': probe}},))
+
+  setting = histories.Setting(8, 0.1, (lane(3.0, 0.1), lane(1.0, 0.3)))
+  assert noise.layers(setting) == {'Dense_0': pytest.approx(10.0)}
+  assert noise.layers(histories.Setting(8, 0.1, (lane(3.0, 0.1), lane(1.0, -0.3)))) == {
+    'Dense_0': None
+  }
+  assert noise.layers(histories.Setting(8, 0.1, (lane(3.0, None),))) == {'Dense_0': None}
+  assert (
+    noise.layers(histories.Setting(8, 0.1, (histories.LaneHistory({}, ({'examples': 0},)),))) == {}
+  )
+
+
+def test_equal_clocks_show_the_gap_of_the_summary_and_cross_out_the_rest(known):
+  summary, axes = known[0], panel()
+  clocks.draw_clock(axes, summary, 'updates', 'gap')
+  rows = summary['generalization_gap']['chosen']['updates']['batch_sizes']
+  means = [row['gap']['mean'] for row in rows if 'gap' in row]
+  assert [y for _, y in dots(axes)] == means and means
+  assert len(dots(axes, 'x')) == len(rows) - len(means)
+  clocks.draw_clock(axes := panel(), summary, 'learning_rate_updates', 'gap')
+  assert not axes.lines and 'no learning_rate_sum' in axes.texts[0].get_text().replace('\n', ' ')
+
+
+def test_the_stability_threshold_is_drawn_for_the_rate_that_it_belongs_to(known):
+  row = {'lane': 0, 'batch_size': 8, 'learning_rate': 0.1, 'learning_rate_now': 0.05, 'examples': 9}
+  row |= {'lambda_max': 40.0, 'eigenvalues': [{'converged': True}], 'stability_threshold': 2.0}
+  sharpness.draw_lambda_max(axes := panel(), known[0], [row])
+  (line,) = [line for line in axes.lines if line.get_linestyle() == '--']
+  rates, thresholds = line.get_data()
+  np.testing.assert_allclose(rates * thresholds, 2.0)
+  sharpness.draw_lambda_max(axes := panel(), known[0], [row | {'learning_rate_now': 0.0}])
+  assert not [line for line in axes.lines if line.get_linestyle() == '--']

@@ -1,0 +1,127 @@
+"""Results in words: nothing undefined stays silent, nothing repeated floods the page."""
+
+import pytest
+
+from bsjax.format import number
+from bsjax.report.text import words
+from bsjax.report.text.claim_blocks import blocks, effect_text
+
+
+def claim(text, why, unit='fraction, per doubling of the batch size', **changes):
+  row = {'claim': text, 'verdict': 'undetermined', 'effect': 0.01, 'ci95': [-0.02, 0.04], 'n': 3}
+  return row | {'unit': unit, 'why': why} | changes
+
+
+def test_numbers_have_three_digits_and_no_powers_of_ten():
+  assert [number(x) for x in (None, 0.00123456, 12.345, 1234.5)] == [
+    '–',
+    '0.00123',
+    '12.3',
+    '1,234',
+  ]
+
+
+def test_reasons_are_brought_together():
+  text = '1 of 4 has one; 8: too flat; 16: at the edge: beyond it; 32: too flat.'
+  together = (
+    '1 of 4 has one; batch sizes 8 and 32: too flat; batch size 16: at the edge: beyond it.'
+  )
+  assert words.condense(text) == together
+  assert words.condense('a loss of 0.1; see there.') == 'a loss of 0.1; see there.'
+
+
+def test_effects_in_points_with_open_ends_and_no_negative_zero():
+  assert effect_text(claim('', '')) == '+1.00 [-2.00, +4.00] points per doubling'
+  open_end = claim('', '', 'exponent of the batch size', effect=0.5, ci95=[0.25, None])
+  assert effect_text(open_end) == '0.5 [0.25, ∞] exponent'
+  assert effect_text(claim('', '', 'fraction', effect=-4e-17)).startswith('+0.00 [')
+  assert effect_text(claim('', '', effect=None, ci95=[None, None])) == '–'
+
+
+def test_what_several_claims_share_is_said_once():
+  mine, ours, all_ = 'Only here.', 'In two of three.', 'In all.'
+  numbers = 'Found: +1 percentage points, 95% interval -2 to +4, n = 3.'
+  lost = 'Batch size 8 takes no part (it diverged). Batch size 32 takes no part (it diverged).'
+  claims = [
+    claim('a', f'{numbers} {all_} {ours} {mine}'),
+    claim('b', f'{numbers} {all_} {ours}'),
+    claim('c', f'{numbers} {all_} {lost}'),
+    claim('d', 'Alone.', 'fraction', confidence=0.99),
+  ]
+  (block,), pairs = blocks(claims)
+  assert block.shared == all_ and block.notes == (ours,)
+  assert [row.why for row in block.rows] == [
+    mine,
+    '',
+    'Left out: batch sizes 8 and 32: it diverged.',
+  ]
+  assert [row.notes for row in block.rows] == [(1,), (1,), ()]
+  assert [row.why for row in pairs.rows] == ['Alone.'] and pairs.counts == {'undetermined': 1}
+
+
+def critical(**changes):
+  found = {'quantity': 'val_loss', 'target': 0.1, 'b_crit': 400.0, 'ci95': [200.0, 900.0], 'n': 3}
+  found |= {'unbounded': False, 'examples_min': 12000.0, 'updates_min': 30.0, 'note': 'be careful'}
+  found |= {'interval_over': 'trials', 'within_20_percent': within()}
+  return found | {'targets': [{'b_crit': 400.0, 'unbounded': False}, {'undefined': 'x'}]} | changes
+
+
+def within(**changes):
+  nothing = {'tried': None, 'batch_size': None, 'ci95': [None, None], 'at_least': None}
+  return nothing | {'fitted': None, 'fitted_ci95': [None, None]} | changes
+
+
+def test_the_critical_batch_size_in_words():
+  first, meaning, note, share, every = words.critical_batch_size(critical())
+  assert first.startswith('To a validation loss of 0.1: 400 examples, 95% interval 200 to 900')
+  assert '(12,000)' in meaning and note == 'Be careful.' and share.endswith('is unknown.')
+  assert every == 'At all targets, from easy to hard: 400, undefined.'
+  open_end = words.critical_batch_size(critical(b_crit=None, ci95=[0.0, None], unbounded=True))
+  assert 'no value, 95% interval without a bound on either side' in open_end[0]
+  assert (
+    '95% interval 200 to no upper bound'
+    in words.critical_batch_size(critical(ci95=[200.0, None]))[0]
+  )
+  assert words.critical_batch_size({'undefined': 'it is so'}) == ['Undefined, because it is so.']
+
+
+@pytest.mark.parametrize(
+  ('changes', 'text'),
+  [
+    ({'tried': 64}, 'up to 64 of those tried'),
+    ({'batch_size': 80.0, 'ci95': [40.0, 160.0]}, '80 between them, 40 to 160'),
+    ({'at_least': 256}, 'at least 256, the largest tried'),
+    ({'fitted': 81.0, 'fitted_ci95': [0.0, 187.0]}, '81 by the fit, 95% interval 0 (no lower'),
+  ],
+)
+def test_every_way_to_stay_within_a_fifth_is_named(changes, text):
+  found = words.critical_batch_size(critical(within_20_percent=within(**changes)))
+  assert text in found[-2]
+
+
+def test_the_exponent_in_words():
+  found = {'value': 0.5, 'ci95': [0.4, 0.6], 'n': 3, 'batch_sizes': [8, 16, 32]}
+  found |= {'rules': {'linear': False, 'square_root': True, 'none': False}}
+  found |= {'power_law_rejected': True, 'left_out': {'64': 'too flat'}}
+  text = ' '.join(words.exponent(found))
+  assert text.startswith(
+    '0.50, 95% interval 0.4 to 0.6 (3 batch sizes, n = 3). The interval holds '
+  )
+  assert 'square root (0.5).' in text and 'no power law' in text
+  assert text.endswith('Left out: batch size 64: too flat.')
+  alone = found | {'ci95': [None, None], 'rules': dict.fromkeys(found['rules'])}
+  assert 'without an interval' in words.exponent(alone)[0]
+  assert 'The interval' not in ' '.join(words.exponent(alone))
+  assert words.exponent({'undefined': '0 are enough; 8: flat'}) == [
+    'Undefined, because 0 are enough; batch size 8: flat.'
+  ]
+
+
+def test_the_noise_scale_of_the_rates_does_not_repeat_the_reason_of_the_exponent():
+  why = {'undefined': 'too few'}
+  assert words.rate_noise_scale(why, why) == ['Undefined, for the same reason as the exponent.']
+  assert words.rate_noise_scale(why, {'value': 1.0}) == ['Undefined, because too few.']
+  found = {'b_learning_rate': None, 'ci95': [0.0, None], 'n': 3, 'reason': 'no scaling fits best'}
+  assert words.rate_noise_scale(found, {}) == [
+    'No value, 95% interval without a bound on either side (n = 3). No scaling fits best.'
+  ]

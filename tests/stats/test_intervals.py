@@ -1,0 +1,151 @@
+"""Intervals against brute-force inversion of the test they come from, and their coverage."""
+
+import math
+
+import numpy as np
+import pytest
+from helpers.gradients import BLOCKS, TAILS, TRUTH, simulated_blocks
+from scipy import stats
+
+from bsjax.stats import intervals
+
+
+def covers(interval, truth):
+  low = -math.inf if interval.low is None else interval.low
+  high = math.inf if interval.high is None else interval.high
+  return interval.value is not None and low <= truth <= high
+
+
+@pytest.mark.parametrize('tails', TAILS)
+def test_coverage_of_the_noise_scale(tails):
+  rng = np.random.default_rng(0)
+  found = []
+  for _ in range(8):
+    for trace, grad_sq in zip(*simulated_blocks(rng, 500, tails), strict=True):
+      exact, delta = intervals.fieller(trace, grad_sq), intervals.log_delta(trace, grad_sq)
+      naive = intervals.fieller_from_moments(
+        *intervals.pair_moments(trace, grad_sq)._replace(n=2 * BLOCKS)
+      )
+      found.append([covers(exact, TRUTH), covers(delta, TRUTH), covers(naive, TRUTH)])
+  exact, delta, naive = np.mean(found, axis=0)
+  assert 0.93 < exact < 0.97
+  assert 0.93 < delta < 0.97
+  assert naive < 0.89  # counting every update twice must be seen
+
+
+def random_moments(rng):
+  """Means from far below to far above zero against their errors, any correlation."""
+  n = int(rng.integers(2, 40))
+  sd_a, sd_b = rng.lognormal(size=2)
+  cov = rng.uniform(-0.95, 0.95) * sd_a * sd_b
+  z = rng.uniform(-4, 8, 2) / math.sqrt(n)
+  return intervals.PairMoments(z[0] * sd_a, z[1] * sd_b, sd_a**2, sd_b**2, cov, n)
+
+
+def accepted(pairs, ratios, confidence):
+  """Which ratios r pass the t test that the mean of a - r b is zero."""
+  error_sq = (pairs.var_a - 2 * ratios * pairs.cov + ratios**2 * pairs.var_b) / pairs.n
+  t = stats.t.ppf((1 + confidence) / 2, pairs.n - 1)
+  return (pairs.mean_a - ratios * pairs.mean_b) ** 2 <= t**2 * error_sq
+
+
+def test_fieller_is_the_inverted_t_test_on_ratios_not_below_zero():
+  rng = np.random.default_rng(1)
+  grid = np.concatenate([[0.0], np.geomspace(1e-6, 1e9, 6001)])
+  kinds = set()
+  for _ in range(2000):
+    pairs, confidence = random_moments(rng), rng.choice([0.8, 0.95])
+    found = intervals.fieller_from_moments(*pairs, confidence=confidence)
+    inside = grid[accepted(pairs, grid, confidence)]
+    if found.low is None:
+      reject = accepted(pairs._replace(mean_b=0.0), np.array([0.0]), confidence)  # mean_a = 0?
+      assert 'significantly below zero' in found.reason
+      assert pairs.mean_b < 0 or (pairs.mean_a < 0 and not reject)
+      kinds.add('contradiction')
+      continue
+    assert found.unbounded == (grid[-1] in inside) == (found.high is None)
+    np.testing.assert_allclose(inside[0], found.low, rtol=0.01, atol=2e-6)
+    if not found.unbounded:
+      np.testing.assert_allclose(inside[-1], found.high, rtol=0.01, atol=2e-6)
+    assert (found.value is None) == (pairs.mean_a < 0 or pairs.mean_b <= 0)
+    assert bool(found.reason) == (found.value is None or found.high is None)
+    kinds.add((found.unbounded, found.low > 0, found.value is None))
+  assert kinds == {
+    'contradiction',
+    (False, True, False),  # the ordinary interval
+    (False, False, False),  # down to 0
+    (False, False, True),
+    (True, True, False),  # a ray
+    (True, True, True),
+    (True, False, False),  # whole half-line, or two rays
+    (True, False, True),
+  }
+
+
+def test_fieller_of_a_certain_denominator_is_the_interval_of_the_mean():
+  a = np.random.default_rng(2).standard_normal(20) + 9
+  ratio, mean = intervals.fieller(a, np.full(20, 2.0)), intervals.mean_interval(a)
+  np.testing.assert_allclose(ratio[:3], np.array(mean[:3]) / 2, rtol=1e-12)
+
+
+def test_fieller_and_log_delta_meet_where_both_means_are_certain():
+  rng = np.random.default_rng(3)
+  a = 50 + rng.standard_normal(400)
+  b = 10 + 0.1 * rng.standard_normal(400) + 0.1 * (a - 50)
+  exact, delta = intervals.fieller(a, b), intervals.log_delta(a, b)
+  np.testing.assert_allclose(exact[:3], delta[:3], rtol=1e-5)
+  np.testing.assert_allclose(
+    exact.high - exact.low, 2 * 1.966 * 5 * math.sqrt(2e-4 / 400), rtol=0.1
+  )
+
+
+def test_an_uncertain_denominator_leaves_no_upper_bound():
+  a, b = [5.0, 6.0, 7.0], [1.0, -0.5, 1.0]
+  found = intervals.fieller(a, b)
+  assert found.unbounded and found.high is None
+  assert 0 < found.low < found.value == 12.0
+  assert 'upper bound' in found.reason
+  assert intervals.log_delta(a, b).high > 12.0  # which claims a bound all the same
+
+
+@pytest.mark.parametrize('method', [intervals.fieller, intervals.log_delta])
+def test_undefined_says_why(method):
+  def check(a, b, why):
+    found = method(a, b)
+    assert found[:4] == (None, None, None, False)
+    assert why in found.reason
+
+  check([], [], 'nothing was measured')
+  check([1.0, np.nan], [1.0, 2.0], 'not finite')
+  check([1.0, 2.0], [1.0, np.inf], 'not finite')
+  check([1.0, None], [1.0, 2.0], 'not finite')
+  check([5.0, 5.1, 5.2], [-1.0, -1.1, -1.2], 'zero')
+  check([-5.0, -5.1, -5.2], [1.0, 1.1, 1.2], 'zero')
+  check([5.0, 5.1, 5.2], [0.0, 0.0, 0.0], 'zero')
+  single = method([6.0], [2.0])
+  assert single == (3.0, None, None, False, 'one observation has no variance')
+
+
+def test_log_delta_of_zero_and_of_almost_zero():
+  assert 'logarithm' in intervals.log_delta([0.0, 0.0], [1.0, 2.0]).reason
+  found = intervals.log_delta([1.0, 1.5], [1.0, -1.0 + 1e-3])
+  assert found.unbounded and found.high is None and 'overflows' in found.reason
+
+
+def test_bad_arguments_name_value_and_remedy():
+  with pytest.raises(ValueError, match=r'\(2,\).*\(3,\).*one pair'):
+    intervals.fieller([1.0, 2.0], [1.0, 2.0, 3.0])
+  with pytest.raises(ValueError, match=r'95.*between 0 and 1'):
+    intervals.mean_interval([1.0, 2.0], confidence=95.0)
+
+
+def test_mean_interval_is_students():
+  values = [0.91, 0.93, 0.9]
+  found = intervals.mean_interval(values, confidence=0.9)
+  expected = stats.t.interval(0.9, 2, np.mean(values), stats.sem(values))
+  np.testing.assert_allclose([found.low, found.high], expected, rtol=1e-12)
+  assert (found.mean, found.n) == (pytest.approx(np.mean(values)), 3)
+  assert intervals.mean_interval([0.5]) == (0.5, None, None, 1)
+  assert intervals.mean_interval([]) == (None, None, None, 0)
+  for bad in (np.nan, np.inf, None):
+    assert intervals.mean_interval([0.5, bad]) == (None, None, None, 2)

@@ -1,0 +1,127 @@
+"""The command line as users type it, in a process of its own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SMALL = [
+  '--config.trials=2',
+  '--config.batch_sizes=8,32',
+  '--config.learning_rates=0.03,0.1',
+  '--config.epochs=2',
+  '--config.evaluations=2',
+  '--config.model.width=16',
+]
+
+
+def command(workdir, *flags, config='digits'):
+  study = [f'--config=configs/{config}.py', f'--workdir={workdir}']
+  return [sys.executable, '-m', 'bsjax.main', *study, *flags]
+
+
+def environment(cache):
+  return {**os.environ, 'XDG_CACHE_HOME': str(cache), 'JAX_PLATFORMS': 'cpu'}
+
+
+def run(cache, *arguments, **keywords):
+  return subprocess.run(
+    command(*arguments, **keywords),
+    cwd=ROOT,
+    env=environment(cache),
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+
+
+@pytest.fixture(scope='module')
+def cache(tmp_path_factory):
+  return tmp_path_factory.mktemp('cache')
+
+
+def test_one_command_trains_and_reports_and_the_next_says_finished(cache, tmp_path):
+  done = run(cache, tmp_path, *SMALL)
+  assert done.returncode == 0, done.stderr
+  assert '8 lanes' in done.stdout
+  assert 'report.html' in done.stdout
+  assert 'examples/s' not in done.stdout  # no live line where there is no terminal
+  assert not done.stderr
+  summary = json.loads((tmp_path / 'summary.json').read_text())
+  assert [row['batch_size'] for row in summary['batch_sizes']] == [8, 32]
+  again = run(cache, tmp_path, *SMALL)
+  assert again.returncode == 0
+  assert 'finished' in again.stdout
+
+
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGKILL])
+def test_stopped_by_a_signal_the_same_command_continues_to_the_same_records(
+  number, cache, tmp_path
+):
+  flags = [*SMALL, '--config.epochs=60', '--config.evaluations=12', '--config.checkpoint.seconds=0']
+  stopped, undisturbed = tmp_path / 'stopped', tmp_path / 'undisturbed'
+  process = subprocess.Popen(
+    command(stopped, *flags),
+    cwd=ROOT,
+    env=environment(cache),
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+    text=True,
+  )
+  lines = 0
+  while lines < 24:  # three evaluations of eight lanes
+    assert process.poll() is None, process.stderr.read()
+    time.sleep(0.02)
+    path = stopped / 'records.jsonl'
+    lines = len(path.read_text().splitlines()) if path.exists() else 0
+  process.send_signal(number)
+  out, _ = process.communicate(timeout=60)
+  if number == signal.SIGTERM:
+    assert 'The same command continues' in out
+    assert process.returncode == 0
+  assert not (stopped / 'summary.json').exists()
+  for workdir in (stopped, undisturbed):
+    done = run(cache, workdir, *flags)
+    assert done.returncode == 0, done.stderr
+  for name in ('records.jsonl', 'summary.json'):
+    assert (stopped / name).read_text() == (undisturbed / name).read_text()
+
+
+@pytest.mark.parametrize(
+  'flags, words',
+  [
+    (['--config.bach_sizes=8'], ['bach_sizes', 'Did you mean', 'batch_sizes']),
+    (['--config.optimizer.momentun=0.5'], ['momentun', 'momentum']),
+    (['--config.epochs=many'], ['epochs', 'many']),
+    (['--config.trials=0', '--config.model.name=mlpp'], ['2 problem', 'trials=0', "'mlp'"]),
+    (['--config.execution.devices=999'], ['999', 'at most']),
+  ],
+)
+def test_a_mistake_is_a_short_message_without_a_traceback(flags, words, cache, tmp_path):
+  failed = run(cache, tmp_path / 'w', *SMALL, *flags)
+  assert failed.returncode != 0
+  assert 'Traceback' not in failed.stderr
+  assert all(word in failed.stderr for word in words), failed.stderr
+  assert not (tmp_path / 'w').exists()
+
+
+def test_a_missing_data_set_says_where_it_was_looked_for(cache, tmp_path):
+  empty = tmp_path / 'no data here'
+  failed = run(cache, tmp_path / 'w', f'--config.data.path={empty}', config='cifar')
+  assert failed.returncode != 0
+  assert 'Traceback' not in failed.stderr
+  assert str(empty) in failed.stderr
+  assert 'cifar10' in failed.stderr
+
+
+def test_dry_run_prints_the_cost_and_stops(cache, tmp_path):
+  done = run(cache, tmp_path / 'w', *SMALL, '--dry_run')
+  assert done.returncode == 0, done.stderr
+  assert 'MiB/lane' in done.stdout
+  assert not (tmp_path / 'w').exists()

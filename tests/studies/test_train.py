@@ -1,0 +1,318 @@
+"""The host loop: stop anywhere and continue, refuse another study's directory."""
+
+import dataclasses
+import json
+import os
+import signal
+
+import jax
+import numpy as np
+import pytest
+from helpers.small import largest_difference, small_config, trained
+
+from bsjax.autotune import execution
+from bsjax.config.errors import ConfigError
+from bsjax.engine import programs
+from bsjax.storage import checkpoint, records
+from bsjax.train import study_run
+
+
+class Killed(Exception):
+  """Stands for a process that dies."""
+
+
+def final_states(workdir):
+  with checkpoint.open_manager(workdir) as manager:
+    step = manager.latest_step()
+    return manager.restore(step)['states']
+
+
+@pytest.fixture(scope='module')
+def undisturbed(tmp_path_factory):
+  workdir = tmp_path_factory.mktemp('undisturbed')
+  study_run.run_study(config(), workdir)
+  return workdir
+
+
+def config(**overrides):
+  keys = {'micro_batch': 'batch', 'batch_sizes': (8, 16), 'trials': 1, 'evaluations': 3}
+  keys |= {'checkpoint__seconds': 0.0, 'model__normalization': 'batch', **overrides}
+  return small_config(**keys)
+
+
+def assert_same_study(a, b):
+  assert (a / 'records.jsonl').read_text() == (b / 'records.jsonl').read_text()
+  assert (a / 'summary.json').read_text() == (b / 'summary.json').read_text()
+  assert largest_difference(final_states(a), final_states(b)) == 0
+
+
+def test_a_study_leaves_everything_behind(undisturbed):
+  names = {path.name for path in undisturbed.iterdir()}
+  assert names == {
+    'config.json',
+    'data.json',
+    'execution.json',
+    'methodology.txt',
+    'plan.csv',
+    'records.jsonl',
+    'summary.json',
+    'report.html',
+    'checkpoints',
+  }
+  rows = records.read(undisturbed / 'records.jsonl')
+  assert len(rows) == 4 * 4  # lanes x (start and 3 evaluations)
+  assert [row['examples'] for row in rows[::4]] == [0, 96, 208, 304]
+  last = rows[-1]
+  assert last['updates'] == 304 // 16
+  assert last['epoch'] == 304 / 150
+  assert last['train_accuracy'] > rows[3]['train_accuracy']
+  assert 0 < last['reestimated_val_accuracy'] <= 1
+  assert sum(row['noise']['count'] for row in rows[0::4]) == 3  # a probe every 16 of 38 ticks
+
+
+@pytest.mark.parametrize('call', [1, 3, 6, 8])
+def test_stopped_anywhere_and_resumed_is_bitwise_the_same(call, undisturbed, tmp_path, monkeypatch):
+  """A termination signal arrives in one of the calls that train; then the command runs again."""
+  advance, calls = programs.GroupRun.advance, []
+
+  def advance_and_signal(self, on_device, blocks):
+    calls.append(blocks)
+    if len(calls) == call:
+      os.kill(os.getpid(), signal.SIGTERM)
+    return advance(self, on_device, blocks)
+
+  with monkeypatch.context() as patch:
+    patch.setattr(programs.GroupRun, 'advance', advance_and_signal)
+    study_run.run_study(config(), tmp_path)
+  assert not (tmp_path / 'summary.json').exists()
+  study_run.run_study(config(), tmp_path)
+  assert_same_study(tmp_path, undisturbed)
+
+
+@pytest.mark.parametrize('evaluation', [0, 1, 3])
+@pytest.mark.parametrize('where', ['before the record', 'after the record'])
+def test_killed_around_an_evaluation_and_resumed_is_the_same(
+  evaluation, where, undisturbed, tmp_path, monkeypatch
+):
+  append, calls = records.append, []
+
+  def append_and_die(path, rows):
+    calls.append(1)
+    if where == 'after the record' or len(calls) <= evaluation:
+      append(path, rows)
+    if len(calls) > evaluation:
+      raise Killed
+
+  with monkeypatch.context() as patch:
+    patch.setattr(records, 'append', append_and_die)
+    with pytest.raises(Killed):
+      study_run.run_study(config(), tmp_path)
+  study_run.run_study(config(), tmp_path)
+  assert_same_study(tmp_path, undisturbed)
+
+
+def test_resume_on_another_number_of_devices(undisturbed, tmp_path, monkeypatch):
+  advance, calls = programs.GroupRun.advance, []
+
+  def advance_and_signal(self, *arguments):
+    calls.append(1)
+    if len(calls) == 3:
+      os.kill(os.getpid(), signal.SIGTERM)
+    return advance(self, *arguments)
+
+  with monkeypatch.context() as patch:
+    patch.setattr(programs.GroupRun, 'advance', advance_and_signal)
+    study_run.run_study(config(execution__devices=2), tmp_path)
+  study_run.run_study(config(execution__devices=1), tmp_path)
+  # Not bitwise: on a CPU the number of devices changes how a matrix product is split.
+  for name, states in final_states(tmp_path).items():
+    expected = final_states(undisturbed)[name]
+    assert largest_difference(states['params'], expected['params']) < 1e-5
+  rows, expected = (records.read(path / 'records.jsonl') for path in (tmp_path, undisturbed))
+  assert [row['updates'] for row in rows] == [row['updates'] for row in expected]
+  for row, other in zip(rows, expected, strict=True):
+    assert row['val_loss'] == pytest.approx(other['val_loss'], rel=1e-4)
+
+
+@pytest.mark.parametrize('optimizer', ['adam', 'lars'])
+def test_resume_without_batch_norm_and_with_other_optimizers(optimizer, tmp_path, monkeypatch):
+  own = small_config(optimizer__name=optimizer, checkpoint__seconds=0.0, trials=1)
+  _, (undisturbed,), on_device = trained(own)
+  advance, calls = programs.GroupRun.advance, []
+
+  def advance_and_signal(self, on_device, blocks):
+    calls.append(blocks)
+    if len(calls) == 2:
+      os.kill(os.getpid(), signal.SIGTERM)
+    return advance(self, on_device, blocks)
+
+  with monkeypatch.context() as patch:
+    patch.setattr(programs.GroupRun, 'advance', advance_and_signal)
+    study_run.run_study(own, tmp_path)
+  study_run.run_study(own, tmp_path)
+  with checkpoint.open_manager(tmp_path) as manager:
+    position = checkpoint.position(manager)
+    (states,) = checkpoint.restore(manager, [undisturbed.to_host()])
+  undisturbed.look(on_device)()  # the last evaluation has read the window
+  assert largest_difference(states, undisturbed.to_host()) == 0
+  assert position['ticks'] == [undisturbed.ticks]
+  assert position['evaluated'] == undisturbed.position
+
+
+def test_a_finished_study_says_so_and_does_nothing(undisturbed, capsys):
+  before = {path: path.stat().st_mtime_ns for path in undisturbed.iterdir()}
+  study_run.run_study(config(), undisturbed)
+  assert 'finished' in capsys.readouterr().out
+  assert before == {path: path.stat().st_mtime_ns for path in undisturbed.iterdir()}
+
+
+def test_another_study_in_the_directory_is_refused(undisturbed):
+  with pytest.raises(ConfigError) as error:
+    study_run.run_study(config(learning_rates=(0.2,), model__width=13), undisturbed)
+  text = str(error.value)
+  assert 'learning_rates: [0.05, 0.1] there, [0.2] now' in text
+  assert 'model.width: 12 there, 13 now' in text
+  assert '--workdir' in text
+
+
+def test_a_training_set_that_has_changed_is_refused(undisturbed, monkeypatch):
+  make_plan = study_run.plan.make_plan
+  monkeypatch.setattr(
+    study_run.plan, 'make_plan', lambda config, n, *rest: make_plan(config, n + 16, *rest)
+  )
+  with pytest.raises(ConfigError, match=r'another training set .* 166 examples'):
+    study_run.run_study(config(), undisturbed)
+
+
+def test_other_data_of_the_same_size_are_refused(tmp_path, monkeypatch):
+  own = config(batch_sizes=(8,))
+  append = records.append
+
+  def append_and_die(path, rows):
+    append(path, rows)
+    if rows[0]['examples']:
+      raise Killed
+
+  with monkeypatch.context() as patch:
+    patch.setattr(records, 'append', append_and_die)
+    with pytest.raises(Killed):
+      study_run.run_study(own, tmp_path)
+  load = study_run.data.load
+
+  def load_with_one_other_label(*arguments):
+    found = load(*arguments)
+    labels = found.train.labels.copy()
+    labels[0] = 1 - labels[0] % 2
+    return dataclasses.replace(found, train=dataclasses.replace(found.train, labels=labels))
+
+  monkeypatch.setattr(study_run.data, 'load', load_with_one_other_label)
+  with pytest.raises(ConfigError, match='other images or labels'):
+    study_run.run_study(own, tmp_path)
+
+
+def test_a_dry_run_writes_nothing(tmp_path, capsys):
+  study_run.run_study(config(), tmp_path / 'new', dry_run=True)
+  assert not (tmp_path / 'new').exists()
+  assert '4 lanes' in capsys.readouterr().out
+
+
+def test_a_lane_that_diverges_leaves_the_others_alone(tmp_path):
+  wild = small_config(learning_rates=(0.1, 1e30), batch_sizes=(8,), trials=1)
+  study_run.run_study(wild, tmp_path)
+  rows = records.read(tmp_path / 'records.jsonl')
+  calm, diverged = rows[-2], rows[-1]
+  assert (calm['diverged'], diverged['diverged']) == (False, True)
+  assert diverged['val_loss'] is None
+  assert diverged['b_simple'] is None
+  _, (alone,), _ = trained(small_config(learning_rates=(0.1,), batch_sizes=(8,), trials=1))
+  with_wild = jax.tree.map(lambda x: np.asarray(x)[0], final_states(tmp_path)['0']['params'])
+  own = jax.tree.map(lambda x: x[0], alone.to_host().params)
+  # One lane has one device, and the number of devices changes how a matrix product is split.
+  assert largest_difference(with_wild, own) < 1e-5
+  summary = json.loads((tmp_path / 'summary.json').read_text())
+  assert summary['batch_sizes'][0]['learning_rate'] == 0.1
+
+
+def test_an_evaluation_is_read_while_training_goes_on(undisturbed, tmp_path, monkeypatch):
+  """With nothing to save in between, a record is written after the next stretch was begun."""
+  events = []
+  append, advance = records.append, programs.GroupRun.advance
+
+  def noted_append(path, rows):
+    events.append('record')
+    append(path, rows)
+
+  def noted_advance(self, *arguments):
+    events.append('advance')
+    return advance(self, *arguments)
+
+  monkeypatch.setattr(records, 'append', noted_append)
+  monkeypatch.setattr(programs.GroupRun, 'advance', noted_advance)
+  study_run.run_study(config(checkpoint__seconds=1e6), tmp_path)
+  assert events[:2] == ['advance', 'record']  # the evaluation before the first tick
+  assert events[-1] == 'record'
+  assert (tmp_path / 'records.jsonl').read_text() == (undisturbed / 'records.jsonl').read_text()
+
+
+@pytest.mark.parametrize('call', [1, 4])
+def test_stopped_with_an_evaluation_not_yet_read(call, undisturbed, tmp_path, monkeypatch):
+  advance, calls = programs.GroupRun.advance, []
+
+  def advance_and_signal(self, on_device, blocks):
+    calls.append(blocks)
+    if len(calls) == call:
+      os.kill(os.getpid(), signal.SIGTERM)
+    return advance(self, on_device, blocks)
+
+  with monkeypatch.context() as patch:
+    patch.setattr(programs.GroupRun, 'advance', advance_and_signal)
+    study_run.run_study(config(checkpoint__seconds=1e6), tmp_path)
+  study_run.run_study(config(checkpoint__seconds=1e6), tmp_path)
+  assert_same_study(tmp_path, undisturbed)
+
+
+@pytest.mark.parametrize('call, seconds', [(1, 0.0), (5, 0.0), (5, 1e6)])
+def test_a_group_without_room_takes_turns_from_the_last_checkpoint(
+  call, seconds, undisturbed, tmp_path, monkeypatch, capsys
+):
+  """The device fails once, when its buffers are gone already."""
+  advance, calls = programs.GroupRun.advance, []
+
+  def advance_and_fail(self, *arguments):
+    calls.append(1)
+    done = advance(self, *arguments)
+    if len(calls) == call:
+      raise jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes')
+    return done
+
+  monkeypatch.setattr(programs.GroupRun, 'advance', advance_and_fail)
+  own = config(execution__devices=1, checkpoint__seconds=seconds)
+  study_run.run_study(own, tmp_path)
+  assert 'Out of device memory' in capsys.readouterr().out
+  assert set(execution.read(tmp_path).parts.values()) == {2}  # for continuations
+  rows, expected = (records.read(path / 'records.jsonl') for path in (tmp_path, undisturbed))
+  assert [(r['lane'], r['examples']) for r in rows] == [
+    (r['lane'], r['examples']) for r in expected
+  ]
+  for row, other in zip(rows, expected, strict=True):
+    assert row['val_loss'] == pytest.approx(other['val_loss'], rel=1e-4)
+
+
+def test_other_errors_of_the_device_are_not_taken_for_memory(tmp_path, monkeypatch):
+  def advance(*_):
+    raise jax.errors.JaxRuntimeError('INTERNAL: something else')
+
+  monkeypatch.setattr(programs.GroupRun, 'advance', advance)
+  with pytest.raises(jax.errors.JaxRuntimeError, match='something else'):
+    study_run.run_study(config(), tmp_path)
+
+
+def test_a_bound_on_memory_makes_lanes_take_turns(tmp_path, capsys):
+  """Bounds in GiB around what the programs need: plenty, and less than any program."""
+  keys = {'model__normalization': 'none', 'execution__strategy': 'vmap-im2col', 'trials': 2}
+  for name, gib in (('plenty', 64.0), ('short', 1e-6)):
+    study_run.run_study(config(**keys, execution__memory=gib), tmp_path / name)
+    assert ('take turns' in capsys.readouterr().out) == (name == 'short')
+  rows = [records.read(tmp_path / name / 'records.jsonl') for name in ('plenty', 'short')]
+  for row, other in zip(*rows, strict=True):
+    assert row['val_loss'] == pytest.approx(other['val_loss'], rel=1e-4)

@@ -1,0 +1,100 @@
+"""Rooms: imports go down the list of docs/design.md and never up, and a paper needs no trainer."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / 'bsjax'
+# The first column of the table of rooms, from the ground up.
+ROOMS = re.findall(
+  r'^\| `(\w+)(?:/|\.py)`', (ROOT / 'docs' / 'design.md').read_text(), re.MULTILINE
+)
+WITHOUT_JAX = ('analysis', 'config', 'console', 'format', 'plan', 'report', 'stats')
+
+
+def room_of(path):
+  """The folder directly under the package that a file is in, or the name of a file beside them."""
+  return path.relative_to(PACKAGE).parts[0].removesuffix('.py')
+
+
+def imported(path):
+  """The rooms that a file imports, at its head or inside a function."""
+  for node in ast.walk(ast.parse(path.read_text())):
+    names = []
+    if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+      names = [f'{node.module}.{alias.name}' for alias in node.names]
+    elif isinstance(node, ast.Import):
+      names = [alias.name for alias in node.names]
+    for name in names:
+      head, _, rest = name.partition('.')
+      if head == 'bsjax' and rest:
+        yield rest.partition('.')[0]
+
+
+def files():
+  return sorted(PACKAGE.rglob('*.py'))
+
+
+def test_the_list_of_rooms_is_that_of_the_package():
+  there = {room_of(path) for path in files()} - {'__init__'}
+  assert sorted(ROOMS) == sorted(there)
+
+
+@pytest.mark.parametrize('path', files(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_go_down(path):
+  room = room_of(path)
+  if room == '__init__':
+    assert not set(imported(path))
+    return
+  above = {other for other in imported(path) if ROOMS.index(other) > ROOMS.index(room)}
+  assert not above, f'{room} may not import {sorted(above)}'
+
+
+def test_no_file_imports_itself_around():
+  """No circle of files: each can be imported first, in a fresh order of its own."""
+  by_name = {str(p.relative_to(ROOT).with_suffix('')).replace('/', '.'): p for p in files()}
+  by_name = {name.removesuffix('.__init__'): path for name, path in by_name.items()}
+  graph = {name: _files_imported(path, by_name) - {name} for name, path in by_name.items()}
+  done, open_ = set(), []
+
+  def visit(name):
+    assert name not in open_, f'a circle: {" -> ".join([*open_[open_.index(name) :], name])}'
+    if name in done:
+      return
+    open_.append(name)
+    for other in sorted(graph[name]):
+      visit(other)
+    done.add(open_.pop())
+
+  for name in graph:
+    visit(name)
+
+
+def _files_imported(path, by_name):
+  found = set()
+  for node in ast.walk(ast.parse(path.read_text())):
+    if isinstance(node, ast.ImportFrom) and node.module:
+      for alias in node.names:
+        whole = f'{node.module}.{alias.name}'
+        found.add(whole if whole in by_name else node.module)
+  return {name for name in found if name in by_name}
+
+
+@pytest.mark.parametrize('module', ['bsjax', *(f'bsjax.{room}' for room in WITHOUT_JAX)])
+def test_no_jax_in_the_paper(module):
+  """A report, and all it is made of, starts without loading JAX or what trains."""
+  names = [module]
+  folder = PACKAGE / module.removeprefix('bsjax.')
+  if module != 'bsjax' and folder.is_dir():
+    inside = sorted(folder.rglob('*.py'))
+    names += [str(p.relative_to(ROOT).with_suffix('')).replace('/', '.') for p in inside]
+  code = f'import importlib, sys\nfor name in {names!r}: importlib.import_module(name)\n'
+  code += 'print(sorted({"jax", "flax", "optax", "orbax"} & set(sys.modules)))'
+  run = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, cwd=ROOT)
+  assert run.returncode == 0, run.stderr
+  assert run.stdout.strip() == '[]'
