@@ -86,7 +86,7 @@ def _as_good(pair: Difference, reestimated: Values | None) -> bool:
 
 def _at_stake(pair: Difference) -> str:
   """How much may be lost by taking a larger batch size that was not shown to be worse."""
-  mean, low, high, _ = pair.interval
+  mean, low, high = pair.interval.value, pair.interval.low, pair.interval.high
   return (
     f'Whether {pair.other} is as good is undetermined: {pair.best} less {pair.other} is '
     f'{points(mean)} percentage points, interval {points(low)} to {points(high)}.'
@@ -144,7 +144,8 @@ def _target(critical: Mapping[str, Any]) -> str:
 
 def _cost(pair: Difference) -> str:
   """The examples a batch size needs, over the fewest, and whether the limit is met for certain."""
-  ratio, low, high = (math.exp(bound) for bound in pair.interval[:3])
+  found = pair.interval.map(math.exp)
+  ratio, low, high = found.value, found.low, found.high
   text = f'It needs {ratio:.3g} times the examples of {pair.best}, interval {low:.3g} to {high:.3g}'
   if high > 1 + OVERHEAD:
     return f'{text}: whether it stays within {100 * OVERHEAD:g}% is undetermined.'

@@ -40,8 +40,8 @@ def candidates(platform: str, convolutions: bool, lanes_per_device: int) -> list
   """What is worth timing, the usual strategy first.
 
   Left out is what cannot win: on a CPU, native convolutions inside a loop and grouped ones, which
-  `vmap` makes of them, are 10 to 50 times slower (convolution.py); elsewhere the forms made for a CPU.
-  Without convolutions the forms are all the same.
+  `vmap` makes of them, are 10 to 50 times slower (models/convolution.py); elsewhere the forms made
+  for a CPU. Without convolutions the forms are all the same.
   """
   cpu = platform == 'cpu'
   names = [usual(platform).name]

@@ -95,7 +95,7 @@ def ratio(moments: PairMoments) -> dict[str, Any]:
     'ci95': [interval.low, interval.high],
     'unbounded': interval.unbounded,
   }
-  return named | ({'reason': interval.reason} if interval.reason else {})
+  return named | ({'reason': interval.reasons} if interval.reasons else {})
 
 
 def spread(moments: PairMoments) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from bsjax.stats.intervals import PairMoments, RatioInterval, fieller_from_moments, weighted_moments
+from bsjax.stats.intervals import Estimate, PairMoments, fieller_from_moments, weighted_moments
 
 FEWEST_SPANS = 4  # a variance from fewer says little: then the updates themselves are taken
 FEWEST_UPDATES = 4
@@ -55,7 +55,7 @@ def measurement_moments(windows: Sequence[Window]) -> PairMoments:
   return PairMoments(float(shares @ trace), float(shares @ grad_sq), *variances, n=n)
 
 
-def measured_interval(windows: Sequence[Window], confidence: float = 0.95) -> RatioInterval:
+def measured_interval(windows: Sequence[Window], confidence: float = 0.95) -> Estimate:
   """The noise scale over windows, and how well it was measured there (Fieller's interval).
 
   One run's own noise scale: what another trial would have found is not in this interval.

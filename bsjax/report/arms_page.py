@@ -14,12 +14,11 @@ from typing import Any
 
 from markupsafe import Markup
 
-from bsjax.analysis import load
 from bsjax.analysis.claims.across_arms import rules_across
 from bsjax.analysis.claims.condition_contrasts import claims, compare
 from bsjax.analysis.claims.conditions import Condition, of_study
 from bsjax.plan.arms import FOLDER
-from bsjax.report import comparisons, methods, study_page
+from bsjax.report import comparisons, methods, stored_study, study_page
 from bsjax.report.figures import plots, scaling_plots
 from bsjax.report.text.across_arms import detail, headline
 from bsjax.report.text.answer import Answer, answer
@@ -39,7 +38,7 @@ def write(workdir: str | os.PathLike, names: Sequence[str] | None = None) -> Pat
   workdir = Path(workdir)
   names = list(names or arm_names(workdir))
   started = {
-    name: load.load(workdir / FOLDER / name)
+    name: stored_study.load(workdir / FOLDER / name)
     for name in names
     if (workdir / FOLDER / name / 'records.jsonl').is_file()
   }
@@ -68,19 +67,19 @@ def arm_names(workdir: Path) -> list[str]:
   return sorted(each.name for each in (workdir / FOLDER).iterdir() if each.is_dir())
 
 
-def conditions(arms: Mapping[str, load.Study]) -> list[Condition]:
+def conditions(arms: Mapping[str, stored_study.StoredStudy]) -> list[Condition]:
   """The arms as conditions; an arm with branches is one for each of them."""
   return [condition for own in _by_arm(arms).values() for condition in own]
 
 
-def _by_arm(arms: Mapping[str, load.Study]) -> dict[str, list[Condition]]:
+def _by_arm(arms: Mapping[str, stored_study.StoredStudy]) -> dict[str, list[Condition]]:
   return {
     name: of_study(study.config, study.plan, study.rows, name) for name, study in arms.items()
   }
 
 
 def summarize(
-  arms: Mapping[str, load.Study], progress: Mapping[str, float] | None = None
+  arms: Mapping[str, stored_study.StoredStudy], progress: Mapping[str, float] | None = None
 ) -> dict[str, Any]:
   """The content of a study of arms' summary.json, from its finished arms.
 
@@ -110,7 +109,7 @@ def summarize(
   }
 
 
-def render(summary: Mapping[str, Any], arms: Mapping[str, load.Study]) -> str:
+def render(summary: Mapping[str, Any], arms: Mapping[str, stored_study.StoredStudy]) -> str:
   """The page of a study of arms."""
   found = summary['conditions']
   studies = list(arms.values())
@@ -143,7 +142,7 @@ def render(summary: Mapping[str, Any], arms: Mapping[str, load.Study]) -> str:
   )
 
 
-def _facts(study: load.Study) -> dict[str, Any]:
+def _facts(study: stored_study.StoredStudy) -> dict[str, Any]:
   plan = study.plan
   return {
     'model': study.config['model']['name'],
@@ -153,5 +152,5 @@ def _facts(study: load.Study) -> dict[str, Any]:
   }
 
 
-def _data(study: load.Study) -> str:
+def _data(study: stored_study.StoredStudy) -> str:
   return study.config['data']['name'] or study.config['data']['source']

@@ -8,8 +8,8 @@ import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 
-from bsjax.analysis import load
 from bsjax.plan.arms import FOLDER
+from bsjax.report import stored_study
 from bsjax.report.text.methodology import Joined, as_text, joined_arms, topics
 from bsjax.storage import records
 
@@ -25,7 +25,7 @@ def write(workdir: str | os.PathLike) -> Path:
   """
   path = Path(workdir) / FILE
   found = of_arms(path.parent)
-  text = as_text(found) if found else ' '.join(_topics(load.load(path.parent)).values())
+  text = as_text(found) if found else ' '.join(_topics(stored_study.load(path.parent)).values())
   lines = [
     textwrap.fill(line, _WIDTH, subsequent_indent='  ' * line.startswith('- '))
     for line in text.splitlines()
@@ -47,13 +47,13 @@ def of_arms(workdir: Path) -> Joined | None:
     json.loads(config.read_text()).get('arms', {}).get('order', []) if config.is_file() else []
   )
   names = [name for name in order if name in folders] or sorted(folders)
-  return of_studies({name: load.load(workdir / FOLDER / name) for name in names})
+  return of_studies({name: stored_study.load(workdir / FOLDER / name) for name in names})
 
 
-def of_studies(studies: Mapping[str, load.Study]) -> Joined:
+def of_studies(studies: Mapping[str, stored_study.StoredStudy]) -> Joined:
   """The methods of several studies brought together."""
   return joined_arms({name: _topics(study) for name, study in studies.items()})
 
 
-def _topics(study: load.Study) -> dict[str, str]:
+def _topics(study: stored_study.StoredStudy) -> dict[str, str]:
   return topics(study.config, study.plan, study.summary, study.native_cost)

@@ -7,15 +7,17 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from bsjax.analysis import load
 from bsjax.analysis.runs import histories
 from bsjax.plan.arms import FOLDER
+from bsjax.report import stored_study
 from bsjax.report.figures import comparison_plots, plots, scaling_plots
 
 
 def save(workdir: Path, path: Path) -> None:
   """Writes the image of a study whose report is written; the name's ending says the format."""
-  drawn = _of_arms(workdir) if (workdir / FOLDER).is_dir() else _of_study(load.load(workdir))
+  drawn = (
+    _of_arms(workdir) if (workdir / FOLDER).is_dir() else _of_study(stored_study.load(workdir))
+  )
   drawn.savefig(path, dpi=110)
 
 
@@ -24,7 +26,7 @@ def _of_arms(workdir: Path) -> Figure:
   return comparison_plots.forest(json.loads((workdir / 'summary.json').read_text())['conditions'])
 
 
-def _of_study(study: load.Study) -> Figure:
+def _of_study(study: stored_study.StoredStudy) -> Figure:
   """Of stages: batch sizes where they are compared; of several scaling rules: the rules."""
   if 'stages' in study.summary:
     first = study.summary.get('branch', '')

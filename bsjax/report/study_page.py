@@ -16,12 +16,12 @@ import jinja2
 from markupsafe import Markup
 
 from bsjax import format
-from bsjax.analysis.load import Study, load
 from bsjax.analysis.recommend import run_alone, seconds_to_target
 from bsjax.analysis.runs import histories
 from bsjax.report import comparisons
 from bsjax.report.figures import plots, scaling_plots
 from bsjax.report.panels import clocks, learning_rate, noise, sharpness, style
+from bsjax.report.stored_study import StoredStudy, load
 from bsjax.report.text import cost as cost_words
 from bsjax.report.text import results, words
 from bsjax.report.text.answer import answer
@@ -53,7 +53,7 @@ def write(workdir: str | os.PathLike) -> Path:
   return path
 
 
-def render(study: Study) -> str:
+def render(study: StoredStudy) -> str:
   """The page."""
   sharp = sharpness.latest(study.sharpness) if study.sharpness else []
   whole, pairs = blocks(study.summary['claims'])
@@ -120,7 +120,7 @@ def environment() -> jinja2.Environment:
   return environment
 
 
-def _figures(study: Study, sharp: list[histories.Row]) -> dict[str, Markup]:
+def _figures(study: StoredStudy, sharp: list[histories.Row]) -> dict[str, Markup]:
   """All figures by name, none without any result; of what is measured beside only where it was."""
   if not _any_result(study.summary):
     return {}

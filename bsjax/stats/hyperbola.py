@@ -105,12 +105,12 @@ def fit_trials(
   each = [fit_hyperbola(batch_sizes, updates[:, [j]], known[:, [j]]) for j in range(trials)]
   if any(fit.b_crit is None or not fit.low or fit.unbounded for fit in each):
     return joint
-  mean, low, high, _ = mean_interval(np.log([fit.b_crit for fit in each]))
+  log = mean_interval(np.log([fit.b_crit for fit in each]))
   middle = lambda values: math.exp(math.fsum(map(math.log, values)) / trials)
   return joint._replace(
-    b_crit=math.exp(mean),
-    low=math.exp(low),
-    high=math.exp(high),
+    b_crit=math.exp(log.value),
+    low=math.exp(log.low),
+    high=math.exp(log.high),
     examples_min=middle([fit.examples_min for fit in each]),
     updates_min=middle([fit.updates_min for fit in each]),
     interval_over='trials',

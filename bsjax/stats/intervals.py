@@ -6,36 +6,16 @@ Nothing is clamped and nothing is dropped: what is not finite is undefined, with
 """
 
 import math
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import stdtrit
 
+from bsjax.stats.estimate import Estimate, Reason, undefined
+
 _LOG_MAX = 600.0  # the factor exp(600) stays far from the largest float64
-
-
-class MeanInterval(NamedTuple):
-  """A mean, its interval (None with fewer than two values) and the number of values."""
-
-  mean: float | None
-  low: float | None
-  high: float | None
-  n: int
-
-
-class RatioInterval(NamedTuple):
-  """A ratio known not to be negative, and its interval.
-
-  `unbounded`: the data allow any ratio above `low` (`high` is None). `reason` says why something
-  is None, and is empty otherwise.
-  """
-
-  value: float | None
-  low: float | None
-  high: float | None
-  unbounded: bool
-  reason: str
 
 
 class PairMoments(NamedTuple):
@@ -49,16 +29,16 @@ class PairMoments(NamedTuple):
   n: int | float
 
 
-def mean_interval(values: ArrayLike, confidence: float = 0.95) -> MeanInterval:
+def mean_interval(values: ArrayLike, confidence: float = 0.95) -> Estimate:
   """Student's interval for the mean; a missing or not finite value leaves it undefined."""
   x = np.asarray(values, dtype=np.float64)
   if not x.size or not np.isfinite(x).all():
-    return MeanInterval(None, None, None, x.size)
+    return undefined('not_finite' if x.size else 'no_values', x.size)
   mean = float(x.mean())
   if x.size < 2:
-    return MeanInterval(mean, None, None, x.size)
+    return Estimate(mean, n=x.size, confidence=confidence)
   half = _quantile(confidence, x.size) * float(x.std(ddof=1)) / math.sqrt(x.size)
-  return MeanInterval(mean, mean - half, mean + half, x.size)
+  return Estimate(mean, mean - half, mean + half, x.size, confidence)
 
 
 def pair_moments(numerators: ArrayLike, denominators: ArrayLike) -> PairMoments:
@@ -92,9 +72,7 @@ def weighted_moments(a: np.ndarray, b: np.ndarray, sizes: np.ndarray) -> PairMom
   return PairMoments(mean_a, mean_b, *variances, n=n)
 
 
-def fieller(
-  numerators: ArrayLike, denominators: ArrayLike, confidence: float = 0.95
-) -> RatioInterval:
+def fieller(numerators: ArrayLike, denominators: ArrayLike, confidence: float = 0.95) -> Estimate:
   """Fieller's interval for the ratio of means, from n independent pairs."""
   return fieller_from_moments(*pair_moments(numerators, denominators), confidence=confidence)
 
@@ -107,7 +85,7 @@ def fieller_from_moments(
   cov: float,
   n: int | float,
   confidence: float = 0.95,
-) -> RatioInterval:
+) -> Estimate:
   """The ratios r >= 0 for which mean_a - r mean_b is within t standard errors of 0 (Fieller 1954).
 
   They satisfy A r^2 - 2 H r + C <= 0. Where mean_b is not t standard errors from 0, A <= 0 and the
@@ -115,32 +93,30 @@ def fieller_from_moments(
   two rays with a gap between, reported as starting at 0.
   """
   pairs = PairMoments(mean_a, mean_b, var_a, var_b, cov, n)
-  reason = _why_undefined(pairs)
-  if reason:
-    return _undefined(reason)
-  value, reason = _value(pairs)
+  if why := _why_undefined(pairs):
+    return undefined(why, n)
+  value, doubts = _value(pairs)
+  found = Estimate(value, n=n, confidence=confidence, over='measurements')
   if n < 2:
-    return RatioInterval(value, None, None, False, reason or 'one observation has no variance')
+    return replace(found, reasons=doubts or (Reason('one_observation'),))
   t2 = _quantile(confidence, n) ** 2
   va, vb, vab = t2 * var_a / n, t2 * var_b / n, t2 * cov / n
   a, h, c = mean_b**2 - vb, mean_a * mean_b - vab, mean_a**2 - va
   if (c > 0 and mean_a < 0) or (a > 0 and mean_b < 0):
-    return _undefined('a mean is significantly below zero, which its true value cannot be')
+    return undefined('mean_below_zero', n)
   # D = h^2 - a c, with the products that cancel exactly taken out.
   d = mean_b**2 * va - 2 * mean_a * mean_b * vab + mean_a**2 * vb - (va * vb - vab**2)
   root = h + math.sqrt(max(d, 0.0))
   if c > 0 and root <= 0:
-    return _undefined('the denominator is zero without any spread')
+    return undefined('denominator_zero', n)
   low = c / root if c > 0 else 0.0  # c <= 0: a ratio of 0 fits the data
   if a > 0:
-    return RatioInterval(value, low, root / a, False, reason)
-  why = 'the denominator is not significantly above zero, so the ratio has no upper bound'
-  return RatioInterval(value, low, None, True, f'{reason}; {why}' if reason else why)
+    return replace(found, low=low, high=root / a, reasons=doubts)
+  why = Reason('denominator_not_above_zero')
+  return replace(found, low=low, unbounded=True, reasons=(*doubts, why))
 
 
-def log_delta(
-  numerators: ArrayLike, denominators: ArrayLike, confidence: float = 0.95
-) -> RatioInterval:
+def log_delta(numerators: ArrayLike, denominators: ArrayLike, confidence: float = 0.95) -> Estimate:
   """The delta-method interval of the log ratio, from n independent pairs."""
   return log_delta_from_moments(*pair_moments(numerators, denominators), confidence=confidence)
 
@@ -153,43 +129,42 @@ def log_delta_from_moments(
   cov: float,
   n: int | float,
   confidence: float = 0.95,
-) -> RatioInterval:
+) -> Estimate:
   """Student's interval for log(mean_a / mean_b), linearised at the means.
 
   Always bounded, so it claims too much where mean_b is within a few standard errors of zero.
   """
   pairs = PairMoments(mean_a, mean_b, var_a, var_b, cov, n)
-  reason = _why_undefined(pairs)
-  value, doubt = (None, reason) if reason else _value(pairs)
+  if why := _why_undefined(pairs):
+    return undefined(why, n)
+  value, doubts = _value(pairs)
   if not value:
-    return _undefined(doubt or 'the ratio is zero and has no logarithm')
+    return undefined(doubts[0].code if doubts else 'ratio_zero', n)
+  found = Estimate(value, n=n, confidence=confidence, over='measurements')
   if n < 2:
-    return RatioInterval(value, None, None, False, 'one observation has no variance')
+    return replace(found, reasons=(Reason('one_observation'),))
   variance = var_a / mean_a**2 - 2 * cov / (mean_a * mean_b) + var_b / mean_b**2
   half = _quantile(confidence, n) * math.sqrt(max(variance, 0.0) / n)
   if half > _LOG_MAX:
-    return RatioInterval(value, 0.0, None, True, 'the upper bound overflows')
-  return RatioInterval(value, value * math.exp(-half), value * math.exp(half), False, '')
-
-
-def _undefined(reason: str) -> RatioInterval:
-  return RatioInterval(None, None, None, False, reason)
+    return replace(found, low=0.0, unbounded=True, reasons=(Reason('upper_bound_overflows'),))
+  return replace(found, low=value * math.exp(-half), high=value * math.exp(half))
 
 
 def _why_undefined(pairs: PairMoments) -> str:
+  """The code of the reason why moments give no ratio, or nothing."""
   if pairs.n < 1:
-    return 'nothing was measured'
+    return 'nothing_measured'
   needed = pairs if pairs.n >= 2 else pairs[:2]
-  return '' if all(map(math.isfinite, needed)) else 'a mean or a variance is not finite'
+  return '' if all(map(math.isfinite, needed)) else 'moments_not_finite'
 
 
-def _value(pairs: PairMoments) -> tuple[float | None, str]:
+def _value(pairs: PairMoments) -> tuple[float | None, tuple[Reason, ...]]:
   """The ratio of the means, or why a ratio that cannot be negative has no such estimate."""
   if pairs.mean_b <= 0:
-    return None, 'the mean denominator is not above zero'
+    return None, (Reason('mean_denominator_not_above_zero'),)
   if pairs.mean_a < 0:
-    return None, 'the mean numerator is below zero'
-  return pairs.mean_a / pairs.mean_b, ''
+    return None, (Reason('mean_numerator_below_zero'),)
+  return pairs.mean_a / pairs.mean_b, ()
 
 
 def _quantile(confidence: float, n: int | float) -> float:

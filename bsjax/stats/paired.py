@@ -17,7 +17,8 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 from scipy.special import stdtr, stdtrit
 
-from bsjax.stats.intervals import MeanInterval, mean_interval
+from bsjax.stats.estimate import Estimate
+from bsjax.stats.intervals import mean_interval
 
 # Below this an interval has no width but for rounding: every trial gave the same number.
 NO_WIDTH = 1e-9
@@ -33,7 +34,7 @@ class Difference(NamedTuple):
 
   best: int
   other: int
-  interval: MeanInterval
+  interval: Estimate
   p_holm: float | None
   confidence: float
 
@@ -105,16 +106,14 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
   return adjusted
 
 
-def has_no_width(interval: MeanInterval) -> bool:
+def has_no_width(interval: Estimate) -> bool:
   """Whether all trials gave the same number: a split too coarse to see a spread, and no proof."""
   if interval.low is None or interval.high is None:
     return False
   return interval.high - interval.low <= NO_WIDTH
 
 
-def trials_needed(
-  interval: MeanInterval, half_width: float, confidence: float = 0.95
-) -> int | None:
+def trials_needed(interval: Estimate, half_width: float, confidence: float = 0.95) -> int | None:
   """About how many trials make half the interval smaller than `half_width`, if the spread stays.
 
   None where more than MOST_TRIALS would be needed, or where there is no spread to go by.

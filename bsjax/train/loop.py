@@ -18,7 +18,6 @@ from ml_collections import ConfigDict
 from rich.console import Console
 
 from bsjax import data
-from bsjax.analysis.summary import summarize
 from bsjax.autotune import execution
 from bsjax.config.errors import ConfigError
 from bsjax.console import Pace, now, progress_line
@@ -26,6 +25,7 @@ from bsjax.cost import run as native_cost
 from bsjax.engine import device_axis, memory
 from bsjax.plan import plan
 from bsjax.report import methods, study_page
+from bsjax.report.summaries import summarize
 from bsjax.report.text.results import results
 from bsjax.storage import checkpoint, records
 from bsjax.train.rows import lane_records

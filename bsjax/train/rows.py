@@ -14,6 +14,8 @@ from bsjax.noise import estimators, online
 from bsjax.noise.exact import from_curvature, from_products, ratio, spread
 from bsjax.noise.pooling import measured_interval
 from bsjax.plan import plan
+from bsjax.report.text.rendered import rendered
+from bsjax.stats.estimate import Reason
 from bsjax.stats.intervals import PairMoments
 
 
@@ -25,7 +27,7 @@ def columns(probe: Probe, examples: int, population: int, updates: int) -> dict[
   found: dict[str, Any] = {'examples': examples}
   for kind, (squares, with_mean) in probe.products.items():
     if kind == online.PRECONDITIONED and not updates:
-      found[kind] = {'noise_scale': None, 'reason': 'the optimizer has not seen a gradient yet'}
+      found[kind] = {'noise_scale': None, 'reason': Reason('no_gradient_seen')}
       continue
     whole = [sum(np.asarray(x, np.float64) for x in part.values()) for part in (squares, with_mean)]
     layers = {
@@ -51,8 +53,9 @@ def _curvature_columns(moments: PairMoments, grad_sq: float | None) -> dict[str,
   along, weighted = moments.mean_b, moments.mean_a
   if math.isfinite(along) and math.isfinite(weighted) and min(along, weighted) <= 0:
     found |= {'noise_scale': None, 'ci95': [None, None], 'unbounded': False}
-    what = 'along the gradient' if along <= 0 else 'weighted by the noise'
-    found['reason'] = f'the curvature {what} is not positive'
+    found['reason'] = Reason(
+      'curvature_along_gradient' if along <= 0 else 'curvature_weighted_by_noise'
+    )
   positive = along > 0 and grad_sq is not None and grad_sq > 0
   return found | {'largest_learning_rate': grad_sq / along if positive else None}
 
@@ -98,7 +101,7 @@ def lane_records(
     for name, sums in found.reestimated.items():
       row |= _means({'train': 'reestimated_train', 'validation': 'reestimated_val'}[name], sums)
     if probe:
-      row['exact'] = columns(probe, *probed, row['updates'])
+      row['exact'] = rendered(columns(probe, *probed, row['updates']))
     rows.append(row)
   return rows
 

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key, PyTree
 
 from bsjax.noise import estimators, pooling
-from bsjax.stats.intervals import RatioInterval
+from bsjax.stats.intervals import Estimate
 
 EXAMPLES, BATCH, DIRECTIONS, UPDATES = 128, 32, 8, 4000
 
@@ -59,7 +59,7 @@ def problem() -> tuple[PyTree, Float[Array, 'example input'], Float[Array, ' exa
   return {'a': jnp.zeros(3), 'b': jnp.ones(3) / 4}, jnp.float32(x), jnp.float32(y)
 
 
-def measure() -> tuple[RatioInterval, float]:
+def measure() -> tuple[Estimate, float]:
   """The noise scale as `UPDATES` batches say it, with its interval, and the true one."""
   params, x, y = problem()
 

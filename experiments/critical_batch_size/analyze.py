@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 
 from bsjax.analysis.runs.histories import settings
-from bsjax.analysis.summary import summarize
 from bsjax.report.figures import plots
+from bsjax.report.summaries import summarize
 from bsjax.storage import records
 
 HERE = Path(__file__).parent

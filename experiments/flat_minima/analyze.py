@@ -6,6 +6,7 @@ reads a finished run of configs/flat_minima.py with sharpness.json of all checkp
 result.json and figure.png beside itself.
 """
 
+import dataclasses
 import itertools
 import json
 import math
@@ -76,7 +77,7 @@ def slopes(rows, same):
       centred = [np.array(g) - np.mean(g, axis=0) for g in groups.values() if len(g) > 1]
       x, y = np.concatenate(centred).T
       each.append(x @ y / (x @ x))
-    mean, low, high, n = mean_interval(each)
+    mean, low, high, n = dataclasses.astuple(mean_interval(each))[:4]
     result[name] = {'slope': mean, 'ci95': [low, high], 'n': n}
   return result
 

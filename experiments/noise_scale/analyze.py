@@ -5,6 +5,7 @@
 reads a finished run of configs/noise_scale.py and writes result.json and figure.png beside itself.
 """
 
+import dataclasses
 import math
 import sys
 from pathlib import Path
@@ -32,7 +33,7 @@ def growth(setting):
   for name, late in (('online', late_online), ('single_examples', late_exact)):
     starts = [lane.rows[0]['exact']['plain']['noise_scale'] for lane in setting.lanes]
     ratios = [late(lane).value / start for lane, start in zip(setting.lanes, starts, strict=True)]
-    mean, low, high, n = mean_interval(np.log(ratios))
+    mean, low, high, n = dataclasses.astuple(mean_interval(np.log(ratios)))[:4]
     found[name] = {'factor': math.exp(mean), 'ci95': [math.exp(low), math.exp(high)], 'n': n}
   return found
 

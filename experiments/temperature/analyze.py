@@ -65,7 +65,7 @@ def budget(found, epoch):
   law = exponent(known)
   if 'undefined' not in law:  # without the doubt about the curve between the points of the grid
     slopes = [np.polyfit(np.log(known.batch_sizes), each, 1)[0] for each in known.log_rates]
-    law['ci95_over_trials_alone'] = list(mean_interval(slopes)[1:3])
+    law['ci95_over_trials_alone'] = mean_interval(slopes).to_json()['ci95']
   law.pop('batch_sizes', None)
   left = {str(int(k) * UNIT): v for k, v in law.get('left_out', {}).items()}
   return {'epochs': epoch, 'optima': rows, 'exponent': law | {'left_out': left}}

@@ -8,8 +8,8 @@ from helpers.pages import save
 
 from bsjax.analysis.claims.across_arms import rules_across
 from bsjax.analysis.claims.verdicts import REFUTED, SUPPORTED
-from bsjax.analysis.summary import summarize
 from bsjax.report import arms_page
+from bsjax.report.summaries import summarize
 from bsjax.report.text.across_arms import FEW, UNDECIDED, headline
 
 

@@ -15,7 +15,8 @@ from bsjax.analysis.claims.pairs import pair_claims
 from bsjax.analysis.claims.slopes import slope_claims
 from bsjax.analysis.recommend import ACCURACY, EXAMPLES, UPDATES, recommendation
 from bsjax.stats import paired
-from bsjax.stats.intervals import MeanInterval, mean_interval
+from bsjax.stats.estimate import Estimate
+from bsjax.stats.intervals import mean_interval
 
 NO_EXPONENT = {'undefined': 'not asked'}
 NO_TARGET = {'undefined': 'no target'}
@@ -157,7 +158,7 @@ def test_holm_by_hand_and_the_p_value_against_scipy():
 
 
 def interval(low, high, n=5):
-  return MeanInterval((low + high) / 2, low, high, n)
+  return Estimate((low + high) / 2, low, high, n)
 
 
 @pytest.mark.parametrize(

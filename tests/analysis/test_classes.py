@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 from bsjax.analysis.claims import classes
 from bsjax.analysis.claims.verdicts import REFUTED, SUPPORTED, UNDETERMINED
 from bsjax.analysis.runs import histories
-from bsjax.analysis.summary import summarize
 from bsjax.report import study_page
 from bsjax.report.figures import plots
 from bsjax.report.panels import by_class as panel
+from bsjax.report.summaries import summarize
 from bsjax.storage import records
 
 SIZES = (8, 16, 32)

@@ -15,7 +15,7 @@ from bsjax.analysis.claims.conditions import Condition
 from bsjax.analysis.claims.verdicts import MARGIN
 from bsjax.analysis.runs import histories
 from bsjax.analysis.runs.budgets import Reading
-from bsjax.analysis.summary import summarize
+from bsjax.report.summaries import summarize
 from bsjax.report.text.answer import answer
 from bsjax.report.text.condition_words import condition_answer
 from bsjax.storage import records

@@ -212,7 +212,7 @@ def test_slopes_pair_by_the_number_of_the_trial():
   partial = {size: type(chosen[8])(size, 0.1, lanes) for size, lanes in both.items()}
   slope = gap.slope(budgets.readings(partial, 'epochs'), 'val_accuracy')
   assert slope.interval.n == 1 and slope.interval.low is None and slope.low is None
-  assert slope.interval.mean == pytest.approx(-0.056 / 3, abs=1e-12)
+  assert slope.interval.value == pytest.approx(-0.056 / 3, abs=1e-12)
 
 
 def test_interpolated_slopes_say_how_far_they_rest_on_straight_lines():

@@ -9,7 +9,7 @@ from helpers.staged import EPOCHS, EXAMPLES, SIZES, WIGGLE, config, grows, made
 
 from bsjax.analysis.claims import stages
 from bsjax.analysis.runs.histories import settings
-from bsjax.analysis.summary import summarize
+from bsjax.report.summaries import summarize
 from bsjax.report.text.answer import answer
 
 

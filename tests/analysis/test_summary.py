@@ -8,7 +8,7 @@ from helpers.synthetic import noise, record
 from rich.console import Console
 
 from bsjax.analysis.runs import histories
-from bsjax.analysis.summary import summarize
+from bsjax.report.summaries import summarize
 from bsjax.report.text import results
 from bsjax.report.text.answer import answer
 

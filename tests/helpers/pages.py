@@ -1,6 +1,6 @@
 """Made-up workdirs, and pages of them without the figures."""
 
-from bsjax.analysis.summary import summarize
+from bsjax.report.summaries import summarize
 from bsjax.storage import records
 
 

@@ -14,11 +14,11 @@ from matplotlib.figure import Figure
 from bsjax.analysis.claims.condition_contrasts import compare
 from bsjax.analysis.claims.conditions import Condition, hold
 from bsjax.analysis.runs import histories
-from bsjax.analysis.summary import summarize
 from bsjax.format import percent
 from bsjax.report import arms_page, comparisons, study_page
 from bsjax.report.figures import comparison_plots
 from bsjax.report.seconds_alone import seconds_alone
+from bsjax.report.summaries import summarize
 from bsjax.report.text.claim_blocks import effect_text
 from bsjax.storage import records
 

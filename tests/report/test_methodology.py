@@ -7,9 +7,9 @@ import re
 import pytest
 from helpers import planted_scaling as planted
 
-from bsjax.analysis.summary import summarize
 from bsjax.config.keys import base_config
 from bsjax.report import methods, study_page
+from bsjax.report.summaries import summarize
 from bsjax.report.text.methodology import as_text, joined_arms, paragraph, topics
 from bsjax.storage import records
 

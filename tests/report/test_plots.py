@@ -9,9 +9,9 @@ from helpers import synthetic
 from matplotlib.figure import Figure
 
 from bsjax.analysis.runs import histories
-from bsjax.analysis.summary import summarize
 from bsjax.report.figures import plots
 from bsjax.report.panels import clocks, critical, learning_rate, noise, results, sharpness, style
+from bsjax.report.summaries import summarize
 
 SIZES = (8, 16, 32)
 

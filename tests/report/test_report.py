@@ -11,11 +11,10 @@ from markupsafe import escape
 from matplotlib.figure import Figure
 
 from bsjax import format
-from bsjax.analysis import load
 from bsjax.analysis.runs import histories
-from bsjax.analysis.summary import summarize
-from bsjax.report import study_page
+from bsjax.report import stored_study, study_page
 from bsjax.report.figures import plots
+from bsjax.report.summaries import summarize
 from bsjax.report.text.claim_blocks import is_pair
 from bsjax.storage import records
 
@@ -229,7 +228,7 @@ def native_cost():
 
 def test_overview_has_four_panels_with_the_numbers_of_the_summary(tmp_path):
   summary = study(tmp_path)
-  loaded = load.load(tmp_path)
+  loaded = stored_study.load(tmp_path)
   figure = plots.overview(summary, histories.settings(loaded.plan, loaded.rows))
   accuracy, rates, _, _ = figure.axes
   drawn = {line.get_label(): line for line in accuracy.lines}['validation']

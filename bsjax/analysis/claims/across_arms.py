@@ -13,7 +13,7 @@ from typing import Any
 
 from bsjax.analysis.claims import verdicts
 from bsjax.analysis.claims.scaling_rules import NAMES
-from bsjax.stats.intervals import MeanInterval, mean_interval
+from bsjax.stats.intervals import mean_interval
 
 
 def rules_across(summaries: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | None:
@@ -68,7 +68,7 @@ def _distances(rows: Sequence[Mapping[str, Any]], first: Mapping[str, Any]) -> l
       f'with {NAMES[one]}, the training curve of batch size {size} stays closer to that of '
       f'{first["base_batch_size"]} than with {NAMES[other]}'
     )
-    ratio = MeanInterval(*(None if x is None else math.exp(x) for x in logs[:3]), logs.n)
+    ratio = logs.map(math.exp)
     nearer = sum(own[arm] < theirs[arm] for arm in arms)
     why = [f'So it is in {nearer} of {len(arms)} arms.']
     row = verdicts.claim(text, verdicts.below(logs), ratio, 'ratio of distances', why)
@@ -81,7 +81,7 @@ def _accuracies(rows: Sequence[Mapping[str, Any]], rules: Sequence[str]) -> list
   sizes = sorted({row['batch_size'] for row in rows})
   found = []
   for size, rule in itertools.product(sizes, rules):
-    mean, low, high, n = mean_interval(list(_by_arm(rows, size, rule, 'val_accuracy').values()))
-    row = {'batch_size': size, 'rule': rule, 'mean': mean, 'ci95': [low, high], 'n': n}
+    mean = mean_interval(list(_by_arm(rows, size, rule, 'val_accuracy').values()))
+    row = {'batch_size': size, 'rule': rule} | mean.to_json()
     found.append(row)
   return found

@@ -11,7 +11,7 @@ from bsjax.analysis.claims.pairs import Values, pair_claims
 from bsjax.analysis.claims.slopes import slope_claims
 from bsjax.analysis.claims.verdicts import MARGIN, claim
 from bsjax.analysis.runs.histories import Setting
-from bsjax.stats.intervals import MeanInterval
+from bsjax.stats.estimate import Estimate
 
 # Over 16 times the batch size 0.1 is a factor of 1.3 in learning rate, finer than most grids.
 EXPONENT_MARGIN = 0.1
@@ -58,21 +58,21 @@ def exponent_claims(
   for text, power in _GROWTH.items():
     verdict = verdicts.near(power, margin)(interval)
     needs = f'Supported if all of it is within {margin:g} of {power:g}, refuted if all is outside.'
-    sentences = [why] if interval.mean is None else [why, needs]
+    sentences = [why] if interval.value is None else [why, needs]
     result.append(claim(text, verdict, interval, 'exponent of the batch size', sentences))
   return result
 
 
-def _exponent_interval(exponent: Mapping[str, Any]) -> tuple[MeanInterval, str]:
+def _exponent_interval(exponent: Mapping[str, Any]) -> tuple[Estimate, str]:
   """The interval and what it is, or an empty one and why."""
-  nothing = MeanInterval(None, None, None, 0)
+  nothing = Estimate(None)
   if 'undefined' in exponent:
     return nothing, f'The exponent is undefined: {exponent["undefined"]}.'
   value, (low, high), n = exponent['value'], exponent['ci95'], exponent['n']
   if value is None or not all(math.isfinite(x) for x in (value, low, high) if x is not None):
     return nothing, 'The exponent or its interval is not finite.'
   if n < 2 or (low is None and high is None):
-    return MeanInterval(value, None, None, n), f'Found: {value:.3g}, n = {n}, without an interval.'
+    return Estimate(value, n=n), f'Found: {value:.3g}, n = {n}, without an interval.'
   bounds = ('unbounded' if bound is None else f'{bound:.3g}' for bound in (low, high))
   text = f'Found: {value:.3g}, 95% interval {" to ".join(bounds)}, n = {n}.'
-  return MeanInterval(value, low, high, n), text
+  return Estimate(value, low, high, n), text

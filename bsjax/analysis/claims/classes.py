@@ -147,8 +147,7 @@ def _row(setting: Setting, reading: Reading, names: Sequence[str]) -> Row:
 def _slope_row(found: Slope) -> dict[str, Any]:
   if found.reason:
     return {'undefined': found.reason}
-  mean, low, high, n = found.interval
-  return {'value': mean, 'ci95': [low, high], 'n': n, 'batch_sizes': list(found.sizes)}
+  return found.interval.to_json('value') | {'batch_sizes': list(found.sizes)}
 
 
 def _pairs(read: Mapping[int, Reading]) -> list[Row]:
@@ -158,7 +157,7 @@ def _pairs(read: Mapping[int, Reading]) -> list[Row]:
     values = {size: list(reading.values.get(quantity, [])) for size, reading in read.items()}
     usable, _ = usable_values(values)
     for best, other, interval, p_holm, confidence in against_best(usable):
-      mean, low, high, n = interval
+      mean, low, high, n = interval.value, interval.low, interval.high, interval.n
       rows.append(
         {'quantity': quantity, 'best': best, 'other': other, 'effect': mean, 'ci95': [low, high]}
         | {'n': n, 'p_holm': p_holm, 'confidence': confidence, 'verdict': verdicts.above(interval)}

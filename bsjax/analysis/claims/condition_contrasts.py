@@ -15,11 +15,12 @@ from bsjax.analysis.claims import conditions, verdicts
 from bsjax.analysis.claims.condition_pairs import Differences, Pair, again, difference, read_pair
 from bsjax.analysis.claims.conditions import Condition
 from bsjax.analysis.claims.verdicts import MARGIN, UNDETERMINED, Rule, claim
-from bsjax.stats.intervals import MeanInterval, mean_interval
+from bsjax.stats.estimate import Estimate
+from bsjax.stats.intervals import mean_interval
 from bsjax.stats.paired import holm, p_value
 
 CLOCKS = ('examples', 'updates')
-NOTHING = MeanInterval(None, None, None, 0)
+NOTHING = Estimate(None)
 POOLED = 'pooled'
 
 
@@ -81,7 +82,7 @@ class Place(NamedTuple):
 class Contrast(NamedTuple):
   """A mean difference; `low` and `high` as for verdicts.Bounded."""
 
-  interval: MeanInterval
+  interval: Estimate
   low: float | None
   high: float | None
 
@@ -224,6 +225,6 @@ def _judge(
   return verdict, why
 
 
-def _effect(interval: MeanInterval) -> dict[str, Any]:
-  mean, low, high, n = interval
+def _effect(interval: Estimate) -> dict[str, Any]:
+  mean, low, high, n = interval.value, interval.low, interval.high, interval.n
   return {'effect': mean, 'ci95': [low, high], 'n': n}

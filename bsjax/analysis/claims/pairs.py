@@ -10,7 +10,8 @@ import numpy as np
 from bsjax.analysis.claims import confounds, verdicts
 from bsjax.analysis.claims.verdicts import MARGIN, UNDETERMINED, Rule, claim
 from bsjax.analysis.runs.histories import Setting
-from bsjax.stats.intervals import MeanInterval, mean_interval
+from bsjax.stats.estimate import Estimate
+from bsjax.stats.intervals import mean_interval
 from bsjax.stats.paired import Difference, against_best
 
 Values = Mapping[int, Sequence[float | None]]
@@ -69,18 +70,18 @@ def left_out(why_not: Mapping[int, str]) -> list[str]:
   return [f'Batch size {size} takes no part ({why}).' for size, why in why_not.items()]
 
 
-def again(pair: Difference, reestimated: Values | None) -> MeanInterval | None:
+def again(pair: Difference, reestimated: Values | None) -> Estimate | None:
   """The same difference with re-estimated statistics; None without any."""
   if reestimated is None:
     return None
   usable, _ = usable_values(reestimated)
   if pair.best not in usable or pair.other not in usable:
-    return MeanInterval(None, None, None, 0)
+    return Estimate(None)
   return mean_interval(usable[pair.best] - usable[pair.other], pair.confidence)
 
 
 def _judge(
-  rule: Rule, pair: Difference, second: MeanInterval | None, margin: float | None
+  rule: Rule, pair: Difference, second: Estimate | None, margin: float | None
 ) -> tuple[str, list[str]]:
   """The verdict, and why; undetermined where the statistics of BatchNorm decide it."""
   unit = 'percentage points'

@@ -18,7 +18,8 @@ from bsjax.analysis.runs import curve_distance
 from bsjax.analysis.runs.curve_distance import aligned, curves
 from bsjax.analysis.runs.histories import LaneHistory, Setting
 from bsjax.plan.scaling_rules import names, same, scaled
-from bsjax.stats.intervals import MeanInterval, mean_interval
+from bsjax.stats.estimate import Estimate
+from bsjax.stats.intervals import mean_interval
 from bsjax.stats.paired import against_best
 
 Found = Mapping[int, Sequence[Setting]]
@@ -136,7 +137,7 @@ def _curve(reference: Setting, other: Setting, name: str) -> dict[str, Any]:
   ratio = curve_distance.against_seeds(*pair)
   ends = mean_interval(pair[1][:, -1] - pair[0][:, -1])
   text = f'{name} is as close to the curve of {reference.batch_size} as two seeds are'
-  sound = ratio.log.mean is not None
+  sound = ratio.log.value is not None
   why_not = 'Found: ' + _ratio_text(ratio.value) if sound else 'A distance is zero or unknown.'
   verdict = verdicts.below(ratio.log) if sound else UNDETERMINED
   return {
@@ -181,7 +182,7 @@ def _unpaired(reference: Setting, other: Setting) -> str:
 
 def _difference(
   a: Sequence[LaneHistory], b: Sequence[LaneHistory], key: str, confidence: float
-) -> MeanInterval:
+) -> Estimate:
   columns = (np.array([lane.final[key] for lane in lanes], dtype=np.float64) for lanes in (a, b))
   return mean_interval(np.subtract(*columns), confidence)
 
@@ -194,18 +195,18 @@ def _final(setting: Setting) -> dict[str, Any]:
   return estimate([]) if setting.problem else estimate(setting.finals('val_accuracy'))
 
 
-def _json(interval: MeanInterval) -> dict[str, Any]:
-  return {'mean': interval.mean, 'ci95': [interval.low, interval.high], 'n': interval.n}
+def _json(interval: Estimate) -> dict[str, Any]:
+  return {'mean': interval.value, 'ci95': [interval.low, interval.high], 'n': interval.n}
 
 
-def _gap_text(interval: MeanInterval) -> str:
-  return f'{interval.mean:.3g} [{interval.low:.3g}, {interval.high:.3g}]'
+def _gap_text(interval: Estimate) -> str:
+  return f'{interval.value:.3g} [{interval.low:.3g}, {interval.high:.3g}]'
 
 
-def _ratio_text(ratio: MeanInterval) -> str:
+def _ratio_text(ratio: Estimate) -> str:
   if ratio.low is None:
-    return f'{ratio.mean:.3g} times the distance of two seeds, n = {ratio.n}, without an interval.'
+    return f'{ratio.value:.3g} times the distance of two seeds, n = {ratio.n}, without an interval.'
   return (
-    f'{ratio.mean:.3g} times the distance of two seeds, 95% interval {ratio.low:.3g} to '
+    f'{ratio.value:.3g} times the distance of two seeds, 95% interval {ratio.low:.3g} to '
     f'{ratio.high:.3g}, n = {ratio.n}.'
   )

@@ -13,7 +13,6 @@ from bsjax.analysis.claims.verdicts import MARGIN, UNDETERMINED, Rule, claim
 from bsjax.analysis.measures.gap import Slope, slope
 from bsjax.analysis.runs.budgets import Reading, readings
 from bsjax.analysis.runs.histories import Setting
-from bsjax.stats.intervals import MeanInterval
 
 Found = Mapping[int, Sequence[Setting]]
 Chosen = Mapping[int, Setting]
@@ -101,8 +100,7 @@ def _scaled(found: Slope, over_range: bool) -> Slope:
   def times(value: float | None) -> float | None:
     return None if value is None else factor * value
 
-  mean, low, high, n = found.interval
-  interval = MeanInterval(times(mean), times(low), times(high), n)
+  interval = found.interval.map(lambda value: factor * value)
   return found._replace(interval=interval, low=times(found.low), high=times(found.high))
 
 

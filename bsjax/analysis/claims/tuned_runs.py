@@ -20,7 +20,8 @@ from bsjax.analysis.runs.budgets import Reading
 from bsjax.analysis.runs.histories import LaneHistory, Setting
 from bsjax.analysis.runs.selection import leave_one_trial_out
 from bsjax.plan.scaling_rules import same, scaled
-from bsjax.stats.intervals import MeanInterval, mean_interval
+from bsjax.stats.estimate import Estimate
+from bsjax.stats.intervals import mean_interval
 
 TUNED = 'tuned'
 WAYS = {
@@ -137,7 +138,7 @@ def _size(lanes: Lanes) -> int:
   return lanes[0].plan['batch_size']
 
 
-def _differences(a: Reading, b: Reading, key: str, confidence: float) -> list[MeanInterval]:
+def _differences(a: Reading, b: Reading, key: str, confidence: float) -> list[Estimate]:
   """The difference as interpolated, and at its least and most wherever between the records."""
   low_a, high_a = np.minimum(a.before[key], a.after[key]), np.maximum(a.before[key], a.after[key])
   low_b, high_b = np.minimum(b.before[key], b.after[key]), np.maximum(b.before[key], b.after[key])
@@ -148,7 +149,7 @@ def _differences(a: Reading, b: Reading, key: str, confidence: float) -> list[Me
 def _judged(
   text: str,
   rule: verdicts.Rule,
-  kinds: Mapping[str, Sequence[MeanInterval]],
+  kinds: Mapping[str, Sequence[Estimate]],
   confidence: float,
   margin: float | None,
   context: Sequence[str],
@@ -170,5 +171,5 @@ def _context(pair: Mapping[int, Setting], read: Mapping[int, Reading], clock: st
   return confounds.schedule(pair, read, list(pair))
 
 
-def _json(interval: MeanInterval) -> dict[str, Any]:
-  return {'mean': interval.mean, 'ci95': [interval.low, interval.high], 'n': interval.n}
+def _json(interval: Estimate) -> dict[str, Any]:
+  return {'mean': interval.value, 'ci95': [interval.low, interval.high], 'n': interval.n}

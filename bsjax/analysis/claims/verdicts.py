@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable
 
-from bsjax.stats.intervals import MeanInterval
+from bsjax.stats.estimate import Estimate
 from bsjax.stats.paired import MOST_TRIALS, has_no_width, trials_needed
 
 SUPPORTED, REFUTED, UNDETERMINED = 'supported', 'refuted', 'undetermined'
 
-Rule = Callable[[MeanInterval], str]
+Rule = Callable[[Estimate], str]
 
 
 MARGIN = 0.005  # half a percentage point of accuracy: a smaller difference counts as none
@@ -22,7 +23,7 @@ class Bounded(Protocol):
   """An interval, and where its ends lie if values between records are not on straight lines."""
 
   @property
-  def interval(self) -> MeanInterval: ...
+  def interval(self) -> Estimate: ...
   @property
   def low(self) -> float | None: ...
   @property
@@ -30,10 +31,10 @@ class Bounded(Protocol):
 
 
 def claim(
-  text: str, verdict: str, interval: MeanInterval, unit: str, why: Sequence[str]
+  text: str, verdict: str, interval: Estimate, unit: str, why: Sequence[str]
 ) -> dict[str, Any]:
   """A claim as summary.json holds it; `unit` is that of effect and interval."""
-  mean, low, high, n = interval
+  mean, low, high, n = interval.value, interval.low, interval.high, interval.n
   return {
     'claim': text,
     'verdict': verdict,
@@ -45,12 +46,12 @@ def claim(
   }
 
 
-def above(interval: MeanInterval) -> str:
+def above(interval: Estimate) -> str:
   """Of the claim that the value is above zero: does the whole interval lie on one side?"""
   return _where(interval, lambda low, high: low > 0, lambda low, high: high < 0)
 
 
-def below(interval: MeanInterval) -> str:
+def below(interval: Estimate) -> str:
   """Of the claim that the value is below zero."""
   return _where(interval, lambda low, high: high < 0, lambda low, high: low > 0)
 
@@ -103,7 +104,7 @@ def points(value: float, scale: int | float = 100) -> str:
 def of_accuracies(
   text: str,
   rule: Rule,
-  kinds: Sequence[MeanInterval],
+  kinds: Sequence[Estimate],
   confidence: float,
   margin: float | None = None,
 ) -> dict[str, Any]:
@@ -126,10 +127,10 @@ def of_accuracies(
 
 
 def found_text(
-  interval: MeanInterval, unit: str, confidence: float = 0.95, scale: int | float = 100
+  interval: Estimate, unit: str, confidence: float = 0.95, scale: int | float = 100
 ) -> str:
   """The mean with its interval and n, as a sentence; `scale` is what the unit multiplies by."""
-  mean, low, high, n = interval
+  mean, low, high, n = interval.value, interval.low, interval.high, interval.n
   if low is None:
     found = points(mean, scale)
     return f'Found: {found} {unit}, n = {n}: one trial has no spread and shows nothing.'
@@ -145,7 +146,7 @@ def found_text(
 
 
 def need_text(
-  interval: MeanInterval,
+  interval: Estimate,
   unit: str,
   margin: float | None = None,
   confidence: float = 0.95,
@@ -158,7 +159,7 @@ def need_text(
   if interval.low is None or has_no_width(interval):
     return ''
   half = (interval.high - interval.low) / 2
-  size = abs(interval.mean)
+  size = abs(interval.value)
   room = size if margin is None else abs(margin - size)
   needed = trials_needed(interval, room, confidence)
   count = f'more than {MOST_TRIALS}' if needed is None else f'about {needed}'
@@ -173,17 +174,17 @@ def need_text(
   )
 
 
-def _wide(found: Bounded) -> MeanInterval:
-  return found.interval._replace(low=found.low, high=found.high)
+def _wide(found: Bounded) -> Estimate:
+  return replace(found.interval, low=found.low, high=found.high)
 
 
 def _where(
-  interval: MeanInterval,
+  interval: Estimate,
   holds: Callable[[float, float], bool],
   fails: Callable[[float, float], bool],
 ) -> str:
   """A bound of None does not bound; without any, or without width, nothing is shown."""
-  _, low, high, n = interval
+  low, high, n = interval.low, interval.high, interval.n
   if (low is None and high is None) or n < 2 or has_no_width(interval):
     return UNDETERMINED
   low, high = -math.inf if low is None else low, math.inf if high is None else high

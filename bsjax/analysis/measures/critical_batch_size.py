@@ -106,9 +106,8 @@ def within(sizes: np.ndarray, examples: np.ndarray, known: np.ndarray, fit: Fit)
   if reasons := [reason for _, _, reason in each if reason]:
     at_least = min(open_ended) if len(open_ended) == len(each) else None
     return result | {'at_least': at_least, 'reason': reasons[0]}
-  mean, low, high, n = mean_interval(np.log([value for value, _, _ in each]))
-  ci95 = [None if end is None else math.exp(end) for end in (low, high)]
-  return result | {'batch_size': math.exp(mean), 'ci95': ci95, 'n': n}
+  mean = mean_interval(np.log([value for value, _, _ in each])).map(math.exp)
+  return result | mean.to_json('batch_size')
 
 
 def _interpolated(

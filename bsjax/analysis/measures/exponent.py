@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +19,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import expit, stdtrit
 
 from bsjax.analysis.measures.optimum import Optimum
-from bsjax.stats.intervals import MeanInterval, mean_interval
+from bsjax.stats.intervals import Estimate, mean_interval
 
 EXPONENTS = {'linear': 1.0, 'square_root': 0.5, 'none': 0.0}
 FEWEST = 3  # batch sizes: any two lie on a power law
@@ -80,7 +81,7 @@ def exponent(given: Points) -> dict[str, Any]:
   upper = _slope_weights(sizes, slice(count // 2, count))
   change = _contrast(given, upper - lower)
   return {
-    'value': value.mean,
+    'value': value.value,
     'ci95': list(interval) if interval else [None, None],
     'n': value.n,
     'interval_over': over if interval else None,
@@ -104,13 +105,11 @@ def _slope_weights(sizes: np.ndarray, part: slice) -> np.ndarray:
   return weights
 
 
-def _contrast(given: Points, weights: np.ndarray) -> MeanInterval:
+def _contrast(given: Points, weights: np.ndarray) -> Estimate:
   """A weighted sum of the log optima, over trials; what the trials do not show widens it."""
-  mean, low, high, n = mean_interval(given.log_rates @ weights)
+  plain = mean_interval(given.log_rates @ weights)
   slack = float(np.abs(weights) @ given.slack)
-  return (
-    MeanInterval(mean, low - slack, high + slack, n) if n > 1 else MeanInterval(mean, low, high, n)
-  )
+  return replace(plain, low=plain.low - slack, high=plain.high + slack) if plain.n > 1 else plain
 
 
 def _residual_interval(given: Points, weights: np.ndarray) -> tuple[float, float]:
@@ -123,8 +122,8 @@ def _residual_interval(given: Points, weights: np.ndarray) -> tuple[float, float
   return value - half, value + half
 
 
-def _estimate(interval: MeanInterval) -> dict[str, Any]:
-  return {'value': interval.mean, 'ci95': [interval.low, interval.high], 'n': interval.n}
+def _estimate(estimate: Estimate) -> dict[str, Any]:
+  return estimate.to_json('value')
 
 
 def saturation(given: Points) -> dict[str, Any]:

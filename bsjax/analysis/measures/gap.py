@@ -26,8 +26,11 @@ from bsjax.analysis.runs.budgets import (
   trained_rows,
 )
 from bsjax.analysis.runs.histories import Curve, Setting
-from bsjax.stats.intervals import MeanInterval, mean_interval
+from bsjax.stats.estimate import Estimate
+from bsjax.stats.intervals import mean_interval
 from bsjax.stats.paired import slope_bounds, slopes
+
+NOTHING = Estimate(None)
 
 
 class Slope(NamedTuple):
@@ -38,7 +41,7 @@ class Slope(NamedTuple):
   `reason` says why there is no slope.
   """
 
-  interval: MeanInterval
+  interval: Estimate
   low: float | None
   high: float | None
   sizes: tuple[int, ...] = ()
@@ -105,11 +108,11 @@ def slope(read: Mapping[int, Reading], quantity: str) -> Slope:
   }
   if len(usable) < 2:
     why = f'{len(usable)} of {len(read)} batch sizes can be compared here, and a slope needs two'
-    return Slope(MeanInterval(None, None, None, 0), None, None, tuple(usable), why)
+    return Slope(NOTHING, None, None, tuple(usable), why)
   trials = set.intersection(*(set(reading.trials) for reading in usable.values()))
   if not trials:
     why = 'the batch sizes have no trial in common'
-    return Slope(MeanInterval(None, None, None, 0), None, None, tuple(usable), why)
+    return Slope(NOTHING, None, None, tuple(usable), why)
   sizes = tuple(usable)
   at, before, after = (
     np.stack([_paired(reading, part, quantity, trials) for reading in usable.values()])
@@ -147,8 +150,7 @@ def estimate(values: ArrayLike) -> dict[str, Any]:
   values = np.array(values, dtype=np.float64)  # None becomes NaN
   if not values.size or not np.isfinite(values).all():
     return {'mean': None, 'ci95': [None, None], 'n': 0}
-  mean, low, high, n = mean_interval(values)
-  return {'mean': mean, 'ci95': [low, high], 'n': n}
+  return mean_interval(values).to_json()
 
 
 def _row(setting: Setting, reading: Reading) -> dict[str, Any]:
@@ -166,11 +168,7 @@ def _row(setting: Setting, reading: Reading) -> dict[str, Any]:
 def _slope_row(found: Slope) -> dict[str, Any]:
   if found.reason:
     return {'undefined': found.reason}
-  mean, low, high, n = found.interval
-  return {
-    'value': mean,
-    'ci95': [low, high],
-    'n': n,
+  return found.interval.to_json('value') | {
     'batch_sizes': list(found.sizes),
     'ci95_interpolation': [found.low, found.high],
   }
@@ -209,7 +207,7 @@ def curve(setting: Setting, key: str, name: str) -> Curve:
     nothing = [math.nan] * grid.size
     return Curve(grid.tolist(), at[0].tolist(), nothing, nothing)
   found = [mean_interval(column) for column in at.T]
-  columns = zip(*((mean, low, high) for mean, low, high, _ in found), strict=True)
+  columns = zip(*((each.value, each.low, each.high) for each in found), strict=True)
   return Curve(grid.tolist(), *(list(column) for column in columns))
 
 

@@ -11,9 +11,9 @@ import numpy as np
 
 from bsjax.analysis.runs.histories import LaneHistory, Row, Setting
 from bsjax.noise.pooling import combine_windows, measurement_moments
+from bsjax.stats.estimate import Estimate, undefined
 from bsjax.stats.intervals import (
   PairMoments,
-  RatioInterval,
   fieller,
   fieller_from_moments,
   log_delta_from_moments,
@@ -55,7 +55,7 @@ def late(setting: Setting, column: str = 'noise') -> dict[str, Any]:
     'from_examples': min(lane[0][0] for lane in windows if lane),
     'n': len(trials),
   }
-  return result | ({'reason': ratio.reason} if ratio.reason else {})
+  return result | ({'reason': ratio.reasons} if ratio.reasons else {})
 
 
 def _negative(windows: Sequence[Row]) -> float:
@@ -147,7 +147,7 @@ def _pool(
 ) -> dict[str, Any]:
   measured = [get(row) for row in rows]
   if any(each.get('trace') is None for each in measured):
-    return _as_json(RatioInterval(None, None, None, False, 'not measured, or not finite'))
+    return _as_json(undefined('not_measured'))
   return _as_json(fieller_from_moments(*moments(measured)))
 
 
@@ -165,9 +165,9 @@ def _numbers(probes: Sequence[Mapping], name: str) -> np.ndarray:
   return np.array([probe.get(name) for probe in probes], dtype=np.float64)
 
 
-def _as_json(ratio: RatioInterval) -> dict[str, Any]:
+def _as_json(ratio: Estimate) -> dict[str, Any]:
   found = {'value': ratio.value, 'ci95': [ratio.low, ratio.high], 'unbounded': ratio.unbounded}
-  return found | ({'reason': ratio.reason} if ratio.reason else {})
+  return found | ({'reason': ratio.reasons} if ratio.reasons else {})
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -145,7 +145,7 @@ def _between_points(log_rates: np.ndarray, losses: np.ndarray, inner: slice) -> 
   optima = _cubic_minima(u, losses[:, window]) if len(u) > 3 else _parabola(u, losses[:, window])[0]
   if not ((u[0] <= optima) & (optima <= u[-1])).all():  # NaN, too
     return _undetermined(n, 'the curve fitted to a trial has no minimum between its points')
-  mean, low, high, _ = mean_interval(optima)
+  log = mean_interval(optima)
   error = None
   if n > 1 and len(u) > 3:
     others = [_parabola(log_rates[inner], losses[:, inner])[0]]
@@ -153,11 +153,11 @@ def _between_points(log_rates: np.ndarray, losses: np.ndarray, inner: slice) -> 
     error = max(_interpolation_error(other - optima, u) for other in others)
   slack = error or 0.0
   if n > 1 and optima.std() < _NO_SPREAD * (u[-1] - u[0]):
-    slack = float(max(mean - log_rates[inner][0], log_rates[inner][-1] - mean))
-  interval = (math.exp(low - slack), math.exp(high + slack)) if n > 1 else (None, None)
+    slack = float(max(log.value - log_rates[inner][0], log_rates[inner][-1] - log.value))
+  interval = (math.exp(log.low - slack), math.exp(log.high + slack)) if n > 1 else (None, None)
   reason = '' if n > 1 else 'one trial has no spread, so there is no interval'
   trials = tuple(optima.tolist())
-  return Optimum('found', n, math.exp(mean), *interval, trials, slack, error, reason=reason)
+  return Optimum('found', n, math.exp(log.value), *interval, trials, slack, error, reason=reason)
 
 
 def _windows(losses: np.ndarray, inner: slice) -> list[slice]:
@@ -207,8 +207,8 @@ def _interpolation_error(differences: np.ndarray, u: np.ndarray) -> float:
   half_window = float(u[-1] - u[0]) / 2
   if not np.isfinite(differences).all():
     return half_window
-  mean, low, high, _ = mean_interval(differences, 0.99)
-  return min(2 * abs(mean), half_window) if low > 0 or high < 0 else 0.0
+  mean = mean_interval(differences, 0.99)
+  return min(2 * abs(mean.value), half_window) if mean.low > 0 or mean.high < 0 else 0.0
 
 
 def _undetermined(n: int, reason: str) -> Optimum:

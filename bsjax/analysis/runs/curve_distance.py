@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float
 from scipy.special import stdtrit
 
 from bsjax.analysis.runs.histories import LaneHistory
-from bsjax.stats.intervals import MeanInterval
+from bsjax.stats.estimate import Estimate
 
 Curves = Float[np.ndarray, 'trial evaluation']
 QUANTITY = 'train_loss'
@@ -28,16 +28,15 @@ FEWEST = 3  # trials: with one left out there must be a pair
 class Ratio(NamedTuple):
   """A positive quantity on its log scale, where its interval is Student's."""
 
-  log: MeanInterval
+  log: Estimate
 
   @property
-  def value(self) -> MeanInterval:
+  def value(self) -> Estimate:
     """The quantity itself."""
-    mean, low, high, n = self.log
-    return MeanInterval(*(None if x is None else math.exp(x) for x in (mean, low, high)), n)
+    return self.log.map(math.exp)
 
 
-NOTHING = Ratio(MeanInterval(None, None, None, 0))
+NOTHING = Ratio(Estimate(None))
 
 
 def curves(lanes: Sequence[LaneHistory]) -> tuple[dict[int, list[float]], str]:
@@ -121,14 +120,14 @@ def jackknife(
   if not math.isfinite(whole):
     return NOTHING
   if n == fewest:
-    return Ratio(MeanInterval(whole, None, None, n))
+    return Ratio(Estimate(whole, n=n, confidence=confidence))
   without = np.array([_log(statistic(everyone & (np.arange(n) != left))) for left in range(n)])
   if not np.isfinite(without).all():
-    return Ratio(MeanInterval(whole, None, None, n))
+    return Ratio(Estimate(whole, n=n, confidence=confidence))
   pseudo = n * whole - (n - 1) * without
   error = pseudo.std(ddof=1) / math.sqrt(n)
   half = float(stdtrit(n - 1, (1 + confidence) / 2)) * float(error)
-  return Ratio(MeanInterval(whole, whole - half, whole + half, n))
+  return Ratio(Estimate(whole, whole - half, whole + half, n, confidence))
 
 
 def _mean(each: np.ndarray) -> float:

@@ -92,11 +92,7 @@ def reported(tried: Sequence[Setting], key: str = 'val_accuracy') -> dict[str, A
     reason = f'{key} is not finite in some trial'
   if reason:
     return {'undefined': reason, 'selection': chosen.selection}
-  mean, low, high, n = mean_interval(values)
-  return {
-    'mean': mean,
-    'ci95': [low, high],
-    'n': n,
+  return mean_interval(values).to_json() | {
     'selection': chosen.selection,
     'learning_rates': chosen.learning_rates,
   }

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from bsjax.analysis.runs import histories
-from bsjax.analysis.summary import summarize
+from bsjax.report.summaries import summarize
 from bsjax.storage import records
 
 
 @dataclass(frozen=True)
-class Study:
+class StoredStudy:
   """What a workdir holds; `plan` ends where the summary was taken.
 
   `sharpness` is sharpness.json and `native_cost` native_cost.json, None where nothing was measured.
@@ -34,7 +34,7 @@ class Study:
     return next(iter(histories.by_branch(self.plan, self.rows).values()))
 
 
-def load(workdir: Path) -> Study:
+def load(workdir: Path) -> StoredStudy:
   """Reads a study; an unfinished one is summarized as of the last evaluation of all lanes."""
   needed = 'config.json', 'plan.csv', 'records.jsonl'
   missing = [name for name in needed if not (workdir / name).is_file()]
@@ -56,10 +56,10 @@ def load(workdir: Path) -> Study:
     current &= 'stages' in kept or not config.get('stages', {}).get('order')
     hardware = kept.get('hardware', '')
     summary = kept if current else summarize(config, plan, rows, hardware, facts)
-    return Study(config, plan, rows, summary, progress, *beside)
+    return StoredStudy(config, plan, rows, summary, progress, *beside)
   reached = histories.provisional(plan, rows)
   summary = summarize(config, reached, rows, facts=facts)
-  return Study(config, reached, rows, summary, progress, *beside)
+  return StoredStudy(config, reached, rows, summary, progress, *beside)
 
 
 def _json(path: Path) -> dict[str, Any] | None:

@@ -1,0 +1,22 @@
+"""The content of summary.json: what the analysis finds, its codes rendered as sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bsjax.analysis import summary
+from bsjax.analysis.claims.classes import Facts
+from bsjax.analysis.runs.histories import Row
+from bsjax.report.text.rendered import rendered
+
+
+def summarize(
+  config: Mapping[str, Any],
+  plan_rows: Sequence[Row],
+  record_rows: Sequence[Row],
+  hardware: str = '',
+  facts: Facts | None = None,
+) -> dict[str, Any]:
+  """As `analysis.summary.summarize`, in plain values: text, numbers, lists and dicts."""
+  return rendered(summary.summarize(config, plan_rows, record_rows, hardware, facts))

@@ -1,0 +1,47 @@
+"""The sentence of every reason: why there is no value, or no verdict, and what to keep in mind.
+
+Each code stands once, with a template or a function of its details. Nothing reads a sentence back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from bsjax.stats.estimate import Reason
+
+OF_INTERVALS: dict[str, str | Callable[..., str]] = {
+  'no_values': 'there is no value',
+  'not_finite': 'a value is not finite',
+  'nothing_measured': 'nothing was measured',
+  'moments_not_finite': 'a mean or a variance is not finite',
+  'one_observation': 'one observation has no variance',
+  'mean_denominator_not_above_zero': 'the mean denominator is not above zero',
+  'mean_numerator_below_zero': 'the mean numerator is below zero',
+  'mean_below_zero': 'a mean is significantly below zero, which its true value cannot be',
+  'denominator_zero': 'the denominator is zero without any spread',
+  'denominator_not_above_zero': (
+    'the denominator is not significantly above zero, so the ratio has no upper bound'
+  ),
+  'ratio_zero': 'the ratio is zero and has no logarithm',
+  'upper_bound_overflows': 'the upper bound overflows',
+}
+OF_NOISE: dict[str, str | Callable[..., str]] = {
+  'not_measured': 'not measured, or not finite',
+  'no_gradient_seen': 'the optimizer has not seen a gradient yet',
+  'curvature_along_gradient': 'the curvature along the gradient is not positive',
+  'curvature_weighted_by_noise': 'the curvature weighted by the noise is not positive',
+}
+TEMPLATES = OF_INTERVALS | OF_NOISE
+
+
+def sentence(reason: Reason) -> str:
+  """The words of a reason, beginning in lower case and without a full stop."""
+  template = TEMPLATES[reason.code]
+  if callable(template):
+    return template(**reason.details)
+  return template.format(**reason.details)
+
+
+def sentences(reasons: Iterable[Reason]) -> str:
+  """Several reasons, parted by semicolons; empty where there is none."""
+  return '; '.join(map(sentence, reasons))
