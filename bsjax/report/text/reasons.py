@@ -5,8 +5,11 @@ Each code stands once, with a template or a function of its details. Nothing rea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
+from bsjax.report.text.claim_reasons import OF_CLAIMS
+from bsjax.report.text.run_reasons import OF_RUNS
 from bsjax.stats.estimate import Reason
 
 OF_INTERVALS: dict[str, str | Callable[..., str]] = {
@@ -31,17 +34,27 @@ OF_NOISE: dict[str, str | Callable[..., str]] = {
   'curvature_along_gradient': 'the curvature along the gradient is not positive',
   'curvature_weighted_by_noise': 'the curvature weighted by the noise is not positive',
 }
-TEMPLATES = OF_INTERVALS | OF_NOISE
+TEMPLATES = OF_INTERVALS | OF_NOISE | OF_CLAIMS | OF_RUNS
 
 
 def sentence(reason: Reason) -> str:
   """The words of a reason, beginning in lower case and without a full stop."""
   template = TEMPLATES[reason.code]
-  if callable(template):
-    return template(**reason.details)
-  return template.format(**reason.details)
+  details = {name: _in_words(detail) for name, detail in reason.details.items()}
+  return template(**details) if callable(template) else template.format(**details)
 
 
 def sentences(reasons: Iterable[Reason]) -> str:
   """Several reasons, parted by semicolons; empty where there is none."""
   return '; '.join(map(sentence, reasons))
+
+
+def _in_words(detail: Any) -> Any:
+  """Reasons among the details of a reason become sentences, at any depth."""
+  if isinstance(detail, Reason):
+    return sentence(detail)
+  if isinstance(detail, Mapping):
+    return {key: _in_words(value) for key, value in detail.items()}
+  if isinstance(detail, tuple | list):
+    return [_in_words(value) for value in detail]
+  return detail
