@@ -69,3 +69,20 @@ def records(
       values |= {'val_loss': values['train_loss'], 'learning_rate_sum': share}
       rows.append(synthetic.record(lane, share, **values))
   return rows
+
+
+def records_at_distances(plan_rows, distances, evaluations=4):
+  """Records whose training curves lie at given distances from that of the base batch size.
+
+  `distances[batch size, learning rate]` lists those of the trials, in logs of the training loss.
+  """
+  rows = []
+  for lane in plan_rows:
+    above = distances.get((lane['batch_size'], lane['learning_rate']))
+    distance = above[lane['trial']] if above is not None else 0.0
+    for index in range(evaluations + 1):
+      share = index / evaluations
+      log_loss = math.log(2.3) - 2 * share + 0.05 * lane['trial'] + (distance if share else 0.0)
+      loss = math.exp(log_loss)
+      rows.append(synthetic.record(lane, share, train_loss=loss, val_loss=loss))
+  return rows
