@@ -76,13 +76,13 @@ def test_no_file_imports_itself_around():
 
 
 def _files_imported(path, by_name):
-  found = set()
+  names = set()
   for node in ast.walk(ast.parse(path.read_text())):
     if isinstance(node, ast.ImportFrom) and node.module:
       for alias in node.names:
         whole = f'{node.module}.{alias.name}'
-        found.add(whole if whole in by_name else node.module)
-  return {name for name in found if name in by_name}
+        names.add(whole if whole in by_name else node.module)
+  return {name for name in names if name in by_name}
 
 
 @pytest.mark.parametrize('module', ['bsjax', *(f'bsjax.{room}' for room in WITHOUT_JAX)])

@@ -13,19 +13,18 @@ RULE = 'none,sqrt,linear'
 
 def config(learning_rates=(0.1, 0.2, 0.4), rule=RULE, base=BASE, normalization='group'):
   """As synthetic.config, with what the comparison of rules reads."""
-  found = synthetic.config(normalization)
-  return found | {
+  return synthetic.config(normalization) | {
     'learning_rates': list(learning_rates),
     'scaling': {'rule': rule, 'base_batch_size': base},
   }
 
 
 def plan(config, sizes=(32, 64, 128), trials=5, examples=4096, epochs=4.0):
-  """A row a lane: every batch size at the learning rates of all rules."""
+  """One row per lane: every batch size at the learning rates of all rules."""
   scaling, rows = config['scaling'], []
   for size in sizes:
-    found = rates(scaling['rule'], config['learning_rates'], size, scaling['base_batch_size'])
-    rows += synthetic.plan((size,), found, trials, examples, epochs)
+    tried = rates(scaling['rule'], config['learning_rates'], size, scaling['base_batch_size'])
+    rows += synthetic.plan((size,), tried, trials, examples, epochs)
   return [row | {'lane': lane, 'micro_batch': 32} for lane, row in enumerate(rows)]
 
 
