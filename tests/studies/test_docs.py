@@ -108,7 +108,9 @@ def test_paths_are_found_in_a_page(tmp_path):
 
 @pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
 def test_every_module_that_a_page_names_can_be_imported(page):
-  for name in re.findall(r'`(bsjax(?:\.\w+)+)`', page.read_text()):
+  blocks = ''.join(re.findall(r'```python\n(.*?)```', page.read_text(), re.DOTALL))
+  names = re.findall(r'`(bsjax(?:\.\w+)+)`', page.read_text())
+  for name in names + re.findall(r'\bbsjax\.\w+(?=\()', blocks):
     module, _, attribute = name.rpartition('.')
     there = importlib.util.find_spec(module)
     assert there, name
