@@ -10,9 +10,9 @@ import pytest
 from helpers import planted_scaling as planted
 from scipy import stats
 
-from bsjax.analysis.claims import verdicts
 from bsjax.analysis.claims.scaling_rules import scaling_rules
 from bsjax.analysis.runs import histories
+from bsjax.report.text.rendered import rendered
 
 TRIALS, RATE, NEAR = 6, 0.2, 0.02
 RULES = {'none': lambda size: 1.0, 'sqrt': lambda size: math.sqrt(size / planted.BASE)}
@@ -32,7 +32,7 @@ def closest(sizes, rules, farther):
     for size, rule in rate
   }
   rows = planted.records_at_distances(plan, distances)
-  result = scaling_rules(config, histories.settings(plan, rows))
+  result = rendered(scaling_rules(config, histories.settings(plan, rows)))
   return {row['batch_size']: (row['rule'], row['verdict']) for row in result['rates'][0]['closest']}
 
 
@@ -49,7 +49,7 @@ def bound(comparisons):
 
 
 NOTHING = np.zeros(TRIALS)
-SHOWN, NOT_SHOWN = ('linear', verdicts.SUPPORTED), (None, verdicts.UNDETERMINED)
+SHOWN, NOT_SHOWN = ('linear', 'supported'), (None, 'undetermined')
 
 
 def test_the_closest_rule_is_corrected_over_batch_sizes():
