@@ -289,9 +289,10 @@ def test_a_start_ends_at_the_first_stretch(tmp_path, monkeypatch, capsys):
   monkeypatch.setattr(jax.monitoring, 'register_event_duration_secs_listener', heard.append)
   monkeypatch.setattr(cli, 'set_up_machine', lambda: None)
   config = tmp_path / 'small.py'
+  small = 'trials=1, batch_sizes=(8,), learning_rates=(0.1,), noise_scale__online=False'
   config.write_text(
-    'from helpers.small import small_config\n\n\ndef get_config():\n'
-    "  return small_config(trials=1, execution__strategy='map-canonical')\n"
+    'from helpers.small import small_config\n\n\n'
+    f"def get_config():\n  return small_config({small}, execution__strategy='map-canonical')\n"
   )
   start.main([str(config), str(tmp_path / 'workdir'), repr(time.time())])
   line = json.loads(capsys.readouterr().out.splitlines()[-1])
