@@ -1,7 +1,5 @@
 """Batch sizes that grow where a learning rate would decay, and what their bound leaves to it."""
 
-import types
-
 import pytest
 
 from bsjax.config.keys import base_config
@@ -31,7 +29,7 @@ def test_factors_of_stages_multiply():
   for name in ('first', 'second', 'third'):
     rule = 'keep' if name == 'first' else 'grow:4'
     stages.add(config, name, batch_size=(rule,), largest_batch_size=32)
-  at = types.SimpleNamespace(batch_size=16, rate_factor=1.0)
+  at = batch_size_paths.Course(16)
   states = []
   for stage in stages.of(config):
     at = batch_size_paths.begin(stage, '', at, 10_000)
