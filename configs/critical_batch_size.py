@@ -23,7 +23,7 @@ def get_config():
   config.model.width = 64
   config.model.normalization = 'none'
   config.optimizer.momentum = 0.0
-  config.micro_batch = 8  # not what is fastest here, so that the published numbers come back
+  config.micro_batch = 8  # fixed, though not the fastest, so that the published numbers come back
   config.noise_scale.every, config.noise_scale.probe_every = 1, 16
   config.noise_scale.exact_examples = 256
   config.noise_scale.curvature_blocks = 4

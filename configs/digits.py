@@ -16,9 +16,9 @@ def get_config():
   config.trials = 3
   config.epochs = 30.0
   config.evaluations = 15
-  config.noise_scale.probe_every = 4  # cheap here: one batch size in six needs the probe
-  config.noise_scale.exact_examples = 2048  # more than there are: from all of them, so exact
-  config.micro_batch = 8  # not what is fastest here, so that the published numbers come back
+  config.noise_scale.probe_every = 4  # cheap here: only one batch size of six needs pairs
+  config.noise_scale.exact_examples = 2048  # more than there are: all are taken, so it is exact
+  config.micro_batch = 8  # fixed, though not the fastest, so that the published numbers come back
   config.noise_scale.every = 1
   config.data.source = 'digits'
   config.model.name = 'mlp'

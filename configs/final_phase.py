@@ -3,8 +3,8 @@
 2 arms x 3 branches x 4 trials = 24 lanes: a small CNN with GroupNorm on 10,000 images of CIFAR-10,
 eight epochs at batch size 64, then four at a tenth of the learning rate and batch size 16, 64 or
 256; all parameters are trained to the end, or in the last phase all but those of the first layers.
-Branches are alike until the last phase, and arms too. What the batch sizes of
-both stages cost alone is measured at the end, for the time of each way.
+Branches are alike until the last phase, and so are arms. At the end each batch size of both stages
+is run alone, to measure what it costs in time and memory.
 
   python -m bsjax.main --config=configs/final_phase.py --workdir=runs/final_phase
 

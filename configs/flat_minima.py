@@ -27,6 +27,6 @@ def get_config():
   config.model.width = 64
   config.model.normalization = 'none'
   config.optimizer.momentum = 0.0
-  config.micro_batch = 16  # not what is fastest here, so that the published numbers come back
+  config.micro_batch = 16  # fixed, though not the fastest, so that the published numbers come back
   config.checkpoint.keep_all = True
   return config

@@ -1,9 +1,9 @@
 """Does too small a batch hurt the rare classes? Long-tailed CIFAR-10, drawn evenly by class.
 
-Of its images the most frequent class keeps 4,500 and the rarest 45 (Cao et al. 2019); a batch is
-drawn with the same chance for each class. 3 batch sizes x 3 learning rates x 4 trials = 36 lanes of
+The most frequent class keeps 4,500 images and the rarest 45 (Cao et al. 2019); a batch is drawn
+with the same chance for each class. 3 batch sizes x 3 learning rates x 4 trials = 36 lanes of
 a small CNN with GroupNorm. The report gives accuracy on rare, medium and frequent classes, and the
-number of different classes in a batch. Also a light check, and the same without the weights:
+number of different classes in a batch. A light check, and the same study without the weights:
 
   python -m bsjax.main --config=configs/long_tail.py --workdir=runs/long_tail
   python -m bsjax.main --config=configs/long_tail.py --workdir=runs/light --config.epochs=2

@@ -45,6 +45,14 @@ def test_the_list_of_rooms_is_that_of_the_package():
   assert sorted(ROOMS) == sorted(there)
 
 
+def test_tests_lie_in_folders_with_the_names_of_rooms():
+  beside = {'helpers', 'studies', 'experiments', '__pycache__'}  # studies: of whole runs
+  folders = {path.name for path in (ROOT / 'tests').iterdir() if path.is_dir()} - beside
+  assert folders <= set(ROOMS)
+  stray = {path.name for path in (ROOT / 'tests').glob('test_*.py')} - {'test_layers.py'}
+  assert not stray
+
+
 @pytest.mark.parametrize('path', files(), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_imports_go_down(path):
   room = room_of(path)
@@ -76,13 +84,13 @@ def test_no_file_imports_itself_around():
 
 
 def _files_imported(path, by_name):
-  found = set()
+  names = set()
   for node in ast.walk(ast.parse(path.read_text())):
     if isinstance(node, ast.ImportFrom) and node.module:
       for alias in node.names:
         whole = f'{node.module}.{alias.name}'
-        found.add(whole if whole in by_name else node.module)
-  return {name for name in found if name in by_name}
+        names.add(whole if whole in by_name else node.module)
+  return {name for name in names if name in by_name}
 
 
 @pytest.mark.parametrize('module', ['bsjax', *(f'bsjax.{room}' for room in WITHOUT_JAX)])

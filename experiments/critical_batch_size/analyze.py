@@ -30,9 +30,7 @@ def main(workdir):
     {key: value for key, value in rule.items() if key != 'curve'}
     for rule in summary['learning_rates']['rules']
   ]
-  result['late_noise_scales'] = {
-    each['batch_size']: each['late'] for each in summary['noise_scales']
-  }
+  result['late_noise_scales'] = {row['batch_size']: row['late'] for row in summary['noise_scales']}
   records.write_json(HERE / 'result.json', result)
   for name in ('critical_batch_size', 'optimum', 'noise_scale'):
     figure = getattr(plots, name)(summary, settings(plan, rows))

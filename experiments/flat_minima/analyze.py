@@ -36,7 +36,7 @@ def finals(rows):
 
 def at_level(rows):
   """Every lane where its training loss first passes LEVEL, between two checkpoints in logs."""
-  found = []
+  rows_at_level = []
   lanes = itertools.groupby(
     sorted(rows, key=lambda r: (r['lane'], r['examples'])), lambda r: r['lane']
   )
@@ -54,20 +54,20 @@ def at_level(rows):
         name: math.exp((1 - share) * math.log(before[name]) + share * math.log(after[name]))
         for name in MEASURES
       }
-      found.append(after | mixed | {'train_loss': LEVEL})
+      rows_at_level.append(after | mixed | {'train_loss': LEVEL})
       break
-  return found
+  return rows_at_level
 
 
 def slopes(rows, same):
   """The change of log2 of each measure per doubling of the batch size, where `same` is equal.
 
-  One slope a trial, by least squares with an own level for each value of `same`; Student's interval
+  One slope per trial, by least squares with one level for each value of `same`; Student's interval
   over trials.
   """
   result = {}
   for name in (*MEASURES, 'train_loss'):
-    each = []
+    by_trial = []
     for trial in sorted({row['trial'] for row in rows}):
       groups = {}
       for row in rows:
@@ -76,8 +76,8 @@ def slopes(rows, same):
           groups.setdefault(round(math.log2(same(row)), 6), []).append(point)
       centred = [np.array(g) - np.mean(g, axis=0) for g in groups.values() if len(g) > 1]
       x, y = np.concatenate(centred).T
-      each.append(x @ y / (x @ x))
-    mean, low, high, n = dataclasses.astuple(mean_interval(each))[:4]
+      by_trial.append(x @ y / (x @ x))
+    mean, low, high, n = dataclasses.astuple(mean_interval(by_trial))[:4]
     result[name] = {'slope': mean, 'ci95': [low, high], 'n': n}
   return result
 

@@ -29,13 +29,13 @@ def growth(setting):
 
   Late: from the lane's own batches, or from single examples; initial: from single examples.
   """
-  found = {}
+  factors = {}
   for name, late in (('online', late_online), ('single_examples', late_exact)):
     starts = [lane.rows[0]['exact']['plain']['noise_scale'] for lane in setting.lanes]
     ratios = [late(lane).value / start for lane, start in zip(setting.lanes, starts, strict=True)]
     mean, low, high, n = dataclasses.astuple(mean_interval(np.log(ratios)))[:4]
-    found[name] = {'factor': math.exp(mean), 'ci95': [math.exp(low), math.exp(high)], 'n': n}
-  return found
+    factors[name] = {'factor': math.exp(mean), 'ci95': [math.exp(low), math.exp(high)], 'n': n}
+  return factors
 
 
 def late_online(lane):
@@ -70,11 +70,11 @@ def agreement(lane):
 
 
 @themed
-def draw(found, rows):
+def draw(settings_by_size, rows):
   """Along training, trials pooled; and the last half of training, lane by lane."""
   figure = Figure(figsize=(11.5, 4.4), layout='constrained')
   along, late, layers = figure.subplots(1, 3, width_ratios=(1.3, 1, 1))
-  for size, (setting,) in found.items():
+  for size, (setting,) in settings_by_size.items():
     training = noise.beside(setting)['training']
     for name, style in (('exact', 'o-'), ('b_simple', 's--'), ('b_noise', '^:')):
       points = [(t['examples'], t[name]['value']) for t in training if name in t]
@@ -116,15 +116,17 @@ def draw_layers(axes, setting):
 
 
 def main(workdir):
-  found = settings(records.read_plan(workdir / 'plan.csv'), records.read(workdir / 'records.jsonl'))
-  rows = [agreement(lane) for (setting,) in found.values() for lane in setting.lanes]
+  settings_by_size = settings(
+    records.read_plan(workdir / 'plan.csv'), records.read(workdir / 'records.jsonl')
+  )
+  rows = [agreement(lane) for (setting,) in settings_by_size.values() for lane in setting.lanes]
   result = {
-    'growth': {size: growth(setting) for size, (setting,) in found.items()},
+    'growth': {size: growth(setting) for size, (setting,) in settings_by_size.items()},
     'agreement': rows,
-    'late': {size: noise.beside(setting)['late'] for size, (setting,) in found.items()},
+    'late': {size: noise.beside(setting)['late'] for size, (setting,) in settings_by_size.items()},
   }
   records.write_json(HERE / 'result.json', result)
-  draw(found, rows)
+  draw(settings_by_size, rows)
 
 
 if __name__ == '__main__':

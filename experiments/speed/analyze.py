@@ -11,10 +11,10 @@ HERE = Path(__file__).parent
 def main() -> None:
   works = {}
   for path in sorted(HERE.glob('*.json'), key=lambda path: 'again' not in path.stem):
-    found = json.loads(path.read_text())
-    for name, work in found['works'].items():
+    result = json.loads(path.read_text())
+    for name, work in result['works'].items():
       if work['sides']:
-        works[f'{name}, {found["hardware"]["devices"]}'] = work['sides']
+        works[f'{name}, {result["hardware"]["devices"]}'] = work['sides']
   figure = Figure(figsize=(4 * len(works), 3.2), layout='constrained')
   label = 'time, times that of bsjax (median, range of rounds)'
   for i, (title, sides) in enumerate(works.items()):

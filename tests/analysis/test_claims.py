@@ -13,7 +13,7 @@ from bsjax.analysis.claims import verdicts
 from bsjax.analysis.claims.claims import claims, exponent_claims
 from bsjax.analysis.claims.pairs import pair_claims
 from bsjax.analysis.claims.slopes import slope_claims
-from bsjax.analysis.recommend import ACCURACY, EXAMPLES, UPDATES, recommendation
+from bsjax.analysis.recommend import EXAMPLES, UPDATES, recommendation
 from bsjax.stats import paired
 from bsjax.stats.estimate import Estimate
 from bsjax.stats.intervals import mean_interval
@@ -281,27 +281,6 @@ def test_exponent_of_the_learning_rate(ci, found):
   assert {row['verdict'] for row in exponent_claims(NO_EXPONENT)} == {'undetermined'}
   one = exponent_claims({'value': 0.5, 'ci95': [0.45, 0.55], 'n': 1})
   assert {row['verdict'] for row in one} == {'undetermined'}
-
-
-def chosen_of(values):
-  found = study(tuple(values), (0.1,), 2, lambda lane, updates: {})
-  return first(found)
-
-
-def test_the_largest_batch_size_shown_to_be_as_good_is_recommended():
-  noise = 1e-3 * np.random.default_rng(7).normal(size=(3, 6))
-  means = 0.9, 0.9, 0.8
-  values = {b: list(m + e) for b, m, e in zip((8, 32, 64), means, noise, strict=True)}
-  accuracy = recommendation(chosen_of(values), values, NO_TARGET)[0]
-  assert accuracy['goal'] == ACCURACY
-  assert accuracy['batch_size'] == 32 and accuracy['learning_rate'] == 0.1
-  assert 'worse, at 95% for all pairs at once: 64' in accuracy['why']
-  wide = {8: [0.9, 0.7, 0.8, 0.6], 64: [0.7, 0.8, 0.65, 0.7]}
-  row = recommendation(chosen_of(wide), wide, NO_TARGET)[0]
-  assert row['batch_size'] == 8 and 'Whether 64 is as good is undetermined' in row['why']
-  for few in ({8: [0.9], 64: [0.8]}, {8: [0.9, 0.8], 64: [None, 0.8]}, {}):
-    row = recommendation(chosen_of({8: 0, 64: 0}), few, NO_TARGET)[0]
-    assert row['batch_size'] is None and row['learning_rate'] is None and row['why']
 
 
 def test_recommendations_for_a_target():

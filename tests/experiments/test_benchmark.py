@@ -4,20 +4,24 @@ import dataclasses
 import importlib.util
 import itertools
 import json
+import os
 import subprocess
+import sys
 import time
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from benchmark import jax_loop, lanes_side, processes, protocol, works
+from benchmark import jax_loop, lanes_side, processes, protocol, start, works
 from benchmark.jax_loop import Sample
 from benchmark.protocol import Budget, WrongResult, check, measure, pairs
 from benchmark.works import Work
 from helpers.small import small_config
 
-from bsjax import data
+from bsjax import cli, data
+from bsjax.train import loop
 
 needs_torch = pytest.mark.skipif(
   importlib.util.find_spec('torch') is None, reason='PyTorch is not installed'
@@ -267,3 +271,30 @@ def test_operations_of_the_mlp_are_those_of_its_matrices():
   inputs, hidden = 64 * 256, 256 * 256 + 256 * 10
   by_hand = 4 * inputs + 6 * hidden  # no gradient of the images is needed
   assert ceilings.flops_per_example(work) == pytest.approx(by_hand, rel=0.1)
+
+
+def test_the_script_finds_the_benchmark(tmp_path):
+  """From any folder, with the Python at hand."""
+  script = Path(__file__).parents[2] / 'scripts' / 'benchmark'
+  environment = {**os.environ, 'PYTHON': sys.executable}
+  environment.pop('PYTHONPATH', None)
+  command = [script, '--accelerator', '--help']
+  run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+  assert '--[no]accelerator' in run.stdout, run.stderr
+
+
+def test_a_start_ends_at_the_first_stretch(tmp_path, monkeypatch, capsys):
+  heard = []
+  monkeypatch.setattr(loop, 'Pace', loop.Pace)  # which `start.main` replaces
+  monkeypatch.setattr(jax.monitoring, 'register_event_duration_secs_listener', heard.append)
+  monkeypatch.setattr(cli, 'set_up_machine', lambda: None)
+  config = tmp_path / 'small.py'
+  small = 'trials=1, batch_sizes=(8,), learning_rates=(0.1,), noise_scale__online=False'
+  config.write_text(
+    'from helpers.small import small_config\n\n\n'
+    f"def get_config():\n  return small_config({small}, execution__strategy='map-canonical')\n"
+  )
+  start.main([str(config), str(tmp_path / 'workdir'), repr(time.time())])
+  line = json.loads(capsys.readouterr().out.splitlines()[-1])
+  assert line['seconds'] > 0 and len(heard) == 1
+  assert not (tmp_path / 'workdir' / 'summary.json').exists()

@@ -18,5 +18,5 @@ def study(batch_sizes, rates, trials, curve, evaluations=16):
   return settings(plan, rows)
 
 
-def first(found):
-  return {size: tried[0] for size, tried in found.items()}
+def first(settings_by_size):
+  return {size: tried[0] for size, tried in settings_by_size.items()}

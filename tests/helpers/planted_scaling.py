@@ -13,19 +13,18 @@ RULE = 'none,sqrt,linear'
 
 def config(learning_rates=(0.1, 0.2, 0.4), rule=RULE, base=BASE, normalization='group'):
   """As synthetic.config, with what the comparison of rules reads."""
-  found = synthetic.config(normalization)
-  return found | {
+  return synthetic.config(normalization) | {
     'learning_rates': list(learning_rates),
     'scaling': {'rule': rule, 'base_batch_size': base},
   }
 
 
 def plan(config, sizes=(32, 64, 128), trials=5, examples=4096, epochs=4.0):
-  """A row a lane: every batch size at the learning rates of all rules."""
+  """One row per lane: every batch size at the learning rates of all rules."""
   scaling, rows = config['scaling'], []
   for size in sizes:
-    found = rates(scaling['rule'], config['learning_rates'], size, scaling['base_batch_size'])
-    rows += synthetic.plan((size,), found, trials, examples, epochs)
+    tried = rates(scaling['rule'], config['learning_rates'], size, scaling['base_batch_size'])
+    rows += synthetic.plan((size,), tried, trials, examples, epochs)
   return [row | {'lane': lane, 'micro_batch': 32} for lane, row in enumerate(rows)]
 
 
@@ -68,4 +67,21 @@ def records(
       values |= {'val_accuracy': 0.1 + (accuracy - 0.1) * (1 - math.exp(-8 * share))}
       values |= {'val_loss': values['train_loss'], 'learning_rate_sum': share}
       rows.append(synthetic.record(lane, share, **values))
+  return rows
+
+
+def records_at_distances(plan_rows, distances, evaluations=4):
+  """Records whose training curves lie at given distances from that of the base batch size.
+
+  `distances[batch size, learning rate]` lists those of the trials, in logs of the training loss.
+  """
+  rows = []
+  for lane in plan_rows:
+    above = distances.get((lane['batch_size'], lane['learning_rate']))
+    distance = above[lane['trial']] if above is not None else 0.0
+    for index in range(evaluations + 1):
+      share = index / evaluations
+      log_loss = math.log(2.3) - 2 * share + 0.05 * lane['trial'] + (distance if share else 0.0)
+      loss = math.exp(log_loss)
+      rows.append(synthetic.record(lane, share, train_loss=loss, val_loss=loss))
   return rows

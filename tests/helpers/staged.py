@@ -11,22 +11,22 @@ WIGGLE = (0.0, 0.002, -0.001)  # of trials
 
 def config(order=('head', 'tail'), epochs=(4.0, 12.0), report=(), normalization='group', **keys):
   """A config of stages, each with the keys of a stage that the analysis reads."""
-  found = synthetic.config(normalization)
-  found['stages'] = {'order': list(order)}
+  config = synthetic.config(normalization)
+  config['stages'] = {'order': list(order)}
   for name, length in zip(order, epochs, strict=True):
-    found['stages'][name] = {'epochs': length, 'examples': 0, 'trainable': []} | keys
-    found['stages'][name].setdefault('batch_size', ['keep'])
+    config['stages'][name] = {'epochs': length, 'examples': 0, 'trainable': []} | keys
+    config['stages'][name].setdefault('batch_size', ['keep'])
   if order:
-    found['stages'][order[0]]['trainable'] = ['Dense_1/*']
-  found['report'] = {'epochs': list(report)}
-  return found
+    config['stages'][order[0]]['trainable'] = ['Dense_1/*']
+  config['report'] = {'epochs': list(report)}
+  return config
 
 
 def grows(lane, updates, epoch):
   """Accuracies with a slope of -0.02 a doubling until epoch 4, and of +0.01 after it."""
   slope = -0.02 if epoch <= 4 else 0.01
-  own = WIGGLE[lane['trial']] * (1 + lane['batch_size'] / 64)
-  val = 0.5 + 0.01 * epoch + slope * np.log2(lane['batch_size'] / 8) + own
+  wiggle = WIGGLE[lane['trial']] * (1 + lane['batch_size'] / 64)
+  val = 0.5 + 0.01 * epoch + slope * np.log2(lane['batch_size'] / 8) + wiggle
   return {'val_accuracy': val, 'train_accuracy': 0.9}
 
 

@@ -22,7 +22,7 @@ def config(normalization='group', **data):
 
 
 def plan(batch_sizes, learning_rates, trials, examples=43008, epochs=30.0):
-  """A row a lane, in the order of a real plan."""
+  """One row per lane, in the order of a real plan."""
   settings = itertools.product(batch_sizes, learning_rates, range(trials))
   return [
     {

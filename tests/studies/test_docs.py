@@ -1,6 +1,7 @@
 """The worked example against closed forms; the links, modules and keys that the prose names."""
 
 import functools
+import importlib
 import importlib.util
 import re
 from pathlib import Path
@@ -15,6 +16,9 @@ from bsjax.plan import stages
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / 'README.md', *ROOT.glob('docs/*.md')])
+EXPERIMENTS = sorted(ROOT.glob('experiments/*/README.md'))
+# What lies in a workdir, and not in the repository.
+WORKDIR = ('arms/', 'arms/NAME/', 'checkpoints/', 'pretrain/')
 
 
 @pytest.fixture(scope='module')
@@ -74,6 +78,51 @@ def test_what_a_page_names_is_there(page):
     for part in key.split('.'):
       assert part in node, key
       node = node[part]
+
+
+def named_paths(page):
+  """The Python files and folders that a page names, but for those that are links."""
+  text = re.sub(r'\]\([^)]*\)', ']', page.read_text())  # links are checked as such
+  text = re.sub(r'\[`[^`]*`\](?=[^(]|$)', '', text)
+  names = re.findall(r'(?<![\w./])([\w./]+\.py)\b', text) + re.findall(r'`([\w./]+/)`', text)
+  return {name for name in names if name not in WORKDIR}
+
+
+@pytest.mark.parametrize('page', PAGES + EXPERIMENTS, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_path_that_a_page_names_exists(page):
+  """From the top, from the package, or from where the page is; folders of a room by their name."""
+  missing = []
+  for name in sorted(named_paths(page)):
+    beside = any((folder / name).exists() for folder in (ROOT, ROOT / 'bsjax', page.parent))
+    inside = name.endswith('/') and any((ROOT / 'bsjax').glob(f'*/{name}'))
+    if not (beside or inside):
+      missing.append(name)
+  assert not missing
+
+
+def test_paths_are_found_in_a_page(tmp_path):
+  page = tmp_path / 'page.md'
+  page.write_text('`noise/exact.py`, tests/studies/test_docs.py, `stats/`, [`a.py`](b.py); `arms/`')
+  assert named_paths(page) == {'noise/exact.py', 'tests/studies/test_docs.py', 'stats/'}
+
+
+@pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
+def test_every_module_that_a_page_names_can_be_imported(page):
+  blocks = ''.join(re.findall(r'```python\n(.*?)```', page.read_text(), re.DOTALL))
+  names = re.findall(r'`(bsjax(?:\.\w+)+)`', page.read_text())
+  for name in names + re.findall(r'\bbsjax\.\w+(?=\()', blocks):
+    try:
+      importlib.import_module(name)
+    except ModuleNotFoundError:
+      module, _, attribute = name.rpartition('.')
+      assert hasattr(importlib.import_module(module), attribute), name
+
+
+def test_no_table_of_the_design_is_longer_than_one_row_per_room():
+  text = (ROOT / 'docs' / 'design.md').read_text()
+  tables = re.findall(r'(?:^\|.*\n)+', text, re.MULTILINE)
+  rooms = max(len(re.findall(r'^\| `\w+(?:/|\.py)`', table, re.MULTILINE)) for table in tables)
+  assert rooms > 10 and all(len(table.splitlines()) - 2 <= rooms for table in tables)
 
 
 def test_the_pages_have_something_to_check():

@@ -74,10 +74,10 @@ def measure_part(
   options: Any,
   budget: Budget,
   console: Console,
-  found: dict[str, Any],
+  measured: dict[str, Any],
   save: Callable[[], None],
 ) -> None:
-  """Measures one part of one work into `found`; what there is no time for is left out."""
+  """Measures one part of one work into `measured`; what there is no time for is left out."""
   from benchmark import ceilings, lanes_side, processes, works
 
   if part == 'sides':
@@ -93,31 +93,31 @@ def measure_part(
         REPEATS.value,
         budget,
         console.print,
-        found['sides'],
+        measured['sides'],
         save,
       )
     finally:
       for close in closing:
         close()
-    found['execution'] = lanes_side.chosen(work, lanes_side.LONGER).lines()
+    measured['execution'] = lanes_side.chosen(work, lanes_side.LONGER).lines()
   elif part == 'noise':
     runs = lanes_side.noise_on_and_off(work)
     timed = [lambda run=run: run(work.examples, None).seconds for run in runs]
-    found['noise'] = pairs(*timed, 2 * REPEATS.value, budget)
+    measured['noise'] = pairs(*timed, 2 * REPEATS.value, budget)
   elif part == 'ceilings':
-    us = found.get('sides', {}).get('bsjax', {}).get('us_per_lane_example')
-    found['ceilings'] = ceilings.shares(work, us, REPEATS.value) if us else None
+    us = measured.get('sides', {}).get('bsjax', {}).get('us_per_lane_example')
+    measured['ceilings'] = ceilings.shares(work, us, REPEATS.value) if us else None
   elif part == 'lanes':
     costs = lanes_side.cost_of_lanes(work, LANES[options.accelerator], REPEATS.value, budget)
-    found['lanes'] = {str(count): by_loop(samples) for count, samples in costs.items()}
+    measured['lanes'] = {str(count): by_loop(samples) for count, samples in costs.items()}
   elif part == 'strategies':
     times = lanes_side.every_strategy(work, REPEATS.value, budget)
-    found['strategies'] = {name: by_loop(samples) for name, samples in times.items()}
+    measured['strategies'] = {name: by_loop(samples) for name, samples in times.items()}
   elif part == 'whole' and not options.accelerator:
     whole = [processes.whole_study, processes.whole_study_as_lanes]
     with works.on_disk(work, options) as shared:  # nobody makes images up while the clock runs
       timed = [functools.partial(side, work, shared) for side in whole]
-      found['whole'] = pairs(*timed, REPEATS.value, budget)
+      measured['whole'] = pairs(*timed, REPEATS.value, budget)
 
 
 def main(_: list[str]) -> None:

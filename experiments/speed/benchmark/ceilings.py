@@ -30,8 +30,8 @@ def flops_per_example(work: Work, batch_size: int = 64) -> float:
 
 
 def plain_steps(work: Work, repeats: int) -> dict[int, dict[str, Any]]:
-  """Examples a second of a plain step at each of a few large batch sizes."""
-  found = {}
+  """Examples per second of a plain step at each of a few large batch sizes."""
+  throughputs = {}
   for size in BATCHES['accelerator' if work.accelerator else 'cpu']:
     step, (state, *batch) = _step(work, size)
     state = jax.block_until_ready(step(state, *batch))
@@ -47,8 +47,8 @@ def plain_steps(work: Work, repeats: int) -> dict[int, dict[str, Any]]:
         steps *= 4
       else:
         rates.append(steps * size / took)
-    found[size] = summary(rates)
-  return found
+    throughputs[size] = summary(rates)
+  return throughputs
 
 
 def _step(work: Work, size: int) -> tuple[Callable, tuple]:
@@ -60,7 +60,7 @@ def _step(work: Work, size: int) -> tuple[Callable, tuple]:
 
 
 def matmul_peak(accelerator: bool, precision: str, repeats: int) -> dict[str, Any]:
-  """The best rate of square matrix products, in floating-point operations a second."""
+  """The best rate of square matrix products, in floating-point operations per second."""
   dtype, exactness = PRECISIONS[precision]
   best: dict[str, Any] = {}
   for side in SIDES['accelerator' if accelerator else 'cpu']:
@@ -78,13 +78,13 @@ def matmul_peak(accelerator: bool, precision: str, repeats: int) -> dict[str, An
         count *= 4
       else:
         rates.append(2 * side**3 * count / took)
-    found = {'side': side, **summary(rates)}
-    best = max(best, found, key=lambda row: row.get('median', 0.0))
+    row = {'side': side, **summary(rates)}
+    best = max(best, row, key=lambda row: row.get('median', 0.0))
   return best
 
 
 def shares(work: Work, us_per_lane_example: float, repeats: int) -> dict[str, Any]:
-  """What the lanes achieve, as operations a second and as shares of both ceilings."""
+  """What the lanes achieve, as operations per second and as shares of both ceilings."""
   flops = flops_per_example(work)
   achieved = flops * 1e6 / us_per_lane_example
   plain = plain_steps(work, repeats)

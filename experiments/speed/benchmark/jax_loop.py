@@ -72,8 +72,10 @@ def scan_loop(work: Work) -> Run:
 
   @functools.partial(jax.jit, donate_argnums=0)
   def steps(state: tuple, rate: Array, images: Array, labels: Array) -> tuple:
-    one = lambda state, batch: (step(state, rate, *batch), None)
-    return jax.lax.scan(one, state, (images, labels))[0]
+    def one_step(state: tuple, batch: tuple) -> tuple[tuple, None]:
+      return step(state, rate, *batch), None
+
+    return jax.lax.scan(one_step, state, (images, labels))[0]
 
   cut = functools.cache(lambda size, trial: _cut(work, size, trial, stacked=True))
 
@@ -88,11 +90,9 @@ def scan_loop(work: Work) -> Run:
 def _cut(work: Work, size: int, trial: int, stacked: bool = False) -> list[tuple[Array, Array]]:
   """Returns the batches of a trial on the device; stacked, an entry is a chunk of them."""
   images, labels = works.examples(work, trial)
-  if stacked:
-    cut = lambda x: x.reshape(-1, work.chunk // size, size, *x.shape[1:])
-  else:
-    cut = lambda x: x.reshape(-1, size, *x.shape[1:])
-  return [(jnp.asarray(x), jnp.asarray(y)) for x, y in zip(cut(images), cut(labels), strict=True)]
+  shape = (work.chunk // size, size) if stacked else (size,)
+  batches = (x.reshape(-1, *shape, *x.shape[1:]) for x in (images, labels))
+  return [(jnp.asarray(x), jnp.asarray(y)) for x, y in zip(*batches, strict=True)]
 
 
 def _runner(work: Work, train: Callable, cut: Callable) -> Run:

@@ -94,19 +94,19 @@ def _losses(
   work: Work, groups: list[programs.GroupRun], loss: Callable[[dict], float]
 ) -> list[float]:
   """Losses in the order of the work's settings."""
-  found = {}
+  losses = {}
   for group in groups:
     params = group.to_host().params
     for i, lane in enumerate(group.group.lanes):
-      own = jax.tree.map(lambda x, i=i: np.asarray(x[i]), params)
-      found[Setting(lane.batch_size, lane.learning_rate, lane.trial)] = loss(own)
-  return [found[setting] for setting in work.settings]
+      setting = Setting(lane.batch_size, lane.learning_rate, lane.trial)
+      losses[setting] = loss(jax.tree.map(lambda x, i=i: np.asarray(x[i]), params))
+  return [losses[setting] for setting in work.settings]
 
 
 def cost_of_lanes(
   work: Work, counts: Sequence[int], repeats: int, budget: Budget
 ) -> dict[int, dict[str, list[float]]]:
-  """Returns seconds a lane and step, `repeats` samples each, for programs of so many lanes.
+  """Returns seconds per lane and step, `repeats` samples each, for programs of so many lanes.
 
   In turns with the plain loops over steps, one lane at a time, that are compared with it. All lanes
   have a middle batch size of the work, and learning rates of their own.
@@ -116,19 +116,19 @@ def cost_of_lanes(
   steps = work.examples // size
   alone = _of_one_batch_size(work, size, 1)
   loops = {'step': jax_loop.step_loop(alone), 'scan': jax_loop.scan_loop(alone)}
-  found: dict[int, dict[str, list[float]]] = {}
+  seconds: dict[int, dict[str, list[float]]] = {}
   for count in counts:
     if budget.left < 0:
       break
-    own = _of_one_batch_size(work, size, count)
-    sides = {**loops, 'lanes': lanes(own, chosen(own, LONGER))}
+    smaller = _of_one_batch_size(work, size, count)
+    sides = {**loops, 'lanes': lanes(smaller, chosen(smaller, LONGER))}
     samples = [
       {name: side(work.examples, None).seconds / steps for name, side in sides.items()}
       for _ in range(repeats + 1)  # the first compiles
     ][1:]
-    found[count] = {name: [sample[name] for sample in samples] for name in loops}
-    found[count]['lanes'] = [sample['lanes'] / count for sample in samples]
-  return found
+    seconds[count] = {name: [sample[name] for sample in samples] for name in loops}
+    seconds[count]['lanes'] = [sample['lanes'] / count for sample in samples]
+  return seconds
 
 
 def every_strategy(work: Work, repeats: int, budget: Budget) -> dict[str, dict[str, list[float]]]:
@@ -137,22 +137,22 @@ def every_strategy(work: Work, repeats: int, budget: Budget) -> dict[str, dict[s
   In turns with the plain loops, as in `cost_of_lanes`; micro-batches are those chosen.
   """
   how = chosen(work, LONGER)
-  there = devices(work.config.execution.devices)
-  each = -(-len(work.settings) // len(there))
+  available = devices(work.config.execution.devices)
+  lanes_per_device = -(-len(work.settings) // len(available))
   convolves = timer.convolves(work.config, work.dataset)
   loops = {'step': jax_loop.step_loop(work), 'scan': jax_loop.scan_loop(work)}
-  found: dict[str, dict[str, list[float]]] = {}
-  for way in strategies.candidates(there[0].platform, convolves, each):
+  seconds: dict[str, dict[str, list[float]]] = {}
+  for way in strategies.candidates(available[0].platform, convolves, lanes_per_device):
     if budget.left < 0:
       break
-    own = dataclasses.replace(how, strategies=dict.fromkeys(how.strategies, way))
-    sides = {**loops, 'lanes': lanes(work, own)}
+    execution_of_way = dataclasses.replace(how, strategies=dict.fromkeys(how.strategies, way))
+    sides = {**loops, 'lanes': lanes(work, execution_of_way)}
     samples = [
       {name: side(work.examples, None).seconds for name, side in sides.items()}
       for _ in range(repeats + 1)  # the first compiles
     ][1:]
-    found[way.name] = {name: [sample[name] for sample in samples] for name in sides}
-  return found
+    seconds[way.name] = {name: [sample[name] for sample in samples] for name in sides}
+  return seconds
 
 
 def _of_one_batch_size(work: Work, size: int, lanes: int) -> Work:

@@ -18,7 +18,7 @@ AT_ONCE_ON_ACCELERATOR = 4
 
 
 class Pool:
-  """Processes that stay, one a core, each with every batch size compiled: the steady state."""
+  """Processes that stay, one per core, each with every batch size compiled: the steady state."""
 
   def __init__(self, work: Work, options: Options):
     self.work = work
@@ -64,9 +64,9 @@ class Pool:
 
 def pool(work: Work, options: Options) -> tuple[Run, Callable[[], None]]:
   """Returns the steady state of processes, and what ends them."""
-  found = Pool(work, options)
-  found.warm_up()
-  return found.run, found.close
+  processes = Pool(work, options)
+  processes.warm_up()
+  return processes.run, processes.close
 
 
 def whole_study(work: Work, options: Options) -> float:
@@ -142,5 +142,5 @@ def _json(options: Options) -> str:
 
 def _environment(work: Work) -> dict[str, str]:
   """Without preallocation, processes can share an accelerator."""
-  own = {'XLA_PYTHON_CLIENT_PREALLOCATE': 'false'} if work.accelerator else {}
-  return {**os.environ, **own}
+  changes = {'XLA_PYTHON_CLIENT_PREALLOCATE': 'false'} if work.accelerator else {}
+  return {**os.environ, **changes}

@@ -52,12 +52,12 @@ def check(side: str, sample: Sample, reference: Sample, tolerance: float) -> Non
 
   The share is of at least `SMALL_LOSS`.
   """
-  for i, (own, other) in enumerate(zip(sample.losses, reference.losses, strict=True)):
-    allowed = tolerance * max(abs(other), SMALL_LOSS)
-    if not (math.isfinite(own) and abs(own - other) <= allowed):
+  for i, (loss, expected) in enumerate(zip(sample.losses, reference.losses, strict=True)):
+    allowed = tolerance * max(abs(expected), SMALL_LOSS)
+    if not (math.isfinite(loss) and abs(loss - expected) <= allowed):
       raise WrongResult(
-        f'{side}: the loss of setting {i} is {own:.6g}, that of the reference {other:.6g}; more '
-        f'than {allowed:.2g} apart'
+        f'{side}: the loss of setting {i} is {loss:.6g}, that of the reference {expected:.6g}; '
+        f'more than {allowed:.2g} apart'
       )
 
 
@@ -87,11 +87,11 @@ def measure(
       break
     say(f'{work.name}: {name} warms up')
     try:
-      runs[name], *found = _warm_up(work, sides[name], rows[name])
-      truth = truth or tuple(found)
-      check(name, found[0], truth[0], TOLERANCE_AT_FIRST)
-      check(name, found[1], truth[1], TOLERANCE)
-      guesses[name] = found[1].seconds
+      runs[name], at_first, at_end = _warm_up(work, sides[name], rows[name])
+      truth = truth or (at_first, at_end)
+      check(name, at_first, truth[0], TOLERANCE_AT_FIRST)
+      check(name, at_end, truth[1], TOLERANCE)
+      guesses[name] = at_end.seconds
     except Exception as error:  # a rival that does not run here is reported, not fatal
       if name == reference:
         raise
@@ -173,7 +173,7 @@ def pairs(
 
 
 def by_loop(samples: Mapping[str, Sequence[float]]) -> dict[str, Any]:
-  """Returns the cost of a lane and step, and that of the better plain loop divided by it."""
+  """Returns the cost per lane and step, and that of the better plain loop divided by it."""
   loops = {name: times for name, times in samples.items() if name != 'lanes'}
   best = min(loops, key=lambda name: statistics.median(loops[name]))
   ratios = [loop / lane for loop, lane in zip(loops[best], samples['lanes'], strict=True)]

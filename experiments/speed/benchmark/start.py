@@ -31,19 +31,23 @@ def main(arguments: list[str]) -> None:
   cli.set_up_machine()
   import jax.monitoring
 
-  from bsjax.train import study_run
+  from bsjax.train import loop, study_run
 
   compiling: list[float] = []
-  note = lambda event, seconds, **_: compiling.append(seconds) if event == COMPILING else None
+
+  def note(event: str, seconds: float, **_: Any) -> None:
+    if event == COMPILING:
+      compiling.append(seconds)
+
   jax.monitoring.register_event_duration_secs_listener(note)
 
-  class Stop(study_run.Pace):
+  class Stop(loop.Pace):
     """The host's pace, which hears of the first stretch and ends the process there."""
 
     def measured(self, blocks: int, seconds: float) -> None:
       raise Started
 
-  study_run.Pace = Stop
+  loop.Pace = Stop
   namespace: dict[str, Any] = {}
   exec(compile(Path(path).read_text(), path, 'exec'), namespace)
   try:
@@ -64,12 +68,12 @@ def measure(cache: str) -> dict[str, float]:
 
 def cold_and_warm(repeats: int) -> dict[str, Any]:
   """Starts with an empty cache, then again: seconds to the first tick, and of compilation."""
-  found: dict[str, list] = {'cold': [], 'warm': []}
+  starts: dict[str, list] = {'cold': [], 'warm': []}
   for _ in range(repeats):
     with tempfile.TemporaryDirectory() as cache:
-      found['cold'].append(measure(cache))
-      found['warm'].append(measure(cache))
-  return found
+      starts['cold'].append(measure(cache))
+      starts['warm'].append(measure(cache))
+  return starts
 
 
 if __name__ == '__main__':

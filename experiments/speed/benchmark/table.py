@@ -70,9 +70,13 @@ def _more(work: dict[str, Any]) -> list[str]:
     ratio = pair['first_by_second']
     lines.append(f'noise scale on by off: {_range(ratio, 3)} (n = {ratio["n"]})')
   if counts := work.get('lanes'):
-    cost = lambda row: f'{1e3 * row["seconds"]["median"]:.3g} ({_range(row["loop_by_lanes"])})'
-    text = ', '.join(f'{count}: {cost(row)}' for count, row in counts.items())
-    lines.append(f'ms a lane and step by number of lanes (the better plain loop by it): {text}')
+    text = ', '.join(
+      f'{count}: {1e3 * row["seconds"]["median"]:.3g} ({_range(row["loop_by_lanes"])})'
+      for count, row in counts.items()
+    )
+    lines.append(
+      f'ms per lane and step by number of lanes (the better plain loop divided by it): {text}'
+    )
   if ways := work.get('strategies'):
     text = ', '.join(f'{name}: {_range(row["loop_by_lanes"])}' for name, row in ways.items())
     lines.append(f'the better plain loop by lanes, by strategy: {text}')

@@ -47,7 +47,7 @@ def _in_turn(work: Work, model: nn.Module, compile_loss: Callable) -> Run:
 
   def run(examples: int, which: Sequence[int] | None = None) -> Sample:
     settings = [work.settings[i] for i in which] if which is not None else work.settings
-    seconds, found = 0.0, []
+    seconds, final_losses = 0.0, []
     for setting in settings:
       batches = cut(setting.batch_size, setting.trial)[: examples // setting.batch_size]
       model.load_state_dict(start(setting.trial))  # copies into the same tensors
@@ -56,8 +56,8 @@ def _in_turn(work: Work, model: nn.Module, compile_loss: Callable) -> Run:
       train(setting, batches)
       _wait(work)
       seconds += time.perf_counter() - begun
-      found.append(losses(dict(model.named_parameters())))
-    return Sample(seconds, found)
+      final_losses.append(losses(dict(model.named_parameters())))
+    return Sample(seconds, final_losses)
 
   return run
 
@@ -75,7 +75,7 @@ def lanes_of_a_batch_size(work: Work) -> Run:
   def run(examples: int, which: Sequence[int] | None = None) -> Sample:
     if which is not None:
       raise ValueError('lanes are trained together: give no settings')
-    seconds, found = 0.0, []
+    seconds, final_losses = 0.0, []
     for size, group in itertools.groupby(work.settings, key=lambda s: s.batch_size):
       settings = list(group)
       batches = _stacked([cut(size, setting.trial) for setting in settings], work)
@@ -88,8 +88,8 @@ def lanes_of_a_batch_size(work: Work) -> Run:
       _train_lanes(gradient, params, rates, batches[: examples // size])
       _wait(work)
       seconds += time.perf_counter() - begun
-      found += [losses({k: v[i] for k, v in params.items()}) for i in range(len(settings))]
-    return Sample(seconds, found)
+      final_losses += [losses({k: v[i] for k, v in params.items()}) for i in range(len(settings))]
+    return Sample(seconds, final_losses)
 
   return run
 
@@ -109,12 +109,12 @@ def _train_lanes(gradient: Callable, params: dict, rates: torch.Tensor, batches:
 def _stacked(of_lanes: list[Batches], work: Work) -> Batches:
   """Batches for all lanes: the same for all with one trial, else behind a lane axis."""
   # GroupNorm under `vmap` takes no channels-last tensors.
-  of_lanes = [[(images.contiguous(), labels) for images, labels in each] for each in of_lanes]
+  of_lanes = [[(images.contiguous(), labels) for images, labels in lane] for lane in of_lanes]
   if work.config.trials == 1:
     return of_lanes[0]
   return [
-    tuple(torch.stack(parts) for parts in zip(*each, strict=True))
-    for each in zip(*of_lanes, strict=True)
+    tuple(torch.stack(parts) for parts in zip(*batches, strict=True))
+    for batches in zip(*of_lanes, strict=True)
   ]
 
 

@@ -111,7 +111,7 @@ def _layers(tree: PyTree, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, .
   """The innermost dicts of a tree, and where they are."""
   if not isinstance(next(iter(tree.values())), dict):
     return [(path, tree)]
-  return [found for key, value in tree.items() for found in _layers(value, (*path, key))]
+  return [layer for key, value in tree.items() for layer in _layers(value, (*path, key))]
 
 
 def _turned(value: np.ndarray) -> torch.Tensor:

@@ -107,7 +107,8 @@ class Work:
   def settings(self) -> list[Setting]:
     c = self.config
     return [
-      Setting(*each) for each in itertools.product(c.batch_sizes, c.learning_rates, range(c.trials))
+      Setting(*setting)
+      for setting in itertools.product(c.batch_sizes, c.learning_rates, range(c.trials))
     ]
 
   def steps(self, examples: int | None = None) -> int:
