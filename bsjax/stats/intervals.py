@@ -41,6 +41,13 @@ def mean_interval(values: ArrayLike, confidence: float = 0.95) -> Estimate:
   return Estimate(mean, mean - half, mean + half, x.size, confidence)
 
 
+def widened(estimate: Estimate, by: float) -> Estimate:
+  """The estimate with an interval that reaches further by so much on either side, if it has one."""
+  if not estimate.has_interval:
+    return estimate
+  return replace(estimate, low=estimate.low - by, high=estimate.high + by)
+
+
 def pair_moments(numerators: ArrayLike, denominators: ArrayLike) -> PairMoments:
   """The moments of n independent pairs; (co)variances are NaN for one pair, all for none."""
   a = np.asarray(numerators, dtype=np.float64)

@@ -12,6 +12,7 @@ from scipy import signal
 from bsjax.noise import estimators, pooling
 from bsjax.noise.estimators import SPAN
 from bsjax.stats import intervals
+from bsjax.stats.estimate import undefined
 
 
 def covers(interval, truth):
@@ -82,7 +83,7 @@ def test_ragged_blocks_estimate_the_variance_of_the_mean_without_bias():
 
 def test_windows_that_measured_nothing_or_nonsense_are_undefined():
   nothing = intervals.fieller_from_moments(*pooling.combine_windows([EMPTY, EMPTY]))
-  assert nothing == (None, None, None, False, 'nothing was measured')
+  assert nothing == undefined('nothing_measured')
   fine = window([1.0, 2.0], [1.0, 3.0])
   for blocks in (True, False):
     spoilt = pooling.combine_windows([fine, fine | {'trace': None}], blocks=blocks)
