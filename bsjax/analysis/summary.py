@@ -172,7 +172,7 @@ def _batch_size(
 
 
 def _none_eligible(batch_size: int, tried: Sequence[Setting], reestimated: bool) -> dict[str, Any]:
-  rates = {setting.learning_rate: setting.problem for setting in tried}
+  rates = [[setting.learning_rate, setting.problem] for setting in tried]
   keys = ['train_accuracy', 'val_accuracy', 'generalization_gap']
   keys += ['reestimated_val_accuracy'] if reestimated else []
   return {

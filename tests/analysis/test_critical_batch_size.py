@@ -332,7 +332,7 @@ def test_undefined_with_a_reason():
   assert early['points'][0]['examples'] == [None] * 3
   few = critical_batch_size({size: found[size] for size in (8, 16)})
   assert few['undefined'] == Reason('too_few_to_compare', batch_sizes=2, runs=18)
-  assert critical_batch_size(found, targets=[])['undefined'] == Reason('no_target')
+  assert critical_batch_size(found, targets=[])['undefined'] == Reason('no_target_given')
   with pytest.raises(ValueError, match='target is -1'):
     critical_batch_size(found, targets=[-1.0])
   with pytest.raises(ValueError, match='noise'):

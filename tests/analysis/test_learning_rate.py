@@ -97,7 +97,7 @@ def test_three_rates_are_a_parabola_that_nothing_checks():
 )
 def test_an_optimum_at_the_edge_is_a_bound_and_no_value(best, bound, end, edge):
   found = optimum(RATES, noisy(parabola(best), 3, np.random.default_rng(0)))
-  why = Reason('at_grid_edge', end=end, learning_rate=RATES[edge])
+  why = Reason('best_at_grid_edge', end=end, learning_rate=RATES[edge])
   assert found.state == 'at_grid_edge' and found.rate == Estimate(None, n=3, reasons=(why,))
   assert found.bound == pytest.approx(bound)
 
@@ -245,7 +245,7 @@ def test_batch_sizes_without_an_optimum_are_named():
   for estimate in (exponent, saturation):
     why = estimate(points(found))['undefined']
     assert (why.code, why.details['needed'], why.details['known']) == ('too_few_optima', 3, 2)
-    codes = {size: left.code for size, left in why.details['left_out'].items()}
+    codes = {size: left.code for size, left in why.details['left_out']}
     assert codes == {8: 'at_grid_edge'} | dict.fromkeys((16, 32, 64), 'next_to_divergence')
 
 

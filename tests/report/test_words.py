@@ -26,16 +26,18 @@ def test_numbers_have_three_digits_and_no_powers_of_ten():
 def test_reasons_are_brought_together():
   flat, edge = Reason('flat_curve'), Reason('trials_at_grid_edge', trials=[0, 2], of=3)
   known = {'needed': 3, 'known': 1}
-  assert sentence(Reason('too_few_optima', left_out={8: flat, 16: edge, 32: flat}, **known)) == (
+  assert sentence(
+    Reason('too_few_optima', left_out=[[8, flat], [16, edge], [32, flat]], **known)
+  ) == (
     '3 batch sizes with an optimum inside the grid are needed, 1 known; batch sizes 8 and 32: the '
     'curve is flat: it has no curvature beyond the noise of the trials; batch size 16: the best '
     'rate is at the edge of the grid in trials 0 and 2 of 3'
   )
   gone, late = Reason('diverged'), Reason('unfinished', epoch=1.5, epochs=3.0)
-  failed = Reason('trials_failed', trials={0: gone, 1: late, 3: gone})
+  failed = Reason('lanes_failed', trials=[[0, gone], [1, late], [3, gone]])
   text = 'trials 0 and 3 diverged; trial 1 unfinished at epoch 1.5 of 3'
   assert sentence(failed) == text
-  rates = Reason('rates_failed', rates={0.1: failed, 0.2: late, 0.4: failed})
+  rates = Reason('rates_failed', rates=[[0.1, failed], [0.2, late], [0.4, failed]])
   assert sentence(rates) == (
     f'{text} at learning rates 0.1 and 0.4; unfinished at epoch 1.5 of 3 at learning rate 0.2'
   )

@@ -67,7 +67,7 @@ def _exponent_interval(exponent: Mapping[str, Any]) -> tuple[Estimate, str | Rea
   """The interval and what it is, or an empty one and why."""
   nothing = Estimate(None)
   if 'undefined' in exponent:
-    return nothing, Reason('exponent_undefined', why=exponent['undefined'])
+    return nothing, Reason('exponent_is_undefined', why=exponent['undefined'])
   value, (low, high), n = exponent['value'], exponent['ci95'], exponent['n']
   if value is None or not all(math.isfinite(x) for x in (value, low, high) if x is not None):
     return nothing, 'The exponent or its interval is not finite.'

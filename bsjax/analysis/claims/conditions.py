@@ -148,7 +148,7 @@ def _with_problems(
   """The same reasons, with what went wrong in the settings themselves."""
   result = {}
   for size, reason in failed.items():
-    rates = {each.learning_rate: each.problem for each in tried[size] if each.problem}
+    rates = [[each.learning_rate, each.problem] for each in tried[size] if each.problem]
     failed_at = Reason('rates_failed', rates=rates)
     result[size] = Reason('with_rates', why=reason, rates=failed_at) if rates else reason
   return result

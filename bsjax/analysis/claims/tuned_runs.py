@@ -86,8 +86,8 @@ def _lanes(tried: Sequence[Setting], base: Lanes, way: str) -> tuple[Lanes, str 
     if not there:
       return (), f'trial {trial} was not run at learning rate {rate:.4g}'
     lanes += there[:1]
-  failed = {lane.plan['trial']: lane.problem for lane in lanes if lane.problem}
-  return tuple(lanes), Reason('trials_failed', trials=failed) if failed else None
+  failed = [[lane.plan['trial'], lane.problem] for lane in lanes if lane.problem]
+  return tuple(lanes), Reason('lanes_failed', trials=failed) if failed else None
 
 
 def _about(tried: Sequence[Setting], lanes: Lanes, way: str) -> dict[str, Any]:
@@ -111,7 +111,7 @@ def _compared(
   pair = {own[0].plan['batch_size']: Setting(_size(own), math.nan, own) for own in (base, lanes)}
   first, second = _size(base), _size(lanes)
   read = budgets.readings(pair, clock)
-  problems = {size: each.problem for size, each in read.items() if each.problem}
+  problems = [[size, each.problem] for size, each in read.items() if each.problem]
   if problems:
     return {'undefined': Reason('batch_sizes_failed', problems=problems)}
   kinds = {

@@ -46,7 +46,7 @@ def critical_batch_size(
   if levels is None:
     levels = choose_targets(by_size, quantity) if targets is None else list(targets)
   if isinstance(levels, Reason) or not levels:
-    return {'undefined': levels or Reason('no_target'), 'quantity': quantity, 'targets': []}
+    return {'undefined': levels or Reason('no_target_given'), 'quantity': quantity, 'targets': []}
   levels.sort(key=lambda level: -level_of(quantity, level))
   all_targets = [at_target(by_size, quantity, level) for level in levels]
   middle = all_targets[len(all_targets) // 2]

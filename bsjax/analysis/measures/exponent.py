@@ -41,7 +41,8 @@ class Points(NamedTuple):
     known = len(self.batch_sizes)
     if known >= FEWEST:
       return None
-    return Reason('too_few_optima', needed=FEWEST, known=known, left_out=self.left_out)
+    left_out = [[size, reason] for size, reason in self.left_out.items()]
+    return Reason('too_few_optima', needed=FEWEST, known=known, left_out=left_out)
 
 
 def points(optima: Mapping[int, Optimum]) -> Points:

@@ -127,7 +127,7 @@ def _unusable(rates: np.ndarray, losses: np.ndarray) -> Reason | None:
 
 def _at_edge(rates: np.ndarray, n: int, low: bool) -> Optimum:
   end, beyond, side = ('lowest', rates[1], 'below') if low else ('highest', rates[-2], 'above')
-  edge = Reason('at_grid_edge', end=end, learning_rate=float(rates[0] if low else rates[-1]))
+  edge = Reason('best_at_grid_edge', end=end, learning_rate=float(rates[0] if low else rates[-1]))
   rate = Estimate(None, n=n, reasons=(edge,))
   return Optimum('at_grid_edge', rate, bound={side: float(beyond)})
 

@@ -51,7 +51,7 @@ def curves(lanes: Sequence[LaneHistory]) -> LogLosses:
   for lane in lanes:
     trial = lane.plan['trial']
     if lane.problem:
-      return LogLosses({}, Reason('trials_failed', trials={trial: lane.problem}))
+      return LogLosses({}, Reason('lanes_failed', trials=[[trial, lane.problem]]))
     rows = [row for row in lane.rows if 0 < row['examples'] <= lane.plan['examples']]
     for row in rows:
       value = row.get(QUANTITY)
@@ -61,7 +61,7 @@ def curves(lanes: Sequence[LaneHistory]) -> LogLosses:
     by_lane.append({row['examples']: math.log(row[QUANTITY]) for row in rows})
   common = set.intersection(*map(set, by_lane)) if by_lane else set()
   if not common:
-    return LogLosses({}, Reason('no_common_evaluation'))
+    return LogLosses({}, Reason('no_evaluation_of_all'))
   return LogLosses({at: [losses[at] for losses in by_lane] for at in sorted(common)})
 
 

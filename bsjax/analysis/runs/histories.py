@@ -55,8 +55,8 @@ class Setting:
   @property
   def problem(self) -> Reason | None:
     """Why the setting cannot be chosen, or None if every trial ended well."""
-    trials = {lane.plan['trial']: lane.problem for lane in self.lanes if lane.problem}
-    return Reason('trials_failed', trials=trials) if trials else None
+    trials = [[lane.plan['trial'], lane.problem] for lane in self.lanes if lane.problem]
+    return Reason('lanes_failed', trials=trials) if trials else None
 
   def finals(self, key: str) -> list[float]:
     """The value of `key` at the end of each trial; only for a setting without a problem."""

@@ -56,7 +56,7 @@ def problem(by_size: Mapping[int, Sequence[Setting]], quantity: str) -> Reason |
   for lane in _lanes(by_size):
     if reason := _problem_of_lane(lane, quantity):
       return reason
-  return None if trials(by_size) else Reason('no_common_trial')
+  return None if trials(by_size) else Reason('no_trial_of_all')
 
 
 def _problem_of_lane(lane: LaneHistory, quantity: str) -> Reason | None:

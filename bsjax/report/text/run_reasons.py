@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from bsjax.format import by_reason, joined, sizes_text
+
+Pairs = Sequence[Sequence[Any]]  # of what has a reason, and its words
 
 
 def _numbered(noun: str, numbers: Sequence[Any]) -> str:
@@ -18,19 +20,19 @@ def _counted(count: int, noun: str) -> str:
   return f'{count} {noun}{"s" * (count != 1)}'
 
 
-def _together(reasons: Mapping[Any, str]) -> dict[str, list[Any]]:
+def _together(reasons: Pairs) -> dict[str, list[Any]]:
   """What has the same reason, by reason."""
   together: dict[str, list[Any]] = {}
-  for name, reason in reasons.items():
+  for name, reason in reasons:
     together.setdefault(reason, []).append(name)
   return together
 
 
-def _trials_failed(trials: Mapping[int, str]) -> str:
+def _lanes_failed(trials: Pairs) -> str:
   return '; '.join(f'{_numbered("trial", at)} {why}' for why, at in _together(trials).items())
 
 
-def _rates_failed(rates: Mapping[float, str]) -> str:
+def _rates_failed(rates: Pairs) -> str:
   return '; '.join(
     f'{why} at {_numbered("learning rate", [f"{rate:.4g}" for rate in at])}'
     for why, at in _together(rates).items()
@@ -57,9 +59,9 @@ def _target_at_grid_edge(batch_sizes: Sequence[int]) -> str:
   )
 
 
-def _too_few_optima(needed: int, known: int, left_out: Mapping[int, str]) -> str:
+def _too_few_optima(needed: int, known: int, left_out: Pairs) -> str:
   counts = f'{needed} batch sizes with an optimum inside the grid are needed, {known} known'
-  return '; '.join([counts, *by_reason(left_out)])
+  return '; '.join([counts, *by_reason(dict(left_out))])
 
 
 def _trials_at_grid_edge(trials: Sequence[int], of: int) -> str:
@@ -77,7 +79,7 @@ OF_LANES: dict[str, str | Callable[..., str]] = {
   'diverged': 'diverged',
   'unfinished': 'unfinished at epoch {epoch:.3g} of {epochs:.3g}',
   'no_accuracy': 'ended without an accuracy',
-  'trials_failed': _trials_failed,
+  'lanes_failed': _lanes_failed,
   'rates_failed': _rates_failed,
   'different_trials': 'the learning rates were not tried in the same trials',
   'no_rate_ended_well': 'no learning rate ended well',
@@ -105,17 +107,17 @@ OF_BUDGETS: dict[str, str | Callable[..., str]] = {
     'at every shared learning rate some batch size has a trial without an end result'
   ),
   'loss_without_log': 'the training loss of trial {trial} is {value} after {examples} examples',
-  'no_common_evaluation': 'the runs have no evaluation in common',
+  'no_evaluation_of_all': 'the runs have no evaluation in common',
 }
 OF_TARGETS: dict[str, str | Callable[..., str]] = {
-  'no_target': 'no target was given',
+  'no_target_given': 'no target was given',
   'no_record_after_start': f'the run of {_WHERE} has no record after the start of training',
   'batch_size_changes': (f'the batch size changes in training, to {{to}}, in the run of {_WHERE}'),
   'training_in_stages': 'training goes through stages, which what it takes to a target would mix',
   'value_out_of_range': (
     f'{{quantity}} is {{value}} after {{examples}} examples in the run of {_WHERE}'
   ),
-  'no_common_trial': 'the settings have no trial in common',
+  'no_trial_of_all': 'the settings have no trial in common',
   'too_few_to_compare': _too_few_to_compare,
   'too_few_end_well': (
     'fewer than {needed} of {batch_sizes} batch sizes have a learning rate at which most trials '
@@ -152,7 +154,7 @@ OF_LEARNING_RATES: dict[str, str | Callable[..., str]] = {
   'no_trial': 'there is no trial',
   'loss_negative_or_missing': 'a loss is negative or missing',
   'every_rate_diverged': 'every learning rate diverged in some trial',
-  'at_grid_edge': (
+  'best_at_grid_edge': (
     'the {end} rate, {learning_rate:.4g}, is the best in every trial: the optimum is at or beyond '
     'it'
   ),
@@ -192,8 +194,8 @@ PASSED_ON: dict[str, str | Callable[..., str]] = {
   'with_rates': '{why} ({rates})',
   'of_condition': '{condition}: {why}',
   'of_batch_size': 'batch size {batch_size}: {why}',
-  'batch_sizes_failed': lambda problems: '; '.join(by_reason(problems)),
+  'batch_sizes_failed': lambda problems: '; '.join(by_reason(dict(problems))),
   'no_rate_to_scale': 'batch size {batch_size} has no learning rate to scale: {why}',
-  'exponent_undefined': 'The exponent is undefined: {why}.',
+  'exponent_is_undefined': 'The exponent is undefined: {why}.',
 }
 OF_RUNS = PASSED_ON | OF_LANES | OF_BUDGETS | OF_TARGETS | OF_LEARNING_RATES
