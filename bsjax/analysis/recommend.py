@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from bsjax.analysis.claims.pairs import Values, again, left_out, usable_values
-from bsjax.analysis.claims.verdicts import MARGIN, SUPPORTED, above, near, points
+from bsjax.analysis.claims.verdicts import MARGIN, SUPPORTED, above, near, paragraph, points
 from bsjax.analysis.measures.critical_batch_size import EARLY
 from bsjax.analysis.runs.histories import Setting
+from bsjax.stats.estimate import Reason
 from bsjax.stats.paired import Difference, against_best
 
 OVERHEAD = 0.2  # how much above the fewest examples the fewest updates may cost
@@ -102,7 +103,7 @@ def _to_target(critical: Mapping[str, Any]) -> list[dict[str, Any]]:
   if len(reached) < 2 or n < 2:
     few = f'{len(reached)} batch sizes reach the target in every trial, over {n} trials'
     why = critical.get('undefined') or f'{few}: too few to compare'
-    return [_row(goal, None, [f'{why}.', *out]) for goal in (EXAMPLES, UPDATES)]
+    return [_row(goal, None, [Reason('stop', why=why), *out]) for goal in (EXAMPLES, UPDATES)]
   # Fewest examples are best, and ratios are compared: so the values are minus logarithms.
   pairs = {pair.other: pair for pair in against_best({b: -logs for b, logs in reached.items()})}
   best = next(iter(pairs.values())).best
@@ -172,13 +173,13 @@ def _named(sizes: Sequence[int]) -> str:
 
 
 def _row(
-  goal: str, batch_size: int | None, why: Sequence[str], learning_rate: float | None = None
+  goal: str, batch_size: int | None, why: Sequence[str | Reason], learning_rate: float | None = None
 ) -> dict[str, Any]:
   return {
     'goal': goal,
     'batch_size': batch_size,
     'learning_rate': learning_rate,
-    'why': ' '.join(sentence for sentence in why if sentence),
+    'why': paragraph(why),
   }
 
 

@@ -20,6 +20,7 @@ from bsjax.analysis.measures.learning_rate import NO_NOISE_SCALE, learning_rates
 from bsjax.analysis.recommend import recommendation
 from bsjax.analysis.runs.histories import Row, Setting, by_branch, settings
 from bsjax.analysis.runs.selection import Chosen, best_setting, leave_one_trial_out
+from bsjax.stats.estimate import Reason
 
 Found = Mapping[int, Sequence[Setting]]
 # The noise scale that the learning-rate rules of an optimizer speak of, the most apt first.
@@ -78,7 +79,7 @@ def _of_branch(
   measured = _noise_for_rules(scales)
   # Both are statements about optimization; those on validation, which overfitting turns, go beside.
   rate = partial(learning_rates, found, config['optimizer']['name'], measured)
-  rates = rate(merit='train_loss') | {'validation': rate(merit='val_error')}
+  rates = rate(objective='train_loss') | {'validation': rate(objective='val_error')}
   rates['noise_scale_of_rules'] = measured
   exponent = rates.pop('exponent')
   critical = critical_batch_size(found, 'train_loss')
@@ -164,17 +165,14 @@ def _batch_size(
   if reestimated:
     result['reestimated_val_accuracy'] = estimate(shown.finals('reestimated_val_accuracy'))
   if shown.reason:
-    why = shown.reason
-    result['selection_note'] = f'reported on the trials that chose the learning rate: {why}'
+    result['selection_note'] = Reason('chosen_on_trials_reported', why=shown.reason)
   if len(rates) == 1:
     result['note'] = 'one learning rate was tried: nothing was tuned at this batch size'
   return result
 
 
 def _none_eligible(batch_size: int, tried: Sequence[Setting], reestimated: bool) -> dict[str, Any]:
-  rates: dict[str, list[str]] = {}  # by problem, which often is the same at many
-  for setting in tried:
-    rates.setdefault(setting.problem, []).append(f'{setting.learning_rate:.4g}')
+  rates = [[setting.learning_rate, setting.problem] for setting in tried]
   keys = ['train_accuracy', 'val_accuracy', 'generalization_gap']
   keys += ['reestimated_val_accuracy'] if reestimated else []
   return {
@@ -184,7 +182,5 @@ def _none_eligible(batch_size: int, tried: Sequence[Setting], reestimated: bool)
     'trials': len(tried[0].lanes),
     **{key: estimate([]) for key in keys},
     'noise_scale': noise.nothing('no learning rate was chosen'),
-    'reason': '; '.join(
-      f'{problem} at learning rate {", ".join(at)}' for problem, at in rates.items()
-    ),
+    'reason': Reason('rates_failed', rates=rates),
   }

@@ -19,6 +19,7 @@ from jaxtyping import Float
 
 from bsjax.noise.estimators import finite
 from bsjax.stats.intervals import PairMoments, fieller_from_moments
+from bsjax.stats.jackknife import pseudo_values
 
 
 def from_products(
@@ -80,7 +81,7 @@ def _solve(square, product, size: int, population: int):
 
 def _jackknife(found: tuple, without: Any, n: int, unseen: float) -> PairMoments:
   """Moments of n pseudo-values; `unseen` is the share of the population that was not measured."""
-  pseudo = n * np.array(found)[:, None] - (n - 1) * np.asarray(without)
+  pseudo = pseudo_values(np.array(found), np.asarray(without))
   (var_a, cov), (_, var_b) = np.cov(pseudo) * max(unseen, 0.0)
   return PairMoments(*map(float, found), float(var_a), float(var_b), float(cov), n)
 

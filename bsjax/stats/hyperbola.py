@@ -10,7 +10,8 @@ gain from larger batches, B_crit = infinity perfect scaling. An interval that ho
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +20,7 @@ from scipy.optimize import brentq, minimize_scalar
 from scipy.special import stdtrit
 
 from bsjax.stats import tobit
+from bsjax.stats.estimate import Estimate, Reason, undefined
 from bsjax.stats.intervals import mean_interval
 from bsjax.stats.tobit import EXACT, Peak
 
@@ -27,25 +29,19 @@ _STEP = 0.25
 
 
 class Fit(NamedTuple):
-  """B_crit in examples with its interval, and the ends of the hyperbola, geometric means of trials.
+  """B_crit in examples, and the ends of the hyperbola as geometric means of trials.
 
-  `b_crit` is None at a limit; `low` = 0 and `unbounded` (`high` is None) say that the interval
-  holds one. `residual_sd` is that of log updates, `df` its degrees of freedom. `interval_over`
-  names what varied: 'trials', or 'residuals' of all batch sizes and trials. `reason` says why there
-  is no fit or no value, and is empty otherwise.
+  `b_crit` has no value at a limit; a `low` of 0 and `unbounded` say that its interval holds one.
+  It is `over` what varied: 'trials', or 'residuals' of all batch sizes and trials; its `n` counts
+  trials in which some batch size reached the target. Without an interval nothing was fitted.
+  `residual_sd` is that of log updates, `df` its degrees of freedom.
   """
 
-  b_crit: float | None
-  low: float | None
-  high: float | None
-  unbounded: bool
-  examples_min: float | None
-  updates_min: float | None
-  residual_sd: float | None
+  b_crit: Estimate
   df: int
-  trials: int
-  interval_over: str
-  reason: str
+  examples_min: float | None = None
+  updates_min: float | None = None
+  residual_sd: float | None = None
 
 
 def fit_hyperbola(
@@ -75,10 +71,7 @@ def fit_hyperbola(
   df = exact - trials - 1
   reaching = int((known == EXACT).any(axis=1).sum())
   if reaching < 3 or df < 1:
-    why = (
-      f'{exact} exact values at {reaching} batch sizes do not determine a hyperbola and its spread'
-    )
-    return Fit(None, None, None, False, None, None, None, df, trials, '', why)
+    return Fit(undefined('too_few_for_hyperbola', trials, exact=exact, batch_sizes=reaching), df)
   grid = np.concatenate([[-np.inf], profile.grid(), [np.inf]])
   curve = _Curve(profile, grid, profile.at(grid))
   best, top = _highest(curve)
@@ -100,21 +93,23 @@ def fit_trials(
   """
   joint = fit_hyperbola(batch_sizes, updates, known)
   trials = updates.shape[1]
-  if joint.b_crit is None or trials < 3:
+  if joint.b_crit.value is None or trials < 3:
     return joint
-  each = [fit_hyperbola(batch_sizes, updates[:, [j]], known[:, [j]]) for j in range(trials)]
-  if any(fit.b_crit is None or not fit.low or fit.unbounded for fit in each):
+  fits = [fit_hyperbola(batch_sizes, updates[:, [j]], known[:, [j]]) for j in range(trials)]
+  alone = [fit.b_crit for fit in fits]
+  if any(one.value is None or not one.low or one.unbounded for one in alone):
     return joint
-  log = mean_interval(np.log([fit.b_crit for fit in each]))
-  middle = lambda values: math.exp(math.fsum(map(math.log, values)) / trials)
+  mean = mean_interval(np.log([one.value for one in alone])).map(math.exp)
+  ends = {'value': mean.value, 'low': mean.low, 'high': mean.high}
   return joint._replace(
-    b_crit=math.exp(log.value),
-    low=math.exp(log.low),
-    high=math.exp(log.high),
-    examples_min=middle([fit.examples_min for fit in each]),
-    updates_min=middle([fit.updates_min for fit in each]),
-    interval_over='trials',
+    b_crit=replace(joint.b_crit, over='trials', **ends),
+    examples_min=_geometric_mean([fit.examples_min for fit in fits]),
+    updates_min=_geometric_mean([fit.updates_min for fit in fits]),
   )
+
+
+def _geometric_mean(values: Sequence[float]) -> float:
+  return math.exp(math.fsum(map(math.log, values)) / len(values))
 
 
 class _Profile(NamedTuple):
@@ -159,15 +154,15 @@ def _highest(curve: _Curve) -> tuple[float, float]:
     # Beyond the outermost finite points the likelihood is that of the limit but for rounding.
     i = 0 if i < 2 else len(grid) - 1
     return float(grid[i]), float(heights.max())
-  found = minimize_scalar(
+  minimum = minimize_scalar(
     lambda theta: -curve.height(theta),
     bounds=(grid[i - 1], grid[i + 1]),
     method='bounded',
     options={'xatol': 1e-5},
   )
-  if -found.fun < heights[i]:
+  if -minimum.fun < heights[i]:
     return float(grid[i]), float(heights[i])
-  return float(found.x), float(-found.fun)
+  return float(minimum.x), float(-minimum.fun)
 
 
 def _crossings(curve: _Curve, best: float, level: float) -> tuple[float, float]:
@@ -176,7 +171,10 @@ def _crossings(curve: _Curve, best: float, level: float) -> tuple[float, float]:
   order = np.argsort(points)
   points, inside = points[order], np.append(curve.peaks.height >= level, True)[order]
   first, last = np.flatnonzero(inside)[[0, -1]]
-  excess = lambda theta: curve.height(theta) - level
+
+  def excess(theta: float) -> float:
+    return curve.height(theta) - level
+
   ends = []
   for i, outside in ((first, first - 1), (last, last + 1)):
     at_limit = not 0 <= outside < len(points) or np.isinf(points[outside])
@@ -197,28 +195,25 @@ def _root(excess: Callable[[float], float], inside: float, outside: float) -> fl
 def _describe(profile: _Profile, best: float, low: float, high: float, exact: int, df: int) -> Fit:
   _, sharp, place = profile.at(np.array([best]))
   log_end = float((place[0] / sharp[0]).mean())
-  updates_min = None if best == np.inf else math.exp(log_end)
-  examples_min = math.exp(log_end) if best == np.inf else None
-  if math.isfinite(best):
-    examples_min = math.exp(log_end + best)
-  reason = ''
-  if best == np.inf:
-    reason = 'examples do not grow with batch size: all batch sizes scale perfectly'
-  elif best == -np.inf:
-    reason = 'updates do not fall with batch size: all batch sizes are far above the critical one'
-  return Fit(
+  limits = {np.inf: 'scales_perfectly', -np.inf: 'gains_nothing'}
+  b_crit = Estimate(
     math.exp(best) if math.isfinite(best) else None,
     math.exp(low),
     math.exp(high) if math.isfinite(high) else None,
-    not math.isfinite(high),
-    examples_min,
-    updates_min,
-    # Maximum likelihood divides by N; an unbiased variance does not.
-    math.sqrt(exact / df) / float(sharp[0]),
-    df,
     profile.log_updates.shape[1],
-    'residuals',
-    reason,
+    over='residuals',
+    unbounded=not math.isfinite(high),
+    reasons=(Reason(limits[best]),) if best in limits else (),
+  )
+  # At perfect scaling the end is that of the examples, and elsewhere that of the updates.
+  log_examples = log_end if best == np.inf else log_end + best
+  return Fit(
+    b_crit,
+    df,
+    examples_min=None if best == -np.inf else math.exp(log_examples),
+    updates_min=None if best == np.inf else math.exp(log_end),
+    # Maximum likelihood divides by N; an unbiased variance does not.
+    residual_sd=math.sqrt(exact / df) / float(sharp[0]),
   )
 
 

@@ -41,6 +41,13 @@ def mean_interval(values: ArrayLike, confidence: float = 0.95) -> Estimate:
   return Estimate(mean, mean - half, mean + half, x.size, confidence)
 
 
+def widened(estimate: Estimate, by: float) -> Estimate:
+  """The estimate with an interval that reaches further by so much on either side, if it has one."""
+  if not estimate.has_interval:
+    return estimate
+  return replace(estimate, low=estimate.low - by, high=estimate.high + by)
+
+
 def pair_moments(numerators: ArrayLike, denominators: ArrayLike) -> PairMoments:
   """The moments of n independent pairs; (co)variances are NaN for one pair, all for none."""
   a = np.asarray(numerators, dtype=np.float64)
@@ -96,9 +103,9 @@ def fieller_from_moments(
   if why := _why_undefined(pairs):
     return undefined(why, n)
   value, doubts = _value(pairs)
-  found = Estimate(value, n=n, confidence=confidence, over='measurements')
+  ratio = Estimate(value, n=n, confidence=confidence, over='measurements')
   if n < 2:
-    return replace(found, reasons=doubts or (Reason('one_observation'),))
+    return replace(ratio, reasons=doubts or (Reason('one_observation'),))
   t2 = _quantile(confidence, n) ** 2
   va, vb, vab = t2 * var_a / n, t2 * var_b / n, t2 * cov / n
   a, h, c = mean_b**2 - vb, mean_a * mean_b - vab, mean_a**2 - va
@@ -111,9 +118,9 @@ def fieller_from_moments(
     return undefined('denominator_zero', n)
   low = c / root if c > 0 else 0.0  # c <= 0: a ratio of 0 fits the data
   if a > 0:
-    return replace(found, low=low, high=root / a, reasons=doubts)
+    return replace(ratio, low=low, high=root / a, reasons=doubts)
   why = Reason('denominator_not_above_zero')
-  return replace(found, low=low, unbounded=True, reasons=(*doubts, why))
+  return replace(ratio, low=low, unbounded=True, reasons=(*doubts, why))
 
 
 def log_delta(numerators: ArrayLike, denominators: ArrayLike, confidence: float = 0.95) -> Estimate:
@@ -140,14 +147,14 @@ def log_delta_from_moments(
   value, doubts = _value(pairs)
   if not value:
     return undefined(doubts[0].code if doubts else 'ratio_zero', n)
-  found = Estimate(value, n=n, confidence=confidence, over='measurements')
+  ratio = Estimate(value, n=n, confidence=confidence, over='measurements')
   if n < 2:
-    return replace(found, reasons=(Reason('one_observation'),))
+    return replace(ratio, reasons=(Reason('one_observation'),))
   variance = var_a / mean_a**2 - 2 * cov / (mean_a * mean_b) + var_b / mean_b**2
   half = _quantile(confidence, n) * math.sqrt(max(variance, 0.0) / n)
   if half > _LOG_MAX:
-    return replace(found, low=0.0, unbounded=True, reasons=(Reason('upper_bound_overflows'),))
-  return replace(found, low=value * math.exp(-half), high=value * math.exp(half))
+    return replace(ratio, low=0.0, unbounded=True, reasons=(Reason('upper_bound_overflows'),))
+  return replace(ratio, low=value * math.exp(-half), high=value * math.exp(half))
 
 
 def _why_undefined(pairs: PairMoments) -> str:

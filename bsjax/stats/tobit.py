@@ -1,4 +1,4 @@
-"""A normal linear model with an intercept a trial, where some values are known only as bounds."""
+"""A normal linear model with one intercept per trial; some values are known only as bounds."""
 
 from __future__ import annotations
 

@@ -16,6 +16,8 @@ from bsjax.analysis.measures.exponent import exponent, points
 from bsjax.analysis.measures.optimum import optimum
 from bsjax.analysis.runs.histories import settings
 from bsjax.report.figures.plots import themed
+from bsjax.report.text.reasons import sentences
+from bsjax.report.text.rendered import rendered
 from bsjax.stats.intervals import mean_interval
 from bsjax.storage import records
 
@@ -55,8 +57,8 @@ def budget(settings_by_size, epoch):
   rows = []
   for i, (rate, best) in enumerate(zip(rates, optima.values(), strict=True)):
     lowest = int(np.median(errors[:, i], axis=1).argmin())
-    row = {'learning_rate': rate, 'state': best.state, 'batch_size': best.value}
-    row |= {'ci95': [best.low, best.high], 'n': best.n, 'reason': best.reason}
+    row = {'learning_rate': rate, 'state': best.state, **best.rate.to_json('batch_size')}
+    row['reason'] = sentences(best.rate.reasons)
     row |= {'best_tried': int(sizes[lowest])}
     row |= {'train_loss_there': float(np.median(losses[lowest, i]))}
     rows.append(row)
@@ -67,7 +69,7 @@ def budget(settings_by_size, epoch):
     law['ci95_over_trials_alone'] = mean_interval(slopes).to_json()['ci95']
   law.pop('batch_sizes', None)
   left = {str(int(k) * UNIT): v for k, v in law.get('left_out', {}).items()}
-  return {'epochs': epoch, 'optima': rows, 'exponent': law | {'left_out': left}}
+  return rendered({'epochs': epoch, 'optima': rows, 'exponent': law | {'left_out': left}})
 
 
 @themed

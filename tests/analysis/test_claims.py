@@ -14,6 +14,7 @@ from bsjax.analysis.claims.claims import claims, exponent_claims
 from bsjax.analysis.claims.pairs import pair_claims
 from bsjax.analysis.claims.slopes import slope_claims
 from bsjax.analysis.recommend import EXAMPLES, UPDATES, recommendation
+from bsjax.report.text.rendered import rendered
 from bsjax.stats import paired
 from bsjax.stats.estimate import Estimate
 from bsjax.stats.intervals import mean_interval
@@ -301,7 +302,7 @@ def test_recommendations_for_a_target():
   assert 'Batch size 256 does not reach the target in every trial' in updates['why']
   for nothing in (NO_TARGET, critical | {'points': points[:1]}):
     for row in recommendation({}, {}, nothing)[1:]:
-      assert row['batch_size'] is None and len(row['why']) > 5
+      assert row['batch_size'] is None and len(rendered(row['why'])) > 5
   early = [points[0] | {'status': ['reached', 'before first evaluation']}, *points[1:]]
   for row in recommendation({}, {}, critical | {'points': early})[1:]:
     assert row['batch_size'] is None and 'Batch size 8 reached the target before' in row['why']

@@ -18,6 +18,8 @@ from bsjax.analysis.runs.budgets import Reading
 from bsjax.report.summaries import summarize
 from bsjax.report.text.answer import answer
 from bsjax.report.text.condition_words import condition_answer
+from bsjax.report.text.rendered import rendered
+from bsjax.stats.estimate import Reason
 from bsjax.storage import records
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -138,7 +140,7 @@ def failing(size):
 
 
 def test_a_condition_that_failed_is_named_with_the_reason():
-  found = compare([condition('a', above(0)), condition('b', failing(8))])
+  found = rendered(compare([condition('a', above(0)), condition('b', failing(8))]))
   (failed,) = found['failed']
   assert (failed['condition'], failed['batch_size']) == ('b', 8)
   assert 'trial 1 diverged at learning rate 0.1' in failed['reason']
@@ -146,7 +148,7 @@ def test_a_condition_that_failed_is_named_with_the_reason():
   (row,) = rows_of(found)
   assert row['batch_sizes'] == [16] and 'Batch size 8 takes no part (b: ' in row['why']
   assert 'b has no result at batch size 8' in ' '.join(condition_answer(found).remarks)
-  nothing = compare([condition('a', above(0), (8,)), condition('b', failing(8), (8,))])
+  nothing = rendered(compare([condition('a', above(0), (8,)), condition('b', failing(8), (8,))]))
   (row,) = rows_of(nothing)
   assert row['verdict'] == 'undetermined' and row['effect'] is None
   assert 'no batch size at which both can be read' in row['why'] and 'diverged' in row['why']
@@ -154,7 +156,8 @@ def test_a_condition_that_failed_is_named_with_the_reason():
 
 
 def test_conditions_share_some_batch_sizes_or_none():
-  found = compare([condition('a', above(0, 0.0), (8, 16)), condition('b', above(0.1), (16, 32))])
+  found = [condition('a', above(0, 0.0), (8, 16)), condition('b', above(0.1), (16, 32))]
+  found = rendered(compare(found))
   (row,) = rows_of(found)
   assert row['batch_sizes'] == [16] and row['verdict'] == 'supported'
   assert 'Batch size 32 takes no part (a was not trained with it).' in row['why']
@@ -270,7 +273,7 @@ def test_what_cannot_be_compared_says_so():
 
 
 def test_the_summary_of_conditions_is_plain_json(tmp_path):
-  found = compare([condition('a', above(0)), condition('b', failing(8))])
+  found = rendered(compare([condition('a', above(0)), condition('b', failing(8))]))
   assert json.loads(json.dumps(found, allow_nan=False)) == found
 
 
@@ -321,7 +324,8 @@ def test_runs_end_by_examples_whatever_the_plan_says_of_updates():
   assert setting.problem is None and {lane.final['updates'] for lane in setting.lanes} == {64}
   shorter = [row for row in changing.rows if row['examples'] < 1024]
   ((setting,),) = histories.settings(changing.plan, shorter).values()
-  assert 'unfinished at epoch 22.5 of 30' in setting.problem
+  unfinished = Reason('unfinished', epoch=22.5, epochs=30.0)
+  assert {why for _, why in setting.problem.details['trials']} == {unfinished}
 
 
 def test_no_critical_batch_size_of_batch_sizes_that_change():

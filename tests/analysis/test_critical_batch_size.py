@@ -12,6 +12,8 @@ from scipy.special import log_ndtr
 from bsjax.analysis.measures.critical_batch_size import at_target, critical_batch_size
 from bsjax.analysis.runs.histories import settings
 from bsjax.analysis.runs.targets import choose_targets, first_reach, soonest
+from bsjax.report.text.rendered import rendered
+from bsjax.stats.estimate import Estimate, Reason
 from bsjax.stats.hyperbola import fit_hyperbola, fit_trials
 from bsjax.stats.tobit import AT_LEAST, AT_MOST, EXACT
 
@@ -30,9 +32,17 @@ def drawn(random, b_crit, sd, trials, sizes=SIZES, budget=None, between=0.0):
 
 def value_of(fit):
   """B_crit, at its limits too."""
-  if fit.b_crit is None:
+  if fit.b_crit.value is None:
     return math.inf if fit.updates_min is None else 0.0
-  return fit.b_crit
+  return fit.b_crit.value
+
+
+def holds(b_crit, truth):
+  return b_crit.low <= truth and (b_crit.unbounded or truth <= b_crit.high)
+
+
+def codes(reasons):
+  return [reason.code for reason in reasons]
 
 
 def study(curve, sizes=(8, 16, 32, 64, 128), rates=(0.1, 0.2, 0.4), trials=3, examples=102400):
@@ -77,13 +87,13 @@ def test_intervals_cover(b_crit, trials, sd, budget, studies):
   fits = [
     fit_trials(sizes, *drawn(random, b_crit, sd, trials, sizes, budget)) for _ in range(studies)
   ]
-  share = np.mean([fit.low <= b_crit and (fit.unbounded or b_crit <= fit.high) for fit in fits])
+  share = np.mean([holds(fit.b_crit, b_crit) for fit in fits])
   room = 0.0 if studies == 1000 else 0.02  # 200 studies know the share to 0.015
   assert 0.93 - room <= share <= 0.97 + room
-  bounded = [fit.b_crit for fit in fits if fit.b_crit]
+  bounded = [fit.b_crit.value for fit in fits if fit.b_crit.value]
   assert np.median(bounded) == pytest.approx(b_crit, rel=0.1)
   if trials == 3:
-    assert {fit.interval_over for fit in fits} == {'trials'}
+    assert {fit.b_crit.over for fit in fits} == {'trials'}
 
 
 def test_trials_that_differ_in_b_crit_are_covered_by_the_interval_over_trials_only():
@@ -91,7 +101,7 @@ def test_trials_that_differ_in_b_crit_are_covered_by_the_interval_over_trials_on
   data = [drawn(random, 64, 0.05, 3, SIZES[::2], between=0.3) for _ in range(100)]
   for fit, least, most in ((fit_trials, 0.91, 0.99), (fit_hyperbola, 0.0, 0.8)):
     fits = [fit(SIZES[::2], *one) for one in data]
-    assert least <= np.mean([f.low <= 64 <= f.high for f in fits]) <= most
+    assert least <= np.mean([f.b_crit.low <= 64 <= f.b_crit.high for f in fits]) <= most
 
 
 def test_dropping_censored_runs_biases_b_crit():
@@ -120,9 +130,9 @@ def test_the_fit_is_the_maximum_of_the_tobit_likelihood():
   options = {'xatol': 1e-9, 'fatol': 1e-12, 'maxiter': 20000, 'maxfev': 20000}
   best = minimize(minus, [4.0, -1.5, 6.2, 6.2], method='Nelder-Mead', options=options)
   fit = fit_hyperbola(SIZES, updates, known)
-  assert math.log(fit.b_crit) == pytest.approx(best.x[0], abs=1e-4)
+  assert math.log(fit.b_crit.value) == pytest.approx(best.x[0], abs=1e-4)
   assert math.log(fit.updates_min) == pytest.approx(np.mean(best.x[2:]), abs=1e-4)
-  assert fit.examples_min == pytest.approx(fit.b_crit * fit.updates_min)
+  assert fit.examples_min == pytest.approx(fit.b_crit.value * fit.updates_min)
   n = int((known == EXACT).sum())
   assert fit.df == n - 3
   assert fit.residual_sd == pytest.approx(math.exp(best.x[1]) * math.sqrt(n / (n - 3)), rel=1e-4)
@@ -137,23 +147,25 @@ def test_the_interval_without_censored_runs_is_that_of_the_f_test():
     return ((rest - rest.mean(axis=0)) ** 2).sum()
 
   t = 2.200985160082949  # Student, 11 degrees of freedom, two-sided 95%
-  for end in (fit.low, fit.high):
-    assert squares(end) / squares(fit.b_crit) == pytest.approx(1 + t**2 / 11, rel=1e-3)
+  for end in (fit.b_crit.low, fit.b_crit.high):
+    assert squares(end) / squares(fit.b_crit.value) == pytest.approx(1 + t**2 / 11, rel=1e-3)
 
 
 def test_noise_free_runs_give_the_hyperbola_itself():
   fit = fit_trials(SIZES, *drawn(np.random.default_rng(8), 64, 0.0, 3, budget=500 * 64 * 6))
-  assert fit.b_crit == pytest.approx(64, rel=1e-4)
-  assert fit.low == pytest.approx(64, rel=1e-3) and fit.high == pytest.approx(64, rel=1e-3)
+  assert fit.b_crit.value == pytest.approx(64, rel=1e-4)
+  assert (fit.b_crit.low, fit.b_crit.high) == pytest.approx((64, 64), rel=1e-3)
 
 
 @pytest.mark.parametrize('trials', [1, 3])
 def test_perfect_scaling_alone_gives_a_lower_bound_only(trials):
   for seed in range(10):
     fit = fit_trials(SIZES, *drawn(np.random.default_rng(seed), 1e6, 0.05, trials))
-    assert fit.unbounded and fit.high is None and fit.low > 512
+    b_crit = fit.b_crit
+    assert b_crit.unbounded and b_crit.high is None and b_crit.low > 512
     assert fit.examples_min == pytest.approx(500 * 1e6, rel=0.7)
-    assert (fit.b_crit is None) == ('scale perfectly' in fit.reason) == (fit.updates_min is None)
+    at_limit = codes(b_crit.reasons) == ['scales_perfectly']
+    assert (b_crit.value is None) == at_limit == (fit.updates_min is None)
 
 
 @pytest.mark.parametrize('trials', [1, 3])
@@ -161,9 +173,11 @@ def test_no_gain_from_larger_batches_gives_an_upper_bound_only(trials):
   lows = []
   for seed in range(20):
     fit = fit_trials(SIZES, *drawn(np.random.default_rng(seed), 1e-4, 0.05, trials))
-    lows.append(fit.low)
-    assert not fit.unbounded and 0 < fit.high < 8
-    assert (fit.b_crit is None) == ('do not fall' in fit.reason) == (fit.examples_min is None)
+    b_crit = fit.b_crit
+    lows.append(b_crit.low)
+    assert not b_crit.unbounded and 0 < b_crit.high < 8
+    at_limit = codes(b_crit.reasons) == ['gains_nothing']
+    assert (b_crit.value is None) == at_limit == (fit.examples_min is None)
   assert lows.count(0.0) >= 17  # one in 40 excludes it by chance
 
 
@@ -171,7 +185,8 @@ def test_two_batch_sizes_or_no_spread_are_not_fitted():
   updates, known = drawn(np.random.default_rng(9), 64, 0.1, 3)
   known[2:] = AT_LEAST
   fit = fit_hyperbola(SIZES, updates, known)
-  assert fit.b_crit is fit.low is fit.high is None and '2 batch sizes' in fit.reason
+  why = Reason('too_few_for_hyperbola', exact=6, batch_sizes=2)
+  assert fit.b_crit == Estimate(None, n=3, reasons=(why,))
   with pytest.raises(ValueError, match='nan'):
     fit_hyperbola(SIZES, updates * np.nan, known)
 
@@ -260,15 +275,15 @@ def test_a_planted_critical_batch_size_is_recovered():
   # At target 2 / (1 + x) the fewest examples are x / 20 of the planned, but for noise.
   expected = (2 / result['target'] - 1) / 20 * 102400
   assert result['examples_min'] == pytest.approx(expected, rel=0.05)
-  json.dumps(result, allow_nan=False)
+  json.dumps(rendered(result), allow_nan=False)
 
 
 def test_targets_are_evenly_spaced_between_first_evaluation_and_what_most_reach():
   found = study(power_law(sd=0.0))
-  levels, reason = choose_targets(found, 'val_loss')
+  levels = choose_targets(found, 'val_loss')
   # Four of five batch sizes are needed; the fourth, 64, ends at 2 / (1 + 20 / 2.6).
   early, late = 2 / (1 + 20 / 32 / 1.2), 2 / (1 + 20 / 2.6)
-  assert not reason and levels == pytest.approx(np.geomspace(early, late, 7)[1:-1].tolist())
+  assert levels == pytest.approx(np.geomspace(early, late, 7)[1:-1].tolist())
   hardest = at_target(found, 'val_loss', levels[-1])
   assert [point['censored'] for point in hardest['points']] == [0, 0, 0, 0, 3]
   assert hardest['points'][-1]['bounds'] == [102400.0] * 3
@@ -284,9 +299,11 @@ def test_largest_batch_size_within_20_percent():
   assert result['batch_size'] == pytest.approx(16 * 2**share, rel=0.01)
   assert result['fitted'] == pytest.approx(0.2 * 40, rel=0.02)
   flat = critical_batch_size(study(power_law(b_crit=1e9, sd=0.001)), targets=[0.5])
-  assert flat['unbounded'] and flat['ci95'][1] is None and flat['note']
+  assert flat['unbounded'] and flat['ci95'][1] is None
+  assert 'not_bounded_above' in codes(flat['note'])
   within = flat['within_20_percent']
   assert (within['batch_size'], within['at_least'], within['tried']) == (None, 128, 128)
+  assert within['reason'] == Reason('largest_is_within', batch_size=128)
 
 
 def test_best_learning_rates_at_the_edge_are_flagged():
@@ -296,20 +313,26 @@ def test_best_learning_rates_at_the_edge_are_flagged():
 
   result = critical_batch_size(study(curve, trials=1), targets=[0.5])
   assert result['at_grid_edge'] == [8, 16, 32, 64, 128]
-  assert 'edge of the grid' in result['note'] and 'one trial' in result['note']
+  edge = Reason('target_at_grid_edge', batch_sizes=[8, 16, 32, 64, 128])
+  assert result['note'][-2:] == (edge, Reason('chosen_on_one_trial'))
   assert result['interval_over'] == 'residuals' and result['n'] == 1
 
 
 def test_undefined_with_a_reason():
   found = study(power_law())
   never = critical_batch_size(found, targets=[1e-3])
-  assert '0 of 5 batch sizes' in never['undefined'] and 'b_crit' not in never
+  none = Reason('few_reach_target', reached=0, batch_sizes=5, early=[])
+  assert never['undefined'] == none and 'b_crit' not in never
+  assert never['within_20_percent']['reason'] == Reason('target_not_reached')
   assert never['points'][0]['status'] == ['never'] * 3
   early = critical_batch_size(found, targets=[1.99])
-  assert 'evaluate more often' in early['undefined']
+  sizes = [8, 16, 32, 64, 128]
+  assert early['undefined'] == Reason('few_reach_target', reached=0, batch_sizes=5, early=sizes)
+  assert early['within_20_percent']['reason'] == Reason('target_before_first_evaluation')
   assert early['points'][0]['examples'] == [None] * 3
   few = critical_batch_size({size: found[size] for size in (8, 16)})
-  assert 'three are needed' in few['undefined']
+  assert few['undefined'] == Reason('too_few_to_compare', batch_sizes=2, runs=18)
+  assert critical_batch_size(found, targets=[])['undefined'] == Reason('no_target_given')
   with pytest.raises(ValueError, match='target is -1'):
     critical_batch_size(found, targets=[-1.0])
   with pytest.raises(ValueError, match='noise'):
@@ -323,8 +346,11 @@ def test_a_broken_loss_of_a_run_that_did_not_diverge_is_undefined(value):
     value if lane['lane'] == 4 and examples > 9e4 else good(lane, examples)
   )
   result = critical_batch_size(study(broken))
-  assert 'batch size 8, learning rate 0.2, trial 1' in result['undefined']
-  assert f'val_loss is {value}' in result['undefined'] and result['targets'] == []
+  why = result['undefined']
+  where = {'batch_size': 8, 'learning_rate': 0.2, 'trial': 1}
+  assert why.code == 'value_out_of_range' and where.items() <= why.details.items()
+  assert why.details['quantity'] == 'val_loss' and result['targets'] == []
+  assert why.details['value'] is value
 
 
 def test_diverged_runs_are_kept_as_never_reaching():
@@ -340,4 +366,4 @@ def test_diverged_runs_are_kept_as_never_reaching():
   assert result['points'][-1]['status'] == ['reached', 'reached', 'never']
   assert result['points'][-1]['censored'] == 1 and result['points'][-1]['examples'][2] is None
   assert result['ci95'][0] < 40 < result['ci95'][1]
-  json.dumps(result, allow_nan=False)
+  json.dumps(rendered(result), allow_nan=False)

@@ -11,6 +11,7 @@ from scipy import stats
 
 from bsjax.analysis.measures import gap
 from bsjax.analysis.runs import budgets
+from bsjax.report.text.rendered import rendered
 from bsjax.stats import paired
 from bsjax.stats.intervals import mean_interval
 
@@ -77,12 +78,14 @@ def test_equal_learning_rate_weighted_updates_end_with_the_smallest_sum():
 
 
 @pytest.mark.parametrize(
-  'value, why', [(513.0, 'outside'), (-1.0, 'outside'), (20.0, 'first evaluation')]
+  'value, code',
+  [(513.0, 'outside_records'), (-1.0, 'outside_records'), (20.0, 'before_first_evaluation')],
 )
-def test_nothing_is_extrapolated_nor_read_before_the_first_evaluation(value, why):
+def test_nothing_is_extrapolated_nor_read_before_the_first_evaluation(value, code):
   setting = study((8,), (0.1,), 2, straight)[8][0]
   reading = budgets.read(setting, 'updates', value)
-  assert why in reading.problem and not reading.values
+  assert reading.problem.code == code and not reading.values
+  assert reading.problem.details['value'] == value
 
 
 def test_a_batch_size_that_cannot_be_read_is_undefined_and_takes_no_part():
@@ -90,7 +93,7 @@ def test_a_batch_size_that_cannot_be_read_is_undefined_and_takes_no_part():
   result = gap.at_clock(first(study((8, 256, 512), (0.1,), 2, straight)), 'updates')
   rows = rows_by_size(result)
   assert result['value'] == 8
-  assert 'first evaluation' in rows[8]['undefined'] and 'val_accuracy' not in rows[8]
+  assert rows[8]['undefined'].code == 'before_first_evaluation' and 'val_accuracy' not in rows[8]
   assert result['slopes']['val_accuracy']['batch_sizes'] == [256, 512]
 
 
@@ -123,10 +126,10 @@ def test_a_common_learning_rate_is_the_best_at_which_every_batch_size_ended_well
   assert 'undefined' in result['chosen']['epochs']['slopes']['gap']
   scaled = {8: found[8][:1], 64: found[64][1:]}
   common = gap.generalization_gap(scaled, {})['common_learning_rate']
-  assert common == {'undefined': 'no learning rate was tried at every batch size'}
+  assert common['undefined'].code == 'no_common_rate'
   broken = {8: found[8][2:], 64: found[64][2:]}
   common = gap.generalization_gap(broken, {})['common_learning_rate']
-  assert 'without an end result' in common['undefined']
+  assert common['undefined'].code == 'no_common_rate_ended_well'
 
 
 @pytest.mark.parametrize('fault', ['diverged', 'null loss', 'nan accuracy', 'no sum', 'unfinished'])
@@ -146,11 +149,12 @@ def test_what_is_not_finite_is_undefined_and_json_holds_no_nan(fault):
     short = type(lanes[0])(lanes[0].plan, lanes[0].rows[:5])
     found[64] = [type(found[64][0])(64, 0.1, (short, lanes[1]))]
   result = gap.generalization_gap(found, first(found))
-  json.dumps(result, allow_nan=False)
+  json.dumps(rendered(result), allow_nan=False)
   chosen = result['chosen']
   large = rows_by_size(chosen['epochs'])[64]
   if fault in ('diverged', 'unfinished'):
-    assert fault in large['undefined']
+    ((_, why),) = large['undefined'].details['trials']
+    assert why.code == fault
     assert chosen['updates']['value'] == 256  # batch size 16 is now the largest compared
     assert chosen['epochs']['slopes']['gap']['batch_sizes'] == [8, 16]
   elif fault == 'null loss':
@@ -161,7 +165,8 @@ def test_what_is_not_finite_is_undefined_and_json_holds_no_nan(fault):
     assert large['val_accuracy']['mean'] is None and large['gap']['mean'] is None
     assert large['train_accuracy']['n'] == 2
   else:
-    assert 'learning_rate_sum' in rows_by_size(chosen['learning_rate_updates'])[64]['undefined']
+    why = rows_by_size(chosen['learning_rate_updates'])[64]['undefined']
+    assert (why.code, why.details['key']) == ('record_not_finite', 'learning_rate_sum')
     assert large['gap']['n'] == 2
 
 

@@ -14,6 +14,8 @@ from bsjax.analysis.measures.learning_rate import learning_rates
 from bsjax.analysis.measures.optimum import Optimum, optimum, optimum_of
 from bsjax.analysis.runs import histories
 from bsjax.analysis.runs.selection import best_setting, leave_one_trial_out, reported
+from bsjax.report.text.rendered import rendered
+from bsjax.stats.estimate import Estimate, Reason, undefined
 
 RATES = 0.01 * 2.0 ** np.arange(8)
 STUDIES = 2000
@@ -43,8 +45,8 @@ def test_intervals_of_a_planted_optimum_cover(trials):
     best = math.exp(rng.uniform(math.log(0.06), math.log(0.24)))  # anywhere between grid points
     found = optimum(RATES, noisy(parabola(best), trials, rng))
     assert found.state == 'found'
-    hits.append(within(found.low, best, found.high))
-    errors.append(math.log(found.value / best))
+    hits.append(within(found.rate.low, best, found.rate.high))
+    errors.append(math.log(found.rate.value / best))
   assert LOW <= np.mean(hits) <= HIGH
   assert abs(np.mean(errors)) < 4 * np.std(errors) / math.sqrt(STUDIES)
 
@@ -58,21 +60,23 @@ def test_the_error_of_the_fitted_curve_is_in_the_interval(spacing, skew, place):
   best = rates[3] * spacing**place
   curve = skew * rates / best + (best / rates) ** skew
   found = optimum(rates, noisy(curve, 4, np.random.default_rng(0), 1e-5))
-  assert found.state == 'found' and found.low < best < found.high
+  low, value, high = found.rate.low, found.rate.value, found.rate.high
+  assert found.state == 'found' and low < best < high
   if spacing == 2:
-    assert abs(math.log(found.value / best)) < 0.04 * skew
-    assert found.high / found.low < 1.5
+    assert abs(math.log(value / best)) < 0.04 * skew
+    assert high / low < 1.5
 
 
 def test_noise_free_parabola_is_met_on_a_grid_that_is_not_uniform():
   rates = np.array([0.01, 0.015, 0.04, 0.1, 0.15, 0.6])
   for best in (0.03, 0.04, 0.055, 0.09):
     curve = np.exp(0.3 * np.log(rates / best) ** 2)
-    one = optimum(rates, curve[None])
+    one = optimum(rates, curve[None]).rate
     assert one.value == pytest.approx(best, rel=1e-9)
-    assert (one.low, one.high, one.n) == (None, None, 1) and 'one trial' in one.reason
+    assert (one.low, one.high, one.n) == (None, None, 1)
+    assert one.reasons == (Reason('one_trial_has_no_interval'),)
     # Trials that do not differ know no more than the grid.
-    same = optimum(rates, np.tile(curve, (3, 1)))
+    same = optimum(rates, np.tile(curve, (3, 1))).rate
     index = int(curve.argmin())
     assert same.low <= rates[index - 1] * (1 + 1e-9) and same.high >= rates[index + 1] / (1 + 1e-9)
 
@@ -81,23 +85,28 @@ def test_three_rates_are_a_parabola_that_nothing_checks():
   rates = RATES[2:5]
   losses = noisy(1 + 0.2 * np.log(rates / 0.09) ** 2, 4, np.random.default_rng(0), 1e-3)
   found = optimum(rates, losses)
-  assert found.value == pytest.approx(0.09, rel=0.01) and found.interpolation is None
-  assert optimum(rates[:2], losses[:, :2]).state == 'undetermined'
+  assert found.rate.value == pytest.approx(0.09, rel=0.01) and found.interpolation is None
+  few = optimum(rates[:2], losses[:, :2])
+  assert few.state == 'undetermined'
+  assert few.rate.reasons == (Reason('too_few_rates', needed=3, tried=2),)
 
 
 @pytest.mark.parametrize(
-  ('best', 'bound'), [(0.002, {'below': RATES[1]}), (9.0, {'above': RATES[-2]})]
+  ('best', 'bound', 'end', 'edge'),
+  [(0.002, {'below': RATES[1]}, 'lowest', 0), (9.0, {'above': RATES[-2]}, 'highest', -1)],
 )
-def test_an_optimum_at_the_edge_is_a_bound_and_no_value(best, bound):
+def test_an_optimum_at_the_edge_is_a_bound_and_no_value(best, bound, end, edge):
   found = optimum(RATES, noisy(parabola(best), 3, np.random.default_rng(0)))
-  assert (found.state, found.value, found.low, found.high) == ('at_grid_edge', None, None, None)
-  assert found.bound == pytest.approx(bound) and 'at or beyond' in found.reason
+  why = Reason('best_at_grid_edge', end=end, learning_rate=RATES[edge])
+  assert found.state == 'at_grid_edge' and found.rate == Estimate(None, n=3, reasons=(why,))
+  assert found.bound == pytest.approx(bound)
 
 
 def test_an_edge_in_some_trials_is_undetermined():
   losses = np.array([parabola(0.009), parabola(0.025), parabola(0.03)])
   found = optimum(RATES, losses)
-  assert found.state == 'undetermined' and 'trial 0 of 3' in found.reason and found.value is None
+  assert found.state == 'undetermined' and found.rate.value is None
+  assert found.rate.reasons == (Reason('trials_at_grid_edge', trials=[0], of=3),)
 
 
 @pytest.mark.parametrize('trials_that_diverge', [[0], [0, 1, 2]])
@@ -105,9 +114,10 @@ def test_next_to_divergence_only_the_grid_is_known(trials_that_diverge):
   losses = noisy(parabola(0.3), 3, np.random.default_rng(0))  # between 0.16 and 0.32 and 0.64
   losses[trials_that_diverge, 5:] = math.inf
   found = optimum(RATES, losses)
-  assert found.state == 'next_to_divergence' and found.value == RATES[4]
+  assert found.state == 'next_to_divergence' and found.rate.value == RATES[4]
+  assert found.rate.over == 'grid' and found.rate.reasons == (Reason('next_to_divergence'),)
   high = RATES[5] if len(trials_that_diverge) == 3 else RATES[6]  # the others are best at 0.32
-  assert (found.low, found.high) == (RATES[3], high)
+  assert (found.rate.low, found.rate.high) == (RATES[3], high)
   assert found.log_rates == ()
 
 
@@ -120,8 +130,9 @@ def test_a_rate_that_diverged_further_away_is_no_part_of_the_fit():
 
 def test_flat_curves_are_undetermined():
   rng = np.random.default_rng(0)
-  states = [optimum(RATES, noisy(np.ones(8), 4, rng)).state for _ in range(200)]
-  assert states.count('found') <= 10
+  found = [optimum(RATES, noisy(np.ones(8), 4, rng)) for _ in range(200)]
+  assert [each.state for each in found].count('found') <= 10
+  assert Reason('flat_curve') in {why for each in found for why in each.rate.reasons}
   assert optimum(RATES, np.ones((3, 8))).state != 'found'
 
 
@@ -130,11 +141,13 @@ def test_missing_and_negative_losses_are_undetermined(value):
   losses = np.tile(parabola(0.09), (3, 1))
   losses[1, 7] = value
   found = optimum(RATES, losses)
-  assert found.state == 'undetermined' and found.reason and found.value is None
+  assert found.state == 'undetermined' and found.rate.value is None
+  assert found.rate.reasons == (Reason('loss_negative_or_missing'),)
 
 
 def test_every_rate_diverged():
-  assert optimum(RATES, np.full((2, 8), math.inf)).state == 'undetermined'
+  found = optimum(RATES, np.full((2, 8), math.inf))
+  assert found.state == 'undetermined' and found.rate.reasons == (Reason('every_rate_diverged'),)
 
 
 # Scaling with the batch size.
@@ -144,7 +157,7 @@ SIZES = 8.0 * 2.0 ** np.arange(6)
 
 def optima(log_rates, slack=0.0, sizes=SIZES):
   return {
-    int(size): Optimum('found', len(column), 1.0, None, None, tuple(column), slack)
+    int(size): Optimum('found', Estimate(1.0, n=len(column)), tuple(column), slack)
     for size, column in zip(sizes, np.asarray(log_rates, float).T, strict=True)
   }
 
@@ -222,14 +235,18 @@ def test_a_saturating_law_is_no_power_law():
 
 def test_batch_sizes_without_an_optimum_are_named():
   found = optima(np.log(SIZES) * np.array([[0.4], [0.6]]))
-  found[8] = Optimum('at_grid_edge', 2, bound={'below': 0.1}, reason='at the edge')
+  found[8] = Optimum('at_grid_edge', undefined('at_grid_edge', 2), bound={'below': 0.1})
   result = exponent(points(found))
-  assert result['left_out'] == {'8': 'at the edge'}
+  assert result['left_out'] == {'8': Reason('at_grid_edge')}
   assert result['batch_sizes'] == [16, 32, 64, 128, 256]
   for size in (16, 32, 64):
-    found[size] = Optimum('next_to_divergence', 2, 0.1, 0.05, 0.2, reason='diverged')
+    next_to = Estimate(0.1, 0.05, 0.2, 2, reasons=(Reason('next_to_divergence'),))
+    found[size] = Optimum('next_to_divergence', next_to)
   for estimate in (exponent, saturation):
-    assert 'needed, 2 known' in estimate(points(found))['undefined']
+    why = estimate(points(found))['undefined']
+    assert (why.code, why.details['needed'], why.details['known']) == ('too_few_optima', 3, 2)
+    codes = {size: left.code for size, left in why.details['left_out']}
+    assert codes == {8: 'at_grid_edge'} | dict.fromkeys((16, 32, 64), 'next_to_divergence')
 
 
 @pytest.mark.parametrize('planted', [10.0, 60.0, 300.0])
@@ -250,7 +267,7 @@ def test_noise_scale_from_learning_rates_without_noise():
   low, high = result['ci95']
   assert 58 < low < 60 < high < 62 and not result['unbounded'] and result['n'] == 3
   one = saturation(points(optima(np.log(0.3 / (1 + 60 / SIZES))[None])))
-  assert one['ci95'] == [None, None] and 'one trial' in one['reason']
+  assert one['ci95'] == [None, None] and one['reason'] == (Reason('one_trial_has_no_interval'),)
 
 
 def test_noise_scale_that_is_not_bounded():
@@ -264,10 +281,10 @@ def test_noise_scale_that_is_not_bounded():
   assert np.mean(upper) > 0.85 and np.mean(lower) > 0.85
 
 
-@pytest.mark.parametrize(('power', 'word'), [(2.0, 'faster'), (-1.0, 'falls')])
-def test_noise_scale_where_the_law_is_contradicted(power, word):
+@pytest.mark.parametrize(('power', 'code'), [(2.0, 'rate_grows_faster'), (-1.0, 'rate_falls')])
+def test_noise_scale_where_the_law_is_contradicted(power, code):
   log_rates = scattered(SIZES**power, 4, np.random.default_rng(0), 0.01)
-  assert word in saturation(points(optima(log_rates)))['undefined']
+  assert saturation(points(optima(log_rates))) == {'undefined': Reason(code)}
 
 
 # Rules.
@@ -349,16 +366,20 @@ def test_rules_need_a_noise_scale(value):
   given = points(optima(np.tile(np.log(SIZES), (2, 1))))
   drawn = by_name(learning_rate_laws.predictions(given, NOISE | {'b_simple': value}, 'sgd'))
   for name in ('mccandlish', 'mccandlish_adam', 'surge'):
-    assert 'undefined' in drawn[name] and 'curve' not in drawn[name]
+    assert drawn[name]['undefined'].code == 'noise_scale_undefined' and 'curve' not in drawn[name]
   assert drawn['linear']['rms_log_misfit'] < 1e-12
-  assert drawn['linear']['applies'] is None and 'unknown' in drawn['linear']['why']
+  assert drawn['linear']['applies'] is None
+  assert drawn['linear']['why'] == (Reason('only_below_unknown_noise_scale'),)
 
 
 def test_where_rules_apply():
   given = points(optima(np.tile(np.log(SIZES), (2, 1))))
   drawn = by_name(learning_rate_laws.predictions(given, NOISE, 'sgd'))
   assert drawn['mccandlish']['applies'] is True and drawn['surge']['applies'] is False
-  assert drawn['linear']['applies'] is False and 'batch size 64' in drawn['linear']['why']
+  assert drawn['mccandlish']['why'] == ''
+  assert drawn['surge']['why'][0] == Reason('derived_for_adaptive', optimizer='sgd')
+  assert drawn['linear']['applies'] is False
+  assert drawn['linear']['why'] == (Reason('only_below_noise_scale', batch_size=64),)
   drawn = by_name(learning_rate_laws.predictions(given, NOISE | {'b_simple': 1e4}, 'adam'))
   assert drawn['mccandlish']['applies'] is False and drawn['surge']['applies'] is True
   assert drawn['square_root']['applies'] is True
@@ -396,7 +417,7 @@ def test_learning_rates_from_records():
     losses, diverges=lambda lane: lane['batch_size'] == 32 and lane['learning_rate'] > 1
   )
   result = learning_rates(found, 'sgd', NOISE)
-  assert json.loads(json.dumps(result, allow_nan=False)) == result
+  assert json.loads(json.dumps(rendered(result), allow_nan=False)) == rendered(result)
   for row in result['optimum']:
     best = 0.05 * (row['batch_size'] / 8) ** 0.5
     assert row['state'] == 'found' and row['n'] == 4 and row['interval_over'] == 'trials'
@@ -409,14 +430,14 @@ def test_learning_rates_from_records():
   assert [row['n'] for row in result['selected']] == [4] * 4
 
 
-def test_merits():
+def test_objectives():
   losses = planted(0.5)
   # The accuracies have their best elsewhere: 1 - a valley around 0.1.
   curve = 0.01 * np.exp(0.2 * np.log(RATES / 0.1) ** 2)
   accuracies = {key: [1 - curve[int(np.searchsorted(RATES, key[1]))]] * 4 for key in losses}
   tried = study(losses, accuracies)[8]
-  assert optimum_of(tried, 'val_error').value == pytest.approx(0.1, rel=1e-6)
-  assert optimum_of(tried).value == pytest.approx(0.05, rel=0.05)
+  assert optimum_of(tried, 'val_error').rate.value == pytest.approx(0.1, rel=1e-6)
+  assert optimum_of(tried).rate.value == pytest.approx(0.05, rel=0.05)
   with pytest.raises(ValueError, match="give 'val_error'"):
     optimum_of(tried, 'val_accuracy')
 
@@ -430,7 +451,9 @@ def test_a_diverged_lane_counts_as_infinite_and_an_unfinished_one_as_unknown():
   plan = synthetic.plan((8,), RATES.tolist(), 2)
   rows = [synthetic.record(lane, 0.5) for lane in plan]
   found = optimum_of(histories.settings(plan, rows)[8])
-  assert found.state == 'undetermined' and 'unfinished' in found.reason
+  (why,) = found.rate.reasons
+  assert found.state == 'undetermined' and why.code == 'lane_failed'
+  assert why.details['problem'].code == 'unfinished' and why.details['trial'] == 0
 
 
 def accuracies_of(table):
@@ -455,15 +478,17 @@ def test_the_choice_that_fails_in_its_own_trial_is_a_result():
   diverges = lambda lane: lane['trial'] == 1 and lane['learning_rate'] == RATES[1]
   tried = study({key: [1.0] * 3 for key in accuracies}, accuracies, diverges)[8]
   result = reported(tried)
-  assert 'mean' not in result and 'trial 1 diverged' in result['undefined']
+  failed = {'trial': 1, 'problem': Reason('diverged'), 'learning_rate': RATES[1]}
+  assert 'mean' not in result and result['undefined'] == Reason('chosen_rate_failed', **failed)
   # In two of three trials: not eligible for anyone.
   diverges = lambda lane: lane['trial'] > 0 and lane['learning_rate'] == RATES[1]
   tried = study({key: [1.0] * 3 for key in accuracies}, accuracies, diverges)[8]
   assert reported(tried)['learning_rates'] == [RATES[0]] * 3
   tried = study({key: [1.0] * 3 for key in accuracies}, accuracies, lambda lane: True)[8]
-  assert 'no learning rate' in reported(tried)['undefined']
+  assert reported(tried)['undefined'] == Reason('no_rate_ended_well_in_others', trial=0)
   with_null = {key: [1.0, None, 1.0] for key in accuracies}
-  assert 'not finite' in reported(study(with_null, accuracies)[8], 'val_loss')['undefined']
+  why = reported(study(with_null, accuracies)[8], 'val_loss')['undefined']
+  assert why == Reason('quantity_not_finite', quantity='val_loss')
 
 
 def test_one_trial_cannot_be_split():
@@ -472,6 +497,8 @@ def test_one_trial_cannot_be_split():
   result = reported(tried)
   assert result['selection'] == 'same trial' and result['learning_rates'] == [RATES[1]]
   assert (result['mean'], result['ci95'], result['n']) == (0.9, [None, None], 1)
+  tried = study({key: [1.0] for key in accuracies}, accuracies, lambda lane: True)[8]
+  assert reported(tried)['undefined'] == Reason('no_rate_ended_well')
 
 
 def test_the_winners_curse_is_lifted():

@@ -9,6 +9,8 @@ from helpers import planted_scaling as planted
 from bsjax.analysis.claims import scaling_rules, verdicts
 from bsjax.analysis.runs import curve_distance, histories
 from bsjax.report.summaries import summarize
+from bsjax.report.text.rendered import rendered
+from bsjax.stats.jackknife import log_jackknife
 from bsjax.stats.paired import against_best
 
 SIZES = (32, 64, 128)
@@ -73,9 +75,9 @@ def test_distances_by_hand():
   assert ratio.value.value == pytest.approx(0.5) and ratio.value.n == 3
   # The jackknife of a mean of logs is Student's interval of the mean itself.
   values = np.array([1.0, 3.0, 2.0, 7.0])
-  geometric = curve_distance.jackknife(lambda keep: math.exp(values[keep].mean()), 4, 1)
+  geometric = log_jackknife(lambda keep: math.exp(values[keep].mean()), 4, 1)
   spread = 3.182446305284263 * values.std(ddof=1) / 2
-  log = geometric.log
+  log = geometric
   ends = log.value, log.low, log.high
   assert ends == pytest.approx((3.25, 3.25 - spread, 3.25 + spread))
 
@@ -121,7 +123,7 @@ def test_divergence_is_counted_and_leaves_the_rule_out():
   high = lambda lane: (
     lane['batch_size'] == 128 and lane['learning_rate'] > 0.7 and lane['trial'] == 1
   )
-  result = found(trials=4, diverges=high)
+  result = rendered(found(trials=4, diverges=high))
   run = at(result, 'linear', 128)
   assert run['diverged'] == 1 and 'trial 1 diverged' in run['undefined']
   assert at(result, 'linear', 64)['diverged'] == 0
@@ -186,7 +188,8 @@ def test_a_loss_of_zero_has_no_distance():
       row['train_loss'] = 0.0
   result = scaling_rules.scaling_rules(config, histories.settings(plan, rows))
   run = at(result, 'linear', 128, rate=2)
-  assert 'training loss of trial 4 is 0.0' in run['distance']['undefined']
+  assert run['distance']['undefined'].code == 'loss_without_log'
+  assert run['distance']['undefined'].details['trial'] == 4
   assert run['keeps']['n'] == 5  # the accuracy is still compared
 
 

@@ -94,7 +94,7 @@ def test_none_eligible_says_why():
   assert row['val_accuracy'] == {'mean': None, 'ci95': [None, None], 'n': 0}
   assert row['noise_scale']['b_simple'] is None
   assert row['reason'] == (
-    'trial 0, 1 diverged at learning rate 0.1; trial 1 diverged at learning rate 0.2'
+    'trials 0 and 1 diverged at learning rate 0.1; trial 1 diverged at learning rate 0.2'
   )
 
 

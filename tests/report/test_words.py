@@ -5,6 +5,8 @@ import pytest
 from bsjax.format import number
 from bsjax.report.text import words
 from bsjax.report.text.claim_blocks import blocks, effect_text
+from bsjax.report.text.reasons import sentence
+from bsjax.stats.estimate import Reason
 
 
 def claim(text, why, unit='fraction, per doubling of the batch size', **changes):
@@ -22,12 +24,54 @@ def test_numbers_have_three_digits_and_no_powers_of_ten():
 
 
 def test_reasons_are_brought_together():
-  text = '1 of 4 has one; 8: too flat; 16: at the edge: beyond it; 32: too flat.'
-  together = (
-    '1 of 4 has one; batch sizes 8 and 32: too flat; batch size 16: at the edge: beyond it.'
+  flat, edge = Reason('flat_curve'), Reason('trials_at_grid_edge', trials=[0, 2], of=3)
+  known = {'needed': 3, 'known': 1}
+  assert sentence(
+    Reason('too_few_optima', left_out=[[8, flat], [16, edge], [32, flat]], **known)
+  ) == (
+    '3 batch sizes with an optimum inside the grid are needed, 1 known; batch sizes 8 and 32: the '
+    'curve is flat: it has no curvature beyond the noise of the trials; batch size 16: the best '
+    'rate is at the edge of the grid in trials 0 and 2 of 3'
   )
-  assert words.condense(text) == together
-  assert words.condense('a loss of 0.1; see there.') == 'a loss of 0.1; see there.'
+  gone, late = Reason('diverged'), Reason('unfinished', epoch=1.5, epochs=3.0)
+  failed = Reason('lanes_failed', trials=[[0, gone], [1, late], [3, gone]])
+  text = 'trials 0 and 3 diverged; trial 1 unfinished at epoch 1.5 of 3'
+  assert sentence(failed) == text
+  rates = Reason('rates_failed', rates=[[0.1, failed], [0.2, late], [0.4, failed]])
+  assert sentence(rates) == (
+    f'{text} at learning rates 0.1 and 0.4; unfinished at epoch 1.5 of 3 at learning rate 0.2'
+  )
+
+
+@pytest.mark.parametrize(
+  ('reason', 'text'),
+  [
+    (Reason('too_few_to_compare', batch_sizes=1, runs=2), '1 batch size with 2 runs that did not'),
+    (
+      Reason('few_reach_target', reached=0, batch_sizes=2, early=[8, 16]),
+      '0 of 2 batch sizes reach the target between two evaluations, and a hyperbola needs three; '
+      'batch sizes 8 and 16 do before the first',
+    ),
+    (Reason('few_reach_target', reached=1, batch_sizes=4, early=[]), '1 of 4 batch sizes reach'),
+    (
+      Reason('chosen_rate_failed', trial=1, problem=Reason('diverged'), learning_rate=0.25),
+      'trial 1 diverged at 0.25, the learning rate that the others chose',
+    ),
+    (
+      Reason('batch_size_changes', to=16, batch_size=8, learning_rate=0.1, trial=2),
+      'the batch size changes in training, to 16, in the run of batch size 8, learning rate 0.1, '
+      'trial 2',
+    ),
+    (Reason('noise_scale_undefined', value=-1.0, why=()), 'is undefined (it is -1.0)'),
+    (
+      Reason('noise_scale_undefined', value=None, why=(Reason('no_values'), Reason('not_finite'))),
+      'the noise scale is undefined (there is no value; a value is not finite)',
+    ),
+    (Reason('use_more', why=Reason('scales_perfectly')), 'scale perfectly: use more trials or'),
+  ],
+)
+def test_reasons_in_words(reason, text):
+  assert text in sentence(reason)
 
 
 def test_effects_in_points_with_open_ends_and_no_negative_zero():
@@ -112,9 +156,7 @@ def test_the_exponent_in_words():
   alone = found | {'ci95': [None, None], 'rules': dict.fromkeys(found['rules'])}
   assert 'without an interval' in words.exponent(alone)[0]
   assert 'The interval' not in ' '.join(words.exponent(alone))
-  assert words.exponent({'undefined': '0 are enough; 8: flat'}) == [
-    'Undefined, because 0 are enough; batch size 8: flat.'
-  ]
+  assert words.exponent({'undefined': 'it is so'}) == ['Undefined, because it is so.']
 
 
 def test_the_noise_scale_of_the_rates_does_not_repeat_the_reason_of_the_exponent():

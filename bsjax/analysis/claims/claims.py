@@ -11,7 +11,7 @@ from bsjax.analysis.claims.pairs import Values, pair_claims
 from bsjax.analysis.claims.slopes import slope_claims
 from bsjax.analysis.claims.verdicts import MARGIN, claim
 from bsjax.analysis.runs.histories import Setting
-from bsjax.stats.estimate import Estimate
+from bsjax.stats.estimate import Estimate, Reason
 
 # Over 16 times the batch size 0.1 is a factor of 1.3 in learning rate, finer than most grids.
 EXPONENT_MARGIN = 0.1
@@ -63,11 +63,11 @@ def exponent_claims(
   return result
 
 
-def _exponent_interval(exponent: Mapping[str, Any]) -> tuple[Estimate, str]:
+def _exponent_interval(exponent: Mapping[str, Any]) -> tuple[Estimate, str | Reason]:
   """The interval and what it is, or an empty one and why."""
   nothing = Estimate(None)
   if 'undefined' in exponent:
-    return nothing, f'The exponent is undefined: {exponent["undefined"]}.'
+    return nothing, Reason('exponent_is_undefined', why=exponent['undefined'])
   value, (low, high), n = exponent['value'], exponent['ci95'], exponent['n']
   if value is None or not all(math.isfinite(x) for x in (value, low, high) if x is not None):
     return nothing, 'The exponent or its interval is not finite.'

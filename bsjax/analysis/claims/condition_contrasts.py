@@ -15,7 +15,7 @@ from bsjax.analysis.claims import conditions, verdicts
 from bsjax.analysis.claims.condition_pairs import Differences, Pair, again, difference, read_pair
 from bsjax.analysis.claims.conditions import Condition
 from bsjax.analysis.claims.verdicts import MARGIN, UNDETERMINED, Rule, claim
-from bsjax.stats.estimate import Estimate
+from bsjax.stats.estimate import Estimate, Reason
 from bsjax.stats.intervals import mean_interval
 from bsjax.stats.paired import holm, p_value
 
@@ -61,9 +61,10 @@ class Place(NamedTuple):
     return f'at equal {self.pair.clock}' + ('' if self.pooled else f', batch size {self.sizes[0]}')
 
   @property
-  def context(self) -> list[str]:
+  def context(self) -> list[Reason | str]:
     """What else differs, and which batch sizes take no part."""
-    out = [f'Batch size {size} takes no part ({why}).' for size, why in self.pair.out.items()]
+    parts = self.pair.out.items()
+    out = [Reason('takes_no_part', batch_size=size, why=why) for size, why in parts]
     return [*self.pair.why, *(out if self.pooled else [])]
 
   def claim(self, quantity: Quantity) -> str:
@@ -194,7 +195,7 @@ def _row(
       f'{100 * margin:g} percentage points in {quantity.noun}',
       'verdict': verdict,
       'margin': margin,
-      'why': ' '.join(filter(None, [*why, *(place.context if place.pooled else [])])),
+      'why': verdicts.paragraph([*why, *(place.context if place.pooled else [])]),
     }
   return row
 

@@ -13,6 +13,7 @@ from bsjax.analysis.claims.conditions import Held
 from bsjax.analysis.claims.confounds import named
 from bsjax.analysis.runs.budgets import Reading, meeting_point, read
 from bsjax.analysis.runs.histories import Setting
+from bsjax.stats.estimate import Reason
 
 
 class Differences(NamedTuple):
@@ -30,7 +31,7 @@ class Pair(NamedTuple):
   second: str
   clock: str
   read: Mapping[int, tuple[Reading, Reading]]
-  out: Mapping[int, str]
+  out: Mapping[int, Reason | str]
   why: tuple[str, ...]  # what else differs
   unread: bool = False  # whether a batch size that both have could not be read at this clock
 
@@ -91,12 +92,12 @@ def _at_size(first: Reading, second: Reading, name: str, trials: set[int]) -> Di
   return Differences(b - a, b_low - a_high, b_high - a_low)
 
 
-def _missing(held: Mapping[str, Held], names: Sequence[str], size: int) -> str:
+def _missing(held: Mapping[str, Held], names: Sequence[str], size: int) -> str | Reason:
   for name in names:
     if size not in held[name].tried:
       return f'{name} was not trained with it'
     if size in held[name].failed:
-      return f'{name}: {held[name].failed[size]}'
+      return Reason('of_condition', condition=name, why=held[name].failed[size])
   trials = [{lane.plan['trial'] for lane in held[name].chosen[size].lanes} for name in names]
   return '' if set.intersection(*trials) else 'the two have no trial in common'
 

@@ -15,6 +15,7 @@ from bsjax.analysis.measures.gap import estimate
 from bsjax.analysis.runs.budgets import quantities
 from bsjax.analysis.runs.histories import Row, Setting, by_branch, settings
 from bsjax.analysis.runs.selection import Chosen, best_setting, leave_one_trial_out
+from bsjax.stats.estimate import Reason
 
 MOST_PAIRED = 6  # conditions; of more, each is compared with the baseline only
 # Keys that change nothing of what is computed, or are told by the arms themselves.
@@ -41,7 +42,7 @@ class Held(NamedTuple):
   tried: Mapping[int, Sequence[Setting]]
   chosen: Mapping[int, Setting]
   selection: Mapping[int, Chosen]
-  failed: Mapping[int, str]
+  failed: Mapping[int, Reason | str]
 
   @property
   def at_edge(self) -> list[int]:
@@ -142,17 +143,14 @@ def differences(conditions: Sequence[Condition]) -> dict[str, dict[str, list[Any
 
 
 def _with_problems(
-  failed: Mapping[int, str], tried: Mapping[int, Sequence[Setting]]
-) -> dict[int, str]:
+  failed: Mapping[int, Reason | str], tried: Mapping[int, Sequence[Setting]]
+) -> dict[int, Reason | str]:
   """The same reasons, with what went wrong in the settings themselves."""
   result = {}
   for size, reason in failed.items():
-    rates: dict[str, list[str]] = {}
-    for setting in tried[size]:
-      if setting.problem:
-        rates.setdefault(setting.problem, []).append(f'{setting.learning_rate:.4g}')
-    found = [f'{problem} at learning rate {", ".join(at)}' for problem, at in rates.items()]
-    result[size] = f'{reason} ({"; ".join(found)})' if found else reason
+    rates = [[each.learning_rate, each.problem] for each in tried[size] if each.problem]
+    failed_at = Reason('rates_failed', rates=rates)
+    result[size] = Reason('with_rates', why=reason, rates=failed_at) if rates else reason
   return result
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from bsjax.analysis.runs.budgets import Reading
 from bsjax.analysis.runs.histories import Setting
+from bsjax.stats.estimate import Reason
 
 
 def tuning(
@@ -68,10 +69,10 @@ def schedule(
   return [f'{text}.']
 
 
-def left_out(read: Mapping[int, Reading], sizes: Sequence[int]) -> list[str]:
+def left_out(read: Mapping[int, Reading], sizes: Sequence[int]) -> list[Reason]:
   """The batch sizes that take no part, and why."""
   return [
-    f'Batch size {size} takes no part ({reading.problem or "a value is not finite"}).'
+    Reason('takes_no_part', batch_size=size, why=reading.problem or Reason('not_finite'))
     for size, reading in read.items()
     if size not in sizes
   ]

@@ -18,7 +18,7 @@ from bsjax.analysis.runs import curve_distance
 from bsjax.analysis.runs.curve_distance import aligned, curves
 from bsjax.analysis.runs.histories import LaneHistory, Setting
 from bsjax.plan.scaling_rules import names, same, scaled
-from bsjax.stats.estimate import Estimate
+from bsjax.stats.estimate import Estimate, Reason
 from bsjax.stats.intervals import mean_interval
 from bsjax.stats.paired import against_best
 
@@ -171,11 +171,11 @@ def _closest(runs: Sequence[Mapping[str, Any]], size: int, sizes: int) -> dict[s
   return row | {'rule': usable[best]['rule'], 'verdict': SUPPORTED, 'why': why}
 
 
-def _unpaired(reference: Setting, other: Setting) -> str:
+def _unpaired(reference: Setting, other: Setting) -> str | Reason:
   """Why two settings cannot be compared within trials, or nothing."""
   for setting in (reference, other):
     if setting.problem:
-      return f'batch size {setting.batch_size}: {setting.problem}'
+      return Reason('of_batch_size', batch_size=setting.batch_size, why=setting.problem)
   trials = [[lane.plan['trial'] for lane in setting.lanes] for setting in (reference, other)]
   return '' if trials[0] == trials[1] else f'the trials differ: {trials[0]} and {trials[1]}'
 

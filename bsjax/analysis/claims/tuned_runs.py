@@ -20,7 +20,7 @@ from bsjax.analysis.runs.budgets import Reading
 from bsjax.analysis.runs.histories import LaneHistory, Setting
 from bsjax.analysis.runs.selection import leave_one_trial_out
 from bsjax.plan.scaling_rules import same, scaled
-from bsjax.stats.estimate import Estimate
+from bsjax.stats.estimate import Estimate, Reason
 from bsjax.stats.intervals import mean_interval
 
 TUNED = 'tuned'
@@ -47,7 +47,7 @@ def ways(
   """
   chosen = leave_one_trial_out(found[base])
   if chosen.reason:
-    return {'undefined': f'batch size {base} has no learning rate to scale: {chosen.reason}'}
+    return {'undefined': Reason('no_rate_to_scale', batch_size=base, why=chosen.reason)}
   sizes = [size for size in found if size != base]
   confidence = 1 - 0.05 / (len(sizes) * (len(rules) + 1))
   rows = []
@@ -67,7 +67,7 @@ def ways(
   return {'base': about, 'confidence': confidence, 'rows': rows}
 
 
-def _lanes(tried: Sequence[Setting], base: Lanes, way: str) -> tuple[Lanes, str]:
+def _lanes(tried: Sequence[Setting], base: Lanes, way: str) -> tuple[Lanes, str | Reason | None]:
   """The lane of every trial at the rate that this way gives it; or why there is none."""
   if way == TUNED:
     held_out = leave_one_trial_out(tried)
@@ -86,8 +86,8 @@ def _lanes(tried: Sequence[Setting], base: Lanes, way: str) -> tuple[Lanes, str]
     if not there:
       return (), f'trial {trial} was not run at learning rate {rate:.4g}'
     lanes += there[:1]
-  failed = [f'trial {lane.plan["trial"]} {lane.problem}' for lane in lanes if lane.problem]
-  return tuple(lanes), '; '.join(failed)
+  failed = [[lane.plan['trial'], lane.problem] for lane in lanes if lane.problem]
+  return tuple(lanes), Reason('lanes_failed', trials=failed) if failed else None
 
 
 def _about(tried: Sequence[Setting], lanes: Lanes, way: str) -> dict[str, Any]:
@@ -111,9 +111,9 @@ def _compared(
   pair = {own[0].plan['batch_size']: Setting(_size(own), math.nan, own) for own in (base, lanes)}
   first, second = _size(base), _size(lanes)
   read = budgets.readings(pair, clock)
-  problems = [f'batch size {size}: {each.problem}' for size, each in read.items() if each.problem]
+  problems = [[size, each.problem] for size, each in read.items() if each.problem]
   if problems:
-    return {'undefined': '; '.join(problems)}
+    return {'undefined': Reason('batch_sizes_failed', problems=problems)}
   kinds = {
     key: _differences(read[first], read[second], key, confidence)
     for key in ACCURACIES

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable
 
-from bsjax.stats.estimate import Estimate
+from bsjax.stats.estimate import Estimate, Reason
 from bsjax.stats.paired import MOST_TRIALS, has_no_width, trials_needed
 
 SUPPORTED, REFUTED, UNDETERMINED = 'supported', 'refuted', 'undetermined'
@@ -31,7 +31,7 @@ class Bounded(Protocol):
 
 
 def claim(
-  text: str, verdict: str, interval: Estimate, unit: str, why: Sequence[str]
+  text: str, verdict: str, interval: Estimate, unit: str, why: Sequence[str | Reason]
 ) -> dict[str, Any]:
   """A claim as summary.json holds it; `unit` is that of effect and interval."""
   mean, low, high, n = interval.value, interval.low, interval.high, interval.n
@@ -42,8 +42,16 @@ def claim(
     'ci95': [low, high],
     'n': n,
     'unit': unit,
-    'why': ' '.join(sentence for sentence in why if sentence),
+    'why': paragraph(why),
   }
+
+
+def paragraph(parts: Sequence[str | Reason]) -> str | Reason:
+  """What is not empty, one after the other; a reason where one of the parts is one."""
+  parts = [part for part in parts if part]
+  if any(isinstance(part, Reason) for part in parts):
+    return Reason('paragraph', parts=parts)
+  return ' '.join(parts)
 
 
 def above(interval: Estimate) -> str:

@@ -12,9 +12,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from bsjax.analysis.runs.histories import Setting
 from bsjax.analysis.runs.targets import Point, choose_targets, level_of, problem, soonest, trials
+from bsjax.stats.estimate import Estimate, Reason
 from bsjax.stats.hyperbola import Fit, fit_trials
 from bsjax.stats.intervals import mean_interval
 from bsjax.stats.tobit import AT_LEAST, AT_MOST, EXACT
@@ -25,7 +27,7 @@ _STATUS = {EXACT: 'reached', AT_LEAST: 'never', AT_MOST: EARLY}
 
 
 def critical_batch_size(
-  found: Mapping[int, Sequence[Setting]],
+  by_size: Mapping[int, Sequence[Setting]],
   quantity: str = 'val_loss',
   targets: Sequence[float] | None = None,
 ) -> dict[str, Any]:
@@ -39,20 +41,20 @@ def critical_batch_size(
   Raises:
     ValueError: the quantity is neither a loss nor an accuracy, or a target is out of its range.
   """
-  reason, levels = problem(found, quantity), list(targets or [])
-  if not reason and targets is None:
-    levels, reason = choose_targets(found, quantity)
-  _check(quantity, levels)
-  if reason or not levels:
-    why = reason or 'no target was given'
-    return {'undefined': why, 'quantity': quantity, 'targets': []}
+  levels = problem(by_size, quantity)
+  _check(quantity, targets or ())
+  if levels is None:
+    levels = choose_targets(by_size, quantity) if targets is None else list(targets)
+  if isinstance(levels, Reason) or not levels:
+    return {'undefined': levels or Reason('no_target_given'), 'quantity': quantity, 'targets': []}
   levels.sort(key=lambda level: -level_of(quantity, level))
-  every = [at_target(found, quantity, level) for level in levels]
-  return {**every[len(every) // 2], 'targets_chosen': targets is None, 'targets': every}
+  all_targets = [at_target(by_size, quantity, level) for level in levels]
+  middle = all_targets[len(all_targets) // 2]
+  return {**middle, 'targets_chosen': targets is None, 'targets': all_targets}
 
 
 def at_target(
-  found: Mapping[int, Sequence[Setting]], quantity: str, target: float
+  by_size: Mapping[int, Sequence[Setting]], quantity: str, target: float
 ) -> dict[str, Any]:
   """B_crit in examples, its interval and all that is needed to draw updates against examples.
 
@@ -65,23 +67,30 @@ def at_target(
   'at_grid_edge' lists batch sizes that another learning rate may make faster: what they need is an
   upper bound.
   """
-  use = trials(found)
-  points = [soonest(found[size], quantity, target, use) for size in sorted(found)]
+  use = trials(by_size)
+  points = [soonest(by_size[size], quantity, target, use) for size in sorted(by_size)]
   sizes = np.array([point.batch_size for point in points])
   examples = np.array([[reach.examples for reach in point.reaches] for point in points])
   known = np.array([[reach.known for reach in point.reaches] for point in points])
-  result: dict[str, Any] = {'quantity': quantity, 'target': float(target)}
   fit = fit_trials(sizes, examples / sizes[:, None], known)
-  result |= {'undefined': _too_few(points, fit)} if fit.low is None else _fitted(fit, points)
-  return result | {
+  fitted = _fitted(fit, points) if fit.b_crit.has_interval else {'undefined': _too_few(points, fit)}
+  return {
+    'quantity': quantity,
+    'target': float(target),
+    **fitted,
     'resolution': _resolution(points),
-    'at_grid_edge': [point.batch_size for point in points if point.at_grid_edge],
+    'at_grid_edge': _at_grid_edge(points),
     'points': [_point_row(point) for point in points],
-    'within_20_percent': within(sizes, examples, known, fit),
+    'within_20_percent': within(sizes, examples, known, fit.b_crit),
   }
 
 
-def within(sizes: np.ndarray, examples: np.ndarray, known: np.ndarray, fit: Fit) -> dict[str, Any]:
+def within(
+  sizes: Int[np.ndarray, ' size'],
+  examples: Float[np.ndarray, 'size trial'],
+  known: Int[np.ndarray, 'size trial'],
+  b_crit: Estimate,
+) -> dict[str, Any]:
   """The largest batch size that needs at most 1.2 times the fewest examples.
 
   'tried': the largest of those tried, by geometric means over trials, batch sizes with a run that
@@ -92,82 +101,76 @@ def within(sizes: np.ndarray, examples: np.ndarray, known: np.ndarray, fit: Fit)
   'fitted': 0.2 B_crit with its interval. The fewest of noisy numbers is biased low, and with it
   'tried' and 'batch_size'; 'fitted' is not.
   """
-  scaled = lambda value: None if value is None else (MORE - 1) * value
   exact = (known == EXACT).all(axis=1)
   tried = None
   if exact.any() and not (known == AT_MOST).any():
     means = np.exp(np.log(examples[exact]).mean(axis=1))
     tried = int(sizes[exact][means <= MORE * means.min()].max())
+  fitted = b_crit.map(lambda value: (MORE - 1) * value)
   result: dict[str, Any] = {'tried': tried, 'batch_size': None, 'ci95': [None, None]}
-  result |= {'n': 0, 'at_least': None, 'fitted': scaled(fit.b_crit)}
-  result['fitted_ci95'] = [scaled(fit.low), scaled(fit.high)]
-  each = [_interpolated(sizes, *columns) for columns in zip(examples.T, known.T, strict=True)]
-  open_ended = [bound for value, bound, _ in each if bound is not None]
-  if reasons := [reason for _, _, reason in each if reason]:
-    at_least = min(open_ended) if len(open_ended) == len(each) else None
+  result |= {'n': 0, 'at_least': None, 'fitted': fitted.value}
+  result['fitted_ci95'] = [fitted.low, fitted.high]
+  by_trial = [_interpolated(sizes, *columns) for columns in zip(examples.T, known.T, strict=True)]
+  if reasons := [value for value in by_trial if isinstance(value, Reason)]:
+    bounds = [why.details['batch_size'] for why in reasons if why.code == 'largest_is_within']
+    at_least = min(bounds) if len(bounds) == len(by_trial) else None
     return result | {'at_least': at_least, 'reason': reasons[0]}
-  mean = mean_interval(np.log([value for value, _, _ in each])).map(math.exp)
-  return result | mean.to_json('batch_size')
+  return result | mean_interval(np.log(by_trial)).map(math.exp).to_json('batch_size')
 
 
 def _interpolated(
-  sizes: np.ndarray, examples: np.ndarray, known: np.ndarray
-) -> tuple[float | None, int | None, str]:
-  """Of one trial: the batch size, or the largest tried if that is still within, and why."""
+  sizes: Int[np.ndarray, ' size'],
+  examples: Float[np.ndarray, ' size'],
+  known: Int[np.ndarray, ' size'],
+) -> float | Reason:
+  """The batch size at which one trial needs 1.2 times its fewest examples, or why it has none."""
   if (known == AT_MOST).any():
-    return None, None, 'a run had reached the target before its first evaluation'
+    return Reason('target_before_first_evaluation')
   if not (known == EXACT).any():
-    return None, None, 'a trial reached the target at no batch size'
+    return Reason('target_not_reached')
   logs = np.where(known == EXACT, np.log(examples), np.inf)
   limit = logs.min() + math.log(MORE)
   i = int(np.flatnonzero(logs <= limit)[-1])
   if i == len(sizes) - 1:
-    return None, int(sizes[i]), f'the largest batch size tried, {sizes[i]}, is within 20%'
+    return Reason('largest_is_within', batch_size=int(sizes[i]))
   if math.isinf(logs[i + 1]):
-    return None, None, f'batch size {sizes[i + 1]}, the next after those within 20%, has missed it'
+    return Reason('next_missed_target', batch_size=int(sizes[i + 1]))
   share = (limit - logs[i]) / (logs[i + 1] - logs[i])
-  return float(sizes[i] * (sizes[i + 1] / sizes[i]) ** share), None, ''
+  return float(sizes[i] * (sizes[i + 1] / sizes[i]) ** share)
 
 
 def _fitted(fit: Fit, points: Sequence[Point]) -> dict[str, Any]:
-  notes = [fit.reason] if fit.reason else []
-  if fit.unbounded:
-    notes.append('batch sizes reach too little beyond the critical one to bound it above')
-  if fit.low == 0:
-    notes.append('batch sizes reach too little below the critical one to bound it below')
-  if edges := [str(point.batch_size) for point in points if point.at_grid_edge]:
-    notes.append(
-      f'at batch size {", ".join(edges)} the best learning rate is at the edge of the grid: it may '
-      'need fewer examples than found, and the interval knows nothing of it'
-    )
+  b_crit = fit.b_crit
+  notes = list(b_crit.reasons)
+  if b_crit.unbounded:
+    notes.append(Reason('not_bounded_above'))
+  if b_crit.low == 0:
+    notes.append(Reason('not_bounded_below'))
+  if edges := _at_grid_edge(points):
+    notes.append(Reason('target_at_grid_edge', batch_sizes=edges))
   if len(points[0].reaches) < 2:
-    notes.append('with one trial the learning rates were chosen on the runs they are judged by')
-  return {
-    'b_crit': fit.b_crit,
-    'ci95': [fit.low, fit.high],
-    'unbounded': fit.unbounded,
+    notes.append(Reason('chosen_on_one_trial'))
+  return b_crit.to_json('b_crit') | {
+    'unbounded': b_crit.unbounded,
     'examples_min': fit.examples_min,
     'updates_min': fit.updates_min,
-    'n': fit.trials,
-    'interval_over': fit.interval_over,
+    'interval_over': b_crit.over,
     'residual_sd': fit.residual_sd,
-    'note': '; '.join(notes),
+    'note': tuple(notes) or '',
   }
 
 
-def _too_few(points: Sequence[Point], fit: Fit) -> str:
-  states = [{reach.known for reach in point.reaches} for point in points]
-  reached = [
-    point.batch_size for point, state in zip(points, states, strict=True) if EXACT in state
-  ]
-  early = [
-    point.batch_size for point, state in zip(points, states, strict=True) if AT_MOST in state
-  ]
+def _too_few(points: Sequence[Point], fit: Fit) -> Reason:
+  states = {point.batch_size: {reach.known for reach in point.reaches} for point in points}
+  reached = [size for size, state in states.items() if EXACT in state]
   if len(reached) >= 3:
-    return f'{fit.reason}: use more trials or more batch sizes'
-  why = f'{len(reached)} of {len(points)} batch sizes reach the target between two evaluations'
-  why += ', and a hyperbola needs three'
-  return f'{why}; batch sizes {early} do before the first: evaluate more often' if early else why
+    return Reason('use_more', why=fit.b_crit.reasons[0])
+  early = [size for size, state in states.items() if AT_MOST in state]
+  return Reason('few_reach_target', reached=len(reached), batch_sizes=len(points), early=early)
+
+
+def _at_grid_edge(points: Sequence[Point]) -> list[int]:
+  return [point.batch_size for point in points if point.at_grid_edge]
 
 
 def _resolution(points: Sequence[Point]) -> float | None:
@@ -176,7 +179,7 @@ def _resolution(points: Sequence[Point]) -> float | None:
 
 
 def _point_row(point: Point) -> dict[str, Any]:
-  """'examples' and 'updates' a trial, null where not reached; then 'bounds' holds the examples."""
+  """'examples' and 'updates' by trial, null where not reached; then 'bounds' holds the examples."""
   exact = [reach.examples if reach.known == EXACT else None for reach in point.reaches]
   return {
     'batch_size': point.batch_size,

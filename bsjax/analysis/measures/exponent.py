@@ -1,6 +1,6 @@
 """How the best learning rate grows with the batch size: the exponent, and where growth ends.
 
-Trials are the independent repetitions: each gives one log optimum a batch size, and every number
+Trials are the independent repetitions: each gives one log optimum per batch size, and every number
 here is a weighted sum of those in each trial, with Student's interval over trials. It holds
 whatever the correlation of a trial's optima at different batch sizes.
 """
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +18,8 @@ from scipy.optimize import minimize_scalar
 from scipy.special import expit, stdtrit
 
 from bsjax.analysis.measures.optimum import Optimum
-from bsjax.stats.intervals import Estimate, mean_interval
+from bsjax.stats.estimate import Estimate, Reason
+from bsjax.stats.intervals import mean_interval, widened
 
 EXPONENTS = {'linear': 1.0, 'square_root': 0.5, 'none': 0.0}
 FEWEST = 3  # batch sizes: any two lie on a power law
@@ -33,30 +33,30 @@ class Points(NamedTuple):
   batch_sizes: Float[np.ndarray, ' size']
   log_rates: Float[np.ndarray, 'trial size']
   slack: Float[np.ndarray, ' size']
-  left_out: dict[int, str]
+  left_out: dict[int, Reason]
+
+  @property
+  def too_few(self) -> Reason | None:
+    """Why no law can be fitted, or None."""
+    known = len(self.batch_sizes)
+    if known >= FEWEST:
+      return None
+    left_out = [[size, reason] for size, reason in self.left_out.items()]
+    return Reason('too_few_optima', needed=FEWEST, known=known, left_out=left_out)
 
 
 def points(optima: Mapping[int, Optimum]) -> Points:
   """The optima that are known between the points of the grid, in ascending batch size."""
-  found = {size: best for size, best in sorted(optima.items()) if best.state == 'found'}
-  if len({best.n for best in found.values()}) > 1:
-    counts = ', '.join(f'{size}: {best.n}' for size, best in found.items())
+  known = {size: best for size, best in sorted(optima.items()) if best.state == 'found'}
+  if len({best.rate.n for best in known.values()}) > 1:
+    counts = ', '.join(f'{size}: {best.rate.n}' for size, best in known.items())
     raise ValueError(f'trials by batch size are {counts}: give all batch sizes the same trials.')
   return Points(
-    np.array(list(found), dtype=np.float64),
-    np.array([best.log_rates for best in found.values()], dtype=np.float64).T,
-    np.array([best.slack for best in found.values()], dtype=np.float64),
-    {size: best.reason for size, best in sorted(optima.items()) if size not in found},
+    np.array(list(known), dtype=np.float64),
+    np.array([best.log_rates for best in known.values()], dtype=np.float64).T,
+    np.array([best.slack for best in known.values()], dtype=np.float64),
+    {size: best.rate.reasons[0] for size, best in sorted(optima.items()) if size not in known},
   )
-
-
-def too_few(given: Points) -> str:
-  """Why no law can be fitted, or nothing."""
-  if len(given.batch_sizes) >= FEWEST:
-    return ''
-  known = len(given.batch_sizes)
-  why = f'{FEWEST} batch sizes with an optimum inside the grid are needed, {known} known'
-  return '; '.join([why, *(f'{size}: {reason}' for size, reason in given.left_out.items())])
 
 
 def exponent(given: Points) -> dict[str, Any]:
@@ -67,33 +67,27 @@ def exponent(given: Points) -> dict[str, Any]:
   one. `change` is the exponent of the upper half of the batch sizes minus that of the lower (of an
   odd number both have the middle one): where its interval leaves out 0 there is no power law.
   """
-  undefined = too_few(given)
-  if undefined:
-    return {'undefined': undefined}
+  if given.too_few:
+    return {'undefined': given.too_few}
   sizes, count = given.batch_sizes, len(given.batch_sizes)
   weights = _slope_weights(sizes, slice(None))
-  value, interval, over = _contrast(given, weights), None, 'trials'
-  if value.n > 1:
-    interval = (value.low, value.high)
-  elif count > FEWEST:
-    interval, over = _residual_interval(given, weights), 'batch sizes'
+  slope = _contrast(given, weights)
+  if slope.n < 2 and count > FEWEST:
+    slope = _over_residuals(given, weights)
   lower = _slope_weights(sizes, slice(0, (count + 1) // 2))
   upper = _slope_weights(sizes, slice(count // 2, count))
   change = _contrast(given, upper - lower)
-  return {
-    'value': value.value,
-    'ci95': list(interval) if interval else [None, None],
-    'n': value.n,
-    'interval_over': over if interval else None,
+  return slope.to_json('value') | {
+    'interval_over': slope.over if slope.has_interval else None,
     'batch_sizes': [int(size) for size in sizes],
     'left_out': {str(size): reason for size, reason in given.left_out.items()},
     'rules': {
-      name: interval[0] <= rule <= interval[1] if interval else None
+      name: slope.low <= rule <= slope.high if slope.has_interval else None
       for name, rule in EXPONENTS.items()
     },
-    'lower_half': _estimate(_contrast(given, lower)),
-    'upper_half': _estimate(_contrast(given, upper)),
-    'change': _estimate(change),
+    'lower_half': _contrast(given, lower).to_json('value'),
+    'upper_half': _contrast(given, upper).to_json('value'),
+    'change': change.to_json('value'),
     'power_law_rejected': None if change.n < 2 else not change.low <= 0 <= change.high,
   }
 
@@ -107,23 +101,18 @@ def _slope_weights(sizes: np.ndarray, part: slice) -> np.ndarray:
 
 def _contrast(given: Points, weights: np.ndarray) -> Estimate:
   """A weighted sum of the log optima, over trials; what the trials do not show widens it."""
-  plain = mean_interval(given.log_rates @ weights)
-  slack = float(np.abs(weights) @ given.slack)
-  return replace(plain, low=plain.low - slack, high=plain.high + slack) if plain.n > 1 else plain
+  return widened(mean_interval(given.log_rates @ weights), float(np.abs(weights) @ given.slack))
 
 
-def _residual_interval(given: Points, weights: np.ndarray) -> tuple[float, float]:
+def _over_residuals(given: Points, weights: np.ndarray) -> Estimate:
+  """The slope of the only trial, with the interval of the regression's residuals."""
   x, y = np.log(given.batch_sizes), given.log_rates[0]
   value = float(y @ weights)
   residuals = (y - y.mean()) - value * (x - x.mean())
   degrees = len(x) - 2
   error = math.sqrt(residuals @ residuals / degrees * (weights @ weights))
   half = float(stdtrit(degrees, 0.975)) * error + float(np.abs(weights) @ given.slack)
-  return value - half, value + half
-
-
-def _estimate(estimate: Estimate) -> dict[str, Any]:
-  return estimate.to_json('value')
+  return Estimate(value, value - half, value + half, 1, over='batch sizes')
 
 
 def saturation(given: Points) -> dict[str, Any]:
@@ -136,37 +125,42 @@ def saturation(given: Points) -> dict[str, Any]:
   where the law cannot be told from linear scaling, and starts at 0 where not from a constant.
   It takes the law for true; the rules' misfits say how well it fits.
   """
-  undefined = too_few(given)
-  if undefined:
-    return {'undefined': undefined}
+  if given.too_few:
+    return {'undefined': given.too_few}
+  b_rate = _saturation(given)
+  if isinstance(b_rate, Reason):
+    return {'undefined': b_rate}
+  result = b_rate.to_json('b_learning_rate') | {'unbounded': b_rate.unbounded}
+  return result | ({'reason': b_rate.reasons} if b_rate.reasons else {})
+
+
+def _saturation(given: Points) -> Estimate | Reason:
+  """B_lr, or how the optima contradict the law."""
   sizes, n = given.batch_sizes, len(given.log_rates)
   grid = np.linspace(np.log(sizes[0]) - _REACH, np.log(sizes[-1]) + _REACH, _GRID)
   means = given.log_rates.mean(axis=0)
   index = int(np.argmin(_misfit(grid, sizes, means)))
-  inside = 0 < index < _GRID - 1
-  result: dict[str, Any] = {'b_learning_rate': None, 'ci95': [None, None], 'unbounded': False}
-  if inside:
+  reasons, value = [], None
+  if 0 < index < _GRID - 1:
     near = (grid[index - 1], grid[index + 1])
     fit = minimize_scalar(
       _misfit, bounds=near, args=(sizes, means), method='bounded', options={'xatol': 1e-9}
     )
-    result['b_learning_rate'] = math.exp(fit.x)
-  if n > 1:
-    accepted = np.flatnonzero(_accepted(given, grid))
-    if not accepted.size and not inside:
-      how = 'falls with' if index == 0 else 'grows faster than'
-      return {'undefined': f'the best learning rate {how} the batch size, which the law cannot'}
-    ends = [*accepted, index] if inside else accepted
-    first, last = min(ends), max(ends)
-    high = math.exp(grid[last + 1]) if last < _GRID - 1 else None
-    # One step of the grid outwards: the ends lie between its points.
-    result['ci95'] = [math.exp(grid[first - 1]) if first else 0.0, high]
-    result['unbounded'] = high is None
-  law = 'no scaling' if index == 0 else 'linear scaling'
-  reasons = [] if inside else [f'{law} fits best, so B_lr has no value']
-  reasons += ['one trial has no spread, so there is no interval'] if n < 2 else []
-  reasons += ['linear scaling fits, so there is no upper bound'] if result['unbounded'] else []
-  return result | {'n': n} | ({'reason': '; '.join(reasons)} if reasons else {})
+    value = math.exp(fit.x)
+  else:
+    reasons.append(Reason('no_scaling_fits_best' if index == 0 else 'linear_scaling_fits_best'))
+  if n < 2:
+    return Estimate(value, n=n, reasons=(*reasons, Reason('one_trial_has_no_interval')))
+  accepted = np.flatnonzero(_accepted(given, grid))
+  if value is None and not accepted.size:
+    return Reason('rate_falls' if index == 0 else 'rate_grows_faster')
+  ends = [*accepted, index] if value is not None else accepted
+  first, last = min(ends), max(ends)
+  # One step of the grid outwards: the ends lie between its points.
+  low = math.exp(grid[first - 1]) if first else 0.0
+  high = math.exp(grid[last + 1]) if last < _GRID - 1 else None
+  reasons += [Reason('linear_scaling_fits')] if high is None else []
+  return Estimate(value, low, high, n, unbounded=high is None, reasons=tuple(reasons))
 
 
 def _misfit(theta: ArrayLike, sizes: np.ndarray, log_rates: np.ndarray) -> np.ndarray | np.float64:

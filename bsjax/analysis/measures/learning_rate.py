@@ -18,31 +18,31 @@ NO_NOISE_SCALE = {'b_simple': None, 'ci95': [None, None], 'unbounded': False}
 
 
 def learning_rates(
-  found: Mapping[int, Sequence[Setting]],
+  by_size: Mapping[int, Sequence[Setting]],
   optimizer: str,
   noise_scale: Mapping[str, Any] = NO_NOISE_SCALE,
-  merit: str = 'val_loss',
+  objective: str = 'val_loss',
 ) -> dict[str, Any]:
-  """What the runs say about the learning rate; found: from `tables.settings`.
+  """What the runs say about the learning rate; by_size: from `histories.settings`.
 
   optimizer: its name in the config, which decides what rules apply.
   noise_scale: {'b_simple', 'ci95', 'unbounded'}, one for all batch sizes, for the rules.
-  merit: what is lowest at the optimum, at the end of training ('val_loss', 'val_error', ...).
+  objective: what is lowest at the optimum, at the end of training ('val_loss', 'val_error', ...).
 
   `rms_log_noise` is the `rms_log_misfit` to expect of a true rule, from the spread over trials:
   rules whose misfits are about it are not told apart. `selected` is the validation accuracy of each
   batch size at rates chosen on other trials.
   """
-  optima = {size: optimum_of(tried, merit) for size, tried in found.items()}
+  optima = {size: optimum_of(tried, objective) for size, tried in by_size.items()}
   given = points(optima)
   return {
-    'merit': merit,
+    'merit': objective,
     'optimum': [as_json(size, best) for size, best in optima.items()],
     'exponent': exponent(given),
     'noise_scale': saturation(given),
     'rules': predictions(given, noise_scale, optimizer),
     'rms_log_noise': _noise(given),
-    'selected': [{'batch_size': size} | reported(tried) for size, tried in found.items()],
+    'selected': [{'batch_size': size} | reported(tried) for size, tried in by_size.items()],
   }
 
 

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Num
 
-from bsjax.analysis.measures.exponent import Points, too_few
+from bsjax.analysis.measures.exponent import Points
+from bsjax.stats.estimate import Reason
 
 Sizes = Num[np.ndarray, '...']  # batch sizes, or what a rule gives at each of them
 ADAPTIVE = ('adam', 'adamw', 'rmsprop', 'lamb')
@@ -54,47 +55,40 @@ class Rule(NamedTuple):
 
   shape: Callable[[Sizes, float], Sizes]
   source: str
-  adaptive: bool  # derived for Adam and its like, otherwise for SGD
-  uses_noise_scale: bool
-  below_noise_scale: bool  # holds only where noise dominates
-  caveat: str
+  adaptive: bool = False  # derived for Adam and its like, otherwise for SGD
+  uses_noise_scale: bool = False
+  below_noise_scale: bool = False  # holds only where noise dominates
+  caveat: Reason | None = None
 
 
+_MCCANDLISH = 'McCandlish et al. 2018, arXiv:1812.06162'
 RULES = {
   'linear': Rule(
     lambda sizes, noise: linear(sizes),
     'Goyal et al. 2017, arXiv:1706.02677',
-    False,
-    False,
-    True,
-    '',
+    below_noise_scale=True,
   ),
-  'mccandlish': Rule(
-    mccandlish, 'McCandlish et al. 2018, arXiv:1812.06162', False, True, False, ''
-  ),
+  'mccandlish': Rule(mccandlish, _MCCANDLISH, uses_noise_scale=True),
   'mccandlish_adam': Rule(
     lambda sizes, noise: mccandlish(sizes, noise, 0.5),
-    'McCandlish et al. 2018, arXiv:1812.06162',
-    True,
-    True,
-    False,
-    'the exponent is known only as 0.5 to 1; drawn with 0.5',
+    _MCCANDLISH,
+    adaptive=True,
+    uses_noise_scale=True,
+    caveat=Reason('exponent_is_a_range', low=0.5, high=1.0, drawn=0.5),
   ),
   'square_root': Rule(
     lambda sizes, noise: square_root(sizes),
     'Malladi et al. 2022, arXiv:2205.10287',
-    True,
-    False,
-    True,
-    'it was derived for betas and epsilon that change with the batch size',
+    adaptive=True,
+    below_noise_scale=True,
+    caveat=Reason('betas_must_change'),
   ),
   'surge': Rule(
     surge,
     'Li et al. 2024, arXiv:2405.14578',
-    True,
-    True,
-    False,
-    'its noise scale is that of steps by sign, for which the one of the gradient stands in',
+    adaptive=True,
+    uses_noise_scale=True,
+    caveat=Reason('noise_scale_of_signs'),
   ),
 }
 
@@ -114,20 +108,16 @@ def predictions(
   `low`, `high` is that of every noise scale in its interval, with the factor fitted to each; null
   without an interval or a noise scale in the rule. It leaves out the uncertainty of the optima.
   """
-  if too_few(given):
-    return [
-      _about(name, rule, given, noise_scale, optimizer) | {'undefined': too_few(given)}
-      for name, rule in RULES.items()
-    ]
-  if batch_sizes is None:
+  if batch_sizes is None and not given.too_few:
     batch_sizes = np.geomspace(given.batch_sizes[0], given.batch_sizes[-1], 65)
   results = []
   for name, rule in RULES.items():
     about = _about(name, rule, given, noise_scale, optimizer)
-    why = _unusable(noise_scale) if rule.uses_noise_scale else ''
-    results.append(
-      about | ({'undefined': why} if why else _drawn(rule, given, noise_scale, batch_sizes))
-    )
+    unusable = _unusable(noise_scale) if rule.uses_noise_scale else None
+    if why := given.too_few or unusable:
+      results.append(about | {'undefined': why})
+    else:
+      results.append(about | _drawn(rule, given, noise_scale, batch_sizes))
   return sorted(results, key=lambda result: result.get('rms_log_misfit', math.inf))
 
 
@@ -135,29 +125,27 @@ def _about(
   name: str, rule: Rule, given: Points, noise_scale: Mapping[str, Any], optimizer: str
 ) -> dict[str, Any]:
   """The rule's name and source, and why it does not apply here; `applies` is null if unknown."""
-  adaptive = optimizer in ADAPTIVE
   reasons, applies = [], True
-  if rule.adaptive != adaptive:
-    kind = 'optimizers such as Adam' if rule.adaptive else 'SGD'
-    reasons, applies = [f'it was derived for {kind}, this is {optimizer}'], False
-  if rule.below_noise_scale:
-    known = not _unusable(noise_scale)
-    above = [b for b in given.batch_sizes if known and b >= noise_scale['b_simple']]
-    if above:
-      reasons.append(f'it holds far below the noise scale, batch size {above[0]:.0f} is not')
+  if rule.adaptive != (optimizer in ADAPTIVE):
+    code = 'derived_for_adaptive' if rule.adaptive else 'derived_for_sgd'
+    reasons, applies = [Reason(code, optimizer=optimizer)], False
+  if rule.below_noise_scale and _unusable(noise_scale):
+    reasons.append(Reason('only_below_unknown_noise_scale'))
+    applies = applies and None
+  elif rule.below_noise_scale:
+    above = given.batch_sizes[given.batch_sizes >= noise_scale['b_simple']]
+    if above.size:
+      reasons.append(Reason('only_below_noise_scale', batch_size=int(above[0])))
       applies = False
-    elif not known:
-      reasons.append('it holds far below the noise scale, which is unknown')
-      applies = applies and None
   reasons += [rule.caveat] if rule.caveat else []
-  return {'rule': name, 'source': rule.source, 'applies': applies, 'why': '; '.join(reasons)}
+  return {'rule': name, 'source': rule.source, 'applies': applies, 'why': tuple(reasons) or ''}
 
 
-def _unusable(noise_scale: Mapping[str, Any]) -> str:
+def _unusable(noise_scale: Mapping[str, Any]) -> Reason | None:
   value = noise_scale.get('b_simple')
   if value is not None and math.isfinite(value) and value > 0:
-    return ''
-  return f'the noise scale is undefined ({noise_scale.get("reason") or f"it is {value}"})'
+    return None
+  return Reason('noise_scale_undefined', value=value, why=noise_scale.get('reason', ()))
 
 
 def _drawn(

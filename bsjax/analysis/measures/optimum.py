@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
 from bsjax.analysis.runs.histories import LaneHistory, Setting
-from bsjax.stats.intervals import mean_interval
+from bsjax.stats.estimate import Estimate, Reason, undefined
+from bsjax.stats.intervals import mean_interval, widened
 
 _NO_SPREAD = 1e-9  # of the window: trials that agree to this measure no spread
 
@@ -24,6 +26,7 @@ class Optimum(NamedTuple):
 
   state: 'found'; 'next_to_divergence', known only to within its neighbours on the grid;
     'at_grid_edge', with a bound on one side; 'undetermined'.
+  rate: over 'trials', or next to divergence over the 'grid'.
   log_rates: the log of each trial's optimum, empty unless found.
   slack: by how much the interval of the log is wider, on either side, than the trials say.
   interpolation: the error of the fitted curve, as a log; None where too few points check it.
@@ -31,45 +34,41 @@ class Optimum(NamedTuple):
   """
 
   state: str
-  n: int
-  value: float | None = None
-  low: float | None = None
-  high: float | None = None
+  rate: Estimate
   log_rates: tuple[float, ...] = ()
   slack: float = 0.0
   interpolation: float | None = None
   bound: dict[str, float] | None = None
-  reason: str = ''
 
 
-def optimum_of(tried: Sequence[Setting], merit: str = 'val_loss') -> Optimum:
-  """The optimum of one batch size by `merit` at the end of training, the lower the better.
+def optimum_of(tried: Sequence[Setting], objective: str = 'val_loss') -> Optimum:
+  """The optimum of one batch size by `objective` at the end of training, the lower the better.
 
-  merit: the name of a loss in the records, or that of an accuracy with 'error' in the place of
+  objective: the name of a loss in the records, or that of an accuracy with 'error' in the place of
     'accuracy' ('val_error').
   """
-  if merit.endswith('accuracy'):
-    error = merit.removesuffix('accuracy') + 'error'
-    raise ValueError(f'merit is {merit!r}, of which more is better: give {error!r}.')
+  if objective.endswith('accuracy'):
+    error = objective.removesuffix('accuracy') + 'error'
+    raise ValueError(f'objective is {objective!r}, of which more is better: give {error!r}.')
   trials = [[lane.plan['trial'] for lane in setting.lanes] for setting in tried]
-  if any(each != trials[0] for each in trials):
-    return _undetermined(0, 'the learning rates were not tried in the same trials')
+  if any(one != trials[0] for one in trials):
+    return _undetermined('different_trials')
   for setting in tried:
     for lane in setting.lanes:
-      if lane.final is None and lane.problem != 'diverged':
-        why = f'trial {lane.plan["trial"]} is {lane.problem} at {setting.learning_rate:.4g}'
-        return _undetermined(len(setting.lanes), why)
-  losses = [[_merit(lane, merit) for lane in setting.lanes] for setting in tried]
+      if lane.final is None and lane.problem.code != 'diverged':
+        where = {'trial': lane.plan['trial'], 'learning_rate': setting.learning_rate}
+        return _undetermined('lane_failed', len(setting.lanes), problem=lane.problem, **where)
+  losses = [[_objective(lane, objective) for lane in setting.lanes] for setting in tried]
   rates = np.array([setting.learning_rate for setting in tried], dtype=np.float64)
   return optimum(rates, np.array(losses, dtype=np.float64).T)
 
 
-def _merit(lane: LaneHistory, merit: str) -> float:
+def _objective(lane: LaneHistory, objective: str) -> float:
   """What the lane ended with; infinity for one that diverged."""
   if lane.problem:
     return math.inf
-  is_error = merit.endswith('error')
-  value = lane.final[merit.removesuffix('error') + 'accuracy' if is_error else merit]
+  is_error = objective.endswith('error')
+  value = lane.final[objective.removesuffix('error') + 'accuracy' if is_error else objective]
   if value is None or not math.isfinite(value):
     return math.inf
   return 1.0 - value if is_error else value
@@ -92,46 +91,45 @@ def optimum(rates: Float[np.ndarray, ' rate'], losses: Float[np.ndarray, 'trial 
   of the curve that the noise hides, or that three points or a grid coarser than five cannot show.
   """
   n = len(losses)
-  reason = _why_unusable(rates, losses)
-  if reason:
-    return _undetermined(n, reason)
+  if unusable := _unusable(rates, losses):
+    return Optimum('undetermined', Estimate(None, n=n, reasons=(unusable,)))
   best, last = losses.argmin(axis=1), len(rates) - 1
   centre = int(losses.mean(axis=0).argmin())
   if (best == 0).all() or (best == last).all():
     return _at_edge(rates, n, low=bool(best[0] == 0))
   at_edge = [trial for trial, index in enumerate(best) if index in (0, last)]
   if at_edge:
-    which = ', '.join(map(str, at_edge))
-    return _undetermined(n, f'the best rate is at the edge of the grid in trial {which} of {n}')
+    return _undetermined('trials_at_grid_edge', n, trials=at_edge, of=n)
   window = slice(best.min() - 1, best.max() + 2)
   if not np.isfinite(losses[:, window]).all():
     low, high = float(rates[window][0]), float(rates[window][-1])
-    why = 'a rate next to the best diverged: the optimum is known only to the spacing of the grid'
-    return Optimum('next_to_divergence', n, float(rates[centre]), low, high, reason=why)
+    why = (Reason('next_to_divergence'),)
+    rate = Estimate(float(rates[centre]), low, high, n, over='grid', reasons=why)
+    return Optimum('next_to_divergence', rate)
   # A trial near instability may lose ten times as much as others: in logs it is one among them.
   heights = np.log(losses) if (losses > 0).all() else losses
   return _between_points(np.log(rates), heights, window)
 
 
-def _why_unusable(rates: np.ndarray, losses: np.ndarray) -> str:
+def _unusable(rates: np.ndarray, losses: np.ndarray) -> Reason | None:
   if len(rates) < 3:
-    return f'a valley takes 3 learning rates or more, {len(rates)} tried'
+    return Reason('too_few_rates', needed=3, tried=len(rates))
   if not (np.isfinite(rates).all() and (rates > 0).all() and (np.diff(rates) > 0).all()):
-    return 'the learning rates are not positive and ascending'
+    return Reason('rates_not_ascending')
   if not losses.size:
-    return 'there is no trial'
+    return Reason('no_trial')
   if np.isnan(losses).any() or (losses < 0).any():
-    return 'a loss is negative or missing'
+    return Reason('loss_negative_or_missing')
   if not np.isfinite(losses).all(axis=0).any():
-    return 'every learning rate diverged in some trial'
-  return ''
+    return Reason('every_rate_diverged')
+  return None
 
 
 def _at_edge(rates: np.ndarray, n: int, low: bool) -> Optimum:
-  name, beyond, side = ('lowest', rates[1], 'below') if low else ('highest', rates[-2], 'above')
-  edge = rates[0] if low else rates[-1]
-  why = f'the {name} rate, {edge:.4g}, is the best in every trial: the optimum is at or beyond it'
-  return Optimum('at_grid_edge', n, bound={side: float(beyond)}, reason=why)
+  end, beyond, side = ('lowest', rates[1], 'below') if low else ('highest', rates[-2], 'above')
+  edge = Reason('best_at_grid_edge', end=end, learning_rate=float(rates[0] if low else rates[-1]))
+  rate = Estimate(None, n=n, reasons=(edge,))
+  return Optimum('at_grid_edge', rate, bound={side: float(beyond)})
 
 
 def _between_points(log_rates: np.ndarray, losses: np.ndarray, inner: slice) -> Optimum:
@@ -141,23 +139,23 @@ def _between_points(log_rates: np.ndarray, losses: np.ndarray, inner: slice) -> 
   curvature = _parabola(u, losses[:, window])[1]
   spread = mean_interval(curvature)
   if (curvature <= 0).any() or (n > 1 and spread.low <= 0):
-    return _undetermined(n, 'the curve is flat: it has no curvature beyond the noise of the trials')
+    return _undetermined('flat_curve', n)
   optima = _cubic_minima(u, losses[:, window]) if len(u) > 3 else _parabola(u, losses[:, window])[0]
   if not ((u[0] <= optima) & (optima <= u[-1])).all():  # NaN, too
-    return _undetermined(n, 'the curve fitted to a trial has no minimum between its points')
-  log = mean_interval(optima)
+    return _undetermined('no_minimum_between_points', n)
+  log, trials = mean_interval(optima), tuple(optima.tolist())
+  if n < 2:
+    one = (Reason('one_trial_has_no_interval'),)
+    return Optimum('found', replace(log.map(math.exp), reasons=one), trials)
   error = None
-  if n > 1 and len(u) > 3:
+  if len(u) > 3:
     others = [_parabola(log_rates[inner], losses[:, inner])[0]]
     others += [_cubic_minima(log_rates[other], losses[:, other]) for other in windows[1:]]
     error = max(_interpolation_error(other - optima, u) for other in others)
   slack = error or 0.0
-  if n > 1 and optima.std() < _NO_SPREAD * (u[-1] - u[0]):
+  if optima.std() < _NO_SPREAD * (u[-1] - u[0]):
     slack = float(max(log.value - log_rates[inner][0], log_rates[inner][-1] - log.value))
-  interval = (math.exp(log.low - slack), math.exp(log.high + slack)) if n > 1 else (None, None)
-  reason = '' if n > 1 else 'one trial has no spread, so there is no interval'
-  trials = tuple(optima.tolist())
-  return Optimum('found', n, math.exp(log.value), *interval, trials, slack, error, reason=reason)
+  return Optimum('found', widened(log, slack).map(math.exp), trials, slack, error)
 
 
 def _windows(losses: np.ndarray, inner: slice) -> list[slice]:
@@ -211,24 +209,21 @@ def _interpolation_error(differences: np.ndarray, u: np.ndarray) -> float:
   return min(2 * abs(mean.value), half_window) if mean.low > 0 or mean.high < 0 else 0.0
 
 
-def _undetermined(n: int, reason: str) -> Optimum:
-  return Optimum('undetermined', n, reason=reason)
+def _undetermined(code: str, n: int = 0, **details: Any) -> Optimum:
+  return Optimum('undetermined', undefined(code, n, **details))
 
 
-def as_json(batch_size: int, found: Optimum) -> dict[str, Any]:
+def as_json(batch_size: int, best: Optimum) -> dict[str, Any]:
   """The optimum as summary.json holds it; `ci95` over trials, or over the grid next to divergence.
 
   `interpolation_error` is a factor minus 1, by which the interval is wider on either side.
   """
-  over = {'found': 'trials', 'next_to_divergence': 'grid'}.get(found.state)
-  error = found.interpolation
+  rate, error = best.rate, best.interpolation
   return {
     'batch_size': batch_size,
-    'state': found.state,
-    'learning_rate': found.value,
-    'ci95': [found.low, found.high],
-    'n': found.n,
-    'interval_over': over if found.low is not None else None,
-    'bound': found.bound,
+    'state': best.state,
+    **rate.to_json('learning_rate'),
+    'interval_over': rate.over if rate.has_interval else None,
+    'bound': best.bound,
     'interpolation_error': None if error is None else math.expm1(error),
-  } | ({'reason': found.reason} if found.reason else {})
+  } | ({'reason': rate.reasons} if rate.reasons else {})

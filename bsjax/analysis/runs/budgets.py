@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from bsjax.analysis.runs.histories import LaneHistory, Row, Setting
+from bsjax.stats.estimate import Reason
 
 # Name of a clock -> the key of a record that holds it.
 CLOCKS = {
@@ -44,7 +45,7 @@ class Reading(NamedTuple):
   before: Mapping[str, Trials] = {}
   after: Mapping[str, Trials] = {}
   between: tuple[float, float] | None = None
-  problem: str | None = None
+  problem: Reason | None = None
 
 
 def meeting_point(chosen: Mapping[int, Setting], clock: str) -> float | None:
@@ -64,7 +65,7 @@ def readings(
 ) -> dict[int, Reading]:
   """Every setting at a value of the clock; without one, at the meeting point."""
   value = meeting_point(chosen, clock) if value is None else value
-  nothing = f'the records hold no {KEYS[clock]}'
+  nothing = Reason('not_recorded', key=KEYS[clock])
   return {
     size: Reading(problem=setting.problem or nothing)
     if value is None
@@ -81,22 +82,18 @@ def read(setting: Setting, clock: str, value: int | float) -> Reading:
   """
   if setting.problem:
     return Reading(problem=setting.problem)
-  found = []
-  for lane in setting.lanes:
-    place = _place(lane, KEYS[clock], value)
-    if isinstance(place, str):
-      return Reading(problem=place)
-    found.append(place)
-  pairs = [(quantities(before), quantities(after)) for before, after, _ in found]
-  weights = [weight for _, _, weight in found]
+  places = [_place(lane, KEYS[clock], value) for lane in setting.lanes]
+  if problem := next((place for place in places if isinstance(place, Reason)), None):
+    return Reading(problem=problem)
+  pairs = [(quantities(before), quantities(after)) for before, after, _ in places]
   keys = pairs[0][0].keys()
   before = {key: np.array([pair[0][key] for pair in pairs]) for key in keys}
   after = {key: np.array([pair[1][key] for pair in pairs]) for key in keys}
-  share = np.array(weights)
+  share = np.array([share for _, _, share in places])
   # At share 0 both are the same record, and 0 * inf must not make it NaN.
   moves = {key: np.where(share > 0, after[key] - before[key], 0.0) for key in keys}
   values = {key: before[key] + share * moves[key] for key in keys}
-  ends = [(row[KEYS[clock]], last[KEYS[clock]]) for row, last, weight in found if weight]
+  ends = [(row[KEYS[clock]], last[KEYS[clock]]) for row, last, share in places if share]
   between = (float(min(ends)[0]), float(max(end for _, end in ends))) if ends else None
   trials = tuple(lane.plan['trial'] for lane in setting.lanes)
   return Reading(trials, values, before, after, between)
@@ -130,50 +127,55 @@ def trained_rows(lane: LaneHistory) -> Sequence[Row]:
   return lane.rows[: next(ends, len(lane.rows)) + 1]
 
 
-def common_settings(found: Mapping[int, Sequence[Setting]]) -> tuple[dict[int, Setting], str]:
-  """All batch sizes at one learning rate, or an empty dict and why there is none.
+class Common(NamedTuple):
+  """All batch sizes at one learning rate; empty where `reason` says why there is none."""
+
+  settings: dict[int, Setting]
+  reason: Reason | None = None
+
+
+def common_settings(by_size: Mapping[int, Sequence[Setting]]) -> Common:
+  """The learning rate that suits all batch sizes best, or why there is none.
 
   Of the rates at which every batch size ended well, that of the highest validation accuracy,
   averaged over batch sizes: what a comparison looks like in which nothing was tuned per batch size.
   """
-  if len(found) < 2:
-    return {}, 'there are no two batch sizes to compare'
-  by_rate = [{setting.learning_rate: setting for setting in tried} for tried in found.values()]
+  if len(by_size) < 2:
+    return Common({}, Reason('fewer_than_two_batch_sizes'))
+  by_rate = [{setting.learning_rate: setting for setting in tried} for tried in by_size.values()]
   shared = sorted(set.intersection(*(set(rates) for rates in by_rate)))
   if not shared:
-    return {}, 'no learning rate was tried at every batch size'
+    return Common({}, Reason('no_common_rate'))
   whole = [rate for rate in shared if not any(rates[rate].problem for rates in by_rate)]
   if not whole:
-    return {}, 'at every shared learning rate some batch size has a trial without an end result'
+    return Common({}, Reason('no_common_rate_ended_well'))
 
-  def merit(rate: float) -> float:
+  def objective(rate: float) -> float:
     return float(np.mean([np.mean(rates[rate].finals('val_accuracy')) for rates in by_rate]))
 
-  best = max(whole, key=merit)
-  return {size: rates[best] for size, rates in zip(found, by_rate, strict=True)}, ''
+  best = max(whole, key=objective)
+  return Common({size: rates[best] for size, rates in zip(by_size, by_rate, strict=True)})
 
 
-def _place(lane: LaneHistory, key: str, value: int | float) -> tuple[Row, Row, float] | str:
+def _place(lane: LaneHistory, key: str, value: int | float) -> tuple[Row, Row, float] | Reason:
   """The records around the value and how far it lies from first to second, or why not."""
   rows = trained_rows(lane)
   x = np.array([_number(row.get(key)) for row in rows])
   trial = lane.plan['trial']
   if not np.isfinite(x).all():
-    return f'trial {trial} has a record without a finite {key}'
+    return Reason('record_not_finite', trial=trial, key=key)
   if (np.diff(x) < 0).any():
-    return f'the {key} of trial {trial} goes down from one record to the next'
+    return Reason('record_goes_down', trial=trial, key=key)
   on_record = np.flatnonzero(np.abs(x - value) <= _SAME * abs(value))
   if on_record.size:
     row = rows[on_record[-1]]
     return row, row, 0.0
   if not x[0] < value < x[-1]:
-    return f'{key} {value:.6g} lies outside the records of trial {trial}, {x[0]:.6g} to {x[-1]:.6g}'
+    ends = {'first': float(x[0]), 'last': float(x[-1])}
+    return Reason('outside_records', trial=trial, key=key, value=value, **ends)
   after = int(np.searchsorted(x, value))
   if not rows[after - 1]['updates']:
-    return (
-      f'{key} {value:.6g} lies before the first evaluation after the start ({key} {x[after]:.6g}): '
-      'evaluate more often to compare there'
-    )
+    return Reason('before_first_evaluation', key=key, value=value, first=float(x[after]))
   return rows[after - 1], rows[after], float((value - x[after - 1]) / (x[after] - x[after - 1]))
 
 

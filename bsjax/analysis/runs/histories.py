@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from bsjax.noise.pooling import combine_windows
+from bsjax.stats.estimate import Reason
 
 Row = Mapping[str, Any]
 
@@ -30,17 +31,17 @@ class LaneHistory:
     return next(ends, None)
 
   @property
-  def problem(self) -> str | None:
+  def problem(self) -> Reason | None:
     """Why this lane has no end result to compare, or None if it has one."""
     final = self.final
     if any(row['diverged'] for row in self.rows):
-      return 'diverged'
+      return Reason('diverged')
     if final is None:
       epoch = self.rows[-1]['epoch'] if self.rows else 0.0
-      return f'unfinished at epoch {epoch:.3g} of {self.plan["epochs"]:.3g}'
+      return Reason('unfinished', epoch=epoch, epochs=self.plan['epochs'])
     # A null accuracy is a lane that turned non-finite at its very last evaluation.
     values = final['val_accuracy'], final['train_accuracy']
-    return 'ended without an accuracy' if None in values else None
+    return Reason('no_accuracy') if None in values else None
 
 
 @dataclass(frozen=True)
@@ -52,13 +53,10 @@ class Setting:
   lanes: tuple[LaneHistory, ...]
 
   @property
-  def problem(self) -> str | None:
+  def problem(self) -> Reason | None:
     """Why the setting cannot be chosen, or None if every trial ended well."""
-    trials: dict[str, list[str]] = {}
-    for lane in self.lanes:
-      if lane.problem:
-        trials.setdefault(lane.problem, []).append(str(lane.plan['trial']))
-    return '; '.join(f'trial {", ".join(at)} {what}' for what, at in trials.items()) or None
+    trials = [[lane.plan['trial'], lane.problem] for lane in self.lanes if lane.problem]
+    return Reason('lanes_failed', trials=trials) if trials else None
 
   def finals(self, key: str) -> list[float]:
     """The value of `key` at the end of each trial; only for a setting without a problem."""
@@ -90,15 +88,15 @@ def settings(plan_rows: Sequence[Row], record_rows: Sequence[Row]) -> dict[int, 
   def place(row: Row) -> tuple[int, float]:
     return row['batch_size'], row['learning_rate']
 
-  found: dict[int, list[Setting]] = {}
+  by_size: dict[int, list[Setting]] = {}
   in_order = sorted(plan_rows, key=lambda row: (*place(row), row['trial']))
   for (batch_size, learning_rate), members in itertools.groupby(in_order, key=place):
     lanes = tuple(
       LaneHistory(row, tuple(sorted(rows[row['lane']], key=lambda record: record['examples'])))
       for row in members
     )
-    found.setdefault(batch_size, []).append(Setting(batch_size, learning_rate, lanes))
-  return found
+    by_size.setdefault(batch_size, []).append(Setting(batch_size, learning_rate, lanes))
+  return by_size
 
 
 def by_branch(
@@ -112,12 +110,12 @@ def by_branch(
     ValueError: plan and records are of different studies.
   """
   records = _by_lane(plan_rows, record_rows)
-  found: dict[str, tuple[list[Row], list[Row]]] = {}
+  branches: dict[str, tuple[list[Row], list[Row]]] = {}
   for row in sorted(plan_rows, key=lambda row: row['lane']):
-    plan, rows = found.setdefault(row.get('branch', ''), ([], []))
+    plan, rows = branches.setdefault(row.get('branch', ''), ([], []))
     plan.append(row)
     rows += records[row['lane']]
-  return found
+  return branches
 
 
 def noise_curve(setting: Setting) -> tuple[list[float], list[float]]:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from bsjax.analysis.runs.histories import LaneHistory, Setting
+from bsjax.stats.estimate import Reason
 from bsjax.stats.intervals import mean_interval
 
 
@@ -23,8 +24,8 @@ class Chosen(NamedTuple):
   """
 
   selection: str
-  lanes: tuple[LaneHistory, ...]
-  reason: str = ''
+  lanes: tuple[LaneHistory, ...] = ()
+  reason: Reason | None = None
 
   @property
   def learning_rates(self) -> list[float]:
@@ -42,7 +43,7 @@ def best_setting(tried: Sequence[Setting]) -> Setting | None:
   Ties go to the lower validation loss.
   """
   eligible = [setting for setting in tried if setting.problem is None]
-  return max(eligible, key=_merit, default=None)
+  return max(eligible, key=_objective, default=None)
 
 
 def leave_one_trial_out(tried: Sequence[Setting]) -> Chosen:
@@ -54,11 +55,12 @@ def leave_one_trial_out(tried: Sequence[Setting]) -> Chosen:
   """
   trials = [lane.plan['trial'] for lane in tried[0].lanes] if tried else []
   if any([lane.plan['trial'] for lane in setting.lanes] != trials for setting in tried):
-    return Chosen('other trials', (), 'the learning rates were not tried in the same trials')
+    return Chosen('other trials', reason=Reason('different_trials'))
   if len(trials) < 2:
     best = best_setting(tried)
-    why = '' if best else 'no learning rate ended well'
-    return Chosen('same trial', best.lanes if best else (), why)
+    if best is None:
+      return Chosen('same trial', reason=Reason('no_rate_ended_well'))
+    return Chosen('same trial', best.lanes)
   lanes = []
   for index, trial in enumerate(trials):
     others = [
@@ -67,13 +69,11 @@ def leave_one_trial_out(tried: Sequence[Setting]) -> Chosen:
     ]
     best = best_setting(others)
     if best is None:
-      why = f'no learning rate ended well in all trials but trial {trial}'
-      return Chosen('other trials', (), why)
+      return Chosen('other trials', reason=Reason('no_rate_ended_well_in_others', trial=trial))
     lane = tried[others.index(best)].lanes[index]
     if lane.problem:
-      rate = f'{best.learning_rate:.4g}'
-      why = f'trial {trial} {lane.problem} at {rate}, the learning rate that the others chose'
-      return Chosen('other trials', (), why)
+      details = {'trial': trial, 'problem': lane.problem, 'learning_rate': best.learning_rate}
+      return Chosen('other trials', reason=Reason('chosen_rate_failed', **details))
     lanes.append(lane)
   return Chosen('other trials', tuple(lanes))
 
@@ -89,7 +89,7 @@ def reported(tried: Sequence[Setting], key: str = 'val_accuracy') -> dict[str, A
   values = [math.nan if value is None else value for value in chosen.finals(key)]
   reason = chosen.reason
   if not reason and not all(map(math.isfinite, values)):
-    reason = f'{key} is not finite in some trial'
+    reason = Reason('quantity_not_finite', quantity=key)
   if reason:
     return {'undefined': reason, 'selection': chosen.selection}
   return mean_interval(values).to_json() | {
@@ -98,7 +98,7 @@ def reported(tried: Sequence[Setting], key: str = 'val_accuracy') -> dict[str, A
   }
 
 
-def _merit(setting: Setting) -> tuple[float, float]:
+def _objective(setting: Setting) -> tuple[float, float]:
   accuracies = setting.finals('val_accuracy')
   losses = [lane.final['val_loss'] for lane in setting.lanes]
   loss = math.inf if None in losses else sum(losses) / len(losses)

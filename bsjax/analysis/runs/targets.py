@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bsjax.analysis.runs.histories import LaneHistory, Row, Setting
+from bsjax.stats.estimate import Reason
 from bsjax.stats.tobit import AT_LEAST, AT_MOST, EXACT
 
 
@@ -44,43 +45,45 @@ class Point(NamedTuple):
   reaches: tuple[Reach, ...]
 
 
-def problem(found: Mapping[int, Sequence[Setting]], quantity: str) -> str:
-  """Why the quantity cannot be compared between these runs; empty if it can.
+def problem(by_size: Mapping[int, Sequence[Setting]], quantity: str) -> Reason | None:
+  """Why the quantity cannot be compared between these runs, or None if it can.
 
   Raises:
     ValueError: the quantity is neither a loss nor an accuracy.
   """
   if not quantity.endswith(('loss', 'accuracy')):
     raise ValueError(f'quantity is {quantity!r}: give a loss or an accuracy, such as "val_loss".')
-  for lane in (lane for tried in found.values() for setting in tried for lane in setting.lanes):
-    where = (
-      f'batch size {lane.plan["batch_size"]}, learning rate {lane.plan["learning_rate"]:.4g}, '
-      f'trial {lane.plan["trial"]}'
-    )
-    if len(_rows(lane)) < 2:
-      return f'the run of {where} has no record after the start of training'
-    if changed := {row.get('batch_size', lane.plan['batch_size']) for row in lane.rows} - {
-      lane.plan['batch_size']
-    }:
-      return f'the batch size changes in training, to {min(changed)}, in the run of {where}'
-    if any(row.get('stage', 0) for row in lane.rows):
-      return 'training goes through stages, which what it takes to a target would mix'
-    for row in () if _failed(lane) else _rows(lane):
-      cost = _cost(row, quantity)
-      if not (math.isfinite(cost) and cost >= 0):
-        value, examples = row.get(quantity), row['examples']
-        return f'{quantity} is {value} after {examples} examples in the run of {where}'
-  if not trials(found):
-    return 'the settings have no trial in common'
-  return ''
+  for lane in _lanes(by_size):
+    if reason := _problem_of_lane(lane, quantity):
+      return reason
+  return None if trials(by_size) else Reason('no_trial_of_all')
 
 
-def trials(found: Mapping[int, Sequence[Setting]]) -> list[int]:
+def _problem_of_lane(lane: LaneHistory, quantity: str) -> Reason | None:
+  where = {key: lane.plan[key] for key in ('batch_size', 'learning_rate', 'trial')}
+  if len(_rows(lane)) < 2:
+    return Reason('no_record_after_start', **where)
+  sizes = {row.get('batch_size', lane.plan['batch_size']) for row in lane.rows}
+  if changed := sizes - {lane.plan['batch_size']}:
+    return Reason('batch_size_changes', to=min(changed), **where)
+  if any(row.get('stage', 0) for row in lane.rows):
+    return Reason('training_in_stages')
+  for row in () if _failed(lane) else _rows(lane):
+    cost = _cost(row, quantity)
+    if not (math.isfinite(cost) and cost >= 0):
+      value = {'quantity': quantity, 'value': row.get(quantity), 'examples': row['examples']}
+      return Reason('value_out_of_range', **value, **where)
+  return None
+
+
+def trials(by_size: Mapping[int, Sequence[Setting]]) -> list[int]:
   """The trials that every setting has."""
-  held = [
-    {lane.plan['trial'] for lane in setting.lanes} for tried in found.values() for setting in tried
+  of_settings = [
+    {lane.plan['trial'] for lane in setting.lanes}
+    for tried in by_size.values()
+    for setting in tried
   ]
-  return sorted(set.intersection(*held)) if held else []
+  return sorted(set.intersection(*of_settings)) if of_settings else []
 
 
 def first_reach(lane: LaneHistory, quantity: str, target: float) -> Reach:
@@ -144,9 +147,9 @@ def soonest(tried: Sequence[Setting], quantity: str, target: float, use: Sequenc
 
 
 def choose_targets(
-  found: Mapping[int, Sequence[Setting]], quantity: str, count: int = 5
-) -> tuple[list[float], str]:
-  """Levels from early to late in training, or none and why not.
+  by_size: Mapping[int, Sequence[Setting]], quantity: str, count: int = 5
+) -> list[float] | Reason:
+  """Levels from early to late in training, or why there are none.
 
   They are evenly spaced (in log loss, or in accuracy) strictly between two levels: the lowest cost
   that any run has at its first evaluation, above which its crossing would not be resolved, and the
@@ -155,40 +158,32 @@ def choose_targets(
   that suits all would hide. Chosen from the runs they are asked of, they favour levels that these
   trials happened to reach, and so somewhat few misses; the spacing does not look at examples.
   """
-  lanes = [lane for tried in found.values() for setting in tried for lane in setting.lanes]
-  sound = [lane for lane in lanes if not _failed(lane)]
-  if len(found) < 3 or not sound:
-    return (
-      [],
-      f'{len(found)} batch sizes with {len(sound)} runs that did not fail: three are needed',
-    )
+  sound = [lane for lane in _lanes(by_size) if not _failed(lane)]
+  if len(by_size) < 3 or not sound:
+    return Reason('too_few_to_compare', batch_sizes=len(by_size), runs=len(sound))
   early = min(min(_cost(row, quantity) for row in _rows(lane)[:2]) for lane in sound)
-  needed = max(3, math.ceil(2 * len(found) / 3))
+  needed = max(3, math.ceil(2 * len(by_size) / 3))
   late = sorted(
-    min(_median_lowest(setting, quantity) for setting in tried) for tried in found.values()
+    min(_median_lowest(setting, quantity) for setting in tried) for tried in by_size.values()
   )
   floor = late[needed - 1]
   if math.isinf(floor):
-    return (
-      [],
-      f'fewer than {needed} of {len(found)} batch sizes have a learning rate at '
-      'which most trials end well',
-    )
+    return Reason('too_few_end_well', needed=needed, batch_sizes=len(by_size))
   if not floor < early:
-    return [], (
-      f'no level of {quantity} that {needed} batch sizes reach lies beyond what some run has at '
-      'its first evaluation: evaluate more often, or train for longer'
-    )
+    return Reason('no_target_between', quantity=quantity, needed=needed)
   if quantity.endswith('loss') and floor > 0:
-    levels = np.geomspace(early, floor, count + 2)[1:-1]
-    return [float(level) for level in levels], ''
+    return np.geomspace(early, floor, count + 2)[1:-1].tolist()
   levels = np.linspace(early, floor, count + 2)[1:-1]
-  return [float(level_of(quantity, level)) for level in levels], ''
+  return [float(level_of(quantity, level)) for level in levels]
 
 
 def level_of(quantity: str, value: float) -> float:
   """A value of the quantity as a cost, and back."""
   return 1 - value if quantity.endswith('accuracy') else value
+
+
+def _lanes(by_size: Mapping[int, Sequence[Setting]]) -> list[LaneHistory]:
+  return [lane for tried in by_size.values() for setting in tried for lane in setting.lanes]
 
 
 def _cost(row: Row, quantity: str) -> float:

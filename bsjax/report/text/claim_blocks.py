@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from bsjax.format import by_reason
-from bsjax.report.text.words import condense
 
 Claim = Mapping[str, Any]
 
@@ -117,5 +116,5 @@ def _reasons(claim: Claim) -> list[str]:
     elif sentence.endswith(_ONE_TRIAL):
       kept.append('One trial has no spread and shows nothing.')
     elif not (sentence.startswith('Found: ') and claim['ci95'] != [None, None]):
-      kept.append(condense(sentence))
+      kept.append(sentence)
   return kept + [f'Left out: {line}.' for line in by_reason(out)]

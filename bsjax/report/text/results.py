@@ -13,7 +13,7 @@ from bsjax.format import number, percent
 
 
 def results(summary: Mapping[str, Any]) -> Table:
-  """The table of results printed when a study ends: a row a batch size, at its best rate."""
+  """The table printed when a study ends: one row per batch size, at its best learning rate."""
   table = Table(
     box=box.SIMPLE_HEAD,
     pad_edge=False,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -29,16 +28,6 @@ def loss_text(found: Mapping[str, Any]) -> str:
   """The target of a critical batch size, such as 'a training loss of 0.1'."""
   split, what = found['quantity'].split('_', 1)
   return f'a {_QUANTITIES[split]} {what} of {found["target"]:.3g}'
-
-
-def condense(text: str) -> str:
-  """The same with '; 8: reason; 16: reason' brought together by reason."""
-  head, *parts = text.rstrip('.').split('; ')
-  found = [re.fullmatch(r'(\d+): (.*)', part, re.DOTALL) for part in parts]
-  if not parts or not all(found):
-    return text
-  lines = by_reason({match[1]: match[2] for match in found if match})
-  return '; '.join([head, *lines]) + '.' * text.endswith('.')
 
 
 def undetermined(found: Mapping[str, Any]) -> list[str]:
@@ -68,7 +57,7 @@ def critical_batch_size(found: Mapping[str, Any]) -> list[str]:
 def exponent(found: Mapping[str, Any]) -> list[str]:
   """The power of the batch size with which the best learning rate grows."""
   if 'undefined' in found:
-    return [f'Undefined, because {condense(found["undefined"])}.']
+    return [f'Undefined, because {found["undefined"]}.']
   low, high = found['ci95']
   sizes = f'{len(found["batch_sizes"])} batch sizes, n = {found["n"]}'
   sentences = [f'{found["value"]:.2f}, {_interval(low, high)} ({sizes}).']
@@ -88,7 +77,7 @@ def rate_noise_scale(found: Mapping[str, Any], exponent: Mapping[str, Any]) -> l
   if 'undefined' in found:
     if found['undefined'] == exponent.get('undefined'):
       return ['Undefined, for the same reason as the exponent.']
-    return [f'Undefined, because {condense(found["undefined"])}.']
+    return [f'Undefined, because {found["undefined"]}.']
   value = found['b_learning_rate']
   text = 'No value' if value is None else f'{number(value)} examples'
   reason = f' {found["reason"][0].upper()}{found["reason"][1:]}.' if found.get('reason') else ''
