@@ -17,7 +17,14 @@ from bsjax.engine.device_data import DeviceSplit
 from bsjax.engine.vectorize import over_lanes
 from bsjax.sharpness import rows, slices
 from bsjax.sharpness.lane import SLICES, Options, as_state, in_float32, measure
-from bsjax.sharpness.study import Study, chosen_lanes, chosen_steps, load, subset, weights_at
+from bsjax.sharpness.study import (
+  StudyToMeasure,
+  chosen_lanes,
+  chosen_steps,
+  load,
+  subset,
+  weights_at,
+)
 from bsjax.storage import checkpoint, records
 
 Row = dict[str, Any]
@@ -26,7 +33,7 @@ Row = dict[str, Any]
 class Runner:
   """A study's data on the devices, and functions of a lane run over all lanes wanted."""
 
-  def __init__(self, study: Study, options: Options):
+  def __init__(self, study: StudyToMeasure, options: Options):
     self.study, self.options = study, options
     self.devices = device_axis.devices(study.config.execution.devices)
     own = subset(study.dataset, options.examples, options.seed)

@@ -31,7 +31,7 @@ def test_every_combination_is_a_lane():
   ],
 )
 def test_micro_batch(sizes, micro, expected):
-  study = plan.make_plan(small_config(batch_sizes=sizes, micro_batch=micro, epochs=10.0), 500)
+  study = plan.make_plan(small_config(batch_sizes=sizes, micro_batch=micro, epochs=10.0), 500).first
   assert {lane.batch_size: lane.micro_batch for lane in study.lanes} == expected
   assert len(study.groups) == len(set(expected.values()))
   for group in study.groups:
@@ -40,7 +40,7 @@ def test_micro_batch(sizes, micro, expected):
 
 def test_evaluations_fall_where_every_lane_has_just_updated():
   config = small_config(batch_sizes=(8, 24, 32), epochs=7.3, evaluations=5)
-  study = plan.make_plan(config, 701)
+  study = plan.make_plan(config, 701).first
   assert study.block_examples == 96
   assert study.evaluations[0] == 0
   assert len(study.evaluations) == 6
@@ -52,7 +52,7 @@ def test_evaluations_fall_where_every_lane_has_just_updated():
 
 def test_fewer_evaluations_are_announced():
   study = plan.make_plan(small_config(evaluations=1000), 150)
-  assert len(study.evaluations) == 1 + study.total_examples // 32
+  assert len(study.first.evaluations) == 1 + study.total_examples // 32
   assert 'evaluations=1000' in ' '.join(study.notes)
 
 

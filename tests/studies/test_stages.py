@@ -172,7 +172,7 @@ def test_a_share_of_the_data_and_another_image_size_equal_a_plain_loop():
   first, dataset, passed, _ = assert_equals_plain_loops(config)
   assert [study.train_examples for study, _ in passed] == [80, 160]
   assert [study.stream for study, _ in passed] == [0, 1]
-  used = views.examples_in_use(first.stage, dataset.train.labels, config.seed)
+  used = views.examples_in_use(first.first.stage, dataset.train.labels, config.seed)
   assert len(used) == 80
 
 
@@ -183,7 +183,7 @@ def test_another_image_size_needs_a_model_that_pools():
   from bsjax.train.stage_run import check
 
   with pytest.raises(ConfigError, match=r'stages\.b\.image_size.*Dense_0/kernel'):
-    check(config, dataset, first, print)
+    check(config, dataset, first)
 
 
 def test_following_the_noise_scale_equals_a_plain_loop(tmp_path):
@@ -226,7 +226,7 @@ def test_frozen_layers_cost_no_backward_pass():
     gradients = lambda state: lanes.gradients(own, state, images, jnp.zeros(16, jnp.int32))
     return jax.jit(gradients).lower(state).compile().cost_analysis()['flops']
 
-  every, head = flops(first), flops(first.later[0])
+  every, head = flops(first.first), flops(first.stages[1])
   # A forward pass is about a third of it all; the head's own gradient is small beside it.
   assert head < 0.45 * every
 

@@ -31,19 +31,19 @@ def main(arguments: list[str]) -> None:
   cli.set_up_machine()
   import jax.monitoring
 
-  from bsjax.train import study_run
+  from bsjax.train import loop, study_run
 
   compiling: list[float] = []
   note = lambda event, seconds, **_: compiling.append(seconds) if event == COMPILING else None
   jax.monitoring.register_event_duration_secs_listener(note)
 
-  class Stop(study_run.Pace):
+  class Stop(loop.Pace):
     """The host's pace, which hears of the first stretch and ends the process there."""
 
     def measured(self, blocks: int, seconds: float) -> None:
       raise Started
 
-  study_run.Pace = Stop
+  loop.Pace = Stop
   namespace: dict[str, Any] = {}
   exec(compile(Path(path).read_text(), path, 'exec'), namespace)
   try:
