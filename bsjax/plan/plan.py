@@ -148,8 +148,8 @@ def with_batch_sizes(
 
   `lanes` are those of the first stage.
   """
-  own = [_in_stage(config, plan.stage, lane, states[lane.lane]) for lane in lanes]
-  return dataclasses.replace(plan, groups=_groups(own, plan.block_examples))
+  in_stage = [_in_stage(config, plan.stage, lane, states[lane.lane]) for lane in lanes]
+  return dataclasses.replace(plan, groups=_groups(in_stage, plan.block_examples))
 
 
 def _timeline(
