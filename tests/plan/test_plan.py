@@ -8,7 +8,7 @@ from helpers.small import small_config
 from rich.console import Console
 
 from bsjax.config.errors import ConfigError
-from bsjax.plan import plan, table
+from bsjax.plan import plan, stages, table
 
 
 def test_every_combination_is_a_lane():
@@ -88,6 +88,37 @@ def test_batch_norm_says_how_many_examples_it_sees():
   assert 'micro-batches of 8 examples' in ghost.notes[0]
   whole = plan.make_plan(small_config(model__normalization='batch', micro_batch='batch'), 150)
   assert 'whole batches, of 8, 16, 32' in whole.notes[0]
+
+
+def test_a_share_of_the_data_shortens_epochs_and_begins_another_stream():
+  config = small_config(batch_sizes=(8, 16), evaluations=4)
+  stages.add(config, 'half', epochs=2.0, data_share=0.5)
+  stages.add(config, 'whole', epochs=1.0)
+  stages.add(config, 'larger', epochs=1.0, batch_size=('multiply:2',))
+  study = plan.make_plan(config, 160)
+  assert study.train_examples == 160
+  parts = study.stages
+  assert [part.train_examples for part in parts] == [80, 160, 160]
+  assert [part.epoch_examples for part in parts] == [80, 80, 80]
+  assert [(part.start, part.end) for part in parts] == [(0, 160), (160, 320), (320, 480)]
+  assert [(part.stream, part.origin) for part in parts] == [(0, 0), (1, 160), (1, 160)]
+  assert [part.epoch(part.end) for part in parts] == [2.0, 3.0, 4.0]
+  assert [sorted({lane.batch_size for lane in part.lanes}) for part in parts] == [
+    [8, 16],
+    [8, 16],
+    [16, 32],
+  ]
+  assert all(part.possible_sizes == {8, 16, 32} for part in parts)
+  assert all(part.block_examples == 32 for part in parts)
+
+
+def test_regrouping_changes_groups_and_nothing_else():
+  config = small_config()
+  study = plan.make_plan(config, 150)
+  micro_batches = {8: 8, 16: 8, 32: 32}
+  assert plan.regroup(config, study, study.micro_batches) == study
+  assert plan.regroup(config, study, micro_batches) == plan.make_plan(config, 150, micro_batches)
+  assert [g.micro_batch for g in plan.regroup(config, study, micro_batches).first.groups] == [8, 32]
 
 
 def test_table_shows_what_will_happen():
