@@ -89,7 +89,6 @@ class StudyPlan:
 
   stages: tuple[StagePlan, ...]
   train_examples: int  # of the whole training set
-  notes: tuple[str, ...]  # what a person should know of it
 
   @property
   def first(self) -> StagePlan:
@@ -123,7 +122,7 @@ def make_plan(
   parsed = stages.of(config)
   sizes = batch_size_paths.possible_sizes(config.batch_sizes, parsed, train_examples)
   batch_size_paths.check(config, parsed, sizes, train_examples)
-  without_lanes = StudyPlan(_timeline(config, parsed, sizes, train_examples), train_examples, ())
+  without_lanes = StudyPlan(_timeline(config, parsed, sizes, train_examples), train_examples)
   return regroup(config, without_lanes, micro_batches or default_micro_batches(config, sizes))
 
 
@@ -135,7 +134,7 @@ def regroup(config: ConfigDict, plan: StudyPlan, micro_batches: dict[int, int]) 
   for part in plan.stages:
     states = batch_size_paths.begin_all(part.stage, lanes, states, plan.train_examples)
     parts.append(with_batch_sizes(config, part, lanes, states))
-  return dataclasses.replace(plan, stages=tuple(parts), notes=tuple(_notes(config, parts)))
+  return dataclasses.replace(plan, stages=tuple(parts))
 
 
 def with_batch_sizes(
@@ -264,37 +263,6 @@ def default_micro_batches(config: ConfigDict, sizes: frozenset[int]) -> dict[int
 def micro_batches(rows: list[dict]) -> dict[int, int]:
   """Returns the micro-batch of each batch size in the rows of plan.csv."""
   return {row['batch_size']: row['micro_batch'] for row in rows}
-
-
-def _notes(config: ConfigDict, parts: Sequence[StagePlan]) -> list[str]:
-  """Remarks on the first stage; that on evaluations is of the only one."""
-  groups, evaluations = parts[0].groups, len(parts[0].evaluations) - 1
-  notes = []
-  if config.model.normalization == 'batch':
-    seen = ', '.join(str(group.micro_batch) for group in groups)
-    notes.append(
-      f'BatchNorm sees micro-batches of {seen} examples, whatever the batch size '
-      '(ghost batch normalization); micro_batch=batch makes it see whole batches'
-      if config.micro_batch != 'batch'
-      else f'BatchNorm sees whole batches, of {seen} examples: it differs between batch sizes'
-    )
-  if config.data.validation == 'test':
-    notes.append(
-      'validation is the test split: learning rates are chosen on it, so its accuracies are not '
-      'those of unseen data; validation=split keeps the test split out'
-    )
-  smallest = min(group.micro_batch for group in groups)
-  if smallest < 4:
-    notes.append(
-      f'a tick trains on only {smallest} example(s), which is slow; batch sizes with a larger '
-      'common divisor train faster'
-    )
-  if evaluations < config.evaluations and len(parts) == 1:
-    notes.append(
-      f'evaluations={config.evaluations} became {evaluations}: all lanes have just updated only '
-      f'every {parts[0].block_examples} examples'
-    )
-  return notes
 
 
 def lane_rows(plan: StudyPlan) -> list[dict]:

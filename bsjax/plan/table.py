@@ -2,12 +2,15 @@
 
 import itertools
 
+from ml_collections import ConfigDict
 from rich.table import Table
 
 from bsjax.plan.plan import StagePlan, StudyPlan
 
 
-def table(plan: StudyPlan, bytes_per_lane: dict[int, int] | None = None) -> Table:
+def table(
+  config: ConfigDict, plan: StudyPlan, bytes_per_lane: dict[int, int] | None = None
+) -> Table:
   """Returns the first stage of a plan for a person, with one row per batch size.
 
   `bytes_per_lane` is, for each group, the device memory of a lane: its state, and its share of what
@@ -20,7 +23,9 @@ def table(plan: StudyPlan, bytes_per_lane: dict[int, int] | None = None) -> Tabl
   )
   if len(plan.stages) > 1:
     title = f'{len(plan.lanes)} lanes, each {total:,} examples; first stage, {first.stage.name}'
-  result = Table(title=title, caption='\n'.join(plan.notes) or None, caption_justify='left')
+  result = Table(
+    title=title, caption='\n'.join(notes(config, plan)) or None, caption_justify='left'
+  )
   columns = ['batch size', 'learning rates', 'trials', 'lanes', 'group', 'micro-batch']
   columns += ['ticks/update', 'updates', 'updates/epoch']
   columns += ['MiB/lane'] * bool(bytes_per_lane)
@@ -44,6 +49,37 @@ def table(plan: StudyPlan, bytes_per_lane: dict[int, int] | None = None) -> Tabl
       cells.append(f'{bytes_per_lane[lane.group] / 2**20:.2f}')
     result.add_row(*map(str, cells))
   return result
+
+
+def notes(config: ConfigDict, plan: StudyPlan) -> list[str]:
+  """Returns what a person should know of the first stage, and of evaluations if it is the only."""
+  groups, evaluations = plan.first.groups, len(plan.first.evaluations) - 1
+  remarks = []
+  if config.model.normalization == 'batch':
+    seen = ', '.join(str(group.micro_batch) for group in groups)
+    remarks.append(
+      f'BatchNorm sees micro-batches of {seen} examples, whatever the batch size '
+      '(ghost batch normalization); micro_batch=batch makes it see whole batches'
+      if config.micro_batch != 'batch'
+      else f'BatchNorm sees whole batches, of {seen} examples: it differs between batch sizes'
+    )
+  if config.data.validation == 'test':
+    remarks.append(
+      'validation is the test split: learning rates are chosen on it, so its accuracies are not '
+      'those of unseen data; validation=split keeps the test split out'
+    )
+  smallest = min(group.micro_batch for group in groups)
+  if smallest < 4:
+    remarks.append(
+      f'a tick trains on only {smallest} example(s), which is slow; batch sizes with a larger '
+      'common divisor train faster'
+    )
+  if evaluations < config.evaluations and len(plan.stages) == 1:
+    remarks.append(
+      f'evaluations={config.evaluations} became {evaluations}: all lanes have just updated only '
+      f'every {plan.first.block_examples} examples'
+    )
+  return remarks
 
 
 def stages_table(plan: StudyPlan) -> Table | None:

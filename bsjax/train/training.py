@@ -84,7 +84,7 @@ class Training:
 
   def _say_plan(self, bytes_per_lane: dict[int, int] | None = None) -> None:
     self.console.print(*self._freezing, sep='\n')
-    plan_table = table.table(self.study_plan, bytes_per_lane)
+    plan_table = table.table(self.config, self.study_plan, bytes_per_lane)
     self.console.print(plan_table, *self.chosen.lines(), sep='\n')
     if stages_table := table.stages_table(self.study_plan):
       self.console.print(stages_table)

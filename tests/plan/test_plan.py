@@ -51,9 +51,10 @@ def test_evaluations_fall_where_every_lane_has_just_updated():
 
 
 def test_fewer_evaluations_are_announced():
-  study = plan.make_plan(small_config(evaluations=1000), 150)
+  config = small_config(evaluations=1000)
+  study = plan.make_plan(config, 150)
   assert len(study.first.evaluations) == 1 + study.total_examples // 32
-  assert 'evaluations=1000' in ' '.join(study.notes)
+  assert 'evaluations=1000' in ' '.join(table.notes(config, study))
 
 
 @pytest.mark.parametrize(
@@ -84,10 +85,12 @@ def test_impossible_plans_name_value_bound_and_remedy(overrides, words):
 
 
 def test_batch_norm_says_how_many_examples_it_sees():
-  ghost = plan.make_plan(small_config(model__normalization='batch'), 150)
-  assert 'micro-batches of 8 examples' in ghost.notes[0]
-  whole = plan.make_plan(small_config(model__normalization='batch', micro_batch='batch'), 150)
-  assert 'whole batches, of 8, 16, 32' in whole.notes[0]
+  config = small_config(model__normalization='batch')
+  ghost = table.notes(config, plan.make_plan(config, 150))
+  assert 'micro-batches of 8 examples' in ghost[0]
+  config.micro_batch = 'batch'
+  whole = table.notes(config, plan.make_plan(config, 150))
+  assert 'whole batches, of 8, 16, 32' in whole[0]
 
 
 def test_a_share_of_the_data_shortens_epochs_and_begins_another_stream():
@@ -122,9 +125,10 @@ def test_regrouping_changes_groups_and_nothing_else():
 
 
 def test_table_shows_what_will_happen():
-  study = plan.make_plan(small_config(), 150)
+  config = small_config()
+  study = plan.make_plan(config, 150)
   console = Console(width=200, record=True, file=io.StringIO())
-  console.print(table.table(study, {0: 3 * 2**20}))
+  console.print(table.table(config, study, {0: 3 * 2**20}))
   text = console.export_text()
   assert '12 lanes' in text
   assert '288 examples' in text
