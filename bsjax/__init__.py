@@ -3,13 +3,30 @@
 import importlib
 from typing import Any
 
+__all__ = [
+  'ConfigError',
+  'Study',
+  'Writer',
+  'arms',
+  'base_config',
+  'load',
+  'run_study',
+  'set_up_machine',
+  'stages',
+  'validate',
+]
+
 # Public name -> the module it is in, and its name there ('': the module itself). A name is imported
 # when it is asked for, so that `import bsjax` loads neither JAX nor anything else that is heavy.
 _HOME = {
   'ConfigError': ('bsjax.config.errors', 'ConfigError'),
+  'Study': ('bsjax.study', 'Study'),
+  'Writer': ('bsjax.storage.writers', 'Writer'),
   'arms': ('bsjax.plan.arms', ''),
   'base_config': ('bsjax.config.keys', 'base_config'),
+  'load': ('bsjax.study', 'load'),
   'run_study': ('bsjax.train.study_run', 'run_study'),
+  'set_up_machine': ('bsjax.cli', 'set_up_machine'),
   'stages': ('bsjax.plan.stages', ''),
   'validate': ('bsjax.engine.validate', 'validate'),
 }

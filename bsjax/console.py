@@ -16,7 +16,7 @@ def make_console() -> Console:
 
 
 class _Rate(ProgressColumn):
-  """Examples a second over all lanes."""
+  """Examples per second over all lanes."""
 
   def render(self, task: Task) -> Text:
     return Text(f'{task.speed:,.0f} examples/s' if task.speed else '')
@@ -50,7 +50,7 @@ class Pace:
     self.blocks = 1
 
   def measured(self, blocks: int, seconds: float) -> None:
-    """Takes note that so many blocks took so long."""
+    """Takes note that so many blocks took so many seconds."""
     wanted = blocks * self.SECONDS / max(seconds, 1e-6)
     # At most doubling: the first run includes compilation, and machines have moods.
     self.blocks = max(1, min(int(wanted), 2 * self.blocks))

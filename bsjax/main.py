@@ -12,12 +12,12 @@ def main(_: list[str]) -> None:
   # After the set-up, which must precede any use of JAX.
   from bsjax.config.errors import ConfigError
   from bsjax.data import DataError
-  from bsjax.train.study_run import run_study
+  from bsjax.study import Study
   from bsjax.train.transfer import TransferError
 
   given = flags.FLAGS
   try:
-    run_study(given.config, given.workdir, given.dry_run)
+    Study(given.config, given.workdir).run(given.dry_run)
   except (ConfigError, DataError, TransferError) as error:
     logging.debug('', exc_info=error)
     sys.exit(f'bsjax: {error}')

@@ -23,7 +23,7 @@ def main(_: list[str]) -> None:
   from bsjax.console import make_console
   from bsjax.cost import run
   from bsjax.engine.validate import validate
-  from bsjax.plan import arms
+  from bsjax.plan import arms, plan
   from bsjax.report.text import cost
   from bsjax.storage import workdirs
 
@@ -38,7 +38,8 @@ def main(_: list[str]) -> None:
       )
     workdirs.refuse_another(workdir, wanted)
     dataset = data.load(wanted.data, wanted.seed)
-    measured = run.measure_study(wanted, dataset, say=console.print)
+    study_plan = plan.make_plan(wanted, len(dataset.train.labels))
+    measured = run.measure_study(wanted, dataset, study_plan, say=console.print)
   except (ConfigError, data.DataError) as error:
     logging.debug('', exc_info=error)
     sys.exit(f'bsjax.native_cost: {error}')

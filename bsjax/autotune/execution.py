@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from bsjax.autotune.grouping import Timing
 from bsjax.data import Dataset
 from bsjax.engine.device_axis import describe, devices
 from bsjax.engine.strategies import STRATEGIES, Strategy, candidates
-from bsjax.plan import batch_size_paths, plan
+from bsjax.plan import plan
 from bsjax.plan.scaling_rules import learning_rates_of
 from bsjax.storage import records
 
@@ -36,21 +36,21 @@ class Execution:
   parts: dict[int, int] = dataclasses.field(default_factory=dict)
 
   def lines(self) -> list[str]:
-    """Says it to a person, a line for each group."""
+    """Says it to a person, one line per group."""
     return [self._line(micro) for micro in dict.fromkeys(self.micro_batches.values())]
 
   def _line(self, micro: int) -> str:
-    sizes = [size for size, own in self.micro_batches.items() if own == micro]
+    sizes = [size for size, ticks in self.micro_batches.items() if ticks == micro]
     chosen = self.strategies[micro].name
     told = f'batch size {_span(sizes)}: micro-batch {micro}, {chosen}'
-    own = sorted(
+    timed = sorted(
       (timing for timing in self.timings if timing.micro_batch == micro), key=lambda t: t.per_lane
     )
-    mine = [timing for timing in own if timing.strategy == chosen]
-    if not mine:
+    of_chosen = [timing for timing in timed if timing.strategy == chosen]
+    if not of_chosen:
       return told
-    others = [f'{t.strategy} {1e3 * t.per_lane:.3g}' for t in own if t.strategy != chosen]
-    told += f', {1e3 * mine[0].per_lane:.3g} ms a lane and tick on {self.device}'
+    others = [f'{t.strategy} {1e3 * t.per_lane:.3g}' for t in timed if t.strategy != chosen]
+    told += f', {1e3 * of_chosen[0].per_lane:.3g} ms per lane and tick on {self.device}'
     return told + (f' ({", ".join(others)})' if others else '')
 
 
@@ -61,44 +61,45 @@ def _span(sizes: list[int]) -> str:
 def choose(
   config: ConfigDict,
   dataset: Dataset,
+  study_plan: plan.StudyPlan,
   recorded: Execution | None = None,
   say: Callable[[str], None] = print,
   folder: Path | None = None,
 ) -> Execution:
   """Returns how to run a study, timing what there is to choose and is not `recorded` of it.
 
-  A study keeps its micro-batches, and on the same devices its strategies, unless the config fixes
-  one. `say` takes sentences for a person; timings are remembered in `folder`, if not the user's.
+  `study_plan` has the micro-batches that need no timing. A study keeps its micro-batches, and on
+  the same devices its strategies, unless the config fixes one. `say` takes sentences for a person;
+  timings are remembered in `folder`, if not the user's.
   """
   device = ', '.join((describe(devices(config.execution.devices)), timer.processor()))
   fixed = config.execution.strategy != 'auto'
   if recorded and recorded.device == device and not (fixed or recorded.fixed):
     return recorded
-  clock = timer.Clock(config, dataset, say, folder)
-  default = plan.default_micro_batches(config, len(dataset.train.labels))
+  stopwatch = timer.Timer(config, dataset, study_plan, say, folder)
   names = functools.partial(_names, config, timer.convolves(config, dataset))
   if recorded:
     chosen = recorded.micro_batches
-  elif _free(config, len(dataset.train.labels)):
-    chosen = _fastest_micro_batches(config, dataset, clock, default, names)
+  elif _free(config, study_plan):
+    chosen = _fastest_micro_batches(config, study_plan, stopwatch, names)
   else:
-    chosen = default
+    chosen = study_plan.micro_batches
   strategies = {}
   for micro in dict.fromkeys(chosen.values()):
-    own = names([size for size, ticks in chosen.items() if ticks == micro])
-    if len(own) > 1:
-      own = [grouping.fastest(clock.time(chosen, micro, own), micro).strategy]
-    strategies[micro] = STRATEGIES[own[0]]
+    usable = names([size for size, ticks in chosen.items() if ticks == micro])
+    if len(usable) > 1:
+      usable = [grouping.fastest(stopwatch.time(chosen, micro, usable), micro).strategy]
+    strategies[micro] = STRATEGIES[usable[0]]
   parts = recorded.parts if recorded and recorded.device == device else {}
-  return Execution(device, chosen, strategies, clock.timings, fixed, parts)
+  return Execution(device, chosen, strategies, stopwatch.timings, fixed, parts)
 
 
-def _free(config: ConfigDict, train_examples: int) -> bool:
+def _free(config: ConfigDict, study_plan: plan.StudyPlan) -> bool:
   """Whether what is computed lets micro-batches be chosen for speed.
 
   BatchNorm sees them, and a larger one might not divide the batch sizes that stages lead to.
   """
-  stay = batch_size_paths.possible_sizes(config, train_examples) == set(config.batch_sizes)
+  stay = study_plan.first.possible_sizes == set(config.batch_sizes)
   return config.micro_batch == 'auto' and config.model.normalization != 'batch' and stay
 
 
@@ -106,9 +107,10 @@ def _names(config: ConfigDict, convolutions: bool, batch_sizes: list[int]) -> li
   """The strategies to choose from for a group of these batch sizes."""
   if config.execution.strategy != 'auto':
     return [config.execution.strategy]
-  there = devices(config.execution.devices)
+  at_hand = devices(config.execution.devices)
   lanes = sum(_lanes(config, size) for size in batch_sizes)
-  return [s.name for s in candidates(there[0].platform, convolutions, -(-lanes // len(there)))]
+  fullest = -(-lanes // len(at_hand))
+  return [s.name for s in candidates(at_hand[0].platform, convolutions, fullest)]
 
 
 def _lanes(config: ConfigDict, batch_size: int) -> int:
@@ -117,35 +119,34 @@ def _lanes(config: ConfigDict, batch_size: int) -> int:
 
 def _fastest_micro_batches(
   config: ConfigDict,
-  dataset: Dataset,
-  clock: timer.Clock,
-  default: dict[int, int],
+  study_plan: plan.StudyPlan,
+  stopwatch: timer.Timer,
   names: Callable[[list[int]], list[str]],
 ) -> dict[int, int]:
-  total = plan.make_plan(config, len(dataset.train.labels)).total_examples
+  default = study_plan.micro_batches
   lanes = {size: _lanes(config, size) for size in default}
-  there = devices(config.execution.devices)
-  common = next(iter(default.values()))
-  measured = config.noise_scale.online
-  rules = grouping.rules(common, measured, there[0].platform, len(there))
-  ways = grouping.candidates(tuple(default), rules)
-  if not any(ways) or not clock.pays(common, sum(lanes.values()), total):
+  at_hand = devices(config.execution.devices)
+  platform, common = at_hand[0].platform, next(iter(default.values()))
+  limits = grouping.limits(common, config.noise_scale.online, platform, len(at_hand))
+  ways = grouping.candidates(tuple(default), limits)
+  if not any(ways) or not stopwatch.pays(common, sum(lanes.values())):
     return default
-  timed = clock.time(default, common, names(list(default)))
+  timed = stopwatch.time(default, common, names(list(default)))
   leaders = [t.strategy for t in sorted(timed, key=lambda t: t.per_lane)][:LEADERS]
   for way in ways:
     best = grouping.fastest(timed, common).per_lane / common
     for micro in way:
-      if not clock.pays(common, sum(lanes.values()), total, again=True):
+      if not stopwatch.pays(common, sum(lanes.values()), again=True):
         break
-      own = {size: micro if grouping.usable(size, micro, rules) else common for size in default}
-      wanted = names([size for size, ticks in own.items() if ticks == micro])
-      found = clock.time(own, micro, [name for name in wanted if name in leaders] or wanted)
-      now = grouping.fastest(found, micro).per_lane / micro
-      if there[0].platform == 'cpu' and now >= best:
+      tried = {size: micro if grouping.usable(size, micro, limits) else common for size in default}
+      wanted = names([size for size, ticks in tried.items() if ticks == micro])
+      names_tried = [name for name in wanted if name in leaders] or wanted
+      timings = stopwatch.time(tried, micro, names_tried)
+      per_example = grouping.fastest(timings, micro).per_lane / micro
+      if platform == 'cpu' and per_example >= best:
         break
-      best = now
-  return grouping.choose(lanes, total, clock.timings, rules)
+      best = per_example
+  return grouping.choose(lanes, study_plan.total_examples, stopwatch.timings, limits)
 
 
 def read(workdir: Path) -> Execution | None:
@@ -158,21 +159,24 @@ def read(workdir: Path) -> Execution | None:
     if not rows.exists():
       return None
     return Execution('', plan.micro_batches(records.read_plan(rows)), {}, [])
-  found = json.loads(path.read_text())
-  integers = lambda tree: {int(key): value for key, value in tree.items()}
+  stored = json.loads(path.read_text())
   return Execution(
-    device=found['device'],
-    micro_batches=integers(found['micro_batches']),
-    strategies={m: STRATEGIES[name] for m, name in integers(found['strategies']).items()},
-    timings=[Timing(**row) for row in found['timings']],
-    fixed=found['fixed'],
-    parts=integers(found.get('parts', {})),
+    device=stored['device'],
+    micro_batches=_by_number(stored['micro_batches']),
+    strategies={m: STRATEGIES[name] for m, name in _by_number(stored['strategies']).items()},
+    timings=[Timing(**row) for row in stored['timings']],
+    fixed=stored['fixed'],
+    parts=_by_number(stored.get('parts', {})),
   )
+
+
+def _by_number(tree: Mapping[str, Any]) -> dict[int, Any]:
+  return {int(key): value for key, value in tree.items()}
 
 
 def write(workdir: Path, execution: Execution) -> None:
   """Writes it as JSON, for people and for a later continuation."""
-  found: dict[str, Any] = {
+  stored: dict[str, Any] = {
     'device': execution.device,
     'micro_batches': {str(size): micro for size, micro in execution.micro_batches.items()},
     'strategies': {str(m): strategy.name for m, strategy in execution.strategies.items()},
@@ -180,4 +184,4 @@ def write(workdir: Path, execution: Execution) -> None:
     'parts': {str(group): parts for group, parts in execution.parts.items()},
     'timings': [dataclasses.asdict(t) for t in execution.timings if math.isfinite(t.seconds)],
   }
-  records.write_json(workdir / FILE, found)
+  records.write_json(workdir / FILE, stored)

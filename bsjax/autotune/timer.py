@@ -37,13 +37,18 @@ HOPELESS = 1.5  # times the best so far: not measured again
 LANES_IN_TURN = 4
 
 
-class Clock:
+class Timer:
   """Times strategies at micro-batches; what was timed before, here or on disk, is not repeated."""
 
   def __init__(
-    self, config: ConfigDict, dataset: Dataset, say: Callable[[str], None], folder: Path | None
+    self,
+    config: ConfigDict,
+    dataset: Dataset,
+    study_plan: plan.StudyPlan,
+    say: Callable[[str], None],
+    folder: Path | None,
   ):
-    self.config, self.dataset, self.say = config, dataset, say
+    self.config, self.dataset, self.plan, self.say = config, dataset, study_plan, say
     key = _key(config, dataset)
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
     self._path = (folder or user_cache.folder('timings')) / f'{digest}.json'
@@ -51,28 +56,27 @@ class Clock:
     self.timings = _read(self._path, key)
 
   def time(self, micro_batches: dict[int, int], micro: int, names: Sequence[str]) -> list[Timing]:
-    """Times strategies on the lanes that tick at `micro`; returns the timings of them there are.
+    """Times strategies on the lanes that tick at `micro`; returns the timings there are of them.
 
     A study that would end before another strategy is compiled has only the first one timed.
     """
     wanted = [name for name in names if not self._find(micro, name)]
     if wanted:
-      study = plan.make_plan(self.config, len(self.dataset.train.labels), micro_batches)
-      group = next(group for group in study.groups if group.micro_batch == micro)
-      on_device = DeviceData(self.dataset, self.config, study)
+      first = plan.regroup(self.config, self.plan, micro_batches).first
+      group = next(group for group in first.groups if group.micro_batch == micro)
+      on_device = DeviceData(self.dataset, self.config, first)
       for name in wanted:
-        if not self.pays(micro, len(group.lanes), study.total_examples):
+        if not self.pays(micro, len(group.lanes)):
           break
         self.say(f'Timing {name} at micro-batch {micro} ...')
         best = min((t.per_lane for t in self._of(micro)), default=np.inf)
-        found = measure(
-          self.config, self.dataset, study, group, on_device, STRATEGIES[name], HOPELESS * best
-        )
-        self.timings.append(found)
+        strategy, hopeless = STRATEGIES[name], HOPELESS * best
+        timing = measure(self.config, self.dataset, first, group, on_device, strategy, hopeless)
+        self.timings.append(timing)
       _write(self._path, self._key, self.timings)
     return [timing for name in names if (timing := self._find(micro, name))]
 
-  def pays(self, micro: int, lanes: int, examples: int, again: bool = False) -> bool:
+  def pays(self, micro: int, lanes: int, again: bool = False) -> bool:
     """Whether training so many lanes at `micro` takes long enough to time more than was timed.
 
     It must last a few starts of a program; with `again`, a few times all starts there were.
@@ -81,7 +85,7 @@ class Clock:
     if best is None:
       return True
     starts = sum(timing.start_seconds for timing in self.timings) if again else best.start_seconds
-    return lanes * examples / micro * best.per_lane > WORTH * starts
+    return lanes * self.plan.total_examples / micro * best.per_lane > WORTH * starts
 
   def _of(self, micro: int) -> list[Timing]:
     return [timing for timing in self.timings if timing.micro_batch == micro]
@@ -93,7 +97,7 @@ class Clock:
 def measure(
   config: ConfigDict,
   dataset: Dataset,
-  study: plan.Plan,
+  stage_plan: plan.StagePlan,
   group: plan.Group,
   on_device: DeviceData,
   strategy: Strategy,
@@ -102,7 +106,7 @@ def measure(
   """Returns how long a tick of a group takes: the least of a few, after one that compiles.
 
   What takes more than `hopeless` seconds for a tick of a lane at first is not measured again. The
-  group is trained a little, and forgotten. Where memory is short lanes are timed in turns, as they
+  group is trained a little, and forgotten. Where memory is short lanes are timed in parts, as they
   would train; no room for one lane counts as infinitely slow.
   """
   lanes = group.lanes
@@ -111,9 +115,9 @@ def measure(
     lanes = lanes[:: -(-len(lanes) // most)]
   ticks = min(BLOCK_TICKS, group.block_ticks)  # longer blocks might not fit the orders at hand
   few = dataclasses.replace(group, lanes=lanes, block_ticks=ticks)
-  recipe = make_recipe(config, dataset, study, group, strategy)
+  recipe = make_recipe(config, dataset, stage_plan, group, strategy)
   shape = dataset.image_shape
-  run = programs.GroupRun(few, recipe, strategy, config, shape, study, on_device.devices)
+  run = programs.GroupRun(few, recipe, strategy, config, shape, stage_plan, on_device.devices)
   memory.fit(run, on_device, config.execution.memory)
   while True:
     try:
@@ -131,7 +135,7 @@ def measure(
 
 
 def _timed(run: programs.GroupRun, on_device: DeviceData, blocks: int) -> float:
-  """Seconds a block; from the start of training if there is no room for so many any more."""
+  """Seconds per block; from the start of training if there is no room for so many any more."""
   begun = now()
   done = run.advance(on_device, blocks)
   run.wait()
@@ -157,13 +161,13 @@ def convolves(config: ConfigDict, dataset: Dataset) -> bool:
 
 def _key(config: ConfigDict, dataset: Dataset) -> dict:
   """What the time of a tick depends on."""
-  there = devices(config.execution.devices)
+  at_hand = devices(config.execution.devices)
   keys = json.loads(config.to_json())
   study = ('model', 'optimizer', 'noise_scale', 'batch_sizes', 'learning_rates', 'trials')
   return {
     'format': FORMAT,
     'versions': [version(name) for name in ('jax', 'jaxlib', 'flax', 'optax')],
-    'device': [there[0].device_kind, len(there), platform.machine(), processor()],
+    'device': [at_hand[0].device_kind, len(at_hand), platform.machine(), processor()],
     'flags': os.environ.get('XLA_FLAGS', ''),
     'replicate': config.execution.replicate,
     'image': [*dataset.image_shape, dataset.num_classes, config.data.crop, config.data.flip],
@@ -183,8 +187,8 @@ def processor() -> str:
 def _read(path: Path, key: dict) -> list[Timing]:
   """The timings on disk; none where there are none, or they cannot be read."""
   try:
-    found = json.loads(path.read_text())
-    return [Timing(**row) for row in found['timings']] if found['key'] == key else []
+    stored = json.loads(path.read_text())
+    return [Timing(**row) for row in stored['timings']] if stored['key'] == key else []
   except (OSError, ValueError, KeyError, TypeError):
     return []
 

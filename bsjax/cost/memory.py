@@ -30,9 +30,9 @@ def of_step(
   Not in it: the training set and batches prepared ahead, the machine code and the runtime's own
   needs, memory lost between allocations, and on a CPU what its libraries take for themselves.
   """
-  found = compiled.memory_analysis()
-  arguments, outputs = found.argument_size_in_bytes, found.output_size_in_bytes
-  aliased, temporaries = found.alias_size_in_bytes, found.temp_size_in_bytes
+  plan = compiled.memory_analysis()
+  arguments, outputs = plan.argument_size_in_bytes, plan.output_size_in_bytes
+  aliased, temporaries = plan.alias_size_in_bytes, plan.temp_size_in_bytes
   return {
     'total': arguments + outputs - aliased + temporaries,
     'arguments': arguments,

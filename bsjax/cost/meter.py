@@ -47,21 +47,21 @@ class Meter:
     self._gathering: dict[int, tuple[Compiled, Row] | None] = {}  # by micro-batch
 
   def rows(self, sizes: Sequence[int]) -> list[Row]:
-    """A row for each batch size: compiled first, then timed in rounds."""
-    found, timed = [], []
+    """One row per batch size: compiled first, then timed in rounds."""
+    rows, timed = [], []
     for size in sizes:
-      row, own = self._compiled_row(size)
-      found.append(row)
-      timed += own
-    tight = [row for row in found if row['problem'] and not row['fits']]
-    timed += [own for row in tight for own in self._suggest(row)]
+      row, to_time = self._compiled_row(size)
+      rows.append(row)
+      timed += to_time
+    tight = [row for row in rows if row['problem'] and not row['fits']]
+    timed += [step for row in tight for step in self._suggest(row)]
     while timed:
       self._time(timed)
-      timed = [own for row in found if _ran_out(row) for own in self._suggest(row)]
-    for row in found:
+      timed = [step for row in rows if _ran_out(row) for step in self._suggest(row)]
+    for row in rows:
       if row['suggestion']:
         row['suggestion'] = {key: row['suggestion'][key] for key in SUGGESTED}
-    return found
+    return rows
 
   def _compiled_row(self, size: int) -> tuple[Row, list[Timed]]:
     """The row of a batch size before timing, and the step to time if there is room for it."""
@@ -78,8 +78,9 @@ class Meter:
     row['problem'] = self._no_room(total)
     if row['problem']:
       return row, []
-    start = lambda: timing.stepper(compiled, self.training, self._state(), size)
-    return row, [Timed(row, size, start)]
+    return row, [
+      Timed(row, size, lambda: timing.stepper(compiled, self.training, self._state(), size))
+    ]
 
   def _no_room(self, total: int) -> str | None:
     """Why a step is not run; None if it can be."""
@@ -95,20 +96,20 @@ class Meter:
     return self._init(jax.random.key(0))
 
   def _time(self, timed: Sequence[Timed]) -> None:
-    """Times all steps once a round, as long as they have room; their rows say what is found."""
+    """Times all steps once per round, as long as they have room; their rows take the results."""
     for number in range(self.limits.repeats):
       self.say(f'Timing, round {number + 1} of {self.limits.repeats} ...')
-      for each in timed:
-        if not each.row['problem']:
-          with _exhaustion_noted(each.row, 'running it'):
-            each.repeat()
-    for each in timed:
-      if each.row['problem']:
-        each.row['fits'] = False
+      for step in timed:
+        if not step.row['problem']:
+          with _exhaustion_noted(step.row, 'running it'):
+            step.repeat()
+    for step in timed:
+      if step.row['problem']:
+        step.row['fits'] = False
         continue
-      each.row['examples_per_second'] = each.throughput()
+      step.row['examples_per_second'] = step.throughput()
       if self.limits.device.platform == 'cpu':
-        each.row['cores_busy'] = statistics.median(each.busy)
+        step.row['cores_busy'] = statistics.median(step.busy)
 
   def _suggest(self, row: Row) -> list[Timed]:
     """Puts the largest micro-batch that has room into a row; returns it to be timed.
@@ -127,16 +128,19 @@ class Meter:
       row['problem'] += '; no micro-batch was found that fits'
       return []
     (compiled, needed), accumulation = self._gather(micro), size // micro
-    found: Row = {'micro_batch': micro, 'accumulation': accumulation, 'memory_bytes': needed}
-    row['suggestion'] = found | {'examples_per_second': None, 'problem': None}
+    suggestion: Row = {'micro_batch': micro, 'accumulation': accumulation, 'memory_bytes': needed}
+    row['suggestion'] = suggestion | {'examples_per_second': None, 'problem': None}
     if self._no_room(needed['total']):  # free is less than there is: it fits, but not now
       return []
-    start = lambda: timing.gatherer(compiled, self.training, self._state(), micro, accumulation)
+
+    def start() -> timing.Run:
+      return timing.gatherer(compiled, self.training, self._state(), micro, accumulation)
+
     return [Timed(row['suggestion'], size, start)]
 
   def _gathers(self, micro: int, most: int) -> bool:
-    found = self._gather(micro)
-    return found is not None and found[1]['total'] <= most
+    gathering = self._gather(micro)
+    return gathering is not None and gathering[1]['total'] <= most
 
   def _gather(self, micro: int) -> tuple[Compiled, Row] | None:
     """The gathering step of a micro-batch and its bytes; None if it does not even compile."""
@@ -145,8 +149,8 @@ class Meter:
       with _exhaustion_noted(note, 'compiling it'):
         compiled = steps.compile_gather(self.training, micro)
         batch, grad_sum = steps.shapes(self.training, micro), self._trained
-        found = compiled, memory.of_step(compiled, self.shapes, batch, grad_sum)
-      self._gathering[micro] = None if note['problem'] else found
+        gathering = compiled, memory.of_step(compiled, self.shapes, batch, grad_sum)
+      self._gathering[micro] = None if note['problem'] else gathering
     return self._gathering[micro]
 
   def _predict(self) -> Callable[[int], float]:

@@ -21,7 +21,10 @@ FILE = 'native_cost.json'  # in a workdir
 
 
 def measure_study(
-  config: ConfigDict, dataset: Dataset, say: Callable[[str], None] = lambda sentence: None
+  config: ConfigDict,
+  dataset: Dataset,
+  study_plan: plan.StudyPlan,
+  say: Callable[[str], None] = lambda sentence: None,
 ) -> dict[str, Any]:
   """Returns the content of native_cost.json, of the batch sizes of the study's stages.
 
@@ -50,15 +53,13 @@ def measure_study(
   device = jax.local_devices()[0]
   bound = memory.limit(device, config.native_cost.memory)
   limits = Limits(device, bound, config.native_cost.repeats)
-  first = plan.make_plan(config, len(dataset.train.labels))
-  plans = (first, *first.later)
   measured: dict[tuple, dict[int, Row]] = {}  # by program, of stages that share it
   parameters = 0
-  for program in dict.fromkeys(map(_program, plans)):
-    own = [study for study in plans if _program(study) == program]
-    meter = Meter(steps.create(config, dataset, own[0]), limits, say)
+  for program in dict.fromkeys(map(_program, study_plan.stages)):
+    sharing = [stage for stage in study_plan.stages if _program(stage) == program]
+    meter = Meter(steps.create(config, dataset, sharing[0]), limits, say)
     parameters = count(meter.shapes.params)
-    sizes = sorted({size for study in own for size in _sizes(config, study)})
+    sizes = sorted({size for stage in sharing for size in _sizes(config, stage)})
     measured[program] = {row['batch_size']: row for row in meter.rows(sizes)}
   return {
     'hardware': _hardware(device),
@@ -66,43 +67,47 @@ def measure_study(
     'model': config.model.name,
     'parameters': parameters,
     'rows': [
-      _with_seconds(measured[_program(study)][size], study)
-      for study in plans
-      for size in _sizes(config, study)
+      _with_seconds(measured[_program(stage)][size], stage)
+      for stage in study_plan.stages
+      for size in _sizes(config, stage)
     ],
   }
 
 
-def _program(study: plan.Plan) -> tuple:
+def _program(stage_plan: plan.StagePlan) -> tuple:
   """What tells apart the steps of stages, other than their batch sizes."""
-  stage = study.stage
+  stage = stage_plan.stage
   return stage.trainable, stage.frozen_batch_norm, stage.image_size, stage.crop, stage.flip
 
 
-def _sizes(config: ConfigDict, study: plan.Plan) -> list[int]:
-  return sorted(config.native_cost.batch_sizes or {lane.batch_size for lane in study.lanes})
+def _sizes(config: ConfigDict, stage_plan: plan.StagePlan) -> list[int]:
+  return sorted(config.native_cost.batch_sizes or {lane.batch_size for lane in stage_plan.lanes})
 
 
-def _with_seconds(row: Row, study: plan.Plan) -> Row:
+def _with_seconds(row: Row, stage_plan: plan.StagePlan) -> Row:
   """The row of a stage: it and its suggestion with the times beside every rate."""
-  row = {'stage': study.stage.name, **row}
+  row = {'stage': stage_plan.stage.name, **row}
   if row['suggestion']:
-    row['suggestion'] = _timed(row['suggestion'], study)
-  return _timed(row, study)
+    row['suggestion'] = _timed(row['suggestion'], stage_plan)
+  return _timed(row, stage_plan)
 
 
-def _timed(row: Row, study: plan.Plan) -> Row:
+def _timed(row: Row, stage_plan: plan.StagePlan) -> Row:
   rates = row['examples_per_second']
-  time = lambda examples: (
-    rates
-    and {
-      'median': examples / rates['median'],
-      'low': examples / rates['high'],
-      'high': examples / rates['low'],
-    }
-  )
-  epoch, whole = time(study.train_examples), time(study.end - study.start)
+  epoch = _seconds(rates, stage_plan.train_examples)
+  whole = _seconds(rates, stage_plan.end - stage_plan.start)
   return {**row, 'seconds_per_epoch': epoch, 'seconds': whole}
+
+
+def _seconds(rates: Row | None, examples: int) -> Row | None:
+  """The time that so many examples take, longest where the rate is lowest."""
+  if rates is None:
+    return None
+  return {
+    'median': examples / rates['median'],
+    'low': examples / rates['high'],
+    'high': examples / rates['low'],
+  }
 
 
 def _hardware(device: jax.Device) -> str:
@@ -113,8 +118,8 @@ def _hardware(device: jax.Device) -> str:
   return f'{len(mine(0))} CPU cores ({timer.processor() or "of unknown kind"})'
 
 
-def write(workdir: str | Path, found: Mapping[str, Any]) -> Path:
+def write(workdir: str | Path, measured: Mapping[str, Any]) -> Path:
   """Writes native_cost.json into a workdir and returns its path."""
   path = Path(workdir) / FILE
-  records.write_json(path, found)
+  records.write_json(path, measured)
   return path

@@ -55,7 +55,7 @@ class Batch:
   start: Any  # int32, what augmentation draws from
 
 
-def create(config: ConfigDict, dataset: Dataset, study: plan.Plan) -> Training:
+def create(config: ConfigDict, dataset: Dataset, study: plan.StagePlan) -> Training:
   """Returns the training of a stage: its model, trainable parameters, image size and augmentation.
 
   Raises ConfigError where the stage does not fit the model.

@@ -1,7 +1,7 @@
 """Throughput of compiled steps, each with the device to itself, in rounds.
 
-Machines drift, and what is timed in one stretch hides it: so every step is timed once a round, and
-the range of its repetitions holds the drift.
+Machines drift, and what is timed in one stretch hides it: so every step is timed once per round,
+and the range of its repetitions holds the drift.
 """
 
 import dataclasses
@@ -60,11 +60,11 @@ def gatherer(
 class Timed:
   """A step, and what was measured of it so far."""
 
-  row: dict[str, Any]  # where what is found belongs
+  row: dict[str, Any]  # where the measurements belong
   batch_size: int
   start: Callable[[], Run]  # puts a state and a batch on the device
   updates: int = 0  # of a repetition; 0: not known yet
-  rates: list[float] = dataclasses.field(default_factory=list)  # examples a second
+  rates: list[float] = dataclasses.field(default_factory=list)  # examples per second
   busy: list[float] = dataclasses.field(default_factory=list)  # cores
 
   def repeat(self) -> None:
@@ -82,6 +82,7 @@ class Timed:
     self.busy.append((time.process_time() - cpu) / seconds)
 
   def throughput(self) -> dict[str, Any]:
-    """Examples a second: the median of the repetitions, lowest, highest, and how many they were."""
-    found = {'median': statistics.median(self.rates), 'low': min(self.rates)}
-    return found | {'high': max(self.rates), 'n': len(self.rates)}
+    """Examples per second: the median of the repetitions, the lowest, the highest, their number."""
+    rates = self.rates
+    ends = {'low': min(rates), 'high': max(rates)}
+    return {'median': statistics.median(rates), **ends, 'n': len(rates)}

@@ -9,18 +9,17 @@ from bsjax.data import Dataset, sampler, stream, views
 from bsjax.plan import plan
 
 
-def data_facts(config: ConfigDict, dataset: Dataset, study: plan.Plan) -> dict[str, Any]:
+def data_facts(config: ConfigDict, dataset: Dataset, study: plan.StudyPlan) -> dict[str, Any]:
   """Names and counts of the classes, and how many of them the batches of a study hold.
 
-  `study` is the plan of the first stage. {'class_names', 'class_counts': {split: [count]},
+  {'class_names', 'class_counts': {split: [count]},
   'classes_per_batch': [row]} with the rows of `sampler.distinct_classes`; where there are several
   stages each row has its 'stage', and batch sizes are those foreseen.
   """
-  parts = (study, *study.later)
   rows = []
-  for part in parts:
+  for part in study.stages:
     found = _classes_per_batch(config, dataset, part)
-    rows += [{'stage': part.stage.index} | row for row in found] if len(parts) > 1 else found
+    rows += [{'stage': part.stage.index} | row for row in found] if len(study.stages) > 1 else found
   return {
     'class_names': list(dataset.class_names),
     'class_counts': dataset.class_counts(),
@@ -29,7 +28,7 @@ def data_facts(config: ConfigDict, dataset: Dataset, study: plan.Plan) -> dict[s
 
 
 def _classes_per_batch(
-  config: ConfigDict, dataset: Dataset, part: plan.Plan
+  config: ConfigDict, dataset: Dataset, part: plan.StagePlan
 ) -> list[dict[str, Any]]:
   labels = dataset.train.labels
   indices = views.examples_in_use(part.stage, labels, config.seed)

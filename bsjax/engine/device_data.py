@@ -16,7 +16,7 @@ from bsjax.engine.lanes import Source
 from bsjax.plan import plan
 
 
-def study_devices(config: ConfigDict, study: plan.Plan) -> list[jax.Device]:
+def study_devices(config: ConfigDict, study: plan.StagePlan) -> list[jax.Device]:
   """Returns the devices that a study runs on: no more than the largest group has lanes."""
   most = max(len(group.lanes) for group in study.groups)
   return device_axis.devices(config.execution.devices, most)
@@ -33,7 +33,7 @@ class DeviceData:
     self,
     dataset: Dataset,
     config: ConfigDict,
-    study: plan.Plan,
+    study: plan.StagePlan,
     indices: Int[np.ndarray, ' used'] | None = None,
   ):
     self.devices = devices = study_devices(config, study)

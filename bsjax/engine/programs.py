@@ -59,7 +59,7 @@ class GroupRun:
     strategy: Strategy,
     config: ConfigDict,
     image_shape: tuple[int, int, int],
-    study: plan.Plan,
+    study: plan.StagePlan,
     devices: list[jax.Device],
     first: PyTree | None = None,
   ):
@@ -240,7 +240,7 @@ class GroupRun:
 def create(
   config: ConfigDict,
   dataset: Dataset,
-  study: plan.Plan,
+  study: plan.StagePlan,
   strategies: dict[int, Strategy] | None = None,
   first: PyTree | None = None,
   features: tuple[Suffix, Dataset] | None = None,

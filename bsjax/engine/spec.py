@@ -13,7 +13,7 @@ from bsjax.engine.lanes import Recipe
 from bsjax.engine.strategies import STRATEGIES, Strategy, usual
 from bsjax.models import convolution
 from bsjax.optim import freezing, optimizers, preconditioners, schedules
-from bsjax.plan import batch_size_paths, plan, stages
+from bsjax.plan import plan
 from bsjax.plan.stages import RUNNING
 
 
@@ -27,14 +27,14 @@ def fixed_strategy(config: ConfigDict) -> Strategy:
 def make_recipe(
   config: ConfigDict,
   dataset: Dataset,
-  study: plan.Plan,
+  study: plan.StagePlan,
   group: plan.Group,
   strategy: Strategy | None = None,
 ) -> Recipe:
   """Returns what the lanes of a group share in the stage of a plan."""
   alone = any(lane.accumulation == 1 for lane in group.lanes)
   if config.stages.order:  # which may lead there
-    alone |= group.micro_batch in batch_size_paths.possible_sizes(config, len(dataset.train.labels))
+    alone |= group.micro_batch in study.possible_sizes
   conv = convolution.conv((strategy or fixed_strategy(config)).conv)
   model = models.create(config.model, dataset.num_classes, conv=conv)
   trainable, norms = frozen_parts(config, dataset, study, model)
@@ -43,7 +43,7 @@ def make_recipe(
   return Recipe(
     model=model,
     optimizer=optimizers.create(config.optimizer),
-    schedule=_schedule(config, dataset, study),
+    schedule=_schedule(config, study),
     seed=config.seed,
     micro_batch=group.micro_batch,
     train_examples=study.train_examples,
@@ -63,7 +63,7 @@ def make_recipe(
 
 
 def frozen_parts(
-  config: ConfigDict, dataset: Dataset, study: plan.Plan, model: nn.Module
+  config: ConfigDict, dataset: Dataset, study: plan.StagePlan, model: nn.Module
 ) -> tuple[frozenset[str] | None, frozenset[str]]:
   """Returns the trainable parameters of a stage, and the BatchNorm layers it keeps as they are."""
   stage = study.stage
@@ -83,8 +83,7 @@ def shapes(model: nn.Module, dataset: Dataset) -> PyTree:
   return jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), images)
 
 
-def _schedule(config: ConfigDict, dataset: Dataset, study: plan.Plan) -> schedules.Schedule:
+def _schedule(config: ConfigDict, study: plan.StagePlan) -> schedules.Schedule:
   """The factor on learning rates, by the examples of the stream that the stage is on."""
-  epoch = stages.of(config)[0].share(len(dataset.train.labels))
-  whole = schedules.create_schedule(config.schedule, study.total_examples, epoch)
+  whole = schedules.create_schedule(config.schedule, study.total_examples, study.epoch_examples)
   return (lambda examples: whole(study.origin + examples)) if study.origin else whole

@@ -1,6 +1,5 @@
 """How batch sizes go through the stages of a study: branches of rules, and all they can lead to."""
 
-import dataclasses
 import itertools
 import math
 from collections.abc import Mapping, Sequence
@@ -9,44 +8,37 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from bsjax.config.errors import ConfigError
-from bsjax.plan import batch_size_rules, stages
+from bsjax.plan import batch_size_rules
 from bsjax.plan.stages import Stage
+from bsjax.storage.position import BatchSizeState
 
 LAST_EXAMPLE = 2**31 - 1  # the clock is a 32-bit integer
 
 
-@dataclasses.dataclass(frozen=True)
-class Course:
-  """Where a lane's batch size has come to, and the factor on its learning rate with it."""
-
-  batch_size: int
-  rate_factor: float = 1.0
-
-
-def begin(stage: Stage, branch: str, before: Course, train_examples: int) -> Course:
+def begin(stage: Stage, branch: str, before: BatchSizeState, train_examples: int) -> BatchSizeState:
   """Returns what a lane of a branch begins a stage with; `before`: what it ended the last with."""
   bounds = stage.bounds(before.batch_size, train_examples)
   size, factor = batch_size_rules.begin(rule(stage, branch), before.batch_size, bounds)
-  return Course(size, before.rate_factor * factor)
+  return BatchSizeState(size, before.rate_factor * factor)
 
 
 def begin_all(
-  stage: Stage, lanes: Sequence[Any], before: Mapping[int, Course], train_examples: int
-) -> dict[int, Course]:
+  stage: Stage, lanes: Sequence[Any], before: Mapping[int, BatchSizeState], train_examples: int
+) -> dict[int, BatchSizeState]:
   """Returns `begin` of every lane (of `plan.Lane`), by its number."""
   return {x.lane: begin(stage, x.branch, before[x.lane], train_examples) for x in lanes}
 
 
 def rule(stage: Stage, branch: str) -> str:
   """Returns the rule of batch sizes that lanes of a branch follow in a stage."""
-  own = [word.partition('=') for word in branch.split(' ')]
-  found = [text for name, _, text in own if name == stage.name and text]
-  return found[0] if found else stage.batch_size[0]
+  choices = [word.partition('=') for word in branch.split(' ')]
+  chosen = [text for name, _, text in choices if name == stage.name and text]
+  return chosen[0] if chosen else stage.batch_size[0]
 
 
-def branches(config: ConfigDict) -> list[str]:
+def branches(stages: Sequence[Stage]) -> list[str]:
   """Returns the names of the branches: one for each choice of rules; '' where there is none."""
-  several = [stage for stage in stages.of(config) if len(stage.batch_size) > 1]
+  several = [stage for stage in stages if len(stage.batch_size) > 1]
   choices = itertools.product(*(stage.batch_size for stage in several))
   return [
     ' '.join(f'{stage.name}={rule}' for stage, rule in zip(several, rules, strict=True))
@@ -54,66 +46,63 @@ def branches(config: ConfigDict) -> list[str]:
   ]
 
 
-def possible_sizes(config: ConfigDict, train_examples: int) -> set[int]:
+def possible_sizes(
+  batch_sizes: Sequence[int], stages: Sequence[Stage], train_examples: int
+) -> frozenset[int]:
   """Returns every batch size that some lane may have in some stage.
 
   Raises ConfigError where a rule leads to none.
   """
-  found: set[int] = set()
-  for branch in branches(config):
-    sizes = set(config.batch_sizes)
-    for stage in stages.of(config):
-      own = rule(stage, branch)
+  possible: set[int] = set()
+  for branch in branches(stages):
+    sizes = set(batch_sizes)
+    for stage in stages:
       try:
         reached = [
-          batch_size_rules.reachable(own, size, stage.bounds(size, train_examples))
+          batch_size_rules.reachable(rule(stage, branch), size, stage.bounds(size, train_examples))
           for size in sizes
         ]
       except ValueError as error:
         raise ConfigError(f'stages.{stage.name}.batch_size: {error}') from None
       sizes = set().union(*reached)
-      found |= sizes
-  return found
+      possible |= sizes
+  return frozenset(possible)
 
 
-def block_examples(config: ConfigDict, train_examples: int) -> int:
-  """Returns the shortest stretch after which lanes of every possible size have just updated."""
-  return math.lcm(*possible_sizes(config, train_examples))
-
-
-def stage_ends(config: ConfigDict, train_examples: int) -> list[int]:
+def stage_ends(stages: Sequence[Stage], block: int, train_examples: int) -> list[int]:
   """Returns where each stage ends, in examples: whole blocks from where it begins."""
-  block, ends = block_examples(config, train_examples), []
-  for stage in stages.of(config):
+  ends = []
+  for stage in stages:
     length = _length(stage, train_examples)
     ends.append((ends[-1] if ends else 0) + round(length / block) * block)
   return ends
 
 
-def check(config: ConfigDict, train_examples: int) -> None:
-  """Raises ConfigError where stages are too short for their batches, or lead nowhere."""
-  sizes = possible_sizes(config, train_examples)
-  found = []
-  for stage in stages.of(config):
-    found += _length_problems(stage, sizes, train_examples)
-  total = sum(_length(stage, train_examples) for stage in stages.of(config))
+def check(
+  config: ConfigDict, stages: Sequence[Stage], sizes: frozenset[int], train_examples: int
+) -> None:
+  """Raises ConfigError where stages are too short for their batches, of all possible sizes."""
+  problems = []
+  for stage in stages:
+    problems += _length_problems(stage, sizes, train_examples)
+  total = sum(_length(stage, train_examples) for stage in stages)
   if total > LAST_EXAMPLE - math.lcm(*sizes):
-    found.append(
+    problems.append(
       f'epochs={config.epochs} of {train_examples} examples are {total:.0f}, but the clock ends '
       f'at {LAST_EXAMPLE}; use fewer epochs'
     )
-  if not found:
-    ends = stage_ends(config, train_examples)
-    found += _warmup_problems(config, ends[-1], stages.of(config)[0].share(train_examples))
-  if found:
-    raise ConfigError('\n'.join(found))
+  if not problems:
+    ends = stage_ends(stages, math.lcm(*sizes), train_examples)
+    problems += _warmup_problems(config, ends[-1], stages[0].share(train_examples))
+  if problems:
+    raise ConfigError('\n'.join(problems))
 
 
 def _length(stage: Stage, train_examples: int) -> int | float:
   return stage.examples or stage.epochs * stage.share(train_examples)
 
 
-def _length_problems(stage: Stage, sizes: set[int], train_examples: int) -> list[str]:
+def _length_problems(stage: Stage, sizes: frozenset[int], train_examples: int) -> list[str]:
   wanted, block = _length(stage, train_examples), math.lcm(*sizes)
   what = f'stage {stage.name!r}' if stage.name else 'the whole training'
   if max(sizes) > wanted:

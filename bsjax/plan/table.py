@@ -1,26 +1,31 @@
-"""A plan for a person: a row for each batch size, and what to know about it."""
+"""A plan for a person: one row per batch size, and what to know about it."""
 
 import itertools
 
+from ml_collections import ConfigDict
 from rich.table import Table
 
-from bsjax.plan.plan import Plan
+from bsjax.plan.plan import StagePlan, StudyPlan
 
 
-def table(plan: Plan, bytes_per_lane: dict[int, int] | None = None) -> Table:
-  """Returns the plan for a person: a row per batch size.
+def table(
+  config: ConfigDict, plan: StudyPlan, bytes_per_lane: dict[int, int] | None = None
+) -> Table:
+  """Returns the first stage of a plan for a person, with one row per batch size.
 
   `bytes_per_lane` is, for each group, the device memory of a lane: its state, and its share of what
   the compiled program needs besides.
   """
-  total = plan.total_examples
+  total, first = plan.total_examples, plan.first
   title = (
-    f'{len(plan.lanes)} lanes in {len(plan.groups)} group(s), each {total:,} examples '
-    f'({total / plan.train_examples:.2f} epochs of {plan.train_examples:,})'
+    f'{len(plan.lanes)} lanes in {len(first.groups)} group(s), each {total:,} examples '
+    f'({total / first.train_examples:.2f} epochs of {first.train_examples:,})'
   )
-  if plan.later:
-    title = f'{len(plan.lanes)} lanes, each {total:,} examples; first stage, {plan.stage.name}'
-  result = Table(title=title, caption='\n'.join(plan.notes) or None, caption_justify='left')
+  if len(plan.stages) > 1:
+    title = f'{len(plan.lanes)} lanes, each {total:,} examples; first stage, {first.stage.name}'
+  result = Table(
+    title=title, caption='\n'.join(notes(config, plan)) or None, caption_justify='left'
+  )
   columns = ['batch size', 'learning rates', 'trials', 'lanes', 'group', 'micro-batch']
   columns += ['ticks/update', 'updates', 'updates/epoch']
   columns += ['MiB/lane'] * bool(bytes_per_lane)
@@ -28,33 +33,64 @@ def table(plan: Plan, bytes_per_lane: dict[int, int] | None = None) -> Table:
     result.add_column(column, justify='right')
   for size, lanes in itertools.groupby(plan.lanes, key=lambda lane: lane.batch_size):
     rows = list(lanes)
-    first = rows[0]
+    lane = rows[0]
     cells = [
       size,
       ' '.join(f'{rate:.4g}' for rate in sorted({row.learning_rate for row in rows})),
       len({row.trial for row in rows}),
       len(rows),
-      first.group,
-      first.micro_batch,
-      first.accumulation,
-      f'{plan.end // size:,}',
-      f'{plan.train_examples / size:.1f}',
+      lane.group,
+      lane.micro_batch,
+      lane.accumulation,
+      f'{first.end // size:,}',
+      f'{first.train_examples / size:.1f}',
     ]
     if bytes_per_lane:
-      cells.append(f'{bytes_per_lane[first.group] / 2**20:.2f}')
+      cells.append(f'{bytes_per_lane[lane.group] / 2**20:.2f}')
     result.add_row(*map(str, cells))
   return result
 
 
-def stages_table(plan: Plan) -> Table | None:
-  """Returns the stages for a person, a row each with what lanes begin it with; None without any."""
-  if not plan.stage.name:
+def notes(config: ConfigDict, plan: StudyPlan) -> list[str]:
+  """Returns what a person should know of the first stage, and of evaluations if it is the only."""
+  groups, evaluations = plan.first.groups, len(plan.first.evaluations) - 1
+  remarks = []
+  if config.model.normalization == 'batch':
+    seen = ', '.join(str(group.micro_batch) for group in groups)
+    remarks.append(
+      f'BatchNorm sees micro-batches of {seen} examples, whatever the batch size '
+      '(ghost batch normalization); micro_batch=batch makes it see whole batches'
+      if config.micro_batch != 'batch'
+      else f'BatchNorm sees whole batches, of {seen} examples: it differs between batch sizes'
+    )
+  if config.data.validation == 'test':
+    remarks.append(
+      'validation is the test split: learning rates are chosen on it, so its accuracies are not '
+      'those of unseen data; validation=split keeps the test split out'
+    )
+  smallest = min(group.micro_batch for group in groups)
+  if smallest < 4:
+    remarks.append(
+      f'a tick trains on only {smallest} example(s), which is slow; batch sizes with a larger '
+      'common divisor train faster'
+    )
+  if evaluations < config.evaluations and len(plan.stages) == 1:
+    remarks.append(
+      f'evaluations={config.evaluations} became {evaluations}: all lanes have just updated only '
+      f'every {plan.first.block_examples} examples'
+    )
+  return remarks
+
+
+def stages_table(plan: StudyPlan) -> Table | None:
+  """Returns the stages for a person, one row per stage with what lanes begin it with, or None."""
+  if not plan.first.stage.name:
     return None
   result = Table(title='Stages')
   for column in ('stage', 'epochs', 'examples', 'trained', 'batch sizes', 'learning rates'):
     result.add_column(column, justify='left' if column in ('stage', 'trained') else 'right')
   result.add_column('also')
-  for part in (plan, *plan.later):
+  for part in plan.stages:
     stage, lanes = part.stage, part.lanes
     rates = sorted({lane.learning_rate for lane in lanes})
     span = f'{rates[0]:.4g}' + (f' to {rates[-1]:.4g}' if len(rates) > 1 else '')
@@ -70,10 +106,10 @@ def stages_table(plan: Plan) -> Table | None:
   return result
 
 
-def _also(plan: Plan) -> list[str]:
+def _also(plan: StagePlan) -> list[str]:
   stage = plan.stage
-  found = [] if stage.batch_size == ('keep',) else [f'batch size {", ".join(stage.batch_size)}']
-  found += [f'{stage.image_size} pixels'] * bool(stage.image_size)
-  found += [f'{plan.train_examples:,} training examples'] * (stage.data_share < 1)
-  found += ['fresh optimizer state'] * stage.reset_optimizer
-  return found
+  remarks = [] if stage.batch_size == ('keep',) else [f'batch size {", ".join(stage.batch_size)}']
+  remarks += [f'{stage.image_size} pixels'] * bool(stage.image_size)
+  remarks += [f'{plan.train_examples:,} training examples'] * (stage.data_share < 1)
+  remarks += ['fresh optimizer state'] * stage.reset_optimizer
+  return remarks

@@ -35,10 +35,10 @@ def main(arguments: list[str]) -> None:
   from bsjax.sharpness.lane import Options
 
   flags = vars(parse(arguments))
-  own = {field.name for field in dataclasses.fields(Options)}
-  options = Options(**{name: value for name, value in flags.items() if name in own})
+  names = {field.name for field in dataclasses.fields(Options)}
+  options = Options(**{name: value for name, value in flags.items() if name in names})
   try:
-    found = run.measure_study(
+    measured = run.measure_study(
       flags['workdir'],
       options,
       lanes=flags['lanes'],
@@ -50,7 +50,7 @@ def main(arguments: list[str]) -> None:
   except (ConfigError, data.DataError, FileNotFoundError) as error:
     sys.exit(f'bsjax.sharpness: {error}')
   console = make_console()
-  console.print(rows.table(found['rows']))
+  console.print(rows.table(measured['rows']))
   console.print(f'Written: {flags["workdir"] / "sharpness.json"}', soft_wrap=True)
 
 

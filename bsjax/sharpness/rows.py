@@ -28,7 +28,7 @@ CAPTION = (
 
 
 def lane_row(
-  lane: plan.Lane, position: Row, found: PyTree, epsilons: tuple[float, ...], top: int
+  lane: plan.Lane, position: Row, measured: PyTree, epsilons: tuple[float, ...], top: int
 ) -> Row:
   """Returns the row of one lane from the host arrays of `lane.measure`.
 
@@ -44,11 +44,11 @@ def lane_row(
     'trial': lane.trial,
     'examples': position['examples'],
     'mode': 'evaluation',
-    'examples_used': int(found['train'].count),
-    **means(found),
+    'examples_used': int(measured['train'].count),
+    **means(measured),
   }
-  why = _why_nothing(found, row)
-  values = _values(found, row, epsilons, top)
+  why = _why_nothing(measured, row)
+  values = _values(measured, row, epsilons, top)
   row |= {name: None if why else value for name, (value, _) in values.items()}
   reasons = {name: why or reason for name, (_, reason) in values.items()}
   row['stability_threshold'] = threshold
@@ -59,16 +59,16 @@ def lane_row(
   return row
 
 
-def means(found: PyTree) -> dict[str, float | None]:
+def means(measured: PyTree) -> dict[str, float | None]:
   """Loss and accuracy of both splits, `[...]` sums of one point; None where the loss is not finite.
 
   Accuracy too: the largest of logits that are not finite is no prediction.
   """
   result = {}
   for split in ('train', 'val'):
-    count, loss = int(found[split].count), finite(float(found[split].loss))
+    count, loss = int(measured[split].count), finite(float(measured[split].loss))
     result[f'{split}_loss'] = None if loss is None else loss / count
-    result[f'{split}_accuracy'] = None if loss is None else int(found[split].correct) / count
+    result[f'{split}_accuracy'] = None if loss is None else int(measured[split].correct) / count
   return result
 
 
@@ -87,33 +87,33 @@ def stability_threshold(config: ConfigDict, learning_rate: float) -> tuple[float
   return 2 * (1 + beta) / (1 + 2 * beta if config.nesterov else 1), ''
 
 
-def _why_nothing(found: PyTree, row: Row) -> str:
+def _why_nothing(measured: PyTree, row: Row) -> str:
   """Why nothing can be measured on a lane, or nothing."""
-  if not found['finite']:
+  if not measured['finite']:
     return 'a parameter of the lane is not finite: it has diverged'
   if row['train_loss'] is None:
     return 'the training loss of the lane is not finite'
-  if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found['lanczos'])):
+  if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(measured['lanczos'])):
     return 'a product with the Hessian is not finite'
   return ''
 
 
 def _values(
-  found: PyTree, row: Row, epsilons: tuple[float, ...], top: int
+  measured: PyTree, row: Row, epsilons: tuple[float, ...], top: int
 ) -> dict[str, tuple[Any, str]]:
   """Every measurement by name, with the reason where it is None."""
-  lanczos, loss = found['lanczos'], row['train_loss'] or math.nan
+  lanczos, loss = measured['lanczos'], row['train_loss'] or math.nan
   zero, size = 'the gradient is zero', len(lanczos.alpha)
-  trace, error = spectrum.mean_and_standard_error(found['trace'])
+  trace, error = spectrum.mean_and_standard_error(measured['trace'])
   values = {
     'trace': (finite(trace), 'a product with the Hessian is not finite'),
     'trace_standard_error': (finite(error), 'one probe has no spread; use more --probes'),
-    'gradient_norm': (finite(math.sqrt(found['gradient_sq'])), 'the gradient is not finite'),
-    'gradient_curvature': (finite(float(found['gradient_curvature'])), zero),
-    'sam': _rise(float(found['sam']), loss, zero),
-    'adaptive_sam': _rise(float(found['adaptive_sam']), loss, zero),
+    'gradient_norm': (finite(math.sqrt(measured['gradient_sq'])), 'the gradient is not finite'),
+    'gradient_curvature': (finite(float(measured['gradient_curvature'])), zero),
+    'sam': _rise(float(measured['sam']), loss, zero),
+    'adaptive_sam': _rise(float(measured['adaptive_sam']), loss, zero),
   }
-  for epsilon, percent in zip(epsilons, found['keskar'], strict=True):
+  for epsilon, percent in zip(epsilons, measured['keskar'], strict=True):
     rise = float(percent) / 100 * (1 + loss)
     value, why = _rise(rise, loss, 'the loss is not finite everywhere in the box')
     values[f'keskar_{epsilon:g}'] = (None if value is None else float(percent), why)

@@ -17,7 +17,14 @@ from bsjax.engine.device_data import DeviceSplit
 from bsjax.engine.vectorize import over_lanes
 from bsjax.sharpness import rows, slices
 from bsjax.sharpness.lane import SLICES, Options, as_state, in_float32, measure
-from bsjax.sharpness.study import Study, chosen_lanes, chosen_steps, load, subset, weights_at
+from bsjax.sharpness.study import (
+  StudyToMeasure,
+  chosen_lanes,
+  chosen_steps,
+  load,
+  subset,
+  weights_at,
+)
 from bsjax.storage import checkpoint, records
 
 Row = dict[str, Any]
@@ -26,11 +33,11 @@ Row = dict[str, Any]
 class Runner:
   """A study's data on the devices, and functions of a lane run over all lanes wanted."""
 
-  def __init__(self, study: Study, options: Options):
+  def __init__(self, study: StudyToMeasure, options: Options):
     self.study, self.options = study, options
     self.devices = device_axis.devices(study.config.execution.devices)
-    own = subset(study.dataset, options.examples, options.seed)
-    self.splits = [self._everywhere(own), self._everywhere(study.dataset.validation)]
+    examples = subset(study.dataset, options.examples, options.seed)
+    self.splits = [self._everywhere(examples), self._everywhere(study.dataset.validation)]
     shape = study.dataset.image_shape
     self._measure = self.over(functools.partial(measure, study.recipe, options, shape))
 
@@ -47,19 +54,19 @@ class Runner:
       ]
       # Otherwise an accelerator multiplies float32 matrices with ten bits of their mantissas.
       with jax.default_matmul_precision('highest'):
-        found = spread(*dealt, *self.splits)
-      return device_axis.collect(found, order)
+        results = spread(*dealt, *self.splits)
+      return device_axis.collect(results, order)
 
     return run
 
   def rows(self, weights: PyTree, examples: list[int], lanes: list[int]) -> list[Row]:
     """Measures lanes at one checkpoint; `weights` are those of all lanes."""
-    found = self._measure(_take(weights, lanes), np.array(lanes, np.int32))
+    measured = self._measure(_take(weights, lanes), np.array(lanes, np.int32))
     return [
       rows.lane_row(
         self.study.plan.lanes[lane],
         self.position(lane, examples[lane]),
-        jax.tree.map(lambda x, i=i: x[i], found),
+        jax.tree.map(lambda x, i=i: x[i], measured),
         self.options.epsilons,
         self.options.eigenvalues,
       )
@@ -79,12 +86,12 @@ class Runner:
     keys = jax.random.split(self.options.key(SLICES), points.shape[1])
     shape, batch_size = self.study.dataset.image_shape, self.options.chunk
 
-    def one(own: PyTree, lane: jax.Array, *splits: DeviceSplit) -> PyTree:
-      state = as_state(recipe, shape, own)
+    def one(variables: PyTree, lane: jax.Array, *splits: DeviceSplit) -> PyTree:
+      state = as_state(recipe, shape, variables)
       return slices.random_slice(recipe, batch_size, state, keys, jnp.float32(points), *splits)
 
-    found = self.over(one)(_take(weights, lanes), np.array(lanes, np.int32))
-    return [_points(jax.tree.map(lambda x, i=i: x[i], found), points) for i in range(len(lanes))]
+    sums = self.over(one)(_take(weights, lanes), np.array(lanes, np.int32))
+    return [_points(jax.tree.map(lambda x, i=i: x[i], sums), points) for i in range(len(lanes))]
 
   def between(self, weights: PyTree, first: int, second: int) -> list[Row]:
     """Loss and accuracy on the line from one lane to another."""
@@ -93,11 +100,11 @@ class Runner:
     alphas = slices.BETWEEN
 
     def one(a: PyTree, b: PyTree, *splits: DeviceSplit) -> PyTree:
-      ends = [as_state(recipe, shape, own) for own in (a, b)]
+      ends = [as_state(recipe, shape, variables) for variables in (a, b)]
       return slices.interpolate(recipe, batch_size, *ends, jnp.float32(alphas), *splits)
 
-    found = self.over(one)(_take(weights, [first]), _take(weights, [second]))
-    return _points(jax.tree.map(lambda x: x[0], found), alphas[:, None])
+    sums = self.over(one)(_take(weights, [first]), _take(weights, [second]))
+    return _points(jax.tree.map(lambda x: x[0], sums), alphas[:, None])
 
   def _everywhere(self, split: Any) -> DeviceSplit:
     return DeviceSplit(**device_axis.copy_to_all(dataclasses.asdict(split), self.devices))
@@ -143,10 +150,10 @@ def _slices(runner: Runner, weights: PyTree, examples: list[int], lanes: list[in
   """The plane of two random directions, and the line of the first, in one program."""
   line = np.stack([slices.LINE, np.zeros_like(slices.LINE)], -1)
   plane = np.stack(np.meshgrid(slices.PLANE, slices.PLANE, indexing='ij'), -1).reshape(-1, 2)
-  found = runner.slices(weights, lanes, np.concatenate([line, plane]))
+  of_lanes = runner.slices(weights, lanes, np.concatenate([line, plane]))
   return [
-    {**_where(runner, lane, examples), 'line': own[: len(line)], 'plane': own[len(line) :]}
-    for lane, own in zip(lanes, found, strict=True)
+    {**_where(runner, lane, examples), 'line': points[: len(line)], 'plane': points[len(line) :]}
+    for lane, points in zip(lanes, of_lanes, strict=True)
   ]
 
 
@@ -157,17 +164,19 @@ def _interpolation(runner: Runner, weights: PyTree, examples: list[int], pair: l
   return {'lanes': ends, 'batch_norm_statistics': statistics, 'points': points}
 
 
-def _where(runner: Runner, lane: int, examples: list[int]) -> Row:
-  own, position = runner.study.plan.lanes[lane], runner.position(lane, examples[lane])
-  row = {'lane': lane, 'batch_size': own.batch_size, 'learning_rate': own.learning_rate}
-  row |= {'trial': own.trial, 'examples': examples[lane]}
+def _where(runner: Runner, number: int, examples: list[int]) -> Row:
+  lane, position = runner.study.plan.lanes[number], runner.position(number, examples[number])
+  row = {'lane': number, 'batch_size': lane.batch_size, 'learning_rate': lane.learning_rate}
+  row |= {'trial': lane.trial, 'examples': examples[number]}
   return row | {'learning_rate_now': position['learning_rate_now']}
 
 
-def _points(found: PyTree, points: np.ndarray) -> list[Row]:
+def _points(sums: PyTree, points: np.ndarray) -> list[Row]:
   """Rows of {at, train_loss, train_accuracy, val_loss, val_accuracy}, null where not finite."""
-  at = lambda i: jax.tree.map(lambda x: x[i], found)
-  return [{'at': point.tolist(), **rows.means(at(i))} for i, point in enumerate(points)]
+  return [
+    {'at': point.tolist(), **rows.means(jax.tree.map(lambda x, i=i: x[i], sums))}
+    for i, point in enumerate(points)
+  ]
 
 
 def _take(tree: PyTree, lanes: list[int]) -> PyTree:

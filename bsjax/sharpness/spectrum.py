@@ -31,37 +31,37 @@ def ritz(alpha: Float[np.ndarray, ' step'], beta: Float[np.ndarray, ' step']) ->
   return Ritz(value[::-1], abs(b[-1] * vectors[-1])[::-1], vectors[0, ::-1] ** 2)
 
 
-def eigenvalue(found: Ritz, place: int) -> dict[str, Any]:
+def eigenvalue(values: Ritz, place: int) -> dict[str, Any]:
   """{value, residual, converged} of one Ritz value: place 0 is the largest, -1 the smallest.
 
   Ritz values lie between the smallest and the largest eigenvalue, but for rounding: what did not
   converge understates the largest.
   """
-  residual = float(found.residual[place])
+  residual = float(values.residual[place])
   return {
-    'value': float(found.value[place]),
+    'value': float(values.value[place]),
     'residual': residual,
-    'converged': residual <= CONVERGED * float(abs(found.value).max()),
+    'converged': residual <= CONVERGED * float(abs(values.value).max()),
   }
 
 
-def top_eigenvalues(found: Ritz, count: int) -> list[dict[str, Any]]:
+def top_eigenvalues(values: Ritz, count: int) -> list[dict[str, Any]]:
   """The `count` largest eigenvalues, or as many as there are, largest first."""
-  return [eigenvalue(found, place) for place in range(min(count, len(found.value)))]
+  return [eigenvalue(values, place) for place in range(min(count, len(values.value)))]
 
 
-def density(found: list[Ritz]) -> dict[str, Any]:
+def density(starts: list[Ritz]) -> dict[str, Any]:
   """The spectral density by stochastic Lanczos quadrature, smoothed by a Gaussian for the eye.
 
   Nodes and weights `[start, step]` are the averages' whole content: sum_k weight_k f(node_k)
   estimates tr f(H) / P (Golub and Welsch 1969; Ghorbani et al. 2019, arXiv:1901.10159, section 2).
   """
-  nodes, weights = np.stack([r.value for r in found]), np.stack([r.weight for r in found])
+  nodes, weights = np.stack([r.value for r in starts]), np.stack([r.weight for r in starts])
   sigma = KERNEL_SHARE * max(np.ptp(nodes), abs(nodes).max(), np.finfo(np.float64).tiny)
   grid = np.linspace(nodes.min() - 4 * sigma, nodes.max() + 4 * sigma, GRID_POINTS)
   away = (grid[:, None] - nodes.ravel()) / sigma
   kernel = np.exp(-(away**2) / 2) / (sigma * math.sqrt(2 * math.pi))
-  smoothed = kernel @ weights.ravel() / len(found)
+  smoothed = kernel @ weights.ravel() / len(starts)
   lists = {'nodes': nodes, 'weights': weights, 'grid': grid, 'density': smoothed}
   return {name: array.tolist() for name, array in lists.items()} | {'sigma': float(sigma)}
 

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
+from ml_collections import ConfigDict
 
 from bsjax import data
 from bsjax.config.errors import ConfigError
@@ -22,16 +23,16 @@ from bsjax.storage import checkpoint, records, workdirs
 
 
 @dataclasses.dataclass(frozen=True)
-class Study:
+class StudyToMeasure:
   """What a workdir holds. `recipe` is that of the first group: they differ in micro-batch only."""
 
-  config: Any  # ConfigDict
-  plan: plan.Plan
+  config: ConfigDict
+  plan: plan.StagePlan  # of the only stage
   dataset: data.Dataset
   recipe: Recipe
 
 
-def load(workdir: Path, devices: int = 0) -> Study:
+def load(workdir: Path, devices: int = 0) -> StudyToMeasure:
   """Reads config, plan and data of a study, on so many devices (0: all), and checks them.
 
   Raises FileNotFoundError where there is no study, ConfigError where it is not the data's.
@@ -53,34 +54,36 @@ def load(workdir: Path, devices: int = 0) -> Study:
   validate(config)
   dataset = data.load(config.data, config.seed)
   rows = records.read_plan(workdir / 'plan.csv')
-  study = plan.make_plan(config, len(dataset.train.labels), plan.micro_batches(rows))
-  if rows != plan.lane_rows(study):
+  study_plan = plan.make_plan(config, len(dataset.train.labels), plan.micro_batches(rows))
+  if rows != plan.lane_rows(study_plan):
     raise ConfigError(
       f'{workdir / "plan.csv"} was made for another training set than the one read now, of '
-      f'{study.train_examples} examples; restore the data'
+      f'{study_plan.train_examples} examples; restore the data'
     )
-  return Study(config, study, dataset, make_recipe(config, dataset, study, study.groups[0]))
+  only = study_plan.first
+  recipe = make_recipe(config, dataset, only, only.groups[0])
+  return StudyToMeasure(config, only, dataset, recipe)
 
 
-def chosen_steps(found: dict[int, int], wanted: str) -> list[int]:
+def chosen_steps(kept: dict[int, int], wanted: str) -> list[int]:
   """The checkpoint steps of 'latest', 'all' or a number of examples, of `checkpoint.steps`."""
-  if not found:
+  if not kept:
     raise ConfigError('there is no checkpoint yet: the study saves its first at an evaluation')
   if wanted == 'latest':
-    return [max(found.values())]
+    return [max(kept.values())]
   if wanted == 'all':
-    return list(found.values())
-  if not wanted.isdigit() or int(wanted) not in found:
+    return list(kept.values())
+  if not wanted.isdigit() or int(wanted) not in kept:
     raise ConfigError(
-      f'--checkpoint={wanted}: there are checkpoints at {", ".join(map(str, found))} examples; '
+      f'--checkpoint={wanted}: there are checkpoints at {", ".join(map(str, kept))} examples; '
       'give one of these, latest or all (checkpoint.keep_all=True keeps one at every evaluation)'
     )
-  return [found[int(wanted)]]
+  return [kept[int(wanted)]]
 
 
-def chosen_lanes(study: plan.Plan, wanted: str) -> list[int]:
+def chosen_lanes(stage_plan: plan.StagePlan, wanted: str) -> list[int]:
   """The lanes of 'all' or of a list such as '0,5,7'."""
-  last = len(study.lanes) - 1
+  last = len(stage_plan.lanes) - 1
   if wanted == 'all':
     return list(range(last + 1))
   words = wanted.split(',')
@@ -98,16 +101,16 @@ def subset(dataset: data.Dataset, examples: int, seed: int) -> data.Split:
   return data.Split(dataset.train.images[kept], dataset.train.labels[kept])
 
 
-def weights_at(manager: Any, step: int, study: Study) -> tuple[PyTree, list[int]]:
+def weights_at(manager: Any, step: int, study: StudyToMeasure) -> tuple[PyTree, list[int]]:
   """Parameters and statistics `[lane, ...]` of all lanes in plan order, and examples seen by each.
 
   Raises ConfigError where the checkpoint belongs to other data or another model.
   """
   groups, position = checkpoint.restore_weights(manager, step)
   fingerprint = study.dataset.fingerprint()
-  if position['data'] != fingerprint:
+  if position.data != fingerprint:
     raise ConfigError(
-      f'the checkpoint was trained on other images or labels (fingerprint {position["data"]}) than '
+      f'the checkpoint was trained on other images or labels (fingerprint {position.data}) than '
       f'those read now ({fingerprint}); restore the data'
     )
   weights = jax.tree.map(lambda *x: np.concatenate(x), *groups)
@@ -117,7 +120,7 @@ def weights_at(manager: Any, step: int, study: Study) -> tuple[PyTree, list[int]
   if wanted != _shapes(weights, (len(study.plan.lanes),), drop=1):
     raise ConfigError('the checkpoint holds another model than config.json describes')
   # An interruption may leave groups at different positions, so every lane has its own.
-  pairs = zip(study.plan.groups, position['ticks'], strict=True)
+  pairs = zip(study.plan.groups, position.ticks, strict=True)
   return weights, [ticks * g.micro_batch for g, ticks in pairs for _ in g.lanes]
 
 

@@ -7,6 +7,8 @@ import orbax.checkpoint as ocp
 from absl import logging
 from jaxtyping import PyTree
 
+from bsjax.storage.position import Position
+
 KEPT = 2  # the newest, and the one before it in case a machine dies while writing
 
 
@@ -35,25 +37,22 @@ def open_to_read(workdir: Path) -> ocp.CheckpointManager:
     logging.set_verbosity(verbosity)
 
 
-def save(manager: ocp.CheckpointManager, states: list[PyTree], position: dict) -> None:
+def save(manager: ocp.CheckpointManager, states: list[PyTree], position: Position) -> None:
   """Saves host arrays `[lane, ...]` of every group, and where the study is.
 
   Lanes are saved in the order of the plan, so a checkpoint can be continued on another number of
   devices.
   """
   items = ocp.args.Composite(
-    states=ocp.args.StandardSave(_by_group(states)), position=ocp.args.JsonSave(position)
+    states=ocp.args.StandardSave(_by_group(states)), position=ocp.args.JsonSave(position.to_json())
   )
   manager.save((manager.latest_step() or 0) + 1, args=items)
 
 
-def position(manager: ocp.CheckpointManager) -> dict | None:
+def position(manager: ocp.CheckpointManager) -> Position | None:
   """Returns where the study was when it was last saved, or None if it never was."""
   step = manager.latest_step()
-  if step is None:
-    return None
-  items: Any = manager.restore(step, args=ocp.args.Composite(position=ocp.args.JsonRestore()))
-  return items['position']
+  return None if step is None else _position(manager, step)
 
 
 def restore(manager: ocp.CheckpointManager, like: list[PyTree]) -> list[PyTree]:
@@ -62,8 +61,8 @@ def restore(manager: ocp.CheckpointManager, like: list[PyTree]) -> list[PyTree]:
   `like` are states of the same structure, shapes and dtypes, which Orbax checks.
   """
   items = ocp.args.Composite(states=ocp.args.StandardRestore(_by_group(like)))
-  found: Any = manager.restore(manager.latest_step(), args=items)
-  return [found['states'][name] for name in _by_group(like)]
+  restored: Any = manager.restore(manager.latest_step(), args=items)
+  return [restored['states'][name] for name in _by_group(like)]
 
 
 def steps(manager: ocp.CheckpointManager) -> dict[int, int]:
@@ -72,25 +71,25 @@ def steps(manager: ocp.CheckpointManager) -> dict[int, int]:
   Interrupted between evaluations, groups may be at different positions; the smallest counts. Of
   two steps at one position, which hold the same, the later is returned.
   """
-  found = {}
-  for step in sorted(manager.all_steps()):
-    items: Any = manager.restore(step, args=ocp.args.Composite(position=ocp.args.JsonRestore()))
-    position = items['position']
-    # Saved before positions were: the last evaluation, from which training may have gone on.
-    found[position.get('examples', position['evaluated'])] = step
-  return dict(sorted(found.items()))
+  kept = {_position(manager, step).examples: step for step in sorted(manager.all_steps())}
+  return dict(sorted(kept.items()))
 
 
-def restore_weights(manager: ocp.CheckpointManager, step: int) -> tuple[list[PyTree], dict]:
+def restore_weights(manager: ocp.CheckpointManager, step: int) -> tuple[list[PyTree], Position]:
   """Returns `{'params', 'batch_stats'}` `[lane, ...]` of every group, and the position.
 
   Unlike `restore` it asks for nothing of the same shape: optimizers and measurements may change.
   """
   items = ocp.args.Composite(states=ocp.args.StandardRestore(), position=ocp.args.JsonRestore())
-  found: Any = manager.restore(step, args=items)
-  states = [found['states'][str(index)] for index in range(len(found['states']))]
+  restored: Any = manager.restore(step, args=items)
+  states = [restored['states'][str(index)] for index in range(len(restored['states']))]
   weights = [{'params': s['params'], 'batch_stats': s.get('batch_stats') or {}} for s in states]
-  return weights, found['position']
+  return weights, Position.from_json(restored['position'])
+
+
+def _position(manager: ocp.CheckpointManager, step: int) -> Position:
+  items: Any = manager.restore(step, args=ocp.args.Composite(position=ocp.args.JsonRestore()))
+  return Position.from_json(items['position'])
 
 
 def _by_group(states: list[PyTree]) -> dict[str, PyTree]:

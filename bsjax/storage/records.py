@@ -32,7 +32,7 @@ _ADDED = {'branch': ''}  # columns that plans of earlier versions lack, as these
 
 
 def append(path: str | os.PathLike, rows: Iterable[Mapping[str, Any]]) -> None:
-  """Adds one JSON line a row and returns once the disk has them; a half-written last line goes."""
+  """Adds one line per row and returns once the disk has them; a half-written last line goes."""
   lines = ''.join(_dumps(row) + '\n' for row in rows).encode()
   with open(path, 'ab+') as file:
     if file.tell():
@@ -56,28 +56,14 @@ def read(path: str | os.PathLike) -> list[Row]:
   return [_parse(line, path, number) for number, line in enumerate(lines, start=1)]
 
 
-def truncate_after(path: str | os.PathLike, examples: int | Mapping[int, int]) -> None:
+def truncate_after(path: str | os.PathLike, examples: int) -> None:
   """Drops, at one stroke, the rows beyond a checkpoint, so that a resumed run repeats none.
 
-  Args:
-    path: the records; a missing file stays missing.
-    examples: the last position to keep, of every lane or by lane (-1 keeps nothing of a lane).
-
-  Raises:
-    ValueError: the records hold a lane that `examples` does not name.
+  `examples` is the last position to keep, -1 for none; a missing file stays missing.
   """
-  if not os.path.exists(path):
-    return
-  rows = read(path)
-  limits = examples if isinstance(examples, Mapping) else {row['lane']: examples for row in rows}
-  unknown = sorted({row['lane'] for row in rows} - set(limits))
-  if unknown:
-    raise ValueError(
-      f'{path} holds rows of lanes {unknown}, for which no position was given (positions of '
-      f'lanes {sorted(limits)}): the records belong to another study; use a new workdir.'
-    )
-  kept = [row for row in rows if row['examples'] <= limits[row['lane']]]
-  write_text(path, ''.join(_dumps(row) + '\n' for row in kept))
+  if os.path.exists(path):
+    kept = [row for row in read(path) if row['examples'] <= examples]
+    write_text(path, ''.join(_dumps(row) + '\n' for row in kept))
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
@@ -96,7 +82,7 @@ def write_json(path: str | os.PathLike, obj: Any) -> None:
 
 
 def write_plan(path: str | os.PathLike, rows: Iterable[Mapping[str, Any]]) -> None:
-  """Writes plan.csv, a row a lane; a missing or unknown column is an error."""
+  """Writes plan.csv, one row per lane; a missing or unknown column is an error."""
   text = io.StringIO()
   writer = csv.writer(text, lineterminator='\n')
   writer.writerow(PLAN_COLUMNS)
@@ -113,8 +99,7 @@ def read_plan(path: str | os.PathLike) -> list[Row]:
   """Reads plan.csv back, numbers as numbers."""
   with open(path, newline='') as file:
     reader = csv.DictReader(file)
-    there = {*(reader.fieldnames or ()), *_ADDED}
-    missing = [name for name in PLAN_COLUMNS if name not in there]
+    missing = [name for name in PLAN_COLUMNS if name not in {*(reader.fieldnames or ()), *_ADDED}]
     if missing:
       raise ValueError(f'{path} lacks the columns {missing}; it has {reader.fieldnames}.')
     rows = ({**_ADDED, **row} for row in reader)

@@ -1,8 +1,7 @@
-"""The host loop of a study: restore, advance, evaluate, record, save."""
+"""The host loop of a training: restore, advance, evaluate, record, save."""
 
 import dataclasses
 import functools
-import json
 import signal
 import threading
 import traceback
@@ -21,36 +20,34 @@ from bsjax import data
 from bsjax.autotune import execution
 from bsjax.config.errors import ConfigError
 from bsjax.console import Pace, now, progress_line
-from bsjax.cost import run as native_cost
-from bsjax.engine import device_axis, memory
+from bsjax.engine import memory
 from bsjax.plan import plan
-from bsjax.report import methods, study_page
-from bsjax.report.summaries import summarize
-from bsjax.report.text.results import results
 from bsjax.storage import checkpoint, records
+from bsjax.storage.writers import Mirrors
 from bsjax.train.rows import lane_records
 from bsjax.train.stage_run import StageRun
 
 
-class Study:
-  """One call's part of a study; everything that touches disk or clock while lanes train."""
+class TrainLoop:
+  """One call's part of a training; everything that touches disk or clock while lanes train."""
 
   def __init__(
     self,
     config: ConfigDict,
     workdir: Path,
     dataset: data.Dataset,
-    study: plan.Plan,
+    study_plan: plan.StudyPlan,
     chosen: execution.Execution,
     console: Console,
+    mirrors: Mirrors,
     weights: PyTree | None = None,
   ):
     """`weights` are those to begin with, but for the last layer's; None: fresh ones."""
-    self.config, self.workdir, self.plan, self.console = config, workdir, study, console
-    self.records = workdir / 'records.jsonl'
+    self.config, self.workdir, self.plan, self.console = config, workdir, study_plan, console
+    self.records, self.mirrors = workdir / 'records.jsonl', mirrors
     self.execution = chosen
     self.stage = StageRun(
-      config, dataset, study, chosen.strategies, console.print, weights, chosen.parts
+      config, dataset, study_plan, chosen.strategies, console.print, weights, chosen.parts
     )
     self.pending: Callable[[], None] | None = None  # records an evaluation still under way
     self.manager = checkpoint.open_manager(workdir, config.checkpoint.keep_all)
@@ -60,22 +57,27 @@ class Study:
     self.saved_at = now()
     self.stop = False
 
-  def run(self) -> bool:
+  def run(self, finish: Callable[[], None]) -> bool:
     """Trains, evaluates and saves until the plan is done or a signal asks to stop.
 
-    Returns whether the plan is done.
+    Returns whether the plan is done; then it has called `finish`, which no signal asks to stop.
 
-    Where a device has no room for all lanes of a group at once they take turns: found out before
-    training if the device tells what it has, and otherwise when it fails, from the last checkpoint.
+    Where a device has no room for all lanes of a group at once they run in parts, one after the
+    other: found out before training if the device tells what it has, and otherwise when it fails,
+    from the last checkpoint.
     """
     with self._stop_on_signal(), self.manager:
       while True:
         try:
-          return self._run()
+          done = self._train()
+          break
         except jax.errors.JaxRuntimeError as error:
           self._make_room(error)
+      if done:
+        finish()
+    return done
 
-  def _run(self) -> bool:
+  def _train(self) -> bool:
     self._restore()
     total = self.plan.total_examples * len(self.plan.lanes)
     with progress_line(self.console, len(self.plan.lanes), total, self._done()) as line:
@@ -86,15 +88,13 @@ class Study:
         self._record_pending()
         self.stage.next()
         self.console.print(f'Stage {self.stage.plan.stage.name} begins.')
-      if not self.stop:
-        line.stop()
-        self.manager.wait_until_finished()  # a finished study has its last state on disk
-        self._finish()
-        return True
-      self._save()
-    where = min(group.position for group in self.stage.groups)
+    if not self.stop:
+      self.manager.wait_until_finished()  # a finished study has its last state on disk
+      return True
+    self._save()
+    position = min(group.position for group in self.stage.groups)
     self.console.print(
-      f'Stopped at {where:,} of {self.plan.total_examples:,} examples; saved. '
+      f'Stopped at {position:,} of {self.plan.total_examples:,} examples; saved. '
       'The same command continues.'
     )
     return False
@@ -106,7 +106,7 @@ class Study:
       self._advance_to(mark, line)
       if self.stop:
         return
-      self._look(mark)
+      self._evaluate(mark)
       if mark == self.plan.total_examples or self._save_is_due():
         self._save()
 
@@ -121,10 +121,10 @@ class Study:
     traceback.clear_frames(error.__traceback__)  # they hold states, which would be in the way
     if not self.stage.make_room():
       raise error
-    execution.write(self.workdir, dataclasses.replace(self.execution, parts=self.stage.turns))
-    parts = ', '.join(str(turns) for turns in self.stage.turns.values())
+    execution.write(self.workdir, dataclasses.replace(self.execution, parts=self.stage.parts))
+    counts = ', '.join(str(count) for count in self.stage.parts.values())
     self.console.print(
-      f'Out of device memory: the lanes of a group now take turns, in {parts} parts; '
+      f'Out of device memory: the lanes of a group now take turns, in {counts} parts; '
       'continuing from the last checkpoint.'
     )
 
@@ -141,12 +141,12 @@ class Study:
         pace.measured(blocks, now() - begun)
         line.advance(line.task_ids[0], blocks * block * len(group.group.lanes))
 
-  def _look(self, mark: int) -> None:
-    """Has all lanes evaluated; what is found is recorded when it is there."""
-    study, groups = self.stage.plan, self.stage.groups
+  def _evaluate(self, mark: int) -> None:
+    """Has all lanes evaluated; the results are recorded when the devices are done."""
+    stage, groups = self.stage.plan, self.stage.groups
     looks = [(g.group.lanes, g.look(self.stage.data), g.rates(), g.probed) for g in groups]
-    self.pending = functools.partial(self._record, mark, study, looks)
-    if self.stage.follows and mark < study.end:
+    self.pending = functools.partial(self._record, mark, stage, looks)
+    if self.stage.follows and mark < stage.end:
       self.stage.follow(self._record_pending())
 
   def _record_pending(self) -> list[dict[str, Any]]:
@@ -154,12 +154,13 @@ class Study:
     pending, self.pending = self.pending, None
     return pending() if pending else []
 
-  def _record(self, mark: int, study: plan.Plan, looks: list[tuple]) -> list[dict[str, Any]]:
+  def _record(self, mark: int, stage: plan.StagePlan, looks: list[tuple]) -> list[dict[str, Any]]:
     rows = []
-    place = {'examples': mark, 'epoch': study.epoch(mark), 'stage': study.stage.index}
+    position = {'examples': mark, 'epoch': stage.epoch(mark), 'stage': stage.stage.index}
     for lanes, look, rates, probed in looks:
-      rows += lane_records(lanes, look(), place, rates, (probed, study.train_examples))
+      rows += lane_records(lanes, look(), position, rates, (probed, stage.train_examples))
     records.append(self.records, rows)
+    self.mirrors.rows(rows)
     self.evaluated = mark
     for row in rows:
       if row['diverged']:
@@ -172,42 +173,26 @@ class Study:
 
   def _save(self) -> None:
     self._record_pending()
-    position = self.stage.position() | {'evaluated': self.evaluated, 'data': self.fingerprint}
+    position = self.stage.position(self.evaluated, self.fingerprint)
     checkpoint.save(self.manager, [g.to_host() for g in self.stage.groups], position)
     self.saved_at = now()
 
   def _restore(self) -> None:
     position = checkpoint.position(self.manager)
+    self.evaluated = position.evaluated if position else -1
     if position is None:
-      self.evaluated = -1
-      records.truncate_after(self.records, -1)
-      return self.stage.start()
-    if position['data'] != self.fingerprint:
+      self.stage.start()
+    elif position.data != self.fingerprint:
       raise ConfigError(
-        f'{self.workdir} was begun with other images or labels (fingerprint {position["data"]}) '
+        f'{self.workdir} was begun with other images or labels (fingerprint {position.data}) '
         f'than those read now ({self.fingerprint}); restore the data, or choose another --workdir'
       )
-    self.stage.enter(position)
-    like = [group.to_host() for group in self.stage.groups]
-    self.stage.load(checkpoint.restore(self.manager, like), position)
-    self.evaluated = position['evaluated']
+    else:
+      self.stage.enter(position)
+      like = [group.to_host() for group in self.stage.groups]
+      self.stage.load(checkpoint.restore(self.manager, like), position)
     # Rows later than the checkpoint will be computed again.
     records.truncate_after(self.records, self.evaluated)
-
-  def _finish(self) -> None:
-    rows = records.read(self.records)
-    lanes = records.read_plan(self.workdir / 'plan.csv')
-    hardware = device_axis.describe(self.stage.groups[0].devices)
-    facts = json.loads((self.workdir / 'data.json').read_text())
-    summary = summarize(json.loads(self.config.to_json()), lanes, rows, hardware, facts)
-    records.write_json(self.workdir / 'summary.json', summary)
-    if self.config.native_cost.measure:
-      cost = native_cost.measure_study(self.config, self.stage.dataset, say=self.console.print)
-      native_cost.write(self.workdir, cost)
-    path = study_page.write(self.workdir)
-    methods.write(self.workdir)
-    self.console.print(results(summary))
-    self.console.print(f'Report: {path}', soft_wrap=True)
 
   @contextmanager
   def _stop_on_signal(self):

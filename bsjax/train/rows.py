@@ -1,4 +1,4 @@
-"""What is known of lanes at an evaluation, as rows of records.jsonl: plain numbers."""
+"""Rows of records.jsonl from what an evaluation finds of lanes: plain numbers."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -24,10 +24,10 @@ def columns(probe: Probe, examples: int, population: int, updates: int) -> dict[
 
   `examples` of the `population` were measured, after so many `updates` of the lane.
   """
-  found: dict[str, Any] = {'examples': examples}
+  row: dict[str, Any] = {'examples': examples}
   for kind, (squares, with_mean) in probe.products.items():
     if kind == online.PRECONDITIONED and not updates:
-      found[kind] = {'noise_scale': None, 'reason': Reason('no_gradient_seen')}
+      row[kind] = {'noise_scale': None, 'reason': Reason('no_gradient_seen')}
       continue
     whole = [sum(np.asarray(x, np.float64) for x in part.values()) for part in (squares, with_mean)]
     layers = {
@@ -35,12 +35,12 @@ def columns(probe: Probe, examples: int, population: int, updates: int) -> dict[
       for layer in squares
     }
     moments = from_products(*whole, 1, population)
-    found[kind] = ratio(moments) | spread(moments) | {'layers': layers}
+    row[kind] = ratio(moments) | spread(moments) | {'layers': layers}
   if probe.curvature is not None:
     size = examples // len(probe.curvature)
     moments = from_curvature(probe.curvature, size, population)
-    found['curvature'] = _curvature_columns(moments, found[online.PLAIN]['grad_sq'])
-  return found
+    row['curvature'] = _curvature_columns(moments, row[online.PLAIN]['grad_sq'])
+  return row
 
 
 def _curvature_columns(moments: PairMoments, grad_sq: float | None) -> dict[str, Any]:
@@ -49,15 +49,15 @@ def _curvature_columns(moments: PairMoments, grad_sq: float | None) -> dict[str,
   B_noise = tr(H Sigma) / G' H G and epsilon_max = |G|^2 / G' H G (McCandlish et al. 2018, eqs. 2.6
   and 2.8). Both are about a minimum along the gradient: there is one only where it curves upwards.
   """
-  found = ratio(moments) | spread(moments)
+  row = ratio(moments) | spread(moments)
   along, weighted = moments.mean_b, moments.mean_a
   if math.isfinite(along) and math.isfinite(weighted) and min(along, weighted) <= 0:
-    found |= {'noise_scale': None, 'ci95': [None, None], 'unbounded': False}
-    found['reason'] = Reason(
+    row |= {'noise_scale': None, 'ci95': [None, None], 'unbounded': False}
+    row['reason'] = Reason(
       'curvature_along_gradient' if along <= 0 else 'curvature_weighted_by_noise'
     )
   positive = along > 0 and grad_sq is not None and grad_sq > 0
-  return found | {'largest_learning_rate': grad_sq / along if positive else None}
+  return row | {'largest_learning_rate': grad_sq / along if positive else None}
 
 
 # The names, in a record, of the noise scale and of what it was computed from.
@@ -81,7 +81,7 @@ def lane_records(
   """
   rows = []
   for i, lane in enumerate(lanes):
-    found, windows, updates, probe = (
+    evaluation, windows, updates, probe = (
       jax.tree.map(lambda x, i=i: x[i], part)
       for part in (look.evaluation, look.noise, look.updates, look.probe)
     )
@@ -93,12 +93,12 @@ def lane_records(
       'batch_size': lane.batch_size,
       'learning_rate': lane.learning_rate * factor,
       'learning_rate_sum': rate_sums[lane.lane],
-      **_means('train', found.train),
-      **_means('val', found.validation),
-      'diverged': not (found.finite and np.isfinite(found.train.loss)),
+      **_means('train', evaluation.train),
+      **_means('val', evaluation.validation),
+      'diverged': not (evaluation.finite and np.isfinite(evaluation.train.loss)),
       **_noise_columns(windows),
     }
-    for name, sums in found.reestimated.items():
+    for name, sums in evaluation.reestimated.items():
       row |= _means({'train': 'reestimated_train', 'validation': 'reestimated_val'}[name], sums)
     if probe:
       row['exact'] = rendered(columns(probe, *probed, row['updates']))
@@ -134,6 +134,6 @@ def _means(name: str, sums: Sums) -> dict[str, Any]:
   if name.endswith('val'):
     by_class = zip(recall, present, strict=True)
     columns[f'{name}_class_accuracy'] = [
-      float(value) if there else None for value, there in by_class
+      float(value) if is_present else None for value, is_present in by_class
     ]
   return columns

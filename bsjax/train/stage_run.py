@@ -1,6 +1,5 @@
 """The lanes of a study in the stage at hand, and how they go from one stage to the next."""
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -9,8 +8,8 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 from jaxtyping import PyTree
 from ml_collections import ConfigDict
+from rich.table import Table
 
-from bsjax import models
 from bsjax.config.errors import ConfigError
 from bsjax.data import Dataset, views
 from bsjax.engine import frozen_features, memory, programs, spec
@@ -20,44 +19,46 @@ from bsjax.engine.lanes import LaneState, Recipe
 from bsjax.engine.rate_sums import RateSums
 from bsjax.engine.strategies import Strategy
 from bsjax.optim import freezing
-from bsjax.plan import batch_size_paths, batch_size_rules, plan, stages
-from bsjax.plan.batch_size_paths import Course
+from bsjax.plan import batch_size_paths, batch_size_rules, plan
+from bsjax.storage.position import BatchSizes, BatchSizeState, Position, RateSum
 from bsjax.train import transfer
 
 
 class StageRun:
   """Programs, data on the devices and batch sizes of the stage at hand.
 
-  `first` is the plan of the first stage, `say` takes sentences for a person. `weights` are
-  parameters and BatchNorm statistics for all lanes to begin with (None: fresh ones); a last layer
-  of another shape stays fresh. `turns` are the parts that groups were cut into for want of memory.
+  `say` takes sentences for a person. `weights` are parameters and BatchNorm statistics for all
+  lanes to begin with (None: fresh ones); a last layer of another shape stays fresh. `parts` counts
+  those that groups were cut into for want of memory, by group.
   """
 
   def __init__(
     self,
     config: ConfigDict,
     dataset: Dataset,
-    first: plan.Plan,
+    study_plan: plan.StudyPlan,
     strategies: dict[int, Strategy],
     say: Callable[[Any], None],
     weights: PyTree | None = None,
-    turns: Mapping[int, int] | None = None,
+    parts: Mapping[int, int] | None = None,
   ):
-    self.config, self.dataset, self.first, self.say = config, dataset, first, say
+    self.config, self.dataset, self.study_plan, self.say = config, dataset, study_plan, say
     self.strategies, self._weights = strategies, weights
-    self.turns = dict(turns or {})  # parts that groups are cut into, by group
-    self.plan: plan.Plan | None = None
+    self.parts = dict(parts or {})
+    self.plan: plan.StagePlan | None = None  # of the stage at hand
     self.groups: list[programs.GroupRun] = []
     self.data: DeviceData | None = None
-    self.courses: dict[int, Course] = {}
+    self.batch_sizes: dict[int, BatchSizeState] = {}  # by lane
+    self._begun: dict[int, BatchSizeState] = {}  # what lanes began the stage with
 
   def start(self) -> None:
     """Puts all lanes before the first tick of the first stage."""
-    begin = {lane.lane: Course(lane.batch_size) for lane in self.first.lanes}
-    self._build(self.first, begin, None)
+    lanes = self.study_plan.lanes
+    begun = {lane.lane: BatchSizeState(lane.batch_size) for lane in lanes}
+    self._build(self.study_plan.first, begun, None)
     if self._weights is not None:
       for index, group in enumerate(self.groups):
-        states, report = lend(group.to_host(), self._weights)
+        states, report = transfer.lend(group.to_host(), self._weights)
         group.load(states, 0)
         if index == 0:
           self.say(transfer.table(report))
@@ -66,22 +67,17 @@ class StageRun:
   def next(self) -> None:
     """Leads all lanes, which have ended their stage, into the one after it."""
     before, sums = self.plan, self._rate_sums()
-    stage = stages.of(self.config)[before.stage.index + 1]
-    examples = len(self.dataset.train.labels)
-    begin = batch_size_paths.begin_all(stage, before.lanes, self.courses, examples)
-    after = plan.stage_plan(self.config, self.first, stage.index, begin, examples)
+    foreseen = self.study_plan.stages[before.stage.index + 1]
+    stage, examples = foreseen.stage, self.study_plan.train_examples
+    begun = batch_size_paths.begin_all(stage, before.lanes, self.batch_sizes, examples)
+    after = self._with(foreseen, begun)
     if stage.same_program(before.stage) and _partition(before) == _partition(after):
-      self.plan, self.courses, self._begun = after, begin, dict(begin)
-      for group, own in zip(self.groups, after.groups, strict=True):
-        if stage.reset_optimizer:
-          states = hand_over(group.recipe, group.to_host(), reset=True)
-          group.load(states, group.ticks, group.rates_before)
-        group.retune(own.lanes)
+      self._retune(after, begun, stage.reset_optimizer)
       return
     states = programs.all_lanes(self.groups)
     self.groups, self.data = [], None  # what they hold on the devices is free before there is more
-    new = self._recipe(after)
-    self._build(after, begin, hand_over(new, states, stage.reset_optimizer))
+    states = hand_over(self._recipe(after), states, stage.reset_optimizer)
+    self._build(after, begun, states)
     self._place(before.end, sums)
     self._use_features()
 
@@ -92,93 +88,102 @@ class StageRun:
       lane = lanes[row['lane']]
       rule = batch_size_paths.rule(self.plan.stage, lane.branch)
       if batch_size_rules.follows(rule):
-        # The ladder is that of the size with which the lane began the stage.
-        bounds = self._bounds(lane)
-        found = batch_size_rules.measured(row['noise'], row['learning_rate'], row['train_loss'])
-        size = batch_size_rules.follow(rule, lane.batch_size, bounds, found)
-        self.courses[lane.lane] = dataclasses.replace(self.courses[lane.lane], batch_size=size)
-    self._retune()
+        measured = batch_size_rules.measured(row['noise'], row['learning_rate'], row['train_loss'])
+        size = batch_size_rules.follow(rule, lane.batch_size, self._bounds(lane), measured)
+        state = self.batch_sizes[lane.lane]
+        self.batch_sizes[lane.lane] = state._replace(batch_size=size)
+    after = self._with(self.plan, self.batch_sizes)
+    if after.lanes != self.plan.lanes:
+      self.plan = after
+      for group, planned in zip(self.groups, after.groups, strict=True):
+        group.retune(planned.lanes)
 
   @property
   def follows(self) -> bool:
     """Whether some lane's batch size follows a measurement in this stage."""
     return any(batch_size_rules.follows(rule) for rule in self.plan.stage.batch_size)
 
-  def position(self) -> dict[str, Any]:
-    """Returns where the lanes are, as plain numbers for a checkpoint."""
-    return {
-      'stage': self.plan.stage.index,
-      'examples': min(group.position for group in self.groups),
-      'ticks': [group.ticks for group in self.groups],
-      'rates_before': [
-        {'tick': g.rates_before.tick, 'sums': list(g.rates_before.sums.values())}
-        for g in self.groups
-      ],
-      'courses': [dataclasses.astuple(self.courses[lane.lane]) for lane in self.plan.lanes],
-      'first_courses': [dataclasses.astuple(course) for course in self._begun.values()],
-    }
-
-  def enter(self, position: Mapping[str, Any]) -> None:
-    """Builds the stage of a position, its lanes fresh; `load` then gives them their states."""
-    numbers = [lane.lane for lane in self.first.lanes]
-    read = lambda key: {
-      lane: Course(int(size), float(factor))
-      for lane, (size, factor) in zip(numbers, position[key], strict=True)
-    }
-    begun, now = read('first_courses'), read('courses')
-    examples = len(self.dataset.train.labels)
-    of = lambda course: plan.stage_plan(
-      self.config, self.first, position['stage'], course, examples
+  def position(self, evaluated: int, fingerprint: str) -> Position:
+    """Returns where the lanes are, of data with this fingerprint and evaluated so far."""
+    sums = [group.rates_before for group in self.groups]
+    lanes = self.plan.lanes
+    return Position(
+      stage=self.plan.stage.index,
+      examples=min(group.position for group in self.groups),
+      ticks=tuple(group.ticks for group in self.groups),
+      rate_sums=tuple(RateSum(tick, tuple(by_lane.values())) for tick, by_lane in sums),
+      batch_sizes=BatchSizes(
+        now=tuple(self.batch_sizes[lane.lane] for lane in lanes),
+        begun=tuple(self._begun[lane.lane] for lane in lanes),
+      ),
+      evaluated=evaluated,
+      data=fingerprint,
     )
-    self._build(of(now), now, None)
-    self._begun = begun
 
-  def load(self, states: Sequence[PyTree], position: Mapping[str, Any]) -> None:
+  def enter(self, position: Position) -> None:
+    """Builds the stage of a position, its lanes fresh; `load` then gives them their states."""
+    numbers = [lane.lane for lane in self.study_plan.lanes]
+    now = dict(zip(numbers, position.batch_sizes.now, strict=True))
+    self._build(self._with(self.study_plan.stages[position.stage], now), now, None)
+    self._begun = dict(zip(numbers, position.batch_sizes.begun, strict=True))
+
+  def load(self, states: Sequence[PyTree], position: Position) -> None:
     """Continues from a checkpoint's states, one of each group, after `enter`."""
-    every = zip(self.groups, states, position['ticks'], position['rates_before'], strict=True)
-    for group, own, ticks, before in every:
+    of_groups = zip(self.groups, states, position.ticks, position.rate_sums, strict=True)
+    for group, state, ticks, (tick, sums) in of_groups:
       numbers = [lane.lane for lane in group.group.lanes]
-      sums = dict(zip(numbers, before['sums'], strict=True))
-      group.load(own, ticks, RateSums(before['tick'], sums))
+      group.load(state, ticks, RateSums(tick, dict(zip(numbers, sums, strict=True))))
     self._use_features()
 
   def make_room(self) -> bool:
-    """Lets lanes take turns in twice as many parts from now on; False where no group can be cut."""
+    """Cuts groups into twice as many parts from now on; False where no group can be cut."""
     able = [group for group in self.groups if any(p.order.shape[1] > 1 for p in group.parts)]
     for group in able:
       most = len(group.group.lanes)
-      self.turns[group.group.index] = min(2 * len(group.parts), most)
+      self.parts[group.group.index] = min(2 * len(group.parts), most)
     self.groups = []
     return bool(able)
 
-  def _build(self, study: plan.Plan, begin: dict[int, Course], states: PyTree | None) -> None:
-    self.plan, self.courses, self._begun = study, begin, dict(begin)
-    self._create(views.view(self.dataset, study.stage), states)
+  def _with(self, stage: plan.StagePlan, states: Mapping[int, BatchSizeState]) -> plan.StagePlan:
+    return plan.with_batch_sizes(self.config, stage, self.study_plan.lanes, states)
+
+  def _retune(self, after: plan.StagePlan, begun: dict[int, BatchSizeState], reset: bool) -> None:
+    """Leads lanes into a stage that runs the same programs."""
+    self.plan, self.batch_sizes, self._begun = after, begun, dict(begun)
+    for group, planned in zip(self.groups, after.groups, strict=True):
+      if reset:
+        states = hand_over(group.recipe, group.to_host(), reset=True)
+        group.load(states, group.ticks, group.rates_before)
+      group.retune(planned.lanes)
+
+  def _build(
+    self, stage: plan.StagePlan, begun: dict[int, BatchSizeState], states: PyTree | None
+  ) -> None:
+    self.plan, self.batch_sizes, self._begun = stage, begun, dict(begun)
+    self._create(views.view(self.dataset, stage.stage), states)
 
   def _create(
     self, view: Dataset, states: PyTree | None, features: tuple[Suffix, Dataset] | None = None
   ) -> None:
-    study = self.plan
-    self.data = DeviceData(features[1] if features else view, self.config, study)
-    self.groups = programs.create(self.config, view, study, self.strategies, states, features)
+    self.data = DeviceData(features[1] if features else view, self.config, self.plan)
+    self.groups = programs.create(self.config, view, self.plan, self.strategies, states, features)
     for group in self.groups:
-      if (turns := self.turns.get(group.group.index, 1)) > 1:
-        group.restart(turns)
+      if (parts := self.parts.get(group.group.index, 1)) > 1:
+        group.restart(parts)
       for sentence in memory.fit(group, self.data, self.config.execution.memory):
         self.say(sentence)
 
   def _use_features(self) -> None:
     """Trains on what frozen layers make of the images, where that is the same for all lanes."""
-    study = self.plan
-    if not (study.stage.trainable and self.config.execution.frozen_features):
+    if not (self.plan.stage.trainable and self.config.execution.frozen_features):
       return
-    view, own = views.view(self.dataset, study.stage), self._recipe(study)
+    view, recipe = views.view(self.dataset, self.plan.stage), self._recipe(self.plan)
     states = programs.all_lanes(self.groups)
-    cut = frozen_features.cut_of(own, states.params, view.image_shape)
-    if not cut or not frozen_features.usable(own, states):
+    cut = frozen_features.cut_of(recipe, states.params, view.image_shape)
+    if not cut or not frozen_features.usable(recipe, states):
       return
     try:
-      features = frozen_features.compute(own, cut, states, view)
+      features = frozen_features.compute(recipe, cut, states, view)
     except ValueError as error:
       self.say(f'Frozen layers are computed in every tick: {error}.')
       return
@@ -193,32 +198,24 @@ class StageRun:
     """Puts groups at a position of the study, after `_build`."""
     for group in self.groups:
       group.ticks = (position - self.plan.origin) // group.group.micro_batch
-      own = {lane.lane: sums[lane.lane] for lane in group.group.lanes}
-      group.rates_before = RateSums(group.ticks, own)
-
-  def _retune(self) -> None:
-    examples, index = len(self.dataset.train.labels), self.plan.stage.index
-    after = plan.stage_plan(self.config, self.first, index, self.courses, examples)
-    if after.lanes == self.plan.lanes:
-      return
-    self.plan = after
-    for group, own in zip(self.groups, after.groups, strict=True):
-      group.retune(own.lanes)
+      of_lanes = {lane.lane: sums[lane.lane] for lane in group.group.lanes}
+      group.rates_before = RateSums(group.ticks, of_lanes)
 
   def _bounds(self, lane: plan.Lane) -> batch_size_rules.Bounds:
+    """The ladder of a following rule is that of the size with which the lane began the stage."""
     begun = self._begun[lane.lane].batch_size
-    return self.plan.stage.bounds(begun, len(self.dataset.train.labels))
+    return self.plan.stage.bounds(begun, self.study_plan.train_examples)
 
   def _rate_sums(self) -> dict[int, float]:
     return {lane: rate for group in self.groups for lane, rate in group.rates()[1].items()}
 
-  def _recipe(self, study: plan.Plan) -> Recipe:
-    view = views.view(self.dataset, study.stage)
-    return spec.make_recipe(self.config, view, study, study.groups[0])
+  def _recipe(self, stage: plan.StagePlan) -> Recipe:
+    view = views.view(self.dataset, stage.stage)
+    return spec.make_recipe(self.config, view, stage, stage.groups[0])
 
 
-def _partition(study: plan.Plan) -> list[tuple]:
-  return [(g.micro_batch, g.block_ticks, [x.lane for x in g.lanes]) for g in study.groups]
+def _partition(stage: plan.StagePlan) -> list[tuple]:
+  return [(g.micro_batch, g.block_ticks, [x.lane for x in g.lanes]) for g in stage.groups]
 
 
 def hand_over(recipe: Recipe, states: LaneState, reset: bool) -> LaneState:
@@ -227,8 +224,8 @@ def hand_over(recipe: Recipe, states: LaneState, reset: bool) -> LaneState:
   Parameters, BatchNorm statistics and counts go on; the optimizer state is fresh with `reset`, and
   else what of it belongs to parameters that stay trainable (`freezing.carry_over`).
   """
-  trainable, _ = freezing.split(states.params, spec.trainable)
-  fresh = jax.tree.map(np.asarray, jax.vmap(spec.optimizer.init)(trainable))
+  trainable, _ = freezing.split(states.params, recipe.trainable)
+  fresh = jax.tree.map(np.asarray, jax.vmap(recipe.optimizer.init)(trainable))
   return states.replace(
     opt_state=fresh if reset else freezing.carry_over(fresh, states.opt_state),
     grad_sum=jax.tree.map(np.zeros_like, trainable),
@@ -236,43 +233,28 @@ def hand_over(recipe: Recipe, states: LaneState, reset: bool) -> LaneState:
   )
 
 
-def lend(states: LaneState, weights: PyTree) -> tuple[LaneState, transfer.Report]:
-  """Returns states `[lane, ...]` with another study's weights in all lanes but for the last layer.
-
-  Raises TransferError where they do not fit.
-  """
-  lanes, report = [], None
-  for i in range(len(states.count)):
-    own = jax.tree.map(
-      lambda x, i=i: x[i], {'params': states.params, 'batch_stats': states.batch_stats}
-    )
-    merged, report = transfer.merge(own, weights, models.head(own['params']))
-    lanes.append(merged)
-  return states.replace(**jax.tree.map(lambda *xs: np.stack(xs), *lanes)), report
-
-
-def check(
-  config: ConfigDict, dataset: Dataset, first: plan.Plan, say: Callable[[Any], None]
-) -> None:
-  """Says what each stage freezes; raises ConfigError where a stage does not fit the model.
+def check(config: ConfigDict, dataset: Dataset, study_plan: plan.StudyPlan) -> list[Table]:
+  """Returns what each stage freezes; raises ConfigError where a stage does not fit the model.
 
   Nothing is compiled.
   """
-  fitting: dict[str, tuple] = {}
-  for study in (first, *first.later):
-    view = views.view(dataset, study.stage)
-    own = spec.make_recipe(config, view, study, study.groups[0])
-    params = spec.shapes(own.model, view)['params']
-    flat = {path: leaf.shape for path, leaf in flatten_dict(params, sep='/').items()}
-    fitting = fitting or flat
-    differing = sorted(path for path in flat if flat[path] != fitting.get(path))
+  tables, first_shapes = [], None
+  for stage_plan in study_plan.stages:
+    stage, view = stage_plan.stage, views.view(dataset, stage_plan.stage)
+    recipe = spec.make_recipe(config, view, stage_plan, stage_plan.groups[0])
+    params = spec.shapes(recipe.model, view)['params']
+    shapes = {path: leaf.shape for path, leaf in flatten_dict(params, sep='/').items()}
+    first_shapes = first_shapes or shapes
+    differing = sorted(path for path in shapes if shapes[path] != first_shapes.get(path))
     if differing:
       path = differing[0]
       raise ConfigError(
-        f'stages.{study.stage.name}.image_size={study.stage.image_size} changes the shape of '
-        f'{path} from {fitting.get(path)} to {flat[path]}: this model has parameters for every '
-        'pixel; choose one that pools over pixels, or one image size'
+        f'stages.{stage.name}.image_size={stage.image_size} changes the shape of {path} from '
+        f'{first_shapes.get(path)} to {shapes[path]}: this model has parameters for every pixel; '
+        'choose one that pools over pixels, or one image size'
       )
-    if own.trainable is not None:
-      norms = getattr(own.model, 'frozen_norms', frozenset())
-      say(freezing.table(params, own.trainable, f'What stage {study.stage.name} trains', norms))
+    if recipe.trainable is not None:
+      norms = getattr(recipe.model, 'frozen_norms', frozenset())
+      title = f'What stage {stage.name} trains'
+      tables.append(freezing.table(params, recipe.trainable, title, norms))
+  return tables

@@ -11,6 +11,8 @@ from jaxtyping import PyTree
 from ml_collections import ConfigDict
 from rich.table import Table
 
+from bsjax import models
+from bsjax.engine.lanes import LaneState
 from bsjax.plan.arms import PRETRAIN
 from bsjax.storage import checkpoint, records
 
@@ -46,21 +48,37 @@ def merge(fresh: PyTree, given: PyTree, head: str) -> tuple[PyTree, Report]:
   classifier (`models.head`), under which `fresh` is kept whatever `given` has there. Raises
   TransferError with all leaves that are missing, left over or of another shape or type.
   """
-  own, other = (traverse_util.flatten_dict(_plain(tree), sep='/') for tree in (fresh, given))
-  inside = lambda path: f'{path}/'.partition('/')[2].startswith(f'{head}/')
-  if not any(map(inside, own)):
+  ours, other = (traverse_util.flatten_dict(_plain(tree), sep='/') for tree in (fresh, given))
+
+  def inside(path: str) -> bool:
+    return f'{path}/'.partition('/')[2].startswith(f'{head}/')
+
+  if not any(map(inside, ours)):
     raise TransferError(f'the model has no layer {head!r}; models.head names its classifier')
-  body = {path: leaf for path, leaf in own.items() if not inside(path)}
+  body = {path: leaf for path, leaf in ours.items() if not inside(path)}
   offered = {path: leaf for path, leaf in other.items() if not inside(path)}
   _check(body, offered)
-  sizes = lambda tree: {path: int(np.size(leaf)) for path, leaf in tree.items()}
   report = Report(
-    taken=sizes(body),
-    new=sizes({path: own[path] for path in own if inside(path)}),
-    dropped=sizes({path: other[path] for path in other if inside(path)}),
+    taken=_sizes(body),
+    new=_sizes({path: leaf for path, leaf in ours.items() if inside(path)}),
+    dropped=_sizes({path: leaf for path, leaf in other.items() if inside(path)}),
   )
-  merged = traverse_util.unflatten_dict({**own, **{p: offered[p] for p in body}}, sep='/')
+  merged = traverse_util.unflatten_dict({**ours, **{p: offered[p] for p in body}}, sep='/')
   return {**{name: {} for name in fresh}, **merged}, report
+
+
+def lend(states: LaneState, weights: PyTree) -> tuple[LaneState, Report]:
+  """Returns states `[lane, ...]` with another study's weights in all lanes but for the last layer.
+
+  Raises TransferError where they do not fit.
+  """
+  lanes, report = [], None
+  for i in range(len(states.count)):
+    variables = {'params': states.params, 'batch_stats': states.batch_stats}
+    fresh = jax.tree.map(lambda x, i=i: x[i], variables)
+    merged, report = merge(fresh, weights, models.head(fresh['params']))
+    lanes.append(merged)
+  return states.replace(**jax.tree.map(lambda *xs: np.stack(xs), *lanes)), report
 
 
 def read(workdir: Path, lane: int | None = None) -> dict[str, PyTree]:
@@ -112,7 +130,7 @@ def best_lane(rows: list[dict[str, Any]]) -> int:
 
 
 def table(report: Report) -> Table:
-  """What was taken and what is new, a row for each layer of the outermost level."""
+  """What was taken and what is new, one row per layer of the outermost level."""
   result = Table(title='weights of another study')
   for column in ('layer', 'taken', 'new', 'dropped'):
     result.add_column(column, justify='left' if column == 'layer' else 'right')
@@ -126,11 +144,15 @@ def table(report: Report) -> Table:
 
 def _by_layer(sizes: Mapping[str, int]) -> dict[str, int]:
   """Numbers in each outermost layer, parameters and statistics together."""
-  found: dict[str, int] = {}
+  by_layer: dict[str, int] = {}
   for path, size in sizes.items():
     layer = path.split('/')[1]
-    found[layer] = found.get(layer, 0) + size
-  return found
+    by_layer[layer] = by_layer.get(layer, 0) + size
+  return by_layer
+
+
+def _sizes(leaves: Mapping[str, Any]) -> dict[str, int]:
+  return {path: int(np.size(leaf)) for path, leaf in leaves.items()}
 
 
 def _plain(tree: PyTree) -> dict:
@@ -140,15 +162,14 @@ def _plain(tree: PyTree) -> dict:
 
 def _check(body: Mapping[str, Any], offered: Mapping[str, Any]) -> None:
   """Raises TransferError unless the leaves are the same, in shapes and types."""
-  kind = lambda leaf: (tuple(np.shape(leaf)), str(leaf.dtype))
   both = [path for path in body if path in offered]
   groups = {
     'the other study lacks': [path for path in body if path not in offered],
     'this model lacks': [path for path in offered if path not in body],
     'differ in shape or type': [
-      f'{path} (here {_say(body[path])}, there {_say(offered[path])})'
+      f'{path} (here {_say(body[path])}, in the other {_say(offered[path])})'
       for path in both
-      if kind(body[path]) != kind(offered[path])
+      if _say(body[path]) != _say(offered[path])
     ],
   }
   lines = [
@@ -166,4 +187,4 @@ def _check(body: Mapping[str, Any], offered: Mapping[str, Any]) -> None:
 
 
 def _say(leaf: Any) -> str:
-  return f'{leaf.dtype}{list(np.shape(leaf))}'
+  return f'{leaf.dtype}{list(np.shape(leaf))}'  # as float32[3, 12]

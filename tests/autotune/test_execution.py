@@ -20,7 +20,7 @@ from bsjax.storage import records
 
 @pytest.fixture
 def clocked(monkeypatch):
-  """Puts made-up seconds a lane and tick in place of timing; gives what was timed."""
+  """Puts made-up seconds per lane and tick in place of timing; gives what was timed."""
   calls = []
 
   def install(seconds, start=0.0):
@@ -38,7 +38,8 @@ def clocked(monkeypatch):
 
 def choose(config, folder, recorded=None):
   dataset = data.load(config.data, config.seed)
-  return execution.choose(config, dataset, recorded, lambda sentence: None, folder)
+  study_plan = plan.make_plan(config, len(dataset.train.labels))
+  return execution.choose(config, dataset, study_plan, recorded, lambda sentence: None, folder)
 
 
 def auto_config(**keys):
@@ -166,7 +167,7 @@ def test_real_timings_tell_a_slow_strategy_from_a_fast_one(monkeypatch):
   """A tick made slow by a thousand matrix products takes longer, by the calibration's own clock."""
   config = small_config()
   dataset = data.load(config.data, config.seed)
-  study = plan.make_plan(config, 150)
+  study = plan.make_plan(config, 150).first
   on_device = DeviceData(dataset, config, study)
   measure = functools.partial(timer.measure, config, dataset, study, study.groups[0], on_device)
   plain = measure(STRATEGIES['map-canonical'])
@@ -187,7 +188,7 @@ def test_real_timings_tell_a_slow_strategy_from_a_fast_one(monkeypatch):
 def test_a_strategy_without_room_is_never_taken(monkeypatch):
   config = small_config()
   dataset = data.load(config.data, config.seed)
-  study = plan.make_plan(config, 150)
+  study = plan.make_plan(config, 150).first
   on_device = DeviceData(dataset, config, study)
 
   def advance(*_):
@@ -222,7 +223,7 @@ def test_lanes_in_turns_are_the_same_lanes(how):
   config = small_config(execution__strategy=how)
   _, (whole,), _ = trained(config)
   dataset = data.load(config.data, config.seed)
-  study = plan.make_plan(config, 150)
+  study = plan.make_plan(config, 150).first
   (parts,), on_device = programs.create(config, dataset, study), DeviceData(dataset, config, study)
   assert parts.split() and parts.split()
   assert [len(np.unique(part.order)) for part in parts.parts] == [3, 3, 3, 3]

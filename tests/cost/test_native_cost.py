@@ -62,18 +62,23 @@ def dataset():
   return data.load(config.data, config.seed)
 
 
+def measured(config, dataset):
+  study_plan = plan.make_plan(config, len(dataset.train.labels))
+  return run.measure_study(config, dataset, study_plan)
+
+
 @pytest.fixture(scope='module')
 def free_of_bounds(dataset):
-  return run.measure_study(small_config(), dataset)
+  return measured(small_config(), dataset)
 
 
 def bounded(dataset, total, **keys):
-  return run.measure_study(small_config(native_cost__memory=total / GIB, **keys), dataset)
+  return measured(small_config(native_cost__memory=total / GIB, **keys), dataset)
 
 
 def first_stage(config, dataset):
   """The training of a step in the first stage."""
-  return steps.create(config, dataset, plan.make_plan(config, len(dataset.train.labels)))
+  return steps.create(config, dataset, plan.make_plan(config, len(dataset.train.labels)).first)
 
 
 def lane_and_step(dataset, ticks, stage=None, **keys):
@@ -82,7 +87,7 @@ def lane_and_step(dataset, ticks, stage=None, **keys):
   config = small_config(batch_sizes=(16,), micro_batch=16 // ticks, **keys)
   if stage:
     stages.add(config, 'first', **stage)
-  study = plan.make_plan(config, len(dataset.train.labels))
+  study = plan.make_plan(config, len(dataset.train.labels)).first
   own = spec.make_recipe(config, dataset, study, study.groups[0])
   setting = Setting(jnp.float32(0.1), jnp.int32(ticks), jnp.int32(0))
   order = jnp.arange(len(dataset.train.labels), dtype=jnp.int32)[None, None]
@@ -213,7 +218,7 @@ def test_repetitions_are_rounds_over_all_batch_sizes(dataset, monkeypatch):
     'repeat',
     lambda self: calls.append(self.batch_size) or self.rates.append(1.0) or self.busy.append(1.0),
   )
-  run.measure_study(small_config(native_cost__repeats=6), dataset)
+  measured(small_config(native_cost__repeats=6), dataset)
   assert calls == [8, 16, 32] * 6
 
 
@@ -295,7 +300,7 @@ def test_running_out_of_memory_is_reported_and_not_raised(dataset, monkeypatch):
 
   monkeypatch.setattr(timing, 'stepper', lambda *a: out if a[3] == 32 else stepper(*a))
   monkeypatch.setattr(timing, 'gatherer', lambda *a: out if a[3] > 4 else gatherer(*a))
-  first, _, last = run.measure_study(small_config(), dataset)['rows']
+  first, _, last = measured(small_config(), dataset)['rows']
   assert first['fits'] and first['problem'] is None
   assert last['fits'] is False and 'RESOURCE_EXHAUSTED' in last['problem']
   assert last['examples_per_second'] is None
@@ -313,7 +318,7 @@ def test_running_out_of_memory_while_compiling_is_reported_too(dataset, monkeypa
     return compile_step(training, size)
 
   monkeypatch.setattr(steps, 'compile_step', short)
-  *_, last = run.measure_study(small_config(), dataset)['rows']
+  *_, last = measured(small_config(), dataset)['rows']
   assert last['memory_bytes'] is last['fits'] is None and 'compiling it ran out' in last['problem']
   assert last['suggestion']['micro_batch'] == 16
 
@@ -324,12 +329,12 @@ def test_other_errors_are_errors(dataset, monkeypatch):
 
   monkeypatch.setattr(timing, 'stepper', lambda *_: fail)
   with pytest.raises(jax.errors.JaxRuntimeError, match='fell off'):
-    run.measure_study(small_config(), dataset)
+    measured(small_config(), dataset)
 
 
 def test_what_is_not_free_at_the_moment_is_not_run(dataset, monkeypatch):
   monkeypatch.setattr(memory, 'free', lambda device: 1000)
-  rows = run.measure_study(small_config(), dataset)['rows']
+  rows = measured(small_config(), dataset)['rows']
   assert all(row['fits'] and row['examples_per_second'] is None for row in rows)
   assert all('free at this moment' in row['problem'] for row in rows)
 
@@ -351,7 +356,7 @@ def test_stages_are_measured_apart_and_the_same_program_once(dataset, monkeypatc
   compile_step = steps.compile_step
   spy = lambda training, size: compiled.append(size) or compile_step(training, size)
   monkeypatch.setattr(steps, 'compile_step', spy)
-  found = run.measure_study(config, dataset)
+  found = measured(config, dataset)
   places = [(row['stage'], row['batch_size']) for row in found['rows']]
   expected = [('head', 8), ('head', 16), ('body', 16), ('body', 32), ('half', 16), ('half', 32)]
   assert places == expected and compiled == [8, 16, 16, 32]

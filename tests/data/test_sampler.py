@@ -116,7 +116,7 @@ def test_uniform_epochs_are_those_they_always_were():
   )
   config = small_config()
   dataset = data.load(config.data, config.seed)
-  study = make_plan(config, len(dataset.train.labels))
+  study = make_plan(config, len(dataset.train.labels)).first
   source, _ = DeviceData(dataset, config, study).at(310)  # in the third epoch of 150
   for trial in range(config.trials):
     key = stream.trial_key(config.seed, jnp.int32(trial))
@@ -139,7 +139,7 @@ def test_a_subset_is_drawn_by_its_own_counts_and_in_places_of_the_whole(name):
   config = small_config(data__sampler=name)
   dataset = data.load(config.data, config.seed)
   used = np.arange(3, 150, 3)
-  on_device = DeviceData(dataset, config, make_plan(config, len(used)), used)
+  on_device = DeviceData(dataset, config, make_plan(config, len(used)).first, used)
   source, end = on_device.at(51)  # in the second epoch of 49
   orders = np.asarray(source.orders)[0, 0]
   assert (
@@ -328,7 +328,7 @@ def test_facts_of_a_study_are_counted_from_the_orders_it_trains_on(share):
     'train': np.bincount(dataset.train.labels).tolist(),
     'validation': np.bincount(dataset.validation.labels).tolist(),
   }
-  for part, sizes in ((study, [8, 16, 32]), (study.later[0], [16, 32, 64])):
+  for part, sizes in zip(study.stages, ([8, 16, 32], [16, 32, 64]), strict=True):
     rows = [row for row in facts['classes_per_batch'] if row['stage'] == part.stage.index]
     assert [row['batch_size'] for row in rows] == sizes
     begin, end = part.start - part.origin, part.end - part.origin

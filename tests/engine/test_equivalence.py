@@ -126,7 +126,7 @@ def test_schedule_is_a_function_of_examples_seen():
   config = small_config(
     schedule__name='cosine', schedule__warmup_epochs=0.5, batch_sizes=(8, 32), trials=1
   )
-  study = plan.make_plan(config, 150)
+  study = plan.make_plan(config, 150).first
   warmup = round(0.5 * study.train_examples)
 
   def steps(batch_size):

@@ -101,7 +101,7 @@ def test_every_strategy_is_one_of_the_lanes_and_of_the_convolution():
 def test_a_training_call_gives_its_buffers_back():
   config = small_config()
   dataset = data.load(config.data, config.seed)
-  study = plan.make_plan(config, 150)
+  study = plan.make_plan(config, 150).first
   (group,), on_device = programs.create(config, dataset, study), DeviceData(dataset, config, study)
   before = group.parts[0].states
   group.advance(on_device, 1)

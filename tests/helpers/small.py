@@ -37,7 +37,7 @@ def small_config(**overrides):
 def trained(config, dataset=None, examples=None):
   """Trains all groups of a study to its end, or to `examples`; returns (plan, groups, data)."""
   dataset = dataset or data.load(config.data, config.seed)
-  study = plan.make_plan(config, len(dataset.train.labels))
+  study = plan.make_plan(config, len(dataset.train.labels)).first
   on_device = DeviceData(dataset, config, study)
   groups = programs.create(config, dataset, study)
   end = study.total_examples if examples is None else examples

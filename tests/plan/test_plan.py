@@ -8,7 +8,7 @@ from helpers.small import small_config
 from rich.console import Console
 
 from bsjax.config.errors import ConfigError
-from bsjax.plan import plan, table
+from bsjax.plan import plan, stages, table
 
 
 def test_every_combination_is_a_lane():
@@ -31,7 +31,7 @@ def test_every_combination_is_a_lane():
   ],
 )
 def test_micro_batch(sizes, micro, expected):
-  study = plan.make_plan(small_config(batch_sizes=sizes, micro_batch=micro, epochs=10.0), 500)
+  study = plan.make_plan(small_config(batch_sizes=sizes, micro_batch=micro, epochs=10.0), 500).first
   assert {lane.batch_size: lane.micro_batch for lane in study.lanes} == expected
   assert len(study.groups) == len(set(expected.values()))
   for group in study.groups:
@@ -40,7 +40,7 @@ def test_micro_batch(sizes, micro, expected):
 
 def test_evaluations_fall_where_every_lane_has_just_updated():
   config = small_config(batch_sizes=(8, 24, 32), epochs=7.3, evaluations=5)
-  study = plan.make_plan(config, 701)
+  study = plan.make_plan(config, 701).first
   assert study.block_examples == 96
   assert study.evaluations[0] == 0
   assert len(study.evaluations) == 6
@@ -51,9 +51,10 @@ def test_evaluations_fall_where_every_lane_has_just_updated():
 
 
 def test_fewer_evaluations_are_announced():
-  study = plan.make_plan(small_config(evaluations=1000), 150)
-  assert len(study.evaluations) == 1 + study.total_examples // 32
-  assert 'evaluations=1000' in ' '.join(study.notes)
+  config = small_config(evaluations=1000)
+  study = plan.make_plan(config, 150)
+  assert len(study.first.evaluations) == 1 + study.total_examples // 32
+  assert 'evaluations=1000' in ' '.join(table.notes(config, study))
 
 
 @pytest.mark.parametrize(
@@ -84,16 +85,50 @@ def test_impossible_plans_name_value_bound_and_remedy(overrides, words):
 
 
 def test_batch_norm_says_how_many_examples_it_sees():
-  ghost = plan.make_plan(small_config(model__normalization='batch'), 150)
-  assert 'micro-batches of 8 examples' in ghost.notes[0]
-  whole = plan.make_plan(small_config(model__normalization='batch', micro_batch='batch'), 150)
-  assert 'whole batches, of 8, 16, 32' in whole.notes[0]
+  config = small_config(model__normalization='batch')
+  ghost = table.notes(config, plan.make_plan(config, 150))
+  assert 'micro-batches of 8 examples' in ghost[0]
+  config.micro_batch = 'batch'
+  whole = table.notes(config, plan.make_plan(config, 150))
+  assert 'whole batches, of 8, 16, 32' in whole[0]
+
+
+def test_a_share_of_the_data_shortens_epochs_and_begins_another_stream():
+  config = small_config(batch_sizes=(8, 16), evaluations=4)
+  stages.add(config, 'half', epochs=2.0, data_share=0.5)
+  stages.add(config, 'whole', epochs=1.0)
+  stages.add(config, 'larger', epochs=1.0, batch_size=('multiply:2',))
+  study = plan.make_plan(config, 160)
+  assert study.train_examples == 160
+  parts = study.stages
+  assert [part.train_examples for part in parts] == [80, 160, 160]
+  assert [part.epoch_examples for part in parts] == [80, 80, 80]
+  assert [(part.start, part.end) for part in parts] == [(0, 160), (160, 320), (320, 480)]
+  assert [(part.stream, part.origin) for part in parts] == [(0, 0), (1, 160), (1, 160)]
+  assert [part.epoch(part.end) for part in parts] == [2.0, 3.0, 4.0]
+  assert [sorted({lane.batch_size for lane in part.lanes}) for part in parts] == [
+    [8, 16],
+    [8, 16],
+    [16, 32],
+  ]
+  assert all(part.possible_sizes == {8, 16, 32} for part in parts)
+  assert all(part.block_examples == 32 for part in parts)
+
+
+def test_regrouping_changes_groups_and_nothing_else():
+  config = small_config()
+  study = plan.make_plan(config, 150)
+  micro_batches = {8: 8, 16: 8, 32: 32}
+  assert plan.regroup(config, study, study.micro_batches) == study
+  assert plan.regroup(config, study, micro_batches) == plan.make_plan(config, 150, micro_batches)
+  assert [g.micro_batch for g in plan.regroup(config, study, micro_batches).first.groups] == [8, 32]
 
 
 def test_table_shows_what_will_happen():
-  study = plan.make_plan(small_config(), 150)
+  config = small_config()
+  study = plan.make_plan(config, 150)
   console = Console(width=200, record=True, file=io.StringIO())
-  console.print(table.table(study, {0: 3 * 2**20}))
+  console.print(table.table(config, study, {0: 3 * 2**20}))
   text = console.export_text()
   assert '12 lanes' in text
   assert '288 examples' in text

@@ -17,6 +17,7 @@ from bsjax.sharpness import __main__, rows, run, slices, study
 from bsjax.sharpness.lane import Options, as_state, in_float32
 from bsjax.sharpness.objective import lane_objective
 from bsjax.storage import checkpoint, records, workdirs
+from bsjax.storage.position import Position
 from bsjax.train import study_run
 
 OPTIONS = Options(examples=40, chunk=16, steps=6, starts=2, probes=3, eigenvalues=2)
@@ -70,7 +71,8 @@ def test_only_the_newest_two_are_kept_otherwise(tmp_path):
     path = tmp_path / str(keep_all)
     with checkpoint.open_manager(path, keep_all) as manager:
       for examples in (8, 16, 24):
-        checkpoint.save(manager, [{'params': np.ones(2)}], {'examples': examples, 'evaluated': 0})
+        values = {'examples': examples, 'evaluated': 0, 'ticks': [], 'data': ''}
+        checkpoint.save(manager, [{'params': np.ones(2)}], Position.from_json(values))
     with checkpoint.open_to_read(path) as manager:
       assert list(checkpoint.steps(manager)) == kept
       with pytest.raises(ConfigError, match='16, 24 examples; give one of these'):

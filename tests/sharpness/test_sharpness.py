@@ -28,7 +28,7 @@ def network(normalization='none', **overrides):
   """An untrained MLP on a few digits, moved so that no bias is zero: (recipe, state, examples)."""
   config = small_config(model__normalization=normalization, model__width=4, **overrides)
   dataset = data.load(config.data, config.seed)
-  study = plan.make_plan(config, len(dataset.train.labels))
+  study = plan.make_plan(config, len(dataset.train.labels)).first
   recipe = make_recipe(config, dataset, study, study.groups[0])
   state = jax.jit(lambda: lanes.init(recipe, Setting(0.1, 1, jnp.int32(0)), dataset.image_shape))()
   state = state.replace(params=jax.tree.map(lambda x: x + 0.05, state.params))

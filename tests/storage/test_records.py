@@ -51,21 +51,6 @@ def test_truncate_after_keeps_the_position_itself_and_drops_what_lies_beyond(tmp
   assert [file.name for file in tmp_path.iterdir()] == ['records.jsonl']
 
 
-def test_truncate_after_by_lane(tmp_path):
-  path = tmp_path / 'records.jsonl'
-  rows = _three_positions(path)
-  records.truncate_after(path, {0: 64, 1: -1})
-  assert records.read(path) == [rows[0], rows[2]]
-
-
-def test_truncate_after_refuses_records_of_other_lanes_and_keeps_them(tmp_path):
-  path = tmp_path / 'records.jsonl'
-  rows = _three_positions(path)
-  with pytest.raises(ValueError, match=r'lanes \[1\].*use a new workdir'):
-    records.truncate_after(path, {0: 64})
-  assert records.read(path) == rows
-
-
 def test_truncate_after_needs_no_file(tmp_path):
   records.truncate_after(tmp_path / 'records.jsonl', 64)
   assert not list(tmp_path.iterdir())

@@ -38,7 +38,7 @@ def plan_lanes(config):
     examples -= round(config.data.validation_share * examples)
   examples = min(examples, config.data.train_examples or examples)
   plan = make_plan(config, examples)
-  marks = sum(len(part.evaluations) for part in (plan, *plan.later))
+  marks = sum(len(part.evaluations) for part in plan.stages)
   assert marks >= 1 + config.evaluations  # the block is short enough for all
   epochs = sum(stage.epochs for stage in stages.of(config))
   assert plan.total_examples == pytest.approx(epochs * examples, rel=0.05)

@@ -24,6 +24,7 @@ from bsjax.models import convolution
 from bsjax.optim import freezing
 from bsjax.plan import plan, stages
 from bsjax.storage import records
+from bsjax.storage.position import Position
 from bsjax.train import study_run
 from bsjax.train.stage_run import StageRun
 
@@ -109,6 +110,11 @@ def assert_equals_plain_loops(config, atol=1e-5):
     own = jax.tree.map(lambda x, i=lane.lane: x[i], final)
     plain = plain_loop(config, dataset, plans, lane)
     assert largest_difference(own, plain) < atol, lane
+  sums = {lane: rate for group in run.groups for lane, rate in group.rates()[1].items()}
+  for lane in first.lanes:  # also over stages that run other programs
+    stages_of_lane = [(p, x) for p in plans for x in p.lanes if x.lane == lane.lane]
+    rates = [x.learning_rate * (p.end - p.start) / x.batch_size for p, x in stages_of_lane]
+    assert sums[lane.lane] == pytest.approx(sum(rates)), lane
   return first, dataset, passed, run
 
 
@@ -172,7 +178,7 @@ def test_a_share_of_the_data_and_another_image_size_equal_a_plain_loop():
   first, dataset, passed, _ = assert_equals_plain_loops(config)
   assert [study.train_examples for study, _ in passed] == [80, 160]
   assert [study.stream for study, _ in passed] == [0, 1]
-  used = views.examples_in_use(first.stage, dataset.train.labels, config.seed)
+  used = views.examples_in_use(first.first.stage, dataset.train.labels, config.seed)
   assert len(used) == 80
 
 
@@ -183,7 +189,7 @@ def test_another_image_size_needs_a_model_that_pools():
   from bsjax.train.stage_run import check
 
   with pytest.raises(ConfigError, match=r'stages\.b\.image_size.*Dense_0/kernel'):
-    check(config, dataset, first, print)
+    check(config, dataset, first)
 
 
 def test_following_the_noise_scale_equals_a_plain_loop(tmp_path):
@@ -226,7 +232,7 @@ def test_frozen_layers_cost_no_backward_pass():
     gradients = lambda state: lanes.gradients(own, state, images, jnp.zeros(16, jnp.int32))
     return jax.jit(gradients).lower(state).compile().cost_analysis()['flops']
 
-  every, head = flops(first), flops(first.later[0])
+  every, head = flops(first.first), flops(first.stages[1])
   # A forward pass is about a third of it all; the head's own gradient is small beside it.
   assert head < 0.45 * every
 
@@ -262,6 +268,31 @@ def test_interrupted_in_a_later_stage_a_study_ends_as_undisturbed(tmp_path, monk
   rows = records.read(tmp_path / 'parts' / 'records.jsonl')
   assert {row['stage'] for row in rows} == {0, 1, 2}
   assert json.loads((tmp_path / 'parts' / 'summary.json').read_text())
+
+
+def test_a_continued_stage_keeps_the_bounds_that_it_began_with():
+  config = staged_config(
+    {'epochs': 4.0, 'batch_size': ('cabs',), 'largest_batch_size': 64}, optimizer__momentum=0.0
+  )
+  dataset = data.load(config.data, config.seed)
+  study_plan = plan.make_plan(config, len(dataset.train.labels))
+
+  def row(wanted):
+    noise = {'trace': wanted / 0.1, 'grad_sq': 1.0}
+    return {'lane': 0, 'noise': noise, 'learning_rate': 0.1, 'train_loss': 1.0}
+
+  run, continued = (StageRun(config, dataset, study_plan, {}, print) for _ in range(2))
+  run.start()
+  run.groups[0].advance(run.data, 1)
+  run.follow([row(wanted=64)])
+  position = Position.from_json(json.loads(json.dumps(run.position(64, 'data').to_json())))
+  continued.enter(position)
+  continued.load([group.to_host() for group in run.groups], position)
+  assert continued.position(64, 'data') == run.position(64, 'data') == position
+  assert [lane.batch_size for lane in continued.plan.lanes] == [64]
+  continued.follow([row(wanted=1)])
+  assert [lane.batch_size for lane in continued.plan.lanes] == [16]  # what it began with, not 64
+  assert continued.groups[0].rates()[1] == run.groups[0].rates()[1]
 
 
 def test_frozen_batch_norm_uses_running_statistics_or_goes_on():

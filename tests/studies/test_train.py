@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from helpers.small import largest_difference, small_config, trained
 
+from bsjax import data
 from bsjax.autotune import execution
 from bsjax.config.errors import ConfigError
 from bsjax.engine import programs
+from bsjax.plan import plan
 from bsjax.storage import checkpoint, records
 from bsjax.train import study_run
 
@@ -155,8 +157,8 @@ def test_resume_without_batch_norm_and_with_other_optimizers(optimizer, tmp_path
     (states,) = checkpoint.restore(manager, [undisturbed.to_host()])
   undisturbed.look(on_device)()  # the last evaluation has read the window
   assert largest_difference(states, undisturbed.to_host()) == 0
-  assert position['ticks'] == [undisturbed.ticks]
-  assert position['evaluated'] == undisturbed.position
+  assert position.ticks == (undisturbed.ticks,)
+  assert position.evaluated == undisturbed.position
 
 
 def test_a_finished_study_says_so_and_does_nothing(undisturbed, capsys):
@@ -176,10 +178,8 @@ def test_another_study_in_the_directory_is_refused(undisturbed):
 
 
 def test_a_training_set_that_has_changed_is_refused(undisturbed, monkeypatch):
-  make_plan = study_run.plan.make_plan
-  monkeypatch.setattr(
-    study_run.plan, 'make_plan', lambda config, n, *rest: make_plan(config, n + 16, *rest)
-  )
+  make_plan = plan.make_plan
+  monkeypatch.setattr(plan, 'make_plan', lambda config, n, *rest: make_plan(config, n + 16, *rest))
   with pytest.raises(ConfigError, match=r'another training set .* 166 examples'):
     study_run.run_study(config(), undisturbed)
 
@@ -197,7 +197,7 @@ def test_other_data_of_the_same_size_are_refused(tmp_path, monkeypatch):
     patch.setattr(records, 'append', append_and_die)
     with pytest.raises(Killed):
       study_run.run_study(own, tmp_path)
-  load = study_run.data.load
+  load = data.load
 
   def load_with_one_other_label(*arguments):
     found = load(*arguments)
@@ -205,7 +205,7 @@ def test_other_data_of_the_same_size_are_refused(tmp_path, monkeypatch):
     labels[0] = 1 - labels[0] % 2
     return dataclasses.replace(found, train=dataclasses.replace(found.train, labels=labels))
 
-  monkeypatch.setattr(study_run.data, 'load', load_with_one_other_label)
+  monkeypatch.setattr(data, 'load', load_with_one_other_label)
   with pytest.raises(ConfigError, match='other images or labels'):
     study_run.run_study(own, tmp_path)
 

@@ -65,13 +65,14 @@ def chosen(work: Work, times: int = 1) -> Execution:
   """Returns how bsjax runs a study `times` as long; timings are in the user's cache."""
   config = work.config.copy_and_resolve_references()
   config.epochs *= times
-  return execution.choose(config, work.dataset, None, lambda sentence: None)
+  study_plan = plan.make_plan(config, len(work.dataset.train.labels))
+  return execution.choose(config, work.dataset, study_plan, say=lambda sentence: None)
 
 
 def _programs(
   config: ConfigDict, dataset: Dataset, how: Execution
 ) -> tuple[list[programs.GroupRun], DeviceData]:
-  study = plan.make_plan(config, len(dataset.train.labels), how.micro_batches)
+  study = plan.make_plan(config, len(dataset.train.labels), how.micro_batches).first
   groups = programs.create(config, dataset, study, how.strategies)
   return groups, DeviceData(dataset, config, study)
 

@@ -1,0 +1,56 @@
+"""The end of a training: its summary, what its batch sizes cost alone, its report.
+
+What draws and analyses is imported here and nowhere else in the room, at the end: a training must
+not wait for it to start.
+"""
+
+import json
+from pathlib import Path
+
+from ml_collections import ConfigDict
+from rich.console import Console
+
+from bsjax.data import Dataset
+from bsjax.engine import device_axis
+from bsjax.engine.device_data import study_devices
+from bsjax.plan import plan
+from bsjax.storage import records
+from bsjax.storage.writers import Mirrors
+
+
+def finish(
+  config: ConfigDict,
+  workdir: Path,
+  dataset: Dataset,
+  study_plan: plan.StudyPlan,
+  console: Console,
+  mirrors: Mirrors,
+) -> None:
+  """Writes what follows from the records of a training that is done."""
+  from bsjax.report.summaries import summarize
+  from bsjax.report.text.results import results
+
+  rows, lanes = records.read(workdir / 'records.jsonl'), records.read_plan(workdir / 'plan.csv')
+  hardware = device_axis.describe(study_devices(config, study_plan.stages[-1]))
+  facts = json.loads((workdir / 'data.json').read_text())
+  summary = summarize(json.loads(config.to_json()), lanes, rows, hardware, facts)
+  records.write_json(workdir / 'summary.json', summary)
+  mirrors.summary(summary)
+  if config.native_cost.measure:
+    from bsjax.cost import run as native_cost
+
+    cost = native_cost.measure_study(config, dataset, study_plan, say=console.print)
+    native_cost.write(workdir, cost)
+  path = write_report(workdir)
+  console.print(results(summary))
+  console.print(f'Report: {path}', soft_wrap=True)
+
+
+def write_report(workdir: Path) -> Path:
+  """Writes report.html and methodology.txt of a study, or of one of arms; returns the page."""
+  from bsjax.plan.arms import FOLDER
+  from bsjax.report import arms_page, methods, study_page
+
+  path = (arms_page if (workdir / FOLDER).is_dir() else study_page).write(workdir)
+  methods.write(workdir)
+  return path

@@ -1,0 +1,115 @@
+"""One training, from its configuration to its report: planned once, checked once."""
+
+import functools
+from pathlib import Path
+
+from ml_collections import ConfigDict
+from rich.console import Console
+from rich.table import Table
+
+from bsjax.autotune import execution
+from bsjax.config.errors import ConfigError
+from bsjax.data import Dataset
+from bsjax.data.facts import data_facts
+from bsjax.engine import memory, programs
+from bsjax.engine.device_data import DeviceData
+from bsjax.plan import plan, table
+from bsjax.storage import records, workdirs
+from bsjax.storage.writers import Mirrors
+from bsjax.train import finish, stage_run, transfer
+from bsjax.train.loop import TrainLoop
+
+
+class Training:
+  """The training of a valid config in a workdir, from wherever an earlier call left it.
+
+  Raises ConfigError where the workdir holds another study, or the plan cannot be.
+  """
+
+  def __init__(self, config: ConfigDict, workdir: Path, dataset: Dataset, console: Console):
+    workdirs.refuse_another(workdir, config)
+    self.config, self.workdir, self.dataset, self.console = config, workdir, dataset, console
+    self.recorded = execution.read(workdir)
+    micro_batches = self.recorded.micro_batches if self.recorded else None
+    self._foreseen = plan.make_plan(config, len(dataset.train.labels), micro_batches)
+    self._freezing: list[Table] | None = None  # what each stage freezes, once it is checked
+
+  def check(self) -> None:
+    """Raises ConfigError where a stage does not fit the model; nothing is compiled."""
+    if self._freezing is None:
+      self._freezing = stage_run.check(self.config, self.dataset, self._foreseen)
+
+  @functools.cached_property
+  def chosen(self) -> execution.Execution:
+    """How it runs on this machine, by timing what there is to choose and is not recorded."""
+    return execution.choose(
+      self.config, self.dataset, self._foreseen, self.recorded, self.console.print
+    )
+
+  @functools.cached_property
+  def study_plan(self) -> plan.StudyPlan:
+    """The plan, with micro-batches as chosen for this machine."""
+    chosen = self.chosen.micro_batches
+    if chosen == self._foreseen.micro_batches:
+      return self._foreseen
+    return plan.regroup(self.config, self._foreseen, chosen)
+
+  def run(self, mirrors: Mirrors) -> bool:
+    """Trains to the end; returns whether it came there, and was not asked to stop."""
+    if self._is_finished():
+      return True
+    self.check()
+    self._claim(self.study_plan)
+    execution.write(self.workdir, self.chosen)
+    if not (self.workdir / 'data.json').exists():
+      facts = data_facts(self.config, self.dataset, self.study_plan)
+      records.write_json(self.workdir / 'data.json', facts)
+    self._say_plan()
+    weights = transfer.lent_weights(self.config, self.workdir)
+    study = self.config, self.workdir, self.dataset, self.study_plan
+    loop = TrainLoop(*study, self.chosen, self.console, mirrors, weights)
+    mirrors.begin(self.config, plan.lane_rows(self.study_plan))
+    try:
+      return loop.run(lambda: finish.finish(*study, self.console, mirrors))
+    finally:
+      mirrors.close()
+
+  def show(self) -> None:
+    """Prints the plan, with the memory it takes; nothing is written."""
+    self.check()
+    first = self.study_plan.first
+    groups = programs.create(self.config, self.dataset, first, self.chosen.strategies)
+    on_device = DeviceData(self.dataset, self.config, first)
+    self._say_plan({g.group.index: memory.bytes_per_lane(g, on_device) for g in groups})
+
+  def _say_plan(self, bytes_per_lane: dict[int, int] | None = None) -> None:
+    self.console.print(*self._freezing, sep='\n')
+    plan_table = table.table(self.config, self.study_plan, bytes_per_lane)
+    self.console.print(plan_table, *self.chosen.lines(), sep='\n')
+    if stages_table := table.stages_table(self.study_plan):
+      self.console.print(stages_table)
+
+  def _is_finished(self) -> bool:
+    """Whether nothing is left to do; checks that the workdir was begun with these data."""
+    if not self.recorded:
+      return False
+    self._claim(self._foreseen)
+    if not (self.workdir / 'summary.json').exists():
+      return False
+    path = self.workdir / 'report.html'
+    path = path if path.exists() else finish.write_report(self.workdir)
+    self.console.print(f'This study is finished: {path}')
+    return True
+
+  def _claim(self, study_plan: plan.StudyPlan) -> None:
+    """Writes config and plan to a new workdir, or checks that an old one has this training set."""
+    rows, path = plan.lane_rows(study_plan), self.workdir / 'plan.csv'
+    if not (self.workdir / 'config.json').exists():
+      self.workdir.mkdir(parents=True, exist_ok=True)
+      records.write_plan(path, rows)
+      workdirs.write_config(self.workdir, self.config)
+    elif records.read_plan(path) != rows:
+      raise ConfigError(
+        f'{path} was made for another training set than the one read now, of '
+        f'{study_plan.train_examples} examples; restore the data, or choose another --workdir'
+      )
