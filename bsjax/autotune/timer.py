@@ -20,7 +20,8 @@ from bsjax.data import Dataset
 from bsjax.engine import memory, programs
 from bsjax.engine.device_axis import devices
 from bsjax.engine.device_data import DeviceData
-from bsjax.engine.spec import make_recipe
+from bsjax.engine.device_lanes import Lanes
+from bsjax.engine.spec import lane_spec
 from bsjax.engine.strategies import STRATEGIES, Strategy
 from bsjax.models import convolution
 from bsjax.plan import plan
@@ -111,9 +112,10 @@ def measure(
     lanes = lanes[:: -(-len(lanes) // most)]
   ticks = min(BLOCK_TICKS, group.block_ticks)  # longer blocks might not fit the orders at hand
   few = dataclasses.replace(group, lanes=lanes, block_ticks=ticks)
-  recipe = make_recipe(config, dataset, study, group, strategy)
+  spec = lane_spec(config, dataset, study, group, strategy)
   shape = dataset.image_shape
-  run = programs.GroupRun(few, recipe, strategy, config, shape, study, on_device.devices)
+  functions = programs.build(spec, strategy, config, shape, ticks, on_device.devices)
+  run = Lanes(functions, few, study)
   memory.fit(run, on_device, config.execution.memory)
   while True:
     try:
@@ -130,14 +132,14 @@ def measure(
         return Timing(group.micro_batch, strategy.name, len(lanes), np.inf, np.inf)
 
 
-def _timed(run: programs.GroupRun, on_device: DeviceData, blocks: int) -> float:
+def _timed(run: Lanes, on_device: DeviceData, blocks: int) -> float:
   """Seconds a block; from the start of training if there is no room for so many any more."""
   begun = now()
   done = run.advance(on_device, blocks)
   run.wait()
   seconds = (now() - begun) / max(done, 1)
   if done < blocks:
-    run.ticks = 0
+    run.place(0)
   return seconds
 
 

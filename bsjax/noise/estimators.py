@@ -19,7 +19,7 @@ Scalar = Float[Array, '']
 Count = Int[Array, ''] | int
 
 
-class Estimate(NamedTuple):
+class Measurement(NamedTuple):
   """What one update says about the noise: two unbiased estimates, each of which may be far off.
 
   `trace` estimates tr(Sigma), normalised by N - 1 where the training set has N examples; `grad_sq`
@@ -69,7 +69,7 @@ def tree_sq_norm(tree: PyTree[Float[Array, '...']]) -> Scalar:
 
 def from_two_batch_sizes(
   small_sq: Scalar, small_size: Count, big_sq: Scalar, big_size: Count, population: int | None
-) -> Estimate:
+) -> Measurement:
   """From the squared gradient norms at two batch sizes and the same parameters (appendix A.1).
 
   Sizes count examples. Not finite unless small_size < big_size. `population` is the number of
@@ -88,7 +88,7 @@ def from_micro_batches(
   accumulation: Count,
   micro_batch: int,
   population: int | None,
-) -> Estimate:
+) -> Measurement:
   """From the `accumulation` micro-batch gradients g_j of one update: mean |g_j|^2 and |mean g_j|^2.
 
   One micro-batch alone cannot tell noise from gradient: with accumulation = 1 both estimates are
@@ -100,7 +100,7 @@ def from_micro_batches(
 
 def from_per_example(
   mean_example_sq_norm: Scalar, mean_sq_norm: Scalar, batch_size: Count, population: int | None
-) -> Estimate:
+) -> Measurement:
   """From the mean squared norm of single-example gradients, which are micro-batches of one."""
   return from_micro_batches(mean_example_sq_norm, mean_sq_norm, batch_size, 1, population)
 
@@ -110,7 +110,7 @@ def from_pair(
   grads_b: PyTree[Float[Array, '...']],
   small_factor: Scalar,
   big_factor: Scalar,
-) -> Estimate:
+) -> Measurement:
   """From the gradients of two disjoint micro-batches at the same parameters.
 
   The factors are those of `from_variances`, for one micro-batch and for both together. The
@@ -145,7 +145,7 @@ def variance_factor(start: Count, size: Count, population: int | None) -> Scalar
 
 def from_variances(
   spread: Scalar, big_sq: Scalar, small_factor: Scalar, big_factor: Scalar
-) -> Estimate:
+) -> Measurement:
   """Solves E|g|^2 = |G|^2 + factor tr(Sigma) for two draws at the same parameters.
 
   `spread` is the squared norm of the smaller draw's gradient less that of the larger, `big_sq` the
@@ -153,7 +153,7 @@ def from_variances(
   """
   gap = small_factor - big_factor
   trace = spread / jnp.where(gap > 0, gap, jnp.nan)
-  return Estimate(trace, big_sq - trace * big_factor)
+  return Measurement(trace, big_sq - trace * big_factor)
 
 
 def zero_moments() -> Moments:
@@ -187,7 +187,7 @@ def merge(a: Moments, b: Moments) -> Moments:
 
 
 def add(
-  moments: Moments, estimate: Estimate, weight: Bool[Array, ''] | Float[Array, ''] | Count
+  moments: Moments, estimate: Measurement, weight: Bool[Array, ''] | Float[Array, ''] | Count
 ) -> Moments:
   """Adds one update where `weight` is not zero; a weight of 0 leaves out even a NaN."""
   zero = jnp.zeros((), jnp.float32)
@@ -206,7 +206,7 @@ def add(
 
 
 def observe(
-  window: Window, estimate: Estimate, weight: Bool[Array, ''] | Float[Array, ''] | Count
+  window: Window, estimate: Measurement, weight: Bool[Array, ''] | Float[Array, ''] | Count
 ) -> Window:
   """Adds one update where `weight` is not zero, and its span when that is full."""
   keep = lambda new, old: jnp.where(weight, new, old)
@@ -217,7 +217,7 @@ def observe(
   clear = lambda x: jnp.where(full, jnp.zeros_like(x), x)
   return Window(
     updates=add(window.updates, estimate, weight),
-    spans=add(window.spans, Estimate(trace_sum / SPAN, grad_sq_sum / SPAN), full),
+    spans=add(window.spans, Measurement(trace_sum / SPAN, grad_sq_sum / SPAN), full),
     gathered=clear(gathered),
     trace_sum=clear(trace_sum),
     grad_sq_sum=clear(grad_sq_sum),

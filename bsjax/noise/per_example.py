@@ -21,7 +21,7 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from bsjax.models import convolution
 
-Loss = Callable[[nn.Module, PyTree, Array, Array], Array]
+Loss = Callable[[Array, Array], Array]  # (outputs, targets) -> [example], see models/task.py
 
 
 class Products(NamedTuple):
@@ -53,7 +53,7 @@ def tapped_layers(
   found: list[Tapped] = []
   calls: collections.Counter[str] = collections.Counter()
 
-  def look(next_fun: Callable, args: tuple, kwargs: dict, context: Any) -> Array:
+  def note(next_fun: Callable, args: tuple, kwargs: dict, context: Any) -> Array:
     out = next_fun(*args, **kwargs)
     patches = _patches(context.module) if context.method_name == '__call__' else None
     if patches:
@@ -64,7 +64,7 @@ def tapped_layers(
     return out
 
   def run(image: Array) -> Array:
-    with nn.intercept_methods(look):
+    with nn.intercept_methods(note):
       return model.apply(variables, image, train=False)
 
   jax.eval_shape(run, image)
@@ -106,7 +106,7 @@ def products(
   """Returns the products of single examples with themselves and with `mean`, layer by layer.
 
   The examples come in chunks, and only those of one chunk are differentiated at a time.
-  `loss(model, variables, image [1, ...], label [1])` is the loss of an example in evaluation mode.
+  `loss` is that of outputs in evaluation mode.
   M is I without, and diag(scaling^2) with a scaling.
   """
   tapped = tapped_layers(model, variables, images[0, :1], scaling is not None)
@@ -152,8 +152,8 @@ def _tapped_loss(model, loss, variables, params, tapped, rest, taps, image, labe
 
   full = traverse_util.unflatten_dict({**params, **rest}, sep='/')
   with nn.intercept_methods(tap):
-    value = loss(model, {**variables, 'params': full}, image, label)
-  return value, seen
+    outputs = model.apply({**variables, 'params': full}, image, train=False)
+  return loss(outputs, label).mean(), seen
 
 
 def _leaf_products(grads: dict, flat: dict) -> tuple[dict, dict]:
@@ -170,10 +170,15 @@ def _gram_products(layer: Tapped, seen: Array, delta: Array, flat: dict) -> tupl
   """Products of a gradient A' D that is not formed, and of the bias's, the sum of D."""
   a = layer.patches(seen).astype(jnp.float32)
   d = delta.reshape(len(a), -1)
-  matrix = lambda kind: flat[kind][f'{layer.path}/kernel'].reshape(a.shape[1], d.shape[1])
-  gram = lambda: jnp.vdot(a @ a.T, d @ d.T)
-  square = (a[0] ** 2) @ matrix('metric') @ (d[0] ** 2) if len(a) == 1 else gram()
-  with_mean = jnp.vdot(a @ matrix('lowered'), d)
+  metric, lowered = (
+    flat[kind][f'{layer.path}/kernel'].reshape(a.shape[1], d.shape[1])
+    for kind in ('metric', 'lowered')
+  )
+  if len(a) == 1:
+    square = (a[0] ** 2) @ metric @ (d[0] ** 2)
+  else:
+    square = jnp.vdot(a @ a.T, d @ d.T)
+  with_mean = jnp.vdot(a @ lowered, d)
   bias = f'{layer.path}/bias'
   if bias in flat['params']:
     total = d.sum(0)

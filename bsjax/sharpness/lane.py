@@ -10,7 +10,7 @@ from jaxtyping import Int, PyTree
 from bsjax.engine import lanes
 from bsjax.engine.device_data import DeviceSplit
 from bsjax.engine.evaluate import evaluate
-from bsjax.engine.lanes import LaneState, Recipe, Setting
+from bsjax.engine.lanes import LaneParams, LaneSpec, LaneState
 from bsjax.sharpness import hessian, measures
 from bsjax.sharpness.objective import lane_objective
 
@@ -50,20 +50,20 @@ class Options:
     return found
 
 
-def in_float32(recipe: Recipe) -> Recipe:
-  """The recipe with float32 arithmetic: second derivatives drown in the rounding of bfloat16."""
-  exact = recipe.model.clone(dtype=jnp.float32, precision=jax.lax.Precision.HIGHEST)
-  return dataclasses.replace(recipe, model=exact)
+def in_float32(spec: LaneSpec) -> LaneSpec:
+  """The spec with float32 arithmetic: second derivatives drown in the rounding of bfloat16."""
+  exact = spec.model.clone(dtype=jnp.float32, precision=jax.lax.Precision.HIGHEST)
+  return dataclasses.replace(spec, model=exact)
 
 
-def as_state(recipe: Recipe, image_shape: tuple[int, int, int], weights: PyTree) -> LaneState:
+def as_state(spec: LaneSpec, image_shape: tuple[int, int, int], weights: PyTree) -> LaneState:
   """A lane's state with given parameters and statistics; the rest, which nothing reads, is new."""
-  state = lanes.init(recipe, Setting(0.0, 1, jnp.int32(0)), image_shape)
+  state = lanes.init(spec, LaneParams(0.0, 1, jnp.int32(0)), image_shape)
   return state.replace(**weights)
 
 
 def measure(
-  recipe: Recipe,
+  spec: LaneSpec,
   options: Options,
   image_shape: tuple[int, int, int],
   weights: PyTree,
@@ -72,13 +72,13 @@ def measure(
   validation: DeviceSplit,
 ) -> dict[str, Any]:
   """Measures one lane in evaluation mode; what is undefined is NaN or infinite."""
-  recipe = in_float32(recipe)
-  state = as_state(recipe, image_shape, weights)
+  spec = in_float32(spec)
+  state = as_state(spec, image_shape, weights)
   params = state.params
-  objective = lane_objective(recipe, state, examples, options.chunk)
+  objective = lane_objective(spec, state, examples, options.chunk)
   grads = objective.gradient(params)
   hvp = lambda vector: objective.hvp(params, vector)
-  sums = evaluate(recipe, options.chunk, state, examples, validation)
+  sums = evaluate(spec, options.chunk, state, examples, validation)
   starts = jax.vmap(lambda i: jax.random.fold_in(options.key(LANCZOS), i))(
     jnp.arange(options.starts)
   )

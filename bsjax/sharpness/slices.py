@@ -7,7 +7,7 @@ from jaxtyping import Array, Float, Key, PyTree
 
 from bsjax.engine.device_data import DeviceSplit
 from bsjax.engine.evaluate import Sums, evaluate
-from bsjax.engine.lanes import LaneState, Recipe
+from bsjax.engine.lanes import LaneSpec, LaneState
 
 LINE = np.linspace(-1.0, 1.0, 41)
 PLANE = np.linspace(-1.0, 1.0, 11)  # of either direction
@@ -41,7 +41,7 @@ def random_direction(key: Key[Array, ''], params: PyTree) -> PyTree:
 
 
 def random_slice(
-  recipe: Recipe,
+  spec: LaneSpec,
   batch_size: int,
   state: LaneState,
   keys: Key[Array, ' axis'],
@@ -59,14 +59,14 @@ def random_slice(
   def at(point: Array) -> dict[str, Sums]:
     move = lambda w, *d: w + sum(x * axis for x, axis in zip(point, d, strict=True))
     params = jax.tree.map(move, state.params, *directions)
-    found = evaluate(recipe, batch_size, state.replace(params=params), train, validation)
+    found = evaluate(spec, batch_size, state.replace(params=params), train, validation)
     return {'train': found.train, 'val': found.validation}
 
   return jax.lax.map(at, points)
 
 
 def interpolate(
-  recipe: Recipe,
+  spec: LaneSpec,
   batch_size: int,
   first: LaneState,
   second: LaneState,
@@ -83,7 +83,7 @@ def interpolate(
   def at(alpha: Array) -> dict[str, Sums]:
     mix = lambda a, b: (1 - alpha) * a + alpha * b
     params = jax.tree.map(mix, first.params, second.params)
-    found = evaluate(recipe, batch_size, first.replace(params=params), train, validation)
+    found = evaluate(spec, batch_size, first.replace(params=params), train, validation)
     if found.reestimated:
       return {'train': found.reestimated['train'], 'val': found.reestimated['validation']}
     return {'train': found.train, 'val': found.validation}

@@ -106,7 +106,7 @@ class Study:
       self._advance_to(mark, line)
       if self.stop:
         return
-      self._look(mark)
+      self._evaluate(mark)
       if mark == self.plan.total_examples or self._save_is_due():
         self._save()
 
@@ -141,11 +141,13 @@ class Study:
         pace.measured(blocks, now() - begun)
         line.advance(line.task_ids[0], blocks * block * len(group.group.lanes))
 
-  def _look(self, mark: int) -> None:
+  def _evaluate(self, mark: int) -> None:
     """Has all lanes evaluated; what is found is recorded when it is there."""
     study, groups = self.stage.plan, self.stage.groups
-    looks = [(g.group.lanes, g.look(self.stage.data), g.rates(), g.probed) for g in groups]
-    self.pending = functools.partial(self._record, mark, study, looks)
+    snapshots = [
+      (g.group.lanes, g.evaluate(self.stage.data), g.rates(), g.programs.probed) for g in groups
+    ]
+    self.pending = functools.partial(self._record, mark, study, snapshots)
     if self.stage.follows and mark < study.end:
       self.stage.follow(self._record_pending())
 
@@ -154,11 +156,11 @@ class Study:
     pending, self.pending = self.pending, None
     return pending() if pending else []
 
-  def _record(self, mark: int, study: plan.Plan, looks: list[tuple]) -> list[dict[str, Any]]:
+  def _record(self, mark: int, study: plan.Plan, snapshots: list[tuple]) -> list[dict[str, Any]]:
     rows = []
     place = {'examples': mark, 'epoch': study.epoch(mark), 'stage': study.stage.index}
-    for lanes, look, rates, probed in looks:
-      rows += lane_records(lanes, look(), place, rates, (probed, study.train_examples))
+    for lanes, snapshot, rates, probed in snapshots:
+      rows += lane_records(lanes, snapshot(), place, rates, (probed, study.train_examples))
     records.append(self.records, rows)
     self.evaluated = mark
     for row in rows:

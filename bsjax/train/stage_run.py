@@ -13,11 +13,13 @@ from ml_collections import ConfigDict
 from bsjax import models
 from bsjax.config.errors import ConfigError
 from bsjax.data import Dataset, views
-from bsjax.engine import frozen_features, memory, programs, spec
+from bsjax.engine import device_lanes, frozen_features, memory
 from bsjax.engine.device_data import DeviceData
+from bsjax.engine.device_lanes import Lanes
 from bsjax.engine.frozen_features import Suffix
-from bsjax.engine.lanes import LaneState, Recipe
+from bsjax.engine.lanes import LaneSpec, LaneState
 from bsjax.engine.rate_sums import RateSums
+from bsjax.engine.spec import lane_spec, shapes
 from bsjax.engine.strategies import Strategy
 from bsjax.optim import freezing
 from bsjax.plan import batch_size_paths, batch_size_rules, plan, stages
@@ -47,7 +49,7 @@ class StageRun:
     self.strategies, self._weights = strategies, weights
     self.turns = dict(turns or {})  # parts that groups are cut into, by group
     self.plan: plan.Plan | None = None
-    self.groups: list[programs.GroupRun] = []
+    self.groups: list[Lanes] = []
     self.data: DeviceData | None = None
     self.courses: dict[int, Course] = {}
 
@@ -74,13 +76,13 @@ class StageRun:
       self.plan, self.courses, self._begun = after, begin, dict(begin)
       for group, own in zip(self.groups, after.groups, strict=True):
         if stage.reset_optimizer:
-          states = hand_over(group.recipe, group.to_host(), reset=True)
+          states = hand_over(group.spec, group.to_host(), reset=True)
           group.load(states, group.ticks, group.rates_before)
         group.retune(own.lanes)
       return
-    states = programs.all_lanes(self.groups)
+    states = device_lanes.all_lanes(self.groups)
     self.groups, self.data = [], None  # what they hold on the devices is free before there is more
-    new = self._recipe(after)
+    new = self._lane_spec(after)
     self._build(after, begin, hand_over(new, states, stage.reset_optimizer))
     self._place(before.end, sums)
     self._use_features()
@@ -160,7 +162,7 @@ class StageRun:
   ) -> None:
     study = self.plan
     self.data = DeviceData(features[1] if features else view, self.config, study)
-    self.groups = programs.create(self.config, view, study, self.strategies, states, features)
+    self.groups = device_lanes.create(self.config, view, study, self.strategies, states, features)
     for group in self.groups:
       if (turns := self.turns.get(group.group.index, 1)) > 1:
         group.restart(turns)
@@ -172,8 +174,8 @@ class StageRun:
     study = self.plan
     if not (study.stage.trainable and self.config.execution.frozen_features):
       return
-    view, own = views.view(self.dataset, study.stage), self._recipe(study)
-    states = programs.all_lanes(self.groups)
+    view, own = views.view(self.dataset, study.stage), self._lane_spec(study)
+    states = device_lanes.all_lanes(self.groups)
     cut = frozen_features.cut_of(own, states.params, view.image_shape)
     if not cut or not frozen_features.usable(own, states):
       return
@@ -186,15 +188,15 @@ class StageRun:
     self.groups, self.data = [], None
     self._create(view, states, features)
     for group, (ticks, before) in zip(self.groups, where, strict=True):
-      group.ticks, group.rates_before = ticks, before
+      group.place(ticks, before)
     self.say(f'All that comes before {cut} is frozen and computed once.')
 
   def _place(self, position: int, sums: dict[int, float]) -> None:
     """Puts groups at a position of the study, after `_build`."""
     for group in self.groups:
-      group.ticks = (position - self.plan.origin) // group.group.micro_batch
-      own = {lane.lane: sums[lane.lane] for lane in group.group.lanes}
-      group.rates_before = RateSums(group.ticks, own)
+      ticks = (position - self.plan.origin) // group.group.micro_batch
+      group_sums = {lane.lane: sums[lane.lane] for lane in group.group.lanes}
+      group.place(ticks, RateSums(ticks, group_sums))
 
   def _retune(self) -> None:
     examples, index = len(self.dataset.train.labels), self.plan.stage.index
@@ -212,17 +214,17 @@ class StageRun:
   def _rate_sums(self) -> dict[int, float]:
     return {lane: rate for group in self.groups for lane, rate in group.rates()[1].items()}
 
-  def _recipe(self, study: plan.Plan) -> Recipe:
+  def _lane_spec(self, study: plan.Plan) -> LaneSpec:
     view = views.view(self.dataset, study.stage)
-    return spec.make_recipe(self.config, view, study, study.groups[0])
+    return lane_spec(self.config, view, study, study.groups[0])
 
 
 def _partition(study: plan.Plan) -> list[tuple]:
   return [(g.micro_batch, g.block_ticks, [x.lane for x in g.lanes]) for g in study.groups]
 
 
-def hand_over(recipe: Recipe, states: LaneState, reset: bool) -> LaneState:
-  """Returns states `[lane, ...]` for the stage of a recipe, of lanes that have just updated.
+def hand_over(spec: LaneSpec, states: LaneState, reset: bool) -> LaneState:
+  """Returns states `[lane, ...]` for the stage of a spec, of lanes that have just updated.
 
   Parameters, BatchNorm statistics and counts go on; the optimizer state is fresh with `reset`, and
   else what of it belongs to parameters that stay trainable (`freezing.carry_over`).
@@ -261,8 +263,8 @@ def check(
   fitting: dict[str, tuple] = {}
   for study in (first, *first.later):
     view = views.view(dataset, study.stage)
-    own = spec.make_recipe(config, view, study, study.groups[0])
-    params = spec.shapes(own.model, view)['params']
+    own = lane_spec(config, view, study, study.groups[0])
+    params = shapes(own.model, view)['params']
     flat = {path: leaf.shape for path, leaf in flatten_dict(params, sep='/').items()}
     fitting = fitting or flat
     differing = sorted(path for path in flat if flat[path] != fitting.get(path))

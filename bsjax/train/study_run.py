@@ -10,7 +10,7 @@ from bsjax.autotune import execution
 from bsjax.config.errors import ConfigError
 from bsjax.console import make_console
 from bsjax.data.facts import data_facts
-from bsjax.engine import memory, programs
+from bsjax.engine import device_lanes, memory
 from bsjax.engine.device_data import DeviceData
 from bsjax.engine.validate import validate
 from bsjax.plan import arms, plan, table
@@ -83,7 +83,7 @@ def _run_one(config: ConfigDict, workdir: Path, dry_run: bool) -> bool:
   study = plan.make_plan(config, len(dataset.train.labels), chosen.micro_batches)
   stage_run.check(config, dataset, study, console.print)
   if dry_run:
-    groups = programs.create(config, dataset, study, chosen.strategies)
+    groups = device_lanes.create(config, dataset, study, chosen.strategies)
     on_device = DeviceData(dataset, config, study)
     bytes_per_lane = {g.group.index: memory.bytes_per_lane(g, on_device) for g in groups}
     _say_plan(console, study, chosen, bytes_per_lane)

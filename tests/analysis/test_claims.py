@@ -153,7 +153,9 @@ def test_holm_by_hand_and_the_p_value_against_scipy():
   three = paired.against_best({8: a, 16: b, 32: a - 0.1 + 0.01 * b})
   assert [(pair.best, pair.other) for pair in three] == [(16, 8), (16, 32)]
   test = stats.ttest_rel(b, a).confidence_interval(1 - 0.05 / 3)
-  assert three[0].interval[1:3] == pytest.approx([test.low, test.high], rel=1e-9)
+  assert [three[0].interval.low, three[0].interval.high] == pytest.approx(
+    [test.low, test.high], rel=1e-9
+  )
   assert three[0].confidence == pytest.approx(1 - 0.05 / 3)
 
 

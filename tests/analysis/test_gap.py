@@ -251,8 +251,9 @@ def test_curves_are_means_with_intervals_over_trials():
   curve = drawn['updates']['gap'][8]
   assert curve.x == list(range(0, 513, 32))
   gaps = 2 * (0.008 + 0.01 * np.arange(3)) + 2e-4 * 64
-  expected = mean_interval(gaps)
-  assert [curve.mean[2], curve.low[2], curve.high[2]] == pytest.approx(expected[:3], abs=1e-12)
+  mean = mean_interval(gaps)
+  expected = mean.value, mean.low, mean.high
+  assert [curve.mean[2], curve.low[2], curve.high[2]] == pytest.approx(expected, abs=1e-12)
   assert drawn['epochs']['val_accuracy'][64].x == [float(i) for i in range(17)]
   weighted = drawn['learning_rate_updates']['train_loss'][64]
   assert weighted.x[-1] == pytest.approx(6.4) and weighted.mean[-1] == pytest.approx(1 - 0.128)

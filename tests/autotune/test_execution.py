@@ -11,7 +11,7 @@ from helpers.small import largest_difference, small_config, trained
 from bsjax import data
 from bsjax.autotune import execution, timer
 from bsjax.autotune.grouping import Timing
-from bsjax.engine import programs, strategies
+from bsjax.engine import device_lanes, programs, strategies
 from bsjax.engine.device_data import DeviceData
 from bsjax.engine.strategies import STRATEGIES
 from bsjax.plan import plan, stages
@@ -172,10 +172,10 @@ def test_real_timings_tell_a_slow_strategy_from_a_fast_one(monkeypatch):
   plain = measure(STRATEGIES['map-canonical'])
   tick = programs.tick
 
-  def slow_tick(recipe, any_lane, state, *rest):
+  def slow_tick(spec, any_lane, state, *rest):
     ones = np.ones((64, 64), np.float32) + 1e-9 * state.updates
     work = jax.lax.fori_loop(0, 1000, lambda _, x: x @ x / 64, ones)
-    return tick(recipe, any_lane, state.replace(count=state.count + (work[0, 0] > 2)), *rest)
+    return tick(spec, any_lane, state.replace(count=state.count + (work[0, 0] > 2)), *rest)
 
   monkeypatch.setattr(programs, 'tick', slow_tick)
   slow = measure(STRATEGIES['map-canonical'])
@@ -193,7 +193,7 @@ def test_a_strategy_without_room_is_never_taken(monkeypatch):
   def advance(*_):
     raise jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: Out of memory')
 
-  monkeypatch.setattr(programs.GroupRun, 'advance', advance)
+  monkeypatch.setattr(device_lanes.Lanes, 'advance', advance)
   found = timer.measure(
     config, dataset, study, study.groups[0], on_device, STRATEGIES['vmap-native']
   )
@@ -223,14 +223,17 @@ def test_lanes_in_turns_are_the_same_lanes(how):
   _, (whole,), _ = trained(config)
   dataset = data.load(config.data, config.seed)
   study = plan.make_plan(config, 150)
-  (parts,), on_device = programs.create(config, dataset, study), DeviceData(dataset, config, study)
+  (parts,), on_device = (
+    device_lanes.create(config, dataset, study),
+    DeviceData(dataset, config, study),
+  )
   assert parts.split() and parts.split()
   assert [len(np.unique(part.order)) for part in parts.parts] == [3, 3, 3, 3]
   parts.advance(on_device, 99)
   assert parts.position == whole.position
   same = 0 if how == 'map-canonical' else 1e-5
   assert largest_difference(parts.to_host().params, whole.to_host().params) <= same
-  looks = [vars(group.look(on_device)()) for group in (parts, whole)]
+  looks = [vars(group.evaluate(on_device)()) for group in (parts, whole)]
   for a, b in zip(*map(jax.tree.leaves, looks), strict=True):
     np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
   while parts.split():

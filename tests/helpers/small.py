@@ -4,7 +4,7 @@ import numpy as np
 
 from bsjax import data
 from bsjax.config.keys import base_config
-from bsjax.engine import programs
+from bsjax.engine import device_lanes
 from bsjax.engine.device_data import DeviceData
 from bsjax.plan import plan
 
@@ -39,7 +39,7 @@ def trained(config, dataset=None, examples=None):
   dataset = dataset or data.load(config.data, config.seed)
   study = plan.make_plan(config, len(dataset.train.labels))
   on_device = DeviceData(dataset, config, study)
-  groups = programs.create(config, dataset, study)
+  groups = device_lanes.create(config, dataset, study)
   end = study.total_examples if examples is None else examples
   for group in groups:
     while group.position < end:

@@ -156,6 +156,6 @@ def test_whole_models_train_as_lanes(name):
   dataset = color_digits(config.data)
   study, (group,), on_device = trained(config, dataset)
   assert len(group.group.lanes) == 2 and group.position == study.total_examples
-  found = group.look(on_device)().evaluation
+  found = group.evaluate(on_device)().evaluation
   assert found.finite.all() and np.isfinite(found.train.loss).all()
   assert all(len(np.unique(leaf[:, None])) > 1 for leaf in jax.tree.leaves(group.to_host().params))

@@ -220,8 +220,8 @@ def test_a_bfloat16_lane_is_kept_in_float32_and_as_accurate_as_a_float32_one(kin
     states = group.to_host()
     assert states.updates.min() > 100
     assert {str(leaf.dtype) for leaf in jax.tree.leaves(states)} <= {'float32', 'int32'}
-    found = group.look(on_device)().evaluation.validation
-    accuracy[dtype] = found.correct / found.count
+    found = group.evaluate(on_device)().evaluation.validation
+    accuracy[dtype] = found.metrics['accuracy'] / found.count
   assert accuracy['float32'].min() > 0.9
   np.testing.assert_allclose(accuracy['bfloat16'], accuracy['float32'], atol=0.03)
 

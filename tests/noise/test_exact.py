@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from bsjax.noise import exact
+from bsjax.stats.estimate import Reason
 from bsjax.stats.intervals import fieller_from_moments
 from bsjax.train import rows
 
@@ -127,11 +128,11 @@ def test_a_gradient_that_curves_downwards_has_no_noise_scale():
   assert fine['largest_learning_rate'] == pytest.approx(1 / 2.0, rel=0.02)
   down = curvature(np.diag([-2.0, 5.0]))
   assert down['noise_scale'] is None and down['ci95'] == [None, None]
-  assert down['reason'] == 'the curvature along the gradient is not positive'
+  assert down['reason'] == Reason('curvature_along_gradient')
   assert down['largest_learning_rate'] is None
   below = curvature(np.diag([2.0, -50.0]))
   assert below['noise_scale'] is None
-  assert below['reason'] == 'the curvature weighted by the noise is not positive'
+  assert below['reason'] == Reason('curvature_weighted_by_noise')
   assert curvature(np.diag([np.nan, 1.0]))['reason'] == 'a mean or a variance is not finite'
 
 
@@ -141,4 +142,4 @@ def test_what_is_not_finite_is_undefined(bad):
   squares[3] = bad
   found = exact.ratio(exact.from_products(squares, with_mean, 1, 1000))
   assert found['noise_scale'] is None and found['ci95'] == [None, None]
-  assert found['reason'] == 'a mean or a variance is not finite'
+  assert found['reason'] == (Reason('moments_not_finite'),)

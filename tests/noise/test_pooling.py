@@ -12,6 +12,7 @@ from scipy import signal
 from bsjax.noise import estimators, pooling
 from bsjax.noise.estimators import SPAN
 from bsjax.stats import intervals
+from bsjax.stats.estimate import undefined
 
 
 def covers(interval, truth):
@@ -82,7 +83,7 @@ def test_ragged_blocks_estimate_the_variance_of_the_mean_without_bias():
 
 def test_windows_that_measured_nothing_or_nonsense_are_undefined():
   nothing = intervals.fieller_from_moments(*pooling.combine_windows([EMPTY, EMPTY]))
-  assert nothing == (None, None, None, False, 'nothing was measured')
+  assert nothing == undefined('nothing_measured')
   fine = window([1.0, 2.0], [1.0, 3.0])
   for blocks in (True, False):
     spoilt = pooling.combine_windows([fine, fine | {'trace': None}], blocks=blocks)
@@ -118,7 +119,7 @@ def streamed(trace, grad_sq):
   """The record of a window that the compiled program measured, update by update."""
 
   def step(window, pair):
-    return estimators.observe(window, estimators.Estimate(*pair), True), None
+    return estimators.observe(window, estimators.Measurement(*pair), True), None
 
   pairs = jnp.asarray(np.stack([trace, grad_sq], axis=1), jnp.float32)
   window = jax.lax.scan(step, estimators.zero_window(), pairs)[0]
@@ -136,7 +137,7 @@ def test_the_program_carries_the_moments_of_updates_and_of_spans():
 
 def test_updates_that_do_not_count_leave_the_spans_alone():
   empty = estimators.zero_window()
-  nothing = estimators.observe(empty, estimators.Estimate(*jnp.full(2, jnp.nan)), False)
+  nothing = estimators.observe(empty, estimators.Measurement(*jnp.full(2, jnp.nan)), False)
   for before, after in zip(jax.tree.leaves(empty), jax.tree.leaves(nothing), strict=True):
     np.testing.assert_array_equal(before, after)
 

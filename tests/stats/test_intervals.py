@@ -8,6 +8,7 @@ from helpers.gradients import BLOCKS, TAILS, TRUTH, simulated_blocks
 from scipy import stats
 
 from bsjax.stats import intervals
+from bsjax.stats.estimate import Estimate, undefined
 
 
 def covers(interval, truth):
@@ -152,8 +153,8 @@ def test_mean_interval_is_students():
   found = intervals.mean_interval(values, confidence=0.9)
   expected = stats.t.interval(0.9, 2, np.mean(values), stats.sem(values))
   np.testing.assert_allclose([found.low, found.high], expected, rtol=1e-12)
-  assert (found.mean, found.n) == (pytest.approx(np.mean(values)), 3)
-  assert intervals.mean_interval([0.5]) == (0.5, None, None, 1)
-  assert intervals.mean_interval([]) == (None, None, None, 0)
+  assert (found.value, found.n) == (pytest.approx(np.mean(values)), 3)
+  assert intervals.mean_interval([0.5]) == Estimate(0.5, n=1)
+  assert intervals.mean_interval([]) == undefined('no_values')
   for bad in (np.nan, np.inf, None):
-    assert intervals.mean_interval([0.5, bad]) == (None, None, None, 2)
+    assert intervals.mean_interval([0.5, bad]) == undefined('not_finite', 2)

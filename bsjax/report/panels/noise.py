@@ -11,23 +11,28 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from bsjax.analysis.runs.histories import Setting, noise_curve
+from bsjax.noise import entries
+from bsjax.noise.entries import NoiseScale
 from bsjax.report.panels import style
 from bsjax.report.panels.style import MUTED, PAPER, Settings, Summary
 
-# Kind in summary['noise_scales'] -> label, colour, marker.
-KINDS = {
-  'b_simple': ('from the batches', '#1f5fbf', 'o'),
-  'exact': ('from single examples', '#c2410c', 's'),
-  'b_noise': ('weighted by the Hessian', '#2a8f6b', 'D'),
-  'preconditioned': ('preconditioned, from the batches', '#7b8cc4', 'v'),
-  'exact_preconditioned': ('preconditioned, from single examples', '#8b3fa8', 'P'),
-}
 CRITICAL, FROM_RATES = '#e8871e', '#667085'
 
 
-def kinds(summary: Summary) -> list[str]:
+def kinds(summary: Summary) -> list[NoiseScale]:
   """The kinds that some batch size has."""
-  return [kind for kind in KINDS if any(kind in row['late'] for row in summary['noise_scales'])]
+  return [
+    kind for kind in _all() if any(kind.name in row['late'] for row in summary['noise_scales'])
+  ]
+
+
+def title(name: str) -> str:
+  """What a kind is called, by its name in summary.json."""
+  return next(kind.title for kind in _all() if kind.name == name)
+
+
+def _all() -> list[NoiseScale]:
+  return [*entries.ONLINE.values(), *entries.EXACT.values()]
 
 
 def middle(summary: Summary) -> Mapping[str, Any] | None:
@@ -40,7 +45,7 @@ def draw_late(axes: Axes, summary: Summary) -> None:
   """Every kind with its interval against batch size; B_crit and B_lr as horizontal bands."""
   rows, shown = summary['noise_scales'], kinds(summary)
   bands = _bands(summary)
-  values = [row['late'][kind] for row in rows for kind in shown if kind in row['late']]
+  values = [row['late'][kind.name] for row in rows for kind in shown if kind.name in row['late']]
   ends = [end for each in values for end in each['ci95']]
   ends += [end for _, value, ci95, _ in bands for end in (value, *ci95)]
   # Without any value the interval of the critical batch size still has a place.
@@ -56,30 +61,29 @@ def draw_late(axes: Axes, summary: Summary) -> None:
   for number, kind in enumerate(shown):
     shift = 2 ** (0.16 * (number - (len(shown) - 1) / 2))
     for row in rows:
-      if kind in row['late']:
-        _draw_one(axes, row['batch_size'] * shift, row['late'][kind], kind)
+      if kind.name in row['late']:
+        _draw_one(axes, row['batch_size'] * shift, row['late'][kind.name], kind)
   sizes = [row['batch_size'] for row in summary['batch_sizes']]
   line = [min(sizes) / 2, max(sizes) * 2]
   axes.plot(line, line, '--', color=MUTED, linewidth=1, zorder=1, scaley=False)
   style.batch_size_axis(axes, summary, 'Noise scale, late in training')
 
 
-def _draw_one(axes: Axes, x: float, late: Mapping[str, Any], kind: str) -> None:
+def _draw_one(axes: Axes, x: float, late: Mapping[str, Any], kind: NoiseScale) -> None:
   """A value with its interval, the interval alone, or a cross where there is neither."""
-  _, colour, marker = KINDS[kind]
-  style.interval(axes, x, late['ci95'], colour, 2.0)
+  style.interval(axes, x, late['ci95'], kind.colour, 2.0)
   if late['value'] is not None:
     dot = {'markersize': 6.5, 'markeredgecolor': PAPER, 'zorder': 5}
-    axes.plot(x, late['value'], marker, color=colour, **dot)
+    axes.plot(x, late['value'], kind.marker, color=kind.colour, **dot)
   elif late['ci95'][0] is None:
-    style.cross(axes, x, colour)
+    style.cross(axes, x, kind.colour)
 
 
 def legend(summary: Summary) -> list[Any]:
   """Handles for the kinds and bands of `draw_late` and `draw_training`."""
   dot = {'linestyle': '', 'markersize': 7}
   handles: list[Any] = [
-    Line2D([], [], color=KINDS[kind][1], marker=KINDS[kind][2], label=KINDS[kind][0], **dot)
+    Line2D([], [], color=kind.colour, marker=kind.marker, label=kind.title, **dot)
     for kind in kinds(summary)
   ]
   handles += [Patch(color=colour, alpha=0.35, label=name) for name, *_, colour in _bands(summary)]
@@ -94,8 +98,8 @@ def draw_training(axes: Axes, summary: Summary) -> None:
     style.message(axes, 'Noise scale along training', 'No batch size has a result.')
     return
   lines = {
-    kind: [(at['examples'], *_ends(at[kind])) for at in row['training'] if kind in at]
-    for kind in KINDS
+    kind: [(at['examples'], *_ends(at[kind.name])) for at in row['training'] if kind.name in at]
+    for kind in _all()
   }
   values = [value for line in lines.values() for _, value, _, _ in line]
   ends = [end for line in lines.values() for _, _, *both in line for end in both]
@@ -109,10 +113,9 @@ def draw_training(axes: Axes, summary: Summary) -> None:
     if not line:
       continue
     x, value, low, high = zip(*line, strict=True)
-    _, colour, marker = KINDS[kind]
     high = [top if math.isinf(end) else end for end in high]
-    axes.fill_between(x, low, high, color=colour, alpha=0.12, linewidth=0)
-    axes.plot(x, value, marker=marker, color=colour, markersize=4, linewidth=1.6)
+    axes.fill_between(x, low, high, color=kind.colour, alpha=0.12, linewidth=0)
+    axes.plot(x, value, marker=kind.marker, color=kind.colour, markersize=4, linewidth=1.6)
   axes.set_title(title)
   style.examples_seen(axes)
 
@@ -148,7 +151,7 @@ def layers(setting: Setting) -> dict[str, float | None]:
 
 
 def draw_layers(axes: Axes, summary: Summary, settings: Settings) -> None:
-  """A row a layer, a dot a batch size, a cross where a layer has no noise scale."""
+  """One row per layer, one dot per batch size, a cross where a layer has no noise scale."""
   tints = style.colours(summary)
   found = {size: layers(each) for size, each in style.chosen(summary, settings).items()}
   names = list(next((each for each in found.values() if each), {}))

@@ -15,7 +15,7 @@ from benchmark.works import Setting, Work
 from bsjax.autotune import execution, timer
 from bsjax.autotune.execution import Execution
 from bsjax.data import Dataset
-from bsjax.engine import programs, strategies
+from bsjax.engine import device_lanes, strategies
 from bsjax.engine.device_axis import devices
 from bsjax.engine.device_data import DeviceData
 from bsjax.plan import plan
@@ -70,13 +70,13 @@ def chosen(work: Work, times: int = 1) -> Execution:
 
 def _programs(
   config: ConfigDict, dataset: Dataset, how: Execution
-) -> tuple[list[programs.GroupRun], DeviceData]:
+) -> tuple[list[device_lanes.Lanes], DeviceData]:
   study = plan.make_plan(config, len(dataset.train.labels), how.micro_batches)
-  groups = programs.create(config, dataset, study, how.strategies)
+  groups = device_lanes.create(config, dataset, study, how.strategies)
   return groups, DeviceData(dataset, config, study)
 
 
-def advance(groups: list[programs.GroupRun], on_device: DeviceData, examples: int) -> None:
+def advance(groups: list[device_lanes.Lanes], on_device: DeviceData, examples: int) -> None:
   """Trains all lanes to a position; returns before the devices are done."""
   for group in groups:
     block = group.group.block_ticks * group.group.micro_batch
@@ -84,14 +84,14 @@ def advance(groups: list[programs.GroupRun], on_device: DeviceData, examples: in
       group.advance(on_device, (examples - group.position) // block)
 
 
-def wait(groups: list[programs.GroupRun]) -> None:
+def wait(groups: list[device_lanes.Lanes]) -> None:
   """Waits until the devices have done what was asked of them."""
   for group in groups:
     group.wait()
 
 
 def _losses(
-  work: Work, groups: list[programs.GroupRun], loss: Callable[[dict], float]
+  work: Work, groups: list[device_lanes.Lanes], loss: Callable[[dict], float]
 ) -> list[float]:
   """Losses in the order of the work's settings."""
   found = {}
