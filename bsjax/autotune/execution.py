@@ -10,6 +10,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from bsjax import models
 from bsjax.autotune import grouping, timer
 from bsjax.autotune.grouping import Timing
 from bsjax.data import Dataset
@@ -76,7 +77,7 @@ def choose(
     return recorded
   clock = timer.Clock(config, dataset, say, folder)
   default = plan.default_micro_batches(config, len(dataset.train.labels))
-  names = functools.partial(_names, config, timer.convolves(config, dataset))
+  names = functools.partial(_names, config, models.MODELS[config.model.name].convolves)
   if recorded:
     chosen = recorded.micro_batches
   elif _free(config, len(dataset.train.labels)):

@@ -13,7 +13,6 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from bsjax import models
 from bsjax.autotune.grouping import Timing
 from bsjax.console import now
 from bsjax.data import Dataset
@@ -23,7 +22,6 @@ from bsjax.engine.device_data import DeviceData
 from bsjax.engine.device_lanes import Lanes
 from bsjax.engine.spec import lane_spec
 from bsjax.engine.strategies import STRATEGIES, Strategy
-from bsjax.models import convolution
 from bsjax.plan import plan
 from bsjax.storage import records, user_cache
 
@@ -141,20 +139,6 @@ def _timed(run: Lanes, on_device: DeviceData, blocks: int) -> float:
   if done < blocks:
     run.place(0)
   return seconds
-
-
-def convolves(config: ConfigDict, dataset: Dataset) -> bool:
-  """Whether the model of a config calls for a convolution."""
-  calls = []
-
-  def conv(*arguments, **keywords) -> jax.Array:
-    calls.append(1)
-    return convolution.conv('native')(*arguments, **keywords)
-
-  model = models.create(config.model, dataset.num_classes, conv=conv)
-  images = jax.ShapeDtypeStruct((1, *dataset.image_shape), np.float32)
-  jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), images)
-  return bool(calls)
 
 
 def _key(config: ConfigDict, dataset: Dataset) -> dict:

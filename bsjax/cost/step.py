@@ -12,18 +12,17 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from flax import struct
 from jax.stages import Compiled
 from jaxtyping import Array, Bool, Float, Key, PyTree
 from ml_collections import ConfigDict
 
 from bsjax.data import Dataset, Split, stream
-from bsjax.engine.lanes import LaneSpec, gradients
+from bsjax.engine import lanes
+from bsjax.engine.lanes import LaneSpec
 from bsjax.engine.spec import lane_spec
 from bsjax.engine.strategies import STRATEGIES
 from bsjax.optim import freezing
-from bsjax.optim.optimizers import with_learning_rate
 from bsjax.plan import plan
 
 NUMBER, FLAG = jax.ShapeDtypeStruct((), np.float32), jax.ShapeDtypeStruct((), np.bool_)
@@ -129,16 +128,12 @@ def _gradients(training: Training, state: State, batch: Batch) -> tuple[PyTree, 
   spec = training.spec
   images = stream.augment(jax.random.key(0), batch.start, batch.images, spec.crop, spec.flip)
   images = stream.normalize(images, spec.mean, spec.std)
-  grads, batch_stats = gradients(spec, state, 0, batch.start, images, batch.labels)
+  grads, batch_stats = lanes.gradients(spec, state, jnp.int32(0), batch.start, images, batch.labels)
   return grads, state.replace(batch_stats=batch_stats)
 
 
 def _updated(training: Training, state: State, grads: PyTree, rate: Float[Array, '']) -> State:
-  spec = training.spec
-  opt_state = with_learning_rate(state.opt_state, rate)
-  trainable, frozen = freezing.split(state.params, spec.trainable)
-  updates, opt_state = spec.optimizer.update(grads, opt_state, trainable)
-  params = freezing.join(optax.apply_updates(trainable, updates), frozen)
+  params, opt_state = lanes.step(training.spec, state.params, state.opt_state, grads, rate)
   return state.replace(params=params, opt_state=opt_state)
 
 

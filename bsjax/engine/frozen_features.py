@@ -1,4 +1,4 @@
-"""What frozen layers make of every image, computed once a stage instead of in every tick.
+"""What frozen layers make of every image, computed once per stage instead of in every tick.
 
 Where a stage trains only later layers, all lanes begin it with the same earlier ones (as after a
 transfer), and images are not augmented, what enters the first trainable module is a function of the
@@ -98,10 +98,13 @@ def usable(spec: LaneSpec, states: Any) -> bool:
   held = getattr(spec.model, 'frozen_norms', frozenset())
   if any(layer not in held for layer in layers if _frozen_module(spec, layer)):
     return False
-  same = lambda x: bool((np.asarray(x) == np.asarray(x)[:1]).all())
   trees = states.params, states.batch_stats
   flat = [(path, x) for tree in trees for path, x in flatten_dict(tree, sep='/').items()]
-  return all(same(x) for path, x in flat if _frozen_module(spec, path))
+  return all(_same_in_all_lanes(x) for path, x in flat if _frozen_module(spec, path))
+
+
+def _same_in_all_lanes(values: Float[Array, 'lane *shape']) -> bool:
+  return bool((np.asarray(values) == np.asarray(values)[:1]).all())
 
 
 def _frozen_module(spec: LaneSpec, path: str) -> bool:
@@ -124,17 +127,17 @@ def compute(spec: LaneSpec, cut: str, states: Any, dataset: Dataset) -> tuple[Su
 
   @jax.jit
   def whole(images: Array) -> tuple[Array, Array]:
-    found = []
+    entering = []
 
     def note(call: Callable, args: tuple, kwargs: dict, context: nn.module.InterceptorContext):
       if _enters(context, cut):
-        found.append(args[0])
+        entering.append(args[0])
       return call(*args, **kwargs)
 
     with nn.intercept_methods(note):
       inputs = stream.normalize(images, spec.mean, spec.std)
       logits = spec.model.apply(variables, inputs, train=False)
-    return found[0].astype(jnp.float32), logits
+    return entering[0].astype(jnp.float32), logits
 
   one = whole(dataset.train.images[:1])[0].shape[1:]
 

@@ -15,6 +15,7 @@ from bsjax.data.stream import stream_key, trial_key
 from bsjax.models.task import CLASSIFICATION, Outputs, Task
 from bsjax.noise import online
 from bsjax.optim import freezing
+from bsjax.optim.optimizers import with_learning_rate
 from bsjax.optim.preconditioners import Preconditioner
 from bsjax.optim.schedules import Schedule
 
@@ -151,7 +152,7 @@ def read_ticks(
 def gradients(
   spec: LaneSpec,
   state: LaneState,
-  trial: Int[Array, ''] | int,
+  trial: Int[Array, ''],
   start: Int[Array, ''],
   images: Float[Array, 'micro height width channel'],
   targets: Int[Array, ' micro'],
@@ -174,8 +175,18 @@ def gradients(
   return jax.grad(loss, has_aux=True)(trainable)
 
 
+def step(
+  spec: LaneSpec, params: PyTree, opt_state: PyTree, grads: PyTree, rate: Float[Array, '']
+) -> tuple[PyTree, PyTree]:
+  """Returns parameters and optimizer state after a step of a learning rate along mean gradients."""
+  opt_state = with_learning_rate(opt_state, rate)
+  trainable, frozen = freezing.split(params, spec.trainable)
+  updates, opt_state = spec.optimizer.update(grads, opt_state, trainable)
+  return freezing.join(optax.apply_updates(trainable, updates), frozen), opt_state
+
+
 def example_keys(
-  spec: LaneSpec, trial: Int[Array, ''] | int, start: Int[Array, ''], count: int
+  spec: LaneSpec, trial: Int[Array, ''], start: Int[Array, ''], count: int
 ) -> Key[Array, ' {count}']:
   """Returns what the model draws from for each example of a trial's stream, from `start` on.
 

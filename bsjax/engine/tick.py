@@ -6,13 +6,19 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Bool, Int, PyTree
 
-from bsjax.engine.lanes import LaneParams, LaneSpec, LaneState, MicroBatch, Source, gradients, read
+from bsjax.engine.lanes import (
+  LaneParams,
+  LaneSpec,
+  LaneState,
+  MicroBatch,
+  Source,
+  gradients,
+  read,
+  step,
+)
 from bsjax.noise import online
-from bsjax.optim import freezing
-from bsjax.optim.optimizers import with_learning_rate
 
 
 def tick(
@@ -68,11 +74,9 @@ def _update(
   count = state.count
   mean = jax.tree.map(lambda g: g / count, state.grad_sum)
   rate = lane_params.learning_rate * spec.schedule(end - count * spec.micro_batch)
-  opt_state = with_learning_rate(state.opt_state, rate)
-  trainable, frozen = freezing.split(state.params, spec.trainable)
-  updates, opt_state = spec.optimizer.update(mean, opt_state, trainable)
+  params, opt_state = step(spec, state.params, state.opt_state, mean, rate)
   return state.replace(
-    params=freezing.join(optax.apply_updates(trainable, updates), frozen),
+    params=params,
     opt_state=opt_state,
     count=jnp.zeros((), jnp.int32),
     updates=state.updates + 1,

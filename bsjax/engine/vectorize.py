@@ -54,7 +54,7 @@ def over_lanes(function: Callable, how: str, rows: int | None = None) -> Callabl
 
   - 'map': one lane after the other, each with its weights in the processor's cache.
   - 'vmap': side by side in every operation. The lanes are `rows` rows of equal length, each of one
-    trial (None: every lane a row), and what depends on the trial alone is computed once a row:
+    trial (None: every lane a row), and what depends on the trial alone is computed once per row:
     reading, augmentation, and of a first layer one product with the kernels of all its lanes.
   - 'unrolled': side by side, each with operations of its own, for a `function` of tuples of lanes
     (`side_by_side`).
@@ -64,7 +64,7 @@ def over_lanes(function: Callable, how: str, rows: int | None = None) -> Callabl
 
 def _map(function: Callable, rows: int | None) -> Callable:
   return lambda states, lane_params, *shared: jax.lax.map(
-    lambda own: function(*own, *shared), (states, lane_params)
+    lambda lane: function(*lane, *shared), (states, lane_params)
   )
 
 
@@ -72,26 +72,25 @@ def _vmap(function: Callable, rows: int | None) -> Callable:
   def run(states: PyTree, lane_params: Any, *shared: Any) -> PyTree:
     lanes = len(lane_params.trial)
     height = rows or lanes
-    fold = lambda tree: jax.tree.map(lambda x: x.reshape(height, -1, *x.shape[1:]), tree)
-    unfold = lambda tree: jax.tree.map(lambda x: x.reshape(lanes, *x.shape[2:]), tree)
-    lane_params = fold(lane_params)
+    states, lane_params = jax.tree.map(
+      lambda x: x.reshape(height, -1, *x.shape[1:]), (states, lane_params)
+    )
     lane_params = lane_params.replace(trial=lane_params.trial[:, 0])
     within = jax.tree.map(lambda _: 0, lane_params).replace(trial=None)
-    one = lambda *own: function(*own, *shared)
-    row = jax.vmap(one, in_axes=(0, within), axis_name=LANE)
-    return unfold(jax.vmap(row, axis_name=TRIAL)(fold(states), lane_params))
+    row = jax.vmap(lambda *lane: function(*lane, *shared), in_axes=(0, within), axis_name=LANE)
+    results = jax.vmap(row, axis_name=TRIAL)(states, lane_params)
+    return jax.tree.map(lambda x: x.reshape(lanes, *x.shape[2:]), results)
 
   return run
 
 
 def _unrolled(function: Callable, rows: int | None) -> Callable:
   def run(states: PyTree, lane_params: Any, *shared: Any) -> PyTree:
-    each = lambda tree: tuple(
-      jax.tree.map(lambda x, i=i: x[i], tree) for i in range(len(lane_params.trial))
+    states, lane_params = (
+      tuple(jax.tree.map(lambda x, i=i: x[i], tree) for i in range(len(lane_params.trial)))
+      for tree in (states, lane_params)
     )
-    return jax.tree.map(
-      lambda *xs: jnp.stack(xs), *function(each(states), each(lane_params), *shared)
-    )
+    return jax.tree.map(lambda *xs: jnp.stack(xs), *function(states, lane_params, *shared))
 
   return run
 
@@ -100,14 +99,13 @@ def side_by_side(tick: Callable, read: Callable) -> tuple[Callable, Callable]:
   """Turns a tick of one lane, and what reads for it, into those of a tuple of lanes."""
 
   def ticks(states: tuple, lane_params: tuple, source: Any, index: Any, batches: tuple) -> tuple:
-    each = zip(states, lane_params, batches, strict=True)
-    return tuple(
-      tick(state, lane_params, source, index, batch) for state, lane_params, batch in each
-    )
+    lanes = zip(states, lane_params, batches, strict=True)
+    return tuple(tick(state, params, source, index, batch) for state, params, batch in lanes)
 
-  return ticks, lambda lane_params, *shared: tuple(
-    read(lane_params, *shared) for lane_params in lane_params
-  )
+  def reads(lane_params: tuple, *shared: Any) -> tuple:
+    return tuple(read(params, *shared) for params in lane_params)
+
+  return ticks, reads
 
 
 def any_lane(flag: Bool[Array, '']) -> Bool[Array, '']:

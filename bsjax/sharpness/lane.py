@@ -1,10 +1,12 @@
 """Everything that is measured on one lane, as one pure function, before the host interprets it."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 from jaxtyping import Int, PyTree
 
 from bsjax.engine import lanes
@@ -24,7 +26,7 @@ class Options:
 
   examples: int = 2048  # of the training split; 0: all
   chunk: int = 256  # examples at a time, which bounds the memory
-  steps: int = 40  # of Lanczos: Hessian-vector products a start
+  steps: int = 40  # of Lanczos: Hessian-vector products per start
   starts: int = 4  # of Lanczos, for the density
   probes: int = 16  # of Hutchinson's trace
   eigenvalues: int = 5  # how many of the largest are written
@@ -51,7 +53,7 @@ class Options:
 
 
 def in_float32(spec: LaneSpec) -> LaneSpec:
-  """The spec with float32 arithmetic: second derivatives drown in the rounding of bfloat16."""
+  """A spec with float32 arithmetic: second derivatives drown in the rounding of bfloat16."""
   exact = spec.model.clone(dtype=jnp.float32, precision=jax.lax.Precision.HIGHEST)
   return dataclasses.replace(spec, model=exact)
 
@@ -77,7 +79,7 @@ def measure(
   params = state.params
   objective = lane_objective(spec, state, examples, options.chunk)
   grads = objective.gradient(params)
-  hvp = lambda vector: objective.hvp(params, vector)
+  hvp = functools.partial(objective.hvp, params)
   sums = evaluate(spec, options.chunk, state, examples, validation)
   starts = jax.vmap(lambda i: jax.random.fold_in(options.key(LANCZOS), i))(
     jnp.arange(options.starts)
@@ -88,7 +90,7 @@ def measure(
     'finite': sums.finite,
     'lanczos': jax.lax.map(lambda k: hessian.lanczos(hvp, k, params, options.steps), starts),
     'trace': hessian.trace_samples(hvp, options.key(TRACE), params, options.probes),
-    'gradient_sq': hessian.tree_dot(grads, grads),
+    'gradient_sq': optax.tree.vdot(grads, grads),
     'gradient_curvature': hessian.curvature_along(hvp, grads),
     'sam': measures.sam(objective, params, grads, options.rho),
     'adaptive_sam': measures.sam(objective, params, grads, options.adaptive_rho, adaptive=True),

@@ -211,12 +211,6 @@ def test_candidates_are_what_suits_a_platform():
   assert set(names('gpu', True, 8) + names('cpu', True, 2)) <= set(STRATEGIES)
 
 
-@pytest.mark.parametrize('model, there', [('mlp', False), ('cnn', True), ('resnet8', True)])
-def test_models_that_convolve_are_told_from_those_that_do_not(model, there):
-  config = small_config(model__name=model)
-  assert timer.convolves(config, data.load(config.data, config.seed)) == there
-
-
 @pytest.mark.parametrize('how', ['map-canonical', 'vmap-native'])
 def test_lanes_in_turns_are_the_same_lanes(how):
   config = small_config(execution__strategy=how)

@@ -271,7 +271,8 @@ def test_lanes_measure_the_noise_scale_of_the_weighted_draws():
 
   def gradient(image, label):
     state = jax.tree.map(lambda x: x[0], states).replace(params=params, batch_stats={})
-    grads, _ = lanes.gradients(group.spec, state, 0, 0, image[None], label[None])
+    zero = jnp.int32(0), jnp.int32(0)
+    grads, _ = lanes.gradients(group.spec, state, *zero, image[None], label[None])
     return jnp.concatenate([jnp.ravel(x) for x in jax.tree.leaves(grads)])
 
   grads = np.asarray(jax.jit(jax.vmap(gradient))(images, jnp.asarray(dataset.train.labels)), float)

@@ -34,12 +34,15 @@ def small_config(**overrides):
   return config
 
 
-def trained(config, dataset=None, examples=None):
-  """Trains all groups of a study to its end, or to `examples`; returns (plan, groups, data)."""
+def trained(config, dataset=None, examples=None, **create):
+  """Trains all groups of a study to its end, or to `examples`; returns (plan, groups, data).
+
+  `create` are further arguments of `device_lanes.create`.
+  """
   dataset = dataset or data.load(config.data, config.seed)
   study = plan.make_plan(config, len(dataset.train.labels))
   on_device = DeviceData(dataset, config, study)
-  groups = device_lanes.create(config, dataset, study)
+  groups = device_lanes.create(config, dataset, study, **create)
   end = study.total_examples if examples is None else examples
   for group in groups:
     while group.position < end:

@@ -349,3 +349,16 @@ def test_problems_are_reported_all_at_once():
 
 def test_the_usual_models_have_no_problems():
   assert all(models.problems(model_config(name)) == [] for name in models.MODELS)
+
+
+@pytest.mark.parametrize('name', models.MODELS)
+def test_entries_say_which_models_convolve(name):
+  calls = []
+
+  def conv(*arguments, **keywords):
+    calls.append(1)
+    return convolution.conv('native')(*arguments, **keywords)
+
+  model = models.create(model_config(name, width=SMALL[name]), 4, conv)
+  shapes(model, (2, 16, 16, 3))
+  assert models.MODELS[name].convolves == bool(calls)

@@ -5,6 +5,7 @@ import itertools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from helpers.small import small_config
 from jax.flatten_util import ravel_pytree
@@ -99,7 +100,7 @@ def test_top_eigenvalues_and_trace_equal_eigh_of_the_dense_hessian(mlp):
   np.testing.assert_allclose([f['value'] for f in found], values[:5], rtol=1e-4)
   assert all(f['converged'] for f in found)
   unravel = ravel_pytree(state.params)[1]
-  form = lambda e: hessian.tree_dot(unravel(e), objective.hvp(state.params, unravel(e)))
+  form = lambda e: optax.tree.vdot(unravel(e), objective.hvp(state.params, unravel(e)))
   diagonal = jax.jit(lambda basis: jax.lax.map(form, basis))(jnp.eye(len(dense)))
   np.testing.assert_allclose(diagonal.sum(), values.sum(), rtol=1e-4)
   np.testing.assert_allclose(diagonal, np.diag(dense), atol=1e-4 * values[0])

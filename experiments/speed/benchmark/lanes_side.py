@@ -12,7 +12,8 @@ from benchmark import jax_loop
 from benchmark.jax_loop import Run, Sample, evaluator
 from benchmark.protocol import Budget
 from benchmark.works import Setting, Work
-from bsjax.autotune import execution, timer
+from bsjax import models
+from bsjax.autotune import execution
 from bsjax.autotune.execution import Execution
 from bsjax.data import Dataset
 from bsjax.engine import device_lanes, strategies
@@ -139,7 +140,7 @@ def every_strategy(work: Work, repeats: int, budget: Budget) -> dict[str, dict[s
   how = chosen(work, LONGER)
   there = devices(work.config.execution.devices)
   each = -(-len(work.settings) // len(there))
-  convolves = timer.convolves(work.config, work.dataset)
+  convolves = models.MODELS[work.config.model.name].convolves
   loops = {'step': jax_loop.step_loop(work), 'scan': jax_loop.scan_loop(work)}
   found: dict[str, dict[str, list[float]]] = {}
   for way in strategies.candidates(there[0].platform, convolves, each):
