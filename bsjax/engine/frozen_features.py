@@ -153,8 +153,8 @@ def compute(spec: LaneSpec, cut: str, states: Any, dataset: Dataset) -> tuple[Su
   rest = Suffix(spec.model, cut, shape, one)
   few = slice(0, min(CHUNK, len(dataset.train.labels)))
   expected = np.asarray(whole(dataset.train.images[few])[1])
-  found = np.asarray(jax.jit(lambda x: rest.apply(variables, x, train=False))(train.images[few]))
-  if np.abs(found - expected).max() > CLOSE * np.abs(expected).max():
+  logits = np.asarray(jax.jit(lambda x: rest.apply(variables, x, train=False))(train.images[few]))
+  if np.abs(logits - expected).max() > CLOSE * np.abs(expected).max():
     raise ValueError(f'what follows {cut} depends on more than what enters it')
   channels = train.images.shape[-1]
   new = dataclasses.replace(

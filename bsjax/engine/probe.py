@@ -24,7 +24,7 @@ PROBE = 3  # what a trial's key is folded with to choose examples; see INIT, and
 
 @struct.dataclass
 class Probe:
-  """Products of gradients at one moment of a lane, for `exact_noise` to make noise scales of."""
+  """Products of gradients at one moment of a lane, for `noise/exact.py` to make noise scales of."""
 
   products: Any  # {kind of length: Products}, values float32 [example]
   curvature: Any  # float32 [block block block], g_k' H_j g_l of blocks of examples; or None
@@ -51,11 +51,11 @@ def probe(
   if hasattr(model, 'conv'):  # whose gradient for each of many examples is one batched product
     model = model.clone(conv=convolution.conv('im2col'))
   variables = {'params': state.params, 'batch_stats': state.batch_stats}
-  found = {}
+  products_of = {}
   for kind, scaling in _scalings(spec, state).items():
     products = per_example.products(model, spec.task.loss, variables, mean, scaling, *chunks)
-    found[kind] = jax.tree.map(lambda x: x[:examples], products)
-  return Probe(found, _curvature(spec, blocks, state, images, labels) if blocks else None)
+    products_of[kind] = jax.tree.map(lambda x: x[:examples], products)
+  return Probe(products_of, _curvature(spec, blocks, state, images, labels) if blocks else None)
 
 
 def _draw(
@@ -122,12 +122,12 @@ def _curvature(
   One Hessian for each block, so that it can be independent of both gradients it stands between.
   """
   size = len(labels) // blocks
-  each = tuple(x[: blocks * size].reshape(blocks, size, *x.shape[1:]) for x in (images, labels))
+  cut = tuple(x[: blocks * size].reshape(blocks, size, *x.shape[1:]) for x in (images, labels))
 
   def gradient(params: PyTree, block: tuple) -> PyTree:
     return jax.grad(lambda params: _loss(spec, state, params, *block))(params)
 
-  grads = jax.lax.map(lambda block: gradient(state.params, block), each)
+  grads = jax.lax.map(lambda block: gradient(state.params, block), cut)
 
   def products(block: tuple) -> Float[Array, 'block block']:
     _, hessian_product = jax.linearize(lambda params: gradient(params, block), state.params)
@@ -135,4 +135,4 @@ def _curvature(
     pairs = zip(jax.tree.leaves(grads), jax.tree.leaves(curved), strict=True)
     return sum(a.reshape(blocks, -1) @ b.reshape(blocks, -1).T for a, b in pairs)
 
-  return jax.lax.map(products, each)
+  return jax.lax.map(products, cut)

@@ -3,7 +3,7 @@
 B_simple = tr(Sigma) / |G|^2, with G the gradient of the whole training set and Sigma the covariance
 of the gradients of single examples (McCandlish et al. 2018, arXiv:1812.06162). Everything but
 `summary` and `b_simple` is pure JAX on the scalars of one lane. docs/noise_scale.md derives the
-formulas; intervals.py says how certain the ratio is.
+formulas; stats/intervals.py says how certain the ratio is.
 """
 
 import math

@@ -50,7 +50,7 @@ def tapped_layers(
   With a scaling of single coordinates that holds for one position only, where the squared norm is
   (a^2)' P^2 d^2. Layers that are used twice are left out: their norms do not add up.
   """
-  found: list[Tapped] = []
+  cheaper: list[Tapped] = []
   calls: collections.Counter[str] = collections.Counter()
 
   def note(next_fun: Callable, args: tuple, kwargs: dict, context: Any) -> Array:
@@ -60,7 +60,7 @@ def tapped_layers(
       path = '/'.join(context.module.path)
       calls[path] += 1
       if _is_cheaper(jax.eval_shape(patches, args[0]).shape, out.shape[-1], scaled):
-        found.append(Tapped(path, out.shape, patches))
+        cheaper.append(Tapped(path, out.shape, patches))
     return out
 
   def run(image: Array) -> Array:
@@ -68,7 +68,7 @@ def tapped_layers(
       return model.apply(variables, image, train=False)
 
   jax.eval_shape(run, image)
-  return [layer for layer in found if calls[layer.path] == 1]
+  return [layer for layer in cheaper if calls[layer.path] == 1]
 
 
 def _is_cheaper(patches: tuple[int, int], outputs: int, scaled: bool) -> bool:
@@ -122,12 +122,12 @@ def products(
     )
     squares, with_mean = _leaf_products(grads, flat)
     for layer in tapped:
-      own = _gram_products(layer, seen[layer.path], deltas[layer.path], flat)
-      squares[layer.path], with_mean[layer.path] = own
+      gram = _gram_products(layer, seen[layer.path], deltas[layer.path], flat)
+      squares[layer.path], with_mean[layer.path] = gram
     return squares, with_mean
 
-  each = jax.lax.map(lambda chunk: jax.vmap(one)(*chunk), (images, labels))
-  return Products(*jax.tree.map(jnp.ravel, each))
+  chunks = jax.lax.map(lambda chunk: jax.vmap(one)(*chunk), (images, labels))
+  return Products(*jax.tree.map(jnp.ravel, chunks))
 
 
 def _trees(variables: PyTree, mean: PyTree, scaling: PyTree | None) -> list[tuple[str, PyTree]]:

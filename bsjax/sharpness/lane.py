@@ -40,16 +40,16 @@ class Options:
 
   def problems(self) -> list[str]:
     """Lists what is wrong, each with its value and bound."""
-    found = []
+    problems = []
     if self.examples < 0:
-      found.append(f'--examples={self.examples} must be at least 0; 0 takes all')
+      problems.append(f'--examples={self.examples} must be at least 0; 0 takes all')
     for name in ('chunk', 'steps', 'starts', 'probes', 'eigenvalues'):
       if getattr(self, name) < 1:
-        found.append(f'--{name}={getattr(self, name)} must be at least 1')
+        problems.append(f'--{name}={getattr(self, name)} must be at least 1')
     for name in ('rho', 'adaptive_rho'):
       if not 0 < getattr(self, name) < float('inf'):
-        found.append(f'--{name}={getattr(self, name)} must be finite and above 0')
-    return found
+        problems.append(f'--{name}={getattr(self, name)} must be finite and above 0')
+    return problems
 
 
 def in_float32(spec: LaneSpec) -> LaneSpec:

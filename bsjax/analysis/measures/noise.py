@@ -88,12 +88,12 @@ def beside(setting: Setting) -> dict[str, Any]:
   interval of the measurement. Names are those of the entries: `ONLINE` from the lane's own batches
   since the record before, and `EXACT` from single examples at the record.
   """
-  found = {entry.name: _renamed(late(setting, entry.window)) for entry in ONLINE.values()}
-  found |= {entry.name: _late_exact(setting, kind) for kind, entry in EXACT.items()}
+  late_values = {entry.name: _renamed(late(setting, entry.window)) for entry in ONLINE.values()}
+  late_values |= {entry.name: _late_exact(setting, kind) for kind, entry in EXACT.items()}
   return {
     'batch_size': setting.batch_size,
     'learning_rate': setting.learning_rate,
-    'late': {name: value for name, value in found.items() if value['n']},
+    'late': {name: value for name, value in late_values.items() if value['n']},
     'training': [
       _moment(rows)
       for rows in zip(*(lane.rows for lane in setting.lanes), strict=False)
@@ -102,8 +102,8 @@ def beside(setting: Setting) -> dict[str, Any]:
   }
 
 
-def _renamed(found: dict[str, Any]) -> dict[str, Any]:
-  return {'value' if key == 'b_simple' else key: value for key, value in found.items()}
+def _renamed(scale: dict[str, Any]) -> dict[str, Any]:
+  return {'value' if key == 'b_simple' else key: value for key, value in scale.items()}
 
 
 def _late_exact(setting: Setting, kind: str) -> dict[str, Any]:
@@ -141,7 +141,7 @@ def _moment(rows: Sequence[Row]) -> dict[str, Any]:
 def _pool(
   measured: Sequence[Mapping], moments: Callable[[Sequence[Mapping]], PairMoments]
 ) -> dict[str, Any]:
-  if any(each.get('trace') is None for each in measured):
+  if any(window.get('trace') is None for window in measured):
     return _as_json(undefined('not_measured'))
   return _as_json(fieller_from_moments(*moments(measured)))
 
@@ -161,8 +161,8 @@ def _numbers(probes: Sequence[Mapping], name: str) -> np.ndarray:
 
 
 def _as_json(ratio: Estimate) -> dict[str, Any]:
-  found = {'value': ratio.value, 'ci95': [ratio.low, ratio.high], 'unbounded': ratio.unbounded}
-  return found | ({'reason': ratio.reasons} if ratio.reasons else {})
+  plain = {'value': ratio.value, 'ci95': [ratio.low, ratio.high], 'unbounded': ratio.unbounded}
+  return plain | ({'reason': ratio.reasons} if ratio.reasons else {})
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -46,10 +46,10 @@ def draw_late(axes: Axes, summary: Summary) -> None:
   rows, shown = summary['noise_scales'], kinds(summary)
   bands = _bands(summary)
   values = [row['late'][kind.name] for row in rows for kind in shown if kind.name in row['late']]
-  ends = [end for each in values for end in each['ci95']]
+  ends = [end for value in values for end in value['ci95']]
   ends += [end for _, value, ci95, _ in bands for end in (value, *ci95)]
   # Without any value the interval of the critical batch size still has a place.
-  bounds = style.limits([each['value'] for each in values], ends) or style.limits(ends)
+  bounds = style.limits([value['value'] for value in values], ends) or style.limits(ends)
   if bounds is None:
     style.message(
       axes, 'Noise scale, late in training', 'No noise scale with a value was measured.'
@@ -153,12 +153,12 @@ def layers(setting: Setting) -> dict[str, float | None]:
 def draw_layers(axes: Axes, summary: Summary, settings: Settings) -> None:
   """One row per layer, one dot per batch size, a cross where a layer has no noise scale."""
   tints = style.colours(summary)
-  found = {size: layers(each) for size, each in style.chosen(summary, settings).items()}
-  names = list(next((each for each in found.values() if each), {}))
-  values = [value for each in found.values() for value in each.values()]
+  scales = {size: layers(setting) for size, setting in style.chosen(summary, settings).items()}
+  names = list(next((by_layer for by_layer in scales.values() if by_layer), {}))
+  values = [value for by_layer in scales.values() for value in by_layer.values()]
   style.log_axis(axes.xaxis, 'examples', style.limits(values))
-  for size, each in found.items():
-    for name, value in each.items():
+  for size, by_layer in scales.items():
+    for name, value in by_layer.items():
       place = {'color': tints[size], 'zorder': 3}
       if value is None:
         axes.plot(0.985, names.index(name), 'x', transform=axes.get_yaxis_transform(), **place)
@@ -172,13 +172,13 @@ def draw_layers(axes: Axes, summary: Summary, settings: Settings) -> None:
 def _bands(summary: Summary) -> list[tuple[str, float | None, list[float | None], str]]:
   """(name, value, interval, colour) of the batch sizes that other measurements suggest."""
   critical, rates = summary['critical_batch_size'], summary['learning_rates']['noise_scale']
-  found = []
+  bands = []
   if critical.get('b_crit') is not None:
-    found.append(('critical batch size', critical['b_crit'], critical['ci95'], CRITICAL))
+    bands.append(('critical batch size', critical['b_crit'], critical['ci95'], CRITICAL))
   if 'undefined' not in rates and (rates['b_learning_rate'] or rates['ci95'][0] is not None):
     name = 'from the best learning rates'
-    found.append((name, rates['b_learning_rate'], rates['ci95'], FROM_RATES))
-  return found
+    bands.append((name, rates['b_learning_rate'], rates['ci95'], FROM_RATES))
+  return bands
 
 
 def _draw_band(axes: Axes, value: float | None, ci95: list[float | None], colour: str) -> None:
@@ -191,12 +191,12 @@ def _draw_band(axes: Axes, value: float | None, ci95: list[float | None], colour
     axes.axhline(value, color=colour, linewidth=1.5, alpha=0.8, zorder=1)
 
 
-def _ends(found: Mapping[str, Any]) -> tuple[float, float, float]:
+def _ends(scale: Mapping[str, Any]) -> tuple[float, float, float]:
   """Value and interval; NaN draws nothing, infinity is no upper bound."""
-  low, high = found['ci95']
+  low, high = scale['ci95']
   if low is None or (low == 0 and high is None):  # a band over everything says nothing
-    return _or_nan(found['value']), math.nan, math.nan
-  return _or_nan(found['value']), low, math.inf if high is None else high
+    return _or_nan(scale['value']), math.nan, math.nan
+  return _or_nan(scale['value']), low, math.inf if high is None else high
 
 
 def _or_nan(value: float | None) -> float:
