@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
-from jaxtyping import Array, Bool, Float, Int, Num, PyTree
+from jaxtyping import Array, Bool, Float, Int, Key, Num, PyTree
 
 from bsjax.data import stream
 from bsjax.engine.device_data import DeviceSplit
-from bsjax.engine.lanes import LaneSpec, LaneState
+from bsjax.engine.lanes import LaneSpec, LaneState, training_outputs
 from bsjax.models.task import Outputs, Task
 
 
@@ -42,34 +42,47 @@ def evaluate(
   spec: LaneSpec, batch_size: int, state: LaneState, train: DeviceSplit, validation: DeviceSplit
 ) -> Evaluation:
   """Evaluates one lane on both splits, `batch_size` examples at a time."""
-  splits = {'train': train, 'validation': validation}
-  sums = {name: _sums(spec, state, split, batch_size) for name, split in splits.items()}
+  splits, empty = {'train': train, 'validation': validation}, _empty(spec, state, train)
+  sums = {name: _sums(spec, state, split, batch_size, empty) for name, split in splits.items()}
   reestimated = {}
   if state.batch_stats:
     fresh = state.replace(batch_stats=reestimate(spec, state, train, batch_size))
-    reestimated = {name: _sums(spec, fresh, split, batch_size) for name, split in splits.items()}
+    reestimated = {
+      name: _sums(spec, fresh, split, batch_size, empty) for name, split in splits.items()
+    }
   finite = jax.tree.map(lambda x: jnp.isfinite(x).all(), state.params)
   return Evaluation(
     **sums, reestimated=reestimated, finite=jnp.stack(jax.tree.leaves(finite)).all()
   )
 
 
-def _sums(spec: LaneSpec, state: LaneState, split: DeviceSplit, batch_size: int) -> Sums:
+def _sums(
+  spec: LaneSpec, state: LaneState, split: DeviceSplit, batch_size: int, empty: Sums
+) -> Sums:
   size = min(batch_size, split.labels.shape[0])
-  variables = {'params': state.params, 'batch_stats': state.batch_stats}
-
-  def of_batch(first: Int[Array, '']) -> Sums:
-    images, targets, new = _batch(split, first, size)
-    outputs = spec.model.apply(variables, _inputs(spec, images), train=False)
-    return _batch_sums(spec.task, outputs, targets, new)
 
   def add(sums: Sums, first: Int[Array, '']) -> tuple[Sums, None]:
-    return jax.tree.map(jnp.add, sums, of_batch(first)), None
+    return jax.tree.map(jnp.add, sums, _sums_of(spec, state, *_batch(split, first, size))), None
 
-  firsts = jnp.arange(0, split.labels.shape[0], size)
-  shapes = jax.eval_shape(of_batch, firsts[0])
-  empty = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
-  return jax.lax.scan(add, empty, firsts)[0]
+  return jax.lax.scan(add, empty, jnp.arange(0, split.labels.shape[0], size))[0]
+
+
+def _empty(spec: LaneSpec, state: LaneState, split: DeviceSplit) -> Sums:
+  """The sums over no examples."""
+  shapes = jax.eval_shape(lambda: _sums_of(spec, state, *_batch(split, jnp.int32(0), 1)))
+  return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+
+
+def _sums_of(
+  spec: LaneSpec,
+  state: LaneState,
+  images: Num[Array, 'batch height width channel'],
+  targets: Num[Array, ' batch'],
+  new: Bool[Array, ' batch'],
+) -> Sums:
+  variables = {'params': state.params, 'batch_stats': state.batch_stats}
+  outputs = spec.model.apply(variables, _inputs(spec, images), train=False)
+  return _batch_sums(spec.task, outputs, targets, new)
 
 
 def _batch_sums(
@@ -149,8 +162,12 @@ def reestimate(spec: LaneSpec, state: LaneState, train: DeviceSplit, batch_size:
 
   def add(sums: PyTree, first: Int[Array, '']) -> tuple[PyTree, None]:
     images, _, _ = _batch(train, first, size)
-    _, changed = model.apply(variables, _inputs(spec, images), train=True, mutable=['batch_stats'])
-    return jax.tree.map(jnp.add, sums, _moments(changed['batch_stats'])), None
+
+    def keys() -> Key[Array, ' 1']:  # for a model with dropout, the same in all lanes
+      return jax.random.fold_in(jax.random.key(spec.seed), first)[None]
+
+    _, batch_stats = training_outputs(model, variables, _inputs(spec, images), keys)
+    return jax.tree.map(jnp.add, sums, _moments(batch_stats)), None
 
   zero = jax.tree.map(jnp.zeros_like, state.batch_stats)
   sums = jax.lax.scan(add, zero, jnp.arange(batches) * size)[0]

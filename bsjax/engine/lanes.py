@@ -1,8 +1,11 @@
 """Training runs as lanes of one program: what they share, their state, and their gradients."""
 
 import dataclasses
+import functools
+from collections.abc import Callable
 from typing import Any
 
+import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -49,7 +52,6 @@ class LaneSpec:
   # Whether all lanes update in every tick, from the first to the last: no gradient is summed then.
   every_tick: bool = False
   task: Task = CLASSIFICATION
-  stochastic: bool = False  # whether the model draws random numbers in training, as for dropout
 
   @property
   def population(self) -> int | None:
@@ -159,12 +161,12 @@ def gradients(
 ) -> tuple[PyTree, PyTree]:
   """Returns the mean gradient over a micro-batch and the batch statistics after it.
 
-  The gradient is that of the trainable parameters: nothing is propagated back beyond them. The
-  micro-batch is that of a trial from position `start` on, which says what a stochastic model draws.
-  Of the state only parameters and batch statistics are read.
+  The gradient is that of the trainable parameters: nothing is propagated back beyond them. Trial
+  and position of the first example say what a model with dropout draws. Of the state only
+  parameters and batch statistics are read.
   """
   trainable, frozen = freezing.split(state.params, spec.trainable)
-  keys = example_keys(spec, trial, start, len(images)) if spec.stochastic else None
+  keys = functools.partial(example_keys, spec, trial, start, len(images))
 
   def loss(trainable: PyTree) -> tuple[Float[Array, ''], PyTree]:
     params = freezing.join(trainable, frozen)
@@ -200,15 +202,15 @@ def training_outputs(
   model: Any,
   variables: PyTree,
   images: Float[Array, 'micro height width channel'],
-  keys: Key[Array, ' micro'] | None,
+  keys: Callable[[], Key[Array, ' micro']],
 ) -> tuple[Outputs, PyTree]:
   """Returns a model's outputs in training mode, and its batch statistics after them.
 
-  `keys` are those of a stochastic model, which draws for each example apart. With BatchNorm, where
-  examples meet, it draws for the whole micro-batch from the first key.
+  A model that asks for a key 'dropout' is given `keys()`, and draws for each example apart. With
+  BatchNorm, where examples meet, it draws for the whole micro-batch from the first key.
   """
-  if keys is None or variables['batch_stats']:
-    rngs = None if keys is None else {'dropout': keys[0]}
+
+  def of_batch(rngs: dict[str, Array] | None) -> tuple[Outputs, PyTree]:
     outputs, changed = model.apply(
       variables, images, train=True, mutable=['batch_stats'], rngs=rngs
     )
@@ -217,7 +219,12 @@ def training_outputs(
   def of_example(image: Array, key: Array) -> Array:
     return model.apply(variables, image[None], train=True, rngs={'dropout': key})[0]
 
-  return jax.vmap(of_example)(images, keys), {}
+  try:
+    return of_batch(None)
+  except flax.errors.InvalidRngError:  # while it is traced: the model asks for a key
+    if variables['batch_stats']:
+      return of_batch({'dropout': keys()[0]})
+    return jax.vmap(of_example)(images, keys()), {}
 
 
 def evaluation_losses(

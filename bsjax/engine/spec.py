@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import flax
 import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
@@ -69,7 +68,6 @@ def lane_spec(
     trainable=trainable,
     every_tick=not config.stages.order and all(x.accumulation == 1 for x in group.lanes),
     task=task,
-    stochastic=stochastic(model, dataset),
   )
 
 
@@ -90,25 +88,8 @@ def frozen_parts(
 
 def shapes(model: Any, dataset: Dataset) -> PyTree:
   """Returns the shapes of a model's variables, computing none."""
-  images = _one_image(dataset)
+  images = jax.ShapeDtypeStruct((1, *dataset.image_shape), jnp.float32)
   return jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), images)
-
-
-def stochastic(model: Any, dataset: Dataset) -> bool:
-  """Whether a model asks for a key in training, as dropout does; computes nothing."""
-
-  def train(variables: PyTree, images: jax.Array) -> PyTree:
-    return model.apply(variables, images, train=True, mutable=['batch_stats'])
-
-  try:
-    jax.eval_shape(train, shapes(model, dataset), _one_image(dataset))
-  except flax.errors.InvalidRngError:
-    return True
-  return False
-
-
-def _one_image(dataset: Dataset) -> jax.ShapeDtypeStruct:
-  return jax.ShapeDtypeStruct((1, *dataset.image_shape), jnp.float32)
 
 
 def _schedule(config: ConfigDict, dataset: Dataset, study: plan.Plan) -> schedules.Schedule:

@@ -21,7 +21,7 @@ class Model:
   """What anybody asks of a model: how it is made, and how it is called."""
 
   source: str  # module:class, of base.ImageClassifier
-  title: str  # what the paragraph on method calls it
+  title: str  # what the paragraph on method says it is
   fields: dict[str, Any] = dataclasses.field(default_factory=dict)  # of the class, if not its usual
   keys: tuple[str, ...] = ()  # of config.model that are fields of the class, beside those of all
   convolves: bool = True
@@ -32,8 +32,8 @@ _CIFAR = {'projection': False, 'width': 16}
 _IMAGENET = {'projection': True, 'width': 64}
 
 MODELS = {
-  'mlp': Model('bsjax.models.mlp:MLP', 'multilayer perceptron', keys=('depth',), convolves=False),
-  'cnn': Model('bsjax.models.cnn:CNN', 'small convolutional network'),
+  'mlp': Model('bsjax.models.mlp:MLP', 'a multilayer perceptron', keys=('depth',), convolves=False),
+  'cnn': Model('bsjax.models.cnn:CNN', 'a small convolutional network'),
   'resnet8': Model(_RESNET, 'ResNet-8', {'stages': (1, 1, 1), **_CIFAR}),
   'resnet20': Model(_RESNET, 'ResNet-20', {'stages': (3, 3, 3), **_CIFAR}),
   'resnet18': Model(_RESNET, 'ResNet-18', {'stages': (2, 2, 2, 2), **_IMAGENET}),

@@ -8,11 +8,9 @@ import optax
 import pytest
 from helpers.small import largest_difference, small_config, trained
 
-from bsjax import data, models
+from bsjax import data
 from bsjax.data import stream
 from bsjax.engine import lanes
-from bsjax.engine.spec import stochastic
-from bsjax.models import convolution
 
 
 class Dropped(nn.Module):
@@ -50,10 +48,14 @@ def masks(spec, trial, start, count):
   """The masks of `count` examples from a position on, which a lane takes in micro-batches."""
   size, found = spec.micro_batch, []
   for at in range(start, start + count, size):
-    keys = lanes.example_keys(spec, jnp.int32(trial), jnp.int32(at), size)
+    where = spec, jnp.int32(trial), jnp.int32(at), size
     images = jnp.zeros((size, 2, 2, 1))
     variables = {'params': {'unused': jnp.zeros(1)}, 'batch_stats': {}}
-    found.append(lanes.training_outputs(Mask(), variables, images, keys)[0])
+    found.append(
+      lanes.training_outputs(
+        Mask(), variables, images, lambda where=where: lanes.example_keys(*where)
+      )[0]
+    )
   return np.concatenate(found) > 0
 
 
@@ -145,15 +147,19 @@ def test_lanes_of_a_trial_share_masks_beside_batch_norm_too(dataset):
   config = config_of(batch_sizes=(8, 16), trials=1)
   config.learning_rates = (1e-30,)
   _, (group,), on_device = trained(config, dataset, model=DroppedWithBatchNorm())
-  assert group.spec.stochastic
   evaluation, states = group.evaluate(on_device)().evaluation, group.to_host()
   assert evaluation.finite.all()
   for leaf in jax.tree.leaves(states.batch_stats):  # the lanes saw the same batches of eight
     np.testing.assert_array_equal(leaf[0], leaf[1])
 
 
-def test_only_models_that_draw_are_given_keys(dataset):
-  config = config_of()
-  assert stochastic(Dropped(), dataset) and stochastic(Mask(), dataset)
-  model = models.create(config.model, 10, convolution.conv('native'))
-  assert not stochastic(model, dataset)
+@pytest.mark.parametrize('model, asks', [(None, False), (Dropped(), True), (Mask(), True)])
+def test_only_models_that_draw_are_given_keys(dataset, monkeypatch, model, asks):
+  config, calls, keys = config_of(trials=1), [], lanes.example_keys
+  monkeypatch.setattr(lanes, 'example_keys', lambda *where: calls.append(1) or keys(*where))
+  _, (group,), _ = trained(config, dataset, examples=0, model=model)
+  state = jax.tree.map(lambda x: x[0], group.to_host())
+  images, labels = jnp.zeros((8, 8, 8, 1)), jnp.zeros(8, jnp.int32)
+  zero = jnp.int32(0), jnp.int32(0)
+  jax.eval_shape(lambda state: lanes.gradients(group.spec, state, *zero, images, labels), state)
+  assert bool(calls) == asks
