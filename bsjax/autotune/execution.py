@@ -10,6 +10,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from bsjax import models
 from bsjax.autotune import grouping, timer
 from bsjax.autotune.grouping import Timing
 from bsjax.data import Dataset
@@ -77,7 +78,7 @@ def choose(
   if recorded and recorded.device == device and not (fixed or recorded.fixed):
     return recorded
   stopwatch = timer.Timer(config, dataset, study_plan, say, folder)
-  names = functools.partial(_names, config, timer.convolves(config, dataset))
+  names = functools.partial(_names, config, models.MODELS[config.model.name].convolves)
   if recorded:
     chosen = recorded.micro_batches
   elif _free(config, study_plan):

@@ -13,16 +13,15 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from bsjax import models
 from bsjax.autotune.grouping import Timing
 from bsjax.console import now
 from bsjax.data import Dataset
 from bsjax.engine import memory, programs
 from bsjax.engine.device_axis import devices
 from bsjax.engine.device_data import DeviceData
-from bsjax.engine.spec import make_recipe
+from bsjax.engine.device_lanes import Lanes
+from bsjax.engine.spec import lane_spec
 from bsjax.engine.strategies import STRATEGIES, Strategy
-from bsjax.models import convolution
 from bsjax.plan import plan
 from bsjax.storage import records, user_cache
 
@@ -115,9 +114,10 @@ def measure(
     lanes = lanes[:: -(-len(lanes) // most)]
   ticks = min(BLOCK_TICKS, group.block_ticks)  # longer blocks might not fit the orders at hand
   few = dataclasses.replace(group, lanes=lanes, block_ticks=ticks)
-  recipe = make_recipe(config, dataset, stage_plan, group, strategy)
+  spec = lane_spec(config, dataset, stage_plan, group, strategy)
   shape = dataset.image_shape
-  run = programs.GroupRun(few, recipe, strategy, config, shape, stage_plan, on_device.devices)
+  functions = programs.build(spec, strategy, config, shape, ticks, on_device.devices)
+  run = Lanes(functions, few, stage_plan)
   memory.fit(run, on_device, config.execution.memory)
   while True:
     try:
@@ -134,29 +134,15 @@ def measure(
         return Timing(group.micro_batch, strategy.name, len(lanes), np.inf, np.inf)
 
 
-def _timed(run: programs.GroupRun, on_device: DeviceData, blocks: int) -> float:
+def _timed(run: Lanes, on_device: DeviceData, blocks: int) -> float:
   """Seconds per block; from the start of training if there is no room for so many any more."""
   begun = now()
   done = run.advance(on_device, blocks)
   run.wait()
   seconds = (now() - begun) / max(done, 1)
   if done < blocks:
-    run.ticks = 0
+    run.place(0)
   return seconds
-
-
-def convolves(config: ConfigDict, dataset: Dataset) -> bool:
-  """Whether the model of a config calls for a convolution."""
-  calls = []
-
-  def conv(*arguments, **keywords) -> jax.Array:
-    calls.append(1)
-    return convolution.conv('native')(*arguments, **keywords)
-
-  model = models.create(config.model, dataset.num_classes, conv=conv)
-  images = jax.ShapeDtypeStruct((1, *dataset.image_shape), np.float32)
-  jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), images)
-  return bool(calls)
 
 
 def _key(config: ConfigDict, dataset: Dataset) -> dict:

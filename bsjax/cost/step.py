@@ -12,18 +12,17 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from flax import struct
 from jax.stages import Compiled
 from jaxtyping import Array, Bool, Float, Key, PyTree
 from ml_collections import ConfigDict
 
 from bsjax.data import Dataset, Split, stream
-from bsjax.engine.lanes import Recipe
-from bsjax.engine.spec import make_recipe
+from bsjax.engine import lanes
+from bsjax.engine.lanes import LaneSpec
+from bsjax.engine.spec import lane_spec
 from bsjax.engine.strategies import STRATEGIES
 from bsjax.optim import freezing
-from bsjax.optim.optimizers import with_learning_rate
 from bsjax.plan import plan
 
 NUMBER, FLAG = jax.ShapeDtypeStruct((), np.float32), jax.ShapeDtypeStruct((), np.bool_)
@@ -33,7 +32,7 @@ NUMBER, FLAG = jax.ShapeDtypeStruct((), np.float32), jax.ShapeDtypeStruct((), np
 class Training:
   """What a step is made of, whatever its batch size."""
 
-  recipe: Recipe  # of the lanes of the stage; here without micro-batches and measurements
+  spec: LaneSpec  # of the lanes of the stage; here without micro-batches and measurements
   image_shape: tuple[int, int, int]
 
 
@@ -66,21 +65,21 @@ def create(config: ConfigDict, dataset: Dataset, study: plan.StagePlan) -> Train
   images = np.broadcast_to(np.uint8(0), (len(dataset.train.labels), *shape))
   resized = dataclasses.replace(dataset, train=Split(images, dataset.train.labels))
   native = STRATEGIES['map-native']
-  return Training(make_recipe(config, resized, study, study.groups[0], native), shape)
+  return Training(lane_spec(config, resized, study, study.groups[0], native), shape)
 
 
 def init(training: Training, key: Key[Array, '']) -> State:
   """Returns the state before the first step."""
-  recipe, images = training.recipe, jnp.zeros((1, *training.image_shape))
-  variables = recipe.model.init(key, images, train=False)
+  spec, images = training.spec, jnp.zeros((1, *training.image_shape))
+  variables = spec.model.init(key, images, train=False)
   params = variables['params']
-  opt_state = recipe.optimizer.init(trained(training, params))
+  opt_state = spec.optimizer.init(trained(training, params))
   return State(params, variables.get('batch_stats', {}), opt_state)
 
 
 def trained(training: Training, params: PyTree) -> PyTree:
   """The parameters that the optimizer updates."""
-  return freezing.split(params, training.recipe.trainable)[0]
+  return freezing.split(params, training.spec.trainable)[0]
 
 
 def state_shapes(training: Training) -> State:
@@ -126,28 +125,15 @@ def gather(
 
 def _gradients(training: Training, state: State, batch: Batch) -> tuple[PyTree, State]:
   """The mean gradient over a batch, of what is trained, and the state with its statistics."""
-  recipe = training.recipe
-  key = jax.random.key(0)
-  images = stream.augment(key, batch.start, batch.images, recipe.crop, recipe.flip)
-  images = stream.normalize(images, recipe.mean, recipe.std)
-  trainable, frozen = freezing.split(state.params, recipe.trainable)
-
-  def loss(trainable: PyTree) -> tuple[Float[Array, ''], PyTree]:
-    variables = {'params': freezing.join(trainable, frozen), 'batch_stats': state.batch_stats}
-    logits, changed = recipe.model.apply(variables, images, train=True, mutable=['batch_stats'])
-    losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels)
-    return losses.mean(), changed.get('batch_stats', {})
-
-  grads, batch_stats = jax.grad(loss, has_aux=True)(trainable)
+  spec = training.spec
+  images = stream.augment(jax.random.key(0), batch.start, batch.images, spec.crop, spec.flip)
+  images = stream.normalize(images, spec.mean, spec.std)
+  grads, batch_stats = lanes.gradients(spec, state, jnp.int32(0), batch.start, images, batch.labels)
   return grads, state.replace(batch_stats=batch_stats)
 
 
 def _updated(training: Training, state: State, grads: PyTree, rate: Float[Array, '']) -> State:
-  recipe = training.recipe
-  opt_state = with_learning_rate(state.opt_state, rate)
-  trainable, frozen = freezing.split(state.params, recipe.trainable)
-  updates, opt_state = recipe.optimizer.update(grads, opt_state, trainable)
-  params = freezing.join(optax.apply_updates(trainable, updates), frozen)
+  params, opt_state = lanes.step(training.spec, state.params, state.opt_state, grads, rate)
   return state.replace(params=params, opt_state=opt_state)
 
 

@@ -48,11 +48,11 @@ def _pmap(function: Callable, devices: list, in_axes: tuple, donate: tuple) -> C
 
 def _shard_map(function: Callable, devices: list, in_axes: tuple, donate: tuple) -> Callable:
   def on_device(*arguments: Any) -> Any:
-    own = [
+    local = [
       jax.tree.map(lambda x: x[0], argument) if axis == 0 else argument
       for argument, axis in zip(arguments, in_axes, strict=True)
     ]
-    return jax.tree.map(lambda x: x[None], function(*own))
+    return jax.tree.map(lambda x: x[None], function(*local))
 
   specs = tuple(PartitionSpec(AXIS) if axis == 0 else PartitionSpec() for axis in in_axes)
   # check_vma off: nothing is communicated, and with it on XLA gathers around grouped convolutions.

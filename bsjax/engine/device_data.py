@@ -47,9 +47,10 @@ class DeviceData:
     sample = sampler.create(config.data, dataset.train.labels, indices)
 
     def orders(trials: jax.Array, first_epoch: jax.Array) -> tuple[jax.Array, jax.Array]:
-      of_trial = lambda trial: sample(
-        stream.stream_key(config.seed, trial, study.stream), first_epoch, self._num_epochs
-      )
+      def of_trial(trial: jax.Array) -> jax.Array:
+        key = stream.stream_key(config.seed, trial, study.stream)
+        return sample(key, first_epoch, self._num_epochs)
+
       return jax.vmap(of_trial)(trials), first_epoch
 
     self._orders = device_axis.replicate(orders, config.execution.replicate, devices, (0, None))

@@ -1,27 +1,29 @@
-"""Loss and accuracy of a lane over whole splits, in evaluation mode: sums and counts, by class."""
+"""Loss and metrics of a lane over whole splits, in evaluation mode: sums and counts, by class."""
 
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
+import numpy as np
 from flax import struct
-from jaxtyping import Array, Bool, Float, Int, Num, PyTree
+from jaxtyping import Array, Bool, Float, Int, Key, Num, PyTree
 
 from bsjax.data import stream
 from bsjax.engine.device_data import DeviceSplit
-from bsjax.engine.lanes import LaneState, Recipe
+from bsjax.engine.lanes import LaneSpec, LaneState, training_outputs
+from bsjax.models.task import Outputs, Task
 
 
 @struct.dataclass
 class Sums:
-  """What a split's examples add up to; divide by counts once, on the host."""
+  """What a split's examples add up to; divide by counts once, on the host (`means`)."""
 
   loss: Any  # float32
-  correct: Any  # int32
+  metrics: Any  # {name: int32 or float32}
   count: Any  # int32
-  class_correct: Any  # int32 [class]
-  class_count: Any  # int32 [class]
+  # Of metrics that are taken by class; without any, no classes are counted.
+  class_metrics: Any  # {name: int32 or float32 [class]}
+  class_count: Any  # int32 [class], or None
 
 
 @struct.dataclass
@@ -37,43 +39,102 @@ class Evaluation:
 
 
 def evaluate(
-  recipe: Recipe, batch_size: int, state: LaneState, train: DeviceSplit, validation: DeviceSplit
+  spec: LaneSpec, batch_size: int, state: LaneState, train: DeviceSplit, validation: DeviceSplit
 ) -> Evaluation:
   """Evaluates one lane on both splits, `batch_size` examples at a time."""
-  splits = {'train': train, 'validation': validation}
-  sums = {name: _sums(recipe, state, split, batch_size) for name, split in splits.items()}
+  splits, empty = {'train': train, 'validation': validation}, _empty(spec, state, train)
+  sums = {name: _sums(spec, state, split, batch_size, empty) for name, split in splits.items()}
   reestimated = {}
   if state.batch_stats:
-    fresh = state.replace(batch_stats=reestimate(recipe, state, train, batch_size))
-    reestimated = {name: _sums(recipe, fresh, split, batch_size) for name, split in splits.items()}
+    fresh = state.replace(batch_stats=reestimate(spec, state, train, batch_size))
+    reestimated = {
+      name: _sums(spec, fresh, split, batch_size, empty) for name, split in splits.items()
+    }
   finite = jax.tree.map(lambda x: jnp.isfinite(x).all(), state.params)
   return Evaluation(
     **sums, reestimated=reestimated, finite=jnp.stack(jax.tree.leaves(finite)).all()
   )
 
 
-def _sums(recipe: Recipe, state: LaneState, split: DeviceSplit, batch_size: int) -> Sums:
+def _sums(
+  spec: LaneSpec, state: LaneState, split: DeviceSplit, batch_size: int, empty: Sums
+) -> Sums:
   size = min(batch_size, split.labels.shape[0])
-  variables = {'params': state.params, 'batch_stats': state.batch_stats}
 
   def add(sums: Sums, first: Int[Array, '']) -> tuple[Sums, None]:
-    images, labels, new = _batch(split, first, size)
-    logits = recipe.model.apply(variables, _inputs(recipe, images), train=False)
-    losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-    correct = logits.argmax(-1) == labels
-    member = new[:, None] & (labels[:, None] == jnp.arange(logits.shape[-1]))
-    return Sums(
-      loss=sums.loss + jnp.where(new, losses, 0.0).sum(),
-      correct=sums.correct + (new & correct).sum(dtype=jnp.int32),
-      count=sums.count + new.sum(dtype=jnp.int32),
-      class_correct=sums.class_correct + (member & correct[:, None]).sum(0, dtype=jnp.int32),
-      class_count=sums.class_count + member.sum(0, dtype=jnp.int32),
-    ), None
+    return jax.tree.map(jnp.add, sums, _sums_of(spec, state, *_batch(split, first, size))), None
 
-  zero, by_class = jnp.zeros((), jnp.int32), jnp.zeros(recipe.model.num_classes, jnp.int32)
-  empty = Sums(jnp.zeros((), jnp.float32), zero, zero, by_class, by_class)
-  firsts = jnp.arange(0, split.labels.shape[0], size)
-  return jax.lax.scan(add, empty, firsts)[0]
+  return jax.lax.scan(add, empty, jnp.arange(0, split.labels.shape[0], size))[0]
+
+
+def _empty(spec: LaneSpec, state: LaneState, split: DeviceSplit) -> Sums:
+  """The sums over no examples."""
+  shapes = jax.eval_shape(lambda: _sums_of(spec, state, *_batch(split, jnp.int32(0), 1)))
+  return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+
+
+def _sums_of(
+  spec: LaneSpec,
+  state: LaneState,
+  images: Num[Array, 'batch height width channel'],
+  targets: Num[Array, ' batch'],
+  new: Bool[Array, ' batch'],
+) -> Sums:
+  variables = {'params': state.params, 'batch_stats': state.batch_stats}
+  outputs = spec.model.apply(variables, _inputs(spec, images), train=False)
+  return _batch_sums(spec.task, outputs, targets, new)
+
+
+def _batch_sums(
+  task: Task, outputs: Outputs, targets: Num[Array, ' batch'], new: Bool[Array, ' batch']
+) -> Sums:
+  """What the examples of a batch add up to that no batch before it had."""
+  values = {name: metric.per_example(outputs, targets) for name, metric in task.metrics.items()}
+  by_class = [name for name, metric in task.metrics.items() if metric.by_class]
+  member = None
+  if by_class:
+    member = new[:, None] & (targets[:, None] == jnp.arange(outputs.shape[-1]))
+  return Sums(
+    loss=jnp.where(new, task.loss(outputs, targets), 0.0).sum(),
+    metrics={name: _sum(new, value) for name, value in values.items()},
+    count=new.sum(dtype=jnp.int32),
+    class_metrics={name: _sum(member, values[name][:, None]) for name in by_class},
+    class_count=None if member is None else member.sum(0, dtype=jnp.int32),
+  )
+
+
+def _sum(
+  counted: Bool[Array, ' batch *class'],
+  values: Num[Array, ' batch *one'] | Bool[Array, ' batch *one'],
+) -> Num[Array, '*class']:
+  """Sums over the examples that count; of whole numbers exactly."""
+  if values.dtype == jnp.bool_:
+    return (counted & values).sum(0, dtype=jnp.int32)
+  kind = jnp.int32 if jnp.issubdtype(values.dtype, jnp.integer) else jnp.float32
+  return jnp.where(counted, values, 0).sum(0, dtype=kind)
+
+
+def means(name: str, sums: Sums) -> dict[str, Any]:
+  """Returns the columns of records for a split of that name: the mean loss, and metrics.
+
+  The balanced metric is the mean over the classes that the split has; those of each class, with
+  None for one it has not, are given of validation splits.
+  """
+  count = int(sums.count)
+  columns = {f'{name}_loss': float(sums.loss) / count}
+  for metric, total in sums.metrics.items():
+    columns[f'{name}_{metric}'] = np.asarray(total).item() / count
+  if sums.class_count is None:
+    return columns
+  class_count = np.asarray(sums.class_count)
+  present = class_count > 0
+  for metric, totals in sums.class_metrics.items():
+    recall = np.asarray(totals, np.float64) / np.maximum(class_count, 1)
+    columns[f'{name}_balanced_{metric}'] = float(recall[present].mean())
+    if name.endswith('val'):
+      pairs = zip(recall, present, strict=True)
+      columns[f'{name}_class_{metric}'] = [float(x) if counted else None for x, counted in pairs]
+  return columns
 
 
 def _batch(
@@ -89,23 +150,25 @@ def _batch(
   return images, labels, start + jnp.arange(size) >= first
 
 
-def reestimate(recipe: Recipe, state: LaneState, train: DeviceSplit, batch_size: int) -> PyTree:
+def reestimate(spec: LaneSpec, state: LaneState, train: DeviceSplit, batch_size: int) -> PyTree:
   """Returns BatchNorm statistics of the training split at the lane's parameters.
 
   Means and second moments are averaged over batches (Hoffer et al. 2017 and others call the
   practice re-estimated or "precise" statistics); a shorter last batch is left out.
   """
-  model = recipe.model.clone(batch_norm_momentum=0.0)
+  model = spec.model.clone(batch_norm_momentum=0.0)
   size = min(batch_size, train.labels.shape[0])
   batches = train.labels.shape[0] // size
   variables = {'params': state.params, 'batch_stats': state.batch_stats}
 
   def add(sums: PyTree, first: Int[Array, '']) -> tuple[PyTree, None]:
     images, _, _ = _batch(train, first, size)
-    _, changed = model.apply(
-      variables, _inputs(recipe, images), train=True, mutable=['batch_stats']
-    )
-    return jax.tree.map(jnp.add, sums, _moments(changed['batch_stats'])), None
+
+    def keys() -> Key[Array, ' 1']:  # for a model with dropout, the same in all lanes
+      return jax.random.fold_in(jax.random.key(spec.seed), first)[None]
+
+    _, batch_stats = training_outputs(model, variables, _inputs(spec, images), keys)
+    return jax.tree.map(jnp.add, sums, _moments(batch_stats)), None
 
   zero = jax.tree.map(jnp.zeros_like, state.batch_stats)
   sums = jax.lax.scan(add, zero, jnp.arange(batches) * size)[0]
@@ -126,11 +189,14 @@ def _statistics(moments: PyTree) -> PyTree:
 
 
 def _map_statistics(function, tree: PyTree) -> PyTree:
-  is_layer = lambda node: isinstance(node, dict) and set(node) == {'mean', 'var'}
-  return jax.tree.map(function, tree, is_leaf=is_layer)
+  return jax.tree.map(function, tree, is_leaf=_is_layer)
+
+
+def _is_layer(node: PyTree) -> bool:
+  return isinstance(node, dict) and set(node) == {'mean', 'var'}
 
 
 def _inputs(
-  recipe: Recipe, images: Num[Array, 'batch height width channel']
+  spec: LaneSpec, images: Num[Array, 'batch height width channel']
 ) -> Float[Array, 'batch height width channel']:
-  return stream.normalize(images, recipe.mean, recipe.std)
+  return stream.normalize(images, spec.mean, spec.std)

@@ -1,4 +1,4 @@
-"""What frozen layers make of every image, computed once a stage instead of in every tick.
+"""What frozen layers make of every image, computed once per stage instead of in every tick.
 
 Where a stage trains only later layers, all lanes begin it with the same earlier ones (as after a
 transfer), and images are not augmented, what enters the first trainable module is a function of the
@@ -18,7 +18,7 @@ from flax.traverse_util import flatten_dict
 from jaxtyping import Array, Float, PyTree
 
 from bsjax.data import Dataset, Split, stream
-from bsjax.engine.lanes import Recipe
+from bsjax.engine.lanes import LaneSpec
 
 CHUNK = 256  # images at a time
 CLOSE = 1e-4  # relative difference of logits that rounding may make
@@ -26,7 +26,7 @@ CLOSE = 1e-4  # relative difference of logits that rounding may make
 
 @dataclasses.dataclass(frozen=True)
 class Suffix:
-  """A model from the input of one of its modules on; it stands where a model does in a recipe."""
+  """A model from the input of one of its modules on; it stands where a model does in a spec."""
 
   model: nn.Module
   cut: str  # the module, whose input images are now
@@ -67,14 +67,14 @@ def _enters(context: nn.module.InterceptorContext, cut: str) -> bool:
   return context.method_name == '__call__' and context.module.path == (cut,)
 
 
-def cut_of(recipe: Recipe, params: PyTree, image_shape: tuple[int, int, int]) -> str | None:
+def cut_of(spec: LaneSpec, params: PyTree, image_shape: tuple[int, int, int]) -> str | None:
   """Returns the module at the top of the model where the first trainable parameter is.
 
   None where nothing is frozen before it.
   """
-  if recipe.trainable is None:
+  if spec.trainable is None:
     return None
-  trained = {path.partition('/')[0] for path in recipe.trainable}
+  trained = {path.partition('/')[0] for path in spec.trainable}
   called: list[str] = []
 
   def note(call: Callable, args: tuple, kwargs: dict, context: nn.module.InterceptorContext):
@@ -84,33 +84,36 @@ def cut_of(recipe: Recipe, params: PyTree, image_shape: tuple[int, int, int]) ->
 
   images = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
   with nn.intercept_methods(note):
-    jax.eval_shape(lambda x: recipe.model.init(jax.random.key(0), x, train=False), images)
+    jax.eval_shape(lambda x: spec.model.init(jax.random.key(0), x, train=False), images)
   before = [name for name in called if name in params]
   first = next((name for name in before if name in trained), None)
   return first if first != before[0] else None
 
 
-def usable(recipe: Recipe, states: Any) -> bool:
+def usable(spec: LaneSpec, states: Any) -> bool:
   """Whether lanes `[lane, ...]` agree on the frozen modules, and these stay as they are."""
-  if recipe.crop or recipe.flip:
+  if spec.crop or spec.flip:
     return False
   layers = {path.rpartition('/')[0] for path in flatten_dict(states.batch_stats, sep='/')}
-  held = getattr(recipe.model, 'frozen_norms', frozenset())
-  if any(layer not in held for layer in layers if _frozen_module(recipe, layer)):
+  held = getattr(spec.model, 'frozen_norms', frozenset())
+  if any(layer not in held for layer in layers if _frozen_module(spec, layer)):
     return False
-  same = lambda x: bool((np.asarray(x) == np.asarray(x)[:1]).all())
   trees = states.params, states.batch_stats
   flat = [(path, x) for tree in trees for path, x in flatten_dict(tree, sep='/').items()]
-  return all(same(x) for path, x in flat if _frozen_module(recipe, path))
+  return all(_same_in_all_lanes(x) for path, x in flat if _frozen_module(spec, path))
 
 
-def _frozen_module(recipe: Recipe, path: str) -> bool:
+def _same_in_all_lanes(values: Float[Array, ' lane *shape']) -> bool:
+  return bool((np.asarray(values) == np.asarray(values)[:1]).all())
+
+
+def _frozen_module(spec: LaneSpec, path: str) -> bool:
   """Whether a path lies in a module at the top without any trainable parameter."""
   module = path.partition('/')[0]
-  return all(trained.partition('/')[0] != module for trained in recipe.trainable)
+  return all(trained.partition('/')[0] != module for trained in spec.trainable)
 
 
-def compute(recipe: Recipe, cut: str, states: Any, dataset: Dataset) -> tuple[Suffix, Dataset]:
+def compute(spec: LaneSpec, cut: str, states: Any, dataset: Dataset) -> tuple[Suffix, Dataset]:
   """Returns the rest of the model, and the data set with features where images were.
 
   Raises ValueError where the rest cannot do without the images, as behind a shortcut around the
@@ -124,17 +127,17 @@ def compute(recipe: Recipe, cut: str, states: Any, dataset: Dataset) -> tuple[Su
 
   @jax.jit
   def whole(images: Array) -> tuple[Array, Array]:
-    found = []
+    entering = []
 
     def note(call: Callable, args: tuple, kwargs: dict, context: nn.module.InterceptorContext):
       if _enters(context, cut):
-        found.append(args[0])
+        entering.append(args[0])
       return call(*args, **kwargs)
 
     with nn.intercept_methods(note):
-      inputs = stream.normalize(images, recipe.mean, recipe.std)
-      logits = recipe.model.apply(variables, inputs, train=False)
-    return found[0].astype(jnp.float32), logits
+      inputs = stream.normalize(images, spec.mean, spec.std)
+      logits = spec.model.apply(variables, inputs, train=False)
+    return entering[0].astype(jnp.float32), logits
 
   one = whole(dataset.train.images[:1])[0].shape[1:]
 
@@ -147,11 +150,11 @@ def compute(recipe: Recipe, cut: str, states: Any, dataset: Dataset) -> tuple[Su
     return Split(out.reshape(len(out), *(1,) * (3 - len(one)), *one), split.labels)
 
   train, validation = features(dataset.train), features(dataset.validation)
-  rest = Suffix(recipe.model, cut, shape, one)
+  rest = Suffix(spec.model, cut, shape, one)
   few = slice(0, min(CHUNK, len(dataset.train.labels)))
   expected = np.asarray(whole(dataset.train.images[few])[1])
-  found = np.asarray(jax.jit(lambda x: rest.apply(variables, x, train=False))(train.images[few]))
-  if np.abs(found - expected).max() > CLOSE * np.abs(expected).max():
+  logits = np.asarray(jax.jit(lambda x: rest.apply(variables, x, train=False))(train.images[few]))
+  if np.abs(logits - expected).max() > CLOSE * np.abs(expected).max():
     raise ValueError(f'what follows {cut} depends on more than what enters it')
   channels = train.images.shape[-1]
   new = dataclasses.replace(

@@ -1,28 +1,34 @@
 """Training runs as lanes of one program: what they share, their state, and their gradients."""
 
 import dataclasses
+import functools
+from collections.abc import Callable
 from typing import Any
 
+import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import struct
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Float, Int, Key, PyTree
 
 from bsjax.data import stream
 from bsjax.data.stream import stream_key, trial_key
+from bsjax.models.task import CLASSIFICATION, Outputs, Task
 from bsjax.noise import online
 from bsjax.optim import freezing
+from bsjax.optim.optimizers import with_learning_rate
 from bsjax.optim.preconditioners import Preconditioner
 from bsjax.optim.schedules import Schedule
 
-# What a trial's key is folded with to draw its parameters; stream.py draws example orders.
-INIT = 0
+# What a trial's key is folded with to draw its parameters, and that of its stream to draw what the
+# model does to an example, such as dropout; probe.py and stream.py have others.
+INIT, MODEL = 0, 4
 
 
 @dataclasses.dataclass(frozen=True)
-class Recipe:
+class LaneSpec:
   """What all lanes of a group share, fixed when their program is compiled."""
 
   model: Any  # nn.Module, or frozen_features.Suffix
@@ -45,6 +51,7 @@ class Recipe:
   trainable: frozenset[str] | None = None  # paths of parameters; None: all
   # Whether all lanes update in every tick, from the first to the last: no gradient is summed then.
   every_tick: bool = False
+  task: Task = CLASSIFICATION
 
   @property
   def population(self) -> int | None:
@@ -58,11 +65,11 @@ class Recipe:
 
 
 @struct.dataclass
-class Setting:
+class LaneParams:
   """What makes a lane itself: data, not shape, so lanes of any batch size share a program."""
 
   learning_rate: Any  # float32
-  accumulation: Any  # int32, ticks an update
+  accumulation: Any  # int32, ticks per update
   trial: Any  # int32
 
 
@@ -92,25 +99,29 @@ class Source:
 MicroBatch = tuple[Float[Array, 'micro height width channel'], Int[Array, ' micro']]
 
 
-def init(recipe: Recipe, setting: Setting, image_shape: tuple[int, int, int]) -> LaneState:
+def init(spec: LaneSpec, lane_params: LaneParams, image_shape: tuple[int, int, int]) -> LaneState:
   """Returns a lane before its first tick."""
-  key = jax.random.fold_in(trial_key(recipe.seed, setting.trial), INIT)
-  variables = recipe.model.init(key, jnp.zeros((1, *image_shape)), train=False)
+  key = jax.random.fold_in(trial_key(spec.seed, lane_params.trial), INIT)
+  variables = spec.model.init(key, jnp.zeros((1, *image_shape)), train=False)
   params = variables['params']
-  trainable, _ = freezing.split(params, recipe.trainable)
+  trainable, _ = freezing.split(params, spec.trainable)
   return LaneState(
     params=params,
     batch_stats=variables.get('batch_stats', {}),
-    opt_state=recipe.optimizer.init(trainable),
+    opt_state=spec.optimizer.init(trainable),
     grad_sum=jax.tree.map(jnp.zeros_like, trainable),
     count=jnp.zeros((), jnp.int32),
     updates=jnp.zeros((), jnp.int32),
-    noise=online.empty(recipe.preconditioner is not None),
+    noise=online.empty(spec.preconditioner is not None, trainable),
   )
 
 
 def read(
-  recipe: Recipe, setting: Setting, source: Source, start: Int[Array, ''], size: int | None = None
+  spec: LaneSpec,
+  lane_params: LaneParams,
+  source: Source,
+  start: Int[Array, ''],
+  size: int | None = None,
 ) -> MicroBatch:
   """Returns the examples of the lane's trial from position `start` on, ready for the model.
 
@@ -119,45 +130,108 @@ def read(
   images, labels = stream.micro_batch(
     source.images,
     source.labels,
-    source.orders[setting.trial],
+    source.orders[lane_params.trial],
     source.first_epoch,
     start,
-    size or recipe.micro_batch,
+    size or spec.micro_batch,
   )
-  key = stream_key(recipe.seed, setting.trial, recipe.stream)
-  images = stream.augment(key, start, images, recipe.crop, recipe.flip)
-  return stream.normalize(images, recipe.mean, recipe.std), labels
+  key = stream_key(spec.seed, lane_params.trial, spec.stream)
+  images = stream.augment(key, start, images, spec.crop, spec.flip)
+  return stream.normalize(images, spec.mean, spec.std), labels
 
 
 def read_ticks(
-  recipe: Recipe, setting: Setting, source: Source, first: Int[Array, ''], count: int
+  spec: LaneSpec, lane_params: LaneParams, source: Source, first: Int[Array, ''], count: int
 ) -> tuple[Float[Array, '{count} micro height width channel'], Int[Array, '{count} micro']]:
   """Returns the micro-batches of `count` ticks from tick `first` on, `[count, micro, ...]`.
 
   Read at once, and the same as if read one by one.
   """
-  batches = read(recipe, setting, source, first * recipe.micro_batch, count * recipe.micro_batch)
-  split = lambda x: x.reshape(count, recipe.micro_batch, *x.shape[1:])
-  return jax.tree.map(split, batches)
+  batches = read(spec, lane_params, source, first * spec.micro_batch, count * spec.micro_batch)
+  return jax.tree.map(lambda x: x.reshape(count, spec.micro_batch, *x.shape[1:]), batches)
 
 
 def gradients(
-  recipe: Recipe,
+  spec: LaneSpec,
   state: LaneState,
+  trial: Int[Array, ''],
+  start: Int[Array, ''],
   images: Float[Array, 'micro height width channel'],
-  labels: Int[Array, ' micro'],
+  targets: Int[Array, ' micro'],
 ) -> tuple[PyTree, PyTree]:
   """Returns the mean gradient over a micro-batch and the batch statistics after it.
 
-  The gradient is that of the trainable parameters: nothing is propagated back beyond them.
+  The gradient is that of the trainable parameters: nothing is propagated back beyond them. Trial
+  and position of the first example say what a model with dropout draws. Of the state only
+  parameters and batch statistics are read.
   """
-  trainable, frozen = freezing.split(state.params, recipe.trainable)
+  trainable, frozen = freezing.split(state.params, spec.trainable)
+  keys = functools.partial(example_keys, spec, trial, start, len(images))
 
   def loss(trainable: PyTree) -> tuple[Float[Array, ''], PyTree]:
     params = freezing.join(trainable, frozen)
     variables = {'params': params, 'batch_stats': state.batch_stats}
-    logits, changed = recipe.model.apply(variables, images, train=True, mutable=['batch_stats'])
-    losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-    return losses.mean(), changed.get('batch_stats', {})
+    outputs, batch_stats = training_outputs(spec.model, variables, images, keys)
+    return spec.task.loss(outputs, targets).mean(), batch_stats
 
   return jax.grad(loss, has_aux=True)(trainable)
+
+
+def step(
+  spec: LaneSpec, params: PyTree, opt_state: PyTree, grads: PyTree, rate: Float[Array, '']
+) -> tuple[PyTree, PyTree]:
+  """Returns parameters and optimizer state after a step of a learning rate along mean gradients."""
+  opt_state = with_learning_rate(opt_state, rate)
+  trainable, frozen = freezing.split(params, spec.trainable)
+  updates, opt_state = spec.optimizer.update(grads, opt_state, trainable)
+  return freezing.join(optax.apply_updates(trainable, updates), frozen), opt_state
+
+
+def example_keys(
+  spec: LaneSpec, trial: Int[Array, ''], start: Int[Array, ''], count: int
+) -> Key[Array, ' {count}']:
+  """Returns what the model draws from for each example of a trial's stream, from `start` on.
+
+  Lanes of one trial have the same keys whatever their batch size and micro-batch.
+  """
+  key = jax.random.fold_in(stream_key(spec.seed, trial, spec.stream), MODEL)
+  return jax.vmap(lambda position: jax.random.fold_in(key, position))(start + jnp.arange(count))
+
+
+def training_outputs(
+  model: Any,
+  variables: PyTree,
+  images: Float[Array, 'micro height width channel'],
+  keys: Callable[[], Key[Array, ' micro']],
+) -> tuple[Outputs, PyTree]:
+  """Returns a model's outputs in training mode, and its batch statistics after them.
+
+  A model that asks for a key 'dropout' is given `keys()`, and draws for each example apart. With
+  BatchNorm, where examples meet, it draws for the whole micro-batch from the first key.
+  """
+
+  def of_batch(rngs: dict[str, Array] | None) -> tuple[Outputs, PyTree]:
+    outputs, changed = model.apply(
+      variables, images, train=True, mutable=['batch_stats'], rngs=rngs
+    )
+    return outputs, changed.get('batch_stats', {})
+
+  def of_example(image: Array, key: Array) -> Array:
+    return model.apply(variables, image[None], train=True, rngs={'dropout': key})[0]
+
+  try:
+    return of_batch(None)
+  except flax.errors.InvalidRngError:  # while it is traced: the model asks for a key
+    if variables['batch_stats']:
+      return of_batch({'dropout': keys()[0]})
+    return jax.vmap(of_example)(images, keys()), {}
+
+
+def evaluation_losses(
+  spec: LaneSpec,
+  variables: PyTree,
+  images: Float[Array, 'example height width channel'],
+  targets: Int[Array, ' example'],
+) -> Float[Array, ' example']:
+  """Returns the losses of single examples in evaluation mode."""
+  return spec.task.loss(spec.model.apply(variables, images, train=False), targets)

@@ -3,7 +3,7 @@
 import jax
 
 from bsjax.engine.device_data import DeviceData
-from bsjax.engine.programs import GroupRun, Part
+from bsjax.engine.device_lanes import Lanes, Part
 from bsjax.format import GIB
 
 
@@ -12,18 +12,18 @@ def out_of_memory(error: Exception) -> bool:
   return 'RESOURCE_EXHAUSTED' in str(error)
 
 
-def temporary_bytes(run: GroupRun, part: Part, data: DeviceData) -> int:
+def temporary_bytes(lanes: Lanes, part: Part, data: DeviceData) -> int:
   """Returns what training a part takes on a device besides its arguments, as compiled."""
-  compiled = run.lower(part, data).compile()
+  compiled = lanes.lower(part, data).compile()
   return compiled.memory_analysis().temp_size_in_bytes
 
 
-def bytes_per_lane(run: GroupRun, data: DeviceData) -> int:
+def bytes_per_lane(lanes: Lanes, data: DeviceData) -> int:
   """Returns what a lane takes on a device: its state, and its share of the compiled program."""
-  part = run.parts[0]
+  part = lanes.parts[0]
   seats = part.order.size
   state = sum(leaf.nbytes for leaf in jax.tree.leaves(part.states)) // seats
-  return state + temporary_bytes(run, part, data) // part.order.shape[1]
+  return state + temporary_bytes(lanes, part, data) // part.order.shape[1]
 
 
 def free_bytes(device: jax.Device, bound_gib: float) -> int | None:
@@ -44,21 +44,21 @@ def free_bytes(device: jax.Device, bound_gib: float) -> int | None:
   return int(bound) - held
 
 
-def fit(run: GroupRun, data: DeviceData, bound_gib: float) -> list[str]:
+def fit(lanes: Lanes, data: DeviceData, bound_gib: float) -> list[str]:
   """Cuts a group into parts that fit a device one at a time; returns what to tell a person."""
-  if run.strategy.vectorize == 'map':
+  if lanes.programs.strategy.vectorize == 'map':
     return []  # a lane at a time: nothing to gain by parts
   said = []
-  while (free := free_bytes(run.devices[0], bound_gib)) is not None:
-    needed = max(temporary_bytes(run, part, data) for part in run.parts)
+  while (free := free_bytes(lanes.devices[0], bound_gib)) is not None:
+    needed = max(temporary_bytes(lanes, part, data) for part in lanes.parts)
     if needed <= free:
       break
-    sizes = sorted({lane.batch_size for lane in run.group.lanes})
-    if not run.split():
+    sizes = sorted({lane.batch_size for lane in lanes.group.lanes})
+    if not lanes.split():
       said.append(f'Batch sizes {sizes} need {needed / GIB:.2f} GiB even with one lane at a time.')
       break
     said.append(
       f'Batch sizes {sizes} need {needed / GIB:.2f} GiB at once and {max(free, 0) / GIB:.2f} are '
-      f'free on a device: their lanes take turns, in {len(run.parts)} parts.'
+      f'free on a device: their lanes take turns, in {len(lanes.parts)} parts.'
     )
   return said

@@ -6,19 +6,17 @@ is its running statistics, and each example's gradient is its own.
 
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import optax
 from flax import struct
 from jaxtyping import Array, Float, Int, PyTree
 
 from bsjax.data import stream
 from bsjax.data.stream import trial_key
 from bsjax.engine.device_data import DeviceSplit
-from bsjax.engine.lanes import LaneState, Recipe, Setting
+from bsjax.engine.lanes import LaneParams, LaneSpec, LaneState, evaluation_losses
 from bsjax.models import convolution
-from bsjax.noise import online, per_example
+from bsjax.noise import entries, per_example
 
 CHUNK = 32  # examples whose single gradients are held at a time
 PROBE = 3  # what a trial's key is folded with to choose examples; see INIT, and stream.py
@@ -26,18 +24,18 @@ PROBE = 3  # what a trial's key is folded with to choose examples; see INIT, and
 
 @struct.dataclass
 class Probe:
-  """Products of gradients at one moment of a lane, for `exact_noise` to make noise scales of."""
+  """Products of gradients at one moment of a lane, for `noise/exact.py` to make noise scales of."""
 
   products: Any  # {kind of length: Products}, values float32 [example]
   curvature: Any  # float32 [block block block], g_k' H_j g_l of blocks of examples; or None
 
 
 def probe(
-  recipe: Recipe,
+  spec: LaneSpec,
   examples: int,
   blocks: int,
   state: LaneState,
-  setting: Setting,
+  lane_params: LaneParams,
   train: DeviceSplit,
   position: Int[Array, ''],
 ) -> Probe:
@@ -45,56 +43,51 @@ def probe(
 
   With `blocks` above 0 also the products with the Hessian, of the gradients of so many blocks.
   """
-  images, labels = _draw(recipe, examples, setting, train, position)
-  mean = _gradient(recipe, state, images, labels)
+  images, labels = _draw(spec, examples, lane_params, train, position)
+  mean = _gradient(spec, state, images, labels)
   padded = jnp.arange(-(-examples // CHUNK) * CHUNK) % examples
   chunks = [x[padded].reshape(-1, CHUNK, *x.shape[1:]) for x in (images, labels)]
-  model = recipe.model
+  model = spec.model
   if hasattr(model, 'conv'):  # whose gradient for each of many examples is one batched product
     model = model.clone(conv=convolution.conv('im2col'))
   variables = {'params': state.params, 'batch_stats': state.batch_stats}
-  found = {}
-  for kind, scaling in _scalings(recipe, state).items():
-    products = per_example.products(model, example_loss, variables, mean, scaling, *chunks)
-    found[kind] = jax.tree.map(lambda x: x[:examples], products)
-  return Probe(found, _curvature(recipe, blocks, state, images, labels) if blocks else None)
-
-
-def example_loss(
-  model: nn.Module,
-  variables: PyTree,
-  images: Float[Array, 'batch height width channel'],
-  labels: Int[Array, ' batch'],
-) -> Float[Array, '']:
-  """The mean loss in evaluation mode."""
-  logits = model.apply(variables, images, train=False)
-  return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+  products_of = {}
+  for kind, scaling in _scalings(spec, state).items():
+    products = per_example.products(model, spec.task.loss, variables, mean, scaling, *chunks)
+    products_of[kind] = jax.tree.map(lambda x: x[:examples], products)
+  return Probe(products_of, _curvature(spec, blocks, state, images, labels) if blocks else None)
 
 
 def _draw(
-  recipe: Recipe, examples: int, setting: Setting, train: DeviceSplit, position: Int[Array, '']
+  spec: LaneSpec,
+  examples: int,
+  lane_params: LaneParams,
+  train: DeviceSplit,
+  position: Int[Array, ''],
 ) -> tuple[Float[Array, 'example height width channel'], Int[Array, ' example']]:
   # Shuffled even if all are taken: blocks of a set that is sorted by class would each be one class.
-  key = jax.random.fold_in(trial_key(recipe.seed, setting.trial), PROBE)
-  order = jax.random.permutation(jax.random.fold_in(key, position), recipe.train_examples)
+  key = jax.random.fold_in(trial_key(spec.seed, lane_params.trial), PROBE)
+  order = jax.random.permutation(jax.random.fold_in(key, position), spec.train_examples)
   chosen = order[:examples]
-  return stream.normalize(train.images[chosen], recipe.mean, recipe.std), train.labels[chosen]
+  return stream.normalize(train.images[chosen], spec.mean, spec.std), train.labels[chosen]
 
 
-def _scalings(recipe: Recipe, state: LaneState) -> dict[str, PyTree | None]:
-  scalings = {online.PLAIN: None}
-  if recipe.preconditioner is not None:
-    scalings[online.PRECONDITIONED] = recipe.preconditioner(state.opt_state, state.updates)
+def _scalings(spec: LaneSpec, state: LaneState) -> dict[str, PyTree | None]:
+  scalings = {entries.PLAIN: None}
+  if spec.preconditioner is not None:
+    scalings[entries.PRECONDITIONED] = spec.preconditioner(state.opt_state, state.updates)
   return scalings
 
 
-def _loss(recipe: Recipe, state: LaneState, params: PyTree, images: Array, labels: Array) -> Array:
+def _loss(
+  spec: LaneSpec, state: LaneState, params: PyTree, images: Array, targets: Array
+) -> Float[Array, '']:
   variables = {'params': params, 'batch_stats': state.batch_stats}
-  return example_loss(recipe.model, variables, images, labels)
+  return evaluation_losses(spec, variables, images, targets).mean()
 
 
 def _gradient(
-  recipe: Recipe,
+  spec: LaneSpec,
   state: LaneState,
   images: Float[Array, 'example height width channel'],
   labels: Int[Array, ' example'],
@@ -105,7 +98,7 @@ def _gradient(
   whole = count // size * size
 
   def total(params: PyTree, images: Array, labels: Array) -> Array:
-    return len(labels) * _loss(recipe, state, params, images, labels)
+    return len(labels) * _loss(spec, state, params, images, labels)
 
   def add(sums: PyTree, chunk: tuple) -> tuple[PyTree, None]:
     return jax.tree.map(jnp.add, sums, jax.grad(total)(state.params, *chunk)), None
@@ -118,7 +111,7 @@ def _gradient(
 
 
 def _curvature(
-  recipe: Recipe,
+  spec: LaneSpec,
   blocks: int,
   state: LaneState,
   images: Float[Array, 'example height width channel'],
@@ -129,17 +122,17 @@ def _curvature(
   One Hessian for each block, so that it can be independent of both gradients it stands between.
   """
   size = len(labels) // blocks
-  each = tuple(x[: blocks * size].reshape(blocks, size, *x.shape[1:]) for x in (images, labels))
+  cut = tuple(x[: blocks * size].reshape(blocks, size, *x.shape[1:]) for x in (images, labels))
 
   def gradient(params: PyTree, block: tuple) -> PyTree:
-    return jax.grad(lambda params: _loss(recipe, state, params, *block))(params)
+    return jax.grad(lambda params: _loss(spec, state, params, *block))(params)
 
-  grads = jax.lax.map(lambda block: gradient(state.params, block), each)
+  grads = jax.lax.map(lambda block: gradient(state.params, block), cut)
 
   def products(block: tuple) -> Float[Array, 'block block']:
     _, hessian_product = jax.linearize(lambda params: gradient(params, block), state.params)
     curved = jax.lax.map(hessian_product, grads)
-    rows = lambda tree: [x.reshape(blocks, -1) for x in jax.tree.leaves(tree)]
-    return sum(a @ b.T for a, b in zip(rows(grads), rows(curved), strict=True))
+    pairs = zip(jax.tree.leaves(grads), jax.tree.leaves(curved), strict=True)
+    return sum(a.reshape(blocks, -1) @ b.reshape(blocks, -1).T for a, b in pairs)
 
-  return jax.lax.map(products, each)
+  return jax.lax.map(products, cut)

@@ -37,5 +37,7 @@ def after(
   `by_tick` are `factors`. Every update has the factor of the position where its batch began.
   """
   past = by_tick[before.tick : tick]
-  own = lambda lane: lane.learning_rate * float(past[:: lane.accumulation].sum())
-  return RateSums(tick, {lane.lane: before.sums[lane.lane] + own(lane) for lane in lanes})
+  since = {
+    lane.lane: lane.learning_rate * float(past[:: lane.accumulation].sum()) for lane in lanes
+  }
+  return RateSums(tick, {lane: before.sums[lane] + rates for lane, rates in since.items()})

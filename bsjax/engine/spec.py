@@ -1,6 +1,7 @@
-"""What the lanes of a group share, from a config: model, optimizer, schedule and the rest."""
+"""What the lanes of a group share, from a config: model, task, optimizer, schedule and the rest."""
 
-import flax.linen as nn
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
@@ -9,9 +10,10 @@ from ml_collections import ConfigDict
 from bsjax import models
 from bsjax.data import Dataset, sampler
 from bsjax.engine.device_axis import devices
-from bsjax.engine.lanes import Recipe
+from bsjax.engine.lanes import LaneSpec
 from bsjax.engine.strategies import STRATEGIES, Strategy, usual
 from bsjax.models import convolution
+from bsjax.models.task import CLASSIFICATION, Task
 from bsjax.optim import freezing, optimizers, preconditioners, schedules
 from bsjax.plan import plan
 from bsjax.plan.stages import RUNNING
@@ -24,23 +26,29 @@ def fixed_strategy(config: ConfigDict) -> Strategy:
   return usual(devices(config.execution.devices)[0].platform)
 
 
-def make_recipe(
+def lane_spec(
   config: ConfigDict,
   dataset: Dataset,
   study: plan.StagePlan,
   group: plan.Group,
   strategy: Strategy | None = None,
-) -> Recipe:
-  """Returns what the lanes of a group share in the stage of a plan."""
+  model: Any = None,
+  task: Task = CLASSIFICATION,
+) -> LaneSpec:
+  """Returns what the lanes of a group share in the stage of a plan.
+
+  `model` is anything with `init` and `apply` as flax has them; None: that of the config.
+  """
   alone = any(lane.accumulation == 1 for lane in group.lanes)
   if config.stages.order:  # which may lead there
     alone |= group.micro_batch in study.possible_sizes
-  conv = convolution.conv((strategy or fixed_strategy(config)).conv)
-  model = models.create(config.model, dataset.num_classes, conv=conv)
+  if model is None:
+    conv = convolution.conv((strategy or fixed_strategy(config)).conv)
+    model = models.create(config.model, dataset.num_classes, conv=conv)
   trainable, norms = frozen_parts(config, dataset, study, model)
   if norms:
     model = model.clone(frozen_norms=norms)
-  return Recipe(
+  return LaneSpec(
     model=model,
     optimizer=optimizers.create(config.optimizer),
     schedule=_schedule(config, study),
@@ -59,11 +67,12 @@ def make_recipe(
     stream=study.stream,
     trainable=trainable,
     every_tick=not config.stages.order and all(x.accumulation == 1 for x in group.lanes),
+    task=task,
   )
 
 
 def frozen_parts(
-  config: ConfigDict, dataset: Dataset, study: plan.StagePlan, model: nn.Module
+  config: ConfigDict, dataset: Dataset, study: plan.StagePlan, model: Any
 ) -> tuple[frozenset[str] | None, frozenset[str]]:
   """Returns the trainable parameters of a stage, and the BatchNorm layers it keeps as they are."""
   stage = study.stage
@@ -77,7 +86,7 @@ def frozen_parts(
   return trainable, freezing.frozen_norms(params, stats, trainable) if running else frozenset()
 
 
-def shapes(model: nn.Module, dataset: Dataset) -> PyTree:
+def shapes(model: Any, dataset: Dataset) -> PyTree:
   """Returns the shapes of a model's variables, computing none."""
   images = jax.ShapeDtypeStruct((1, *dataset.image_shape), jnp.float32)
   return jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), images)

@@ -11,7 +11,7 @@ MOST_UNROLLED_ELSEWHERE = 16
 
 @dataclasses.dataclass(frozen=True)
 class Strategy:
-  """How lanes run beside each other (vectorize.over_lanes), and how they convolve (ops.FORMS)."""
+  """How lanes run beside each other (vectorize.over_lanes), and convolve (convolution.FORMS)."""
 
   vectorize: str
   conv: str
@@ -49,11 +49,11 @@ def candidates(platform: str, convolutions: bool, lanes_per_device: int) -> list
     names += ['map-im2col', 'vmap-im2col', 'unrolled-canonical']
   else:
     names += ['vmap-im2col', 'map-native', 'unrolled-native']
-  found = [STRATEGIES[name] for name in names]
+  worth = [STRATEGIES[name] for name in names]
   if not convolutions:
-    first_of = {strategy.vectorize: strategy for strategy in reversed(found)}
-    found = [strategy for strategy in found if first_of[strategy.vectorize] is strategy]
+    first_of = {strategy.vectorize: strategy for strategy in reversed(worth)}
+    worth = [strategy for strategy in worth if first_of[strategy.vectorize] is strategy]
   if lanes_per_device == 1:  # then side by side is one after the other
-    found = [strategy for strategy in found if strategy.vectorize == found[0].vectorize]
+    worth = [strategy for strategy in worth if strategy.vectorize == worth[0].vectorize]
   most = MOST_UNROLLED.get(platform, MOST_UNROLLED_ELSEWHERE)
-  return [s for s in found if s.vectorize != 'unrolled' or lanes_per_device <= most]
+  return [s for s in worth if s.vectorize != 'unrolled' or lanes_per_device <= most]

@@ -2,23 +2,30 @@
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Bool, Int, PyTree
 
-from bsjax.engine.lanes import LaneState, MicroBatch, Recipe, Setting, Source, gradients, read
-from bsjax.noise import estimators, online
-from bsjax.optim import freezing
-from bsjax.optim.optimizers import with_learning_rate
+from bsjax.engine.lanes import (
+  LaneParams,
+  LaneSpec,
+  LaneState,
+  MicroBatch,
+  Source,
+  gradients,
+  read,
+  step,
+)
+from bsjax.noise import online
 
 
 def tick(
-  recipe: Recipe,
+  spec: LaneSpec,
   any_lane: Callable[[Bool[Array, '']], Bool[Array, '']],
   state: LaneState,
-  setting: Setting,
+  lane_params: LaneParams,
   source: Source,
   index: Int[Array, ''],
   batch: MicroBatch,
@@ -28,26 +35,30 @@ def tick(
   `any_lane` tells whether a flag is set in any lane that runs side by side with this one: where
   both sides of a condition on one lane would be computed, one on all lanes skips the work.
   """
-  start = index * recipe.micro_batch
-  grads, batch_stats = gradients(recipe, state, *batch)
+  start = index * spec.micro_batch
+  grads, batch_stats = gradients(spec, state, lane_params.trial, start, *batch)
   state = state.replace(batch_stats=batch_stats)
-  noise = _noise(recipe, any_lane, state, setting, source, index, grads)
+  noise = _noise(spec, any_lane, state, lane_params, source, index, grads)
   # Tells XLA that the noise, which reads gradients and parameters, comes before what changes them
   # in place; otherwise it copies them in every tick. No sum of variance factors is below -1.
   count = jnp.where(noise.micro_factor > -1, state.count, 0)
   state = state.replace(noise=noise, count=count)
-  kept, total = state.grad_sum, grads if recipe.every_tick else _sum(state, grads)
+  kept, total = state.grad_sum, grads if spec.every_tick else _sum(state, grads)
   state = state.replace(grad_sum=total, count=count + 1)
-  due = state.count >= setting.accumulation
-  update = functools.partial(_update, recipe, setting, start + recipe.micro_batch)
-  same = lambda state: state
-  finish = lambda state: jax.lax.cond(due, update, same, state)
-  if recipe.every_tick:
-    finish = update
+  due = state.count >= lane_params.accumulation
+  update = functools.partial(_update, spec, lane_params, start + spec.micro_batch)
+
+  def finish(state: LaneState) -> LaneState:
+    return update(state) if spec.every_tick else jax.lax.cond(due, update, _unchanged, state)
+
   # Where all are always due it is asked all the same: without a condition in between, XLA changes
   # parameters in place while others are still read, and copies them before.
-  state = jax.lax.cond(any_lane(due), finish, same, state)
-  return state.replace(grad_sum=kept) if recipe.every_tick else state
+  state = jax.lax.cond(any_lane(due), finish, _unchanged, state)
+  return state.replace(grad_sum=kept) if spec.every_tick else state
+
+
+def _unchanged(tree: PyTree) -> PyTree:
+  return tree
 
 
 def _sum(state: LaneState, grads: PyTree) -> PyTree:
@@ -56,16 +67,16 @@ def _sum(state: LaneState, grads: PyTree) -> PyTree:
   return jax.tree.map(lambda sum, g: jnp.where(first, g, sum + g), state.grad_sum, grads)
 
 
-def _update(recipe: Recipe, setting: Setting, end: Int[Array, ''], state: LaneState) -> LaneState:
+def _update(
+  spec: LaneSpec, lane_params: LaneParams, end: Int[Array, ''], state: LaneState
+) -> LaneState:
   """Takes an optimizer step with the mean of the micro-batches that end before position `end`."""
   count = state.count
   mean = jax.tree.map(lambda g: g / count, state.grad_sum)
-  rate = setting.learning_rate * recipe.schedule(end - count * recipe.micro_batch)
-  opt_state = with_learning_rate(state.opt_state, rate)
-  trainable, frozen = freezing.split(state.params, recipe.trainable)
-  updates, opt_state = recipe.optimizer.update(mean, opt_state, trainable)
+  rate = lane_params.learning_rate * spec.schedule(end - count * spec.micro_batch)
+  params, opt_state = step(spec, state.params, state.opt_state, mean, rate)
   return state.replace(
-    params=freezing.join(optax.apply_updates(trainable, updates), frozen),
+    params=params,
     opt_state=opt_state,
     count=jnp.zeros((), jnp.int32),
     updates=state.updates + 1,
@@ -73,39 +84,38 @@ def _update(recipe: Recipe, setting: Setting, end: Int[Array, ''], state: LaneSt
 
 
 def _noise(
-  recipe: Recipe,
+  spec: LaneSpec,
   any_lane: Callable[[Bool[Array, '']], Bool[Array, '']],
   state: LaneState,
-  setting: Setting,
+  lane_params: LaneParams,
   source: Source,
   index: Int[Array, ''],
   grads: PyTree,
 ) -> online.LaneNoise:
   """Measures the noise in the ticks in which that is due; `state` is that from before the tick.
 
-  Lanes of several micro-batches an update compare these with their mean, in the first update that
+  Lanes of several micro-batches per update compare these with their mean, in the first update that
   begins in each `measure_every` ticks. Lanes of one compare it every `probe_every` ticks with the
   next they train on, so that nothing is held out.
   """
-  if not recipe.online_noise:
+  if not spec.online_noise:
     return state.noise
-  alone = setting.accumulation == 1
+  alone = lane_params.accumulation == 1
   began = index - state.count
-  measured = ~alone & (began % recipe.measure_every < setting.accumulation)
-  probed = alone & (index % recipe.probe_every == 0) if recipe.probe_every else jnp.bool_(False)
+  measured = ~alone & (began % spec.measure_every < lane_params.accumulation)
+  probed = alone & (index % spec.probe_every == 0) if spec.probe_every else jnp.bool_(False)
 
   def measure(noise: online.LaneNoise) -> online.LaneNoise:
-    if not recipe.every_tick:
-      own = functools.partial(_measure_update, recipe, any_lane, state, setting, grads, index)
-      noise = _when(measured, any_lane, own, noise)
-    if not recipe.probe_every:
+    if not spec.every_tick:
+      update = functools.partial(_measure_update, spec, any_lane, state, lane_params, grads, index)
+      noise = _when(measured, any_lane, update, noise)
+    if not spec.probe_every:
       return noise
-    pair = functools.partial(_measure_pair, recipe, state, setting, source, grads, index)
+    pair = functools.partial(_measure_pair, spec, state, lane_params, source, grads, index)
     return _when(probed, any_lane, pair, noise)
 
   # Of the noise alone: a condition may copy all that goes through it.
-  same = lambda noise: noise
-  return jax.lax.cond(any_lane(measured | probed), measure, same, state.noise)
+  return jax.lax.cond(any_lane(measured | probed), measure, _unchanged, state.noise)
 
 
 def _when(
@@ -122,57 +132,60 @@ def _when(
   def apply(tree: PyTree) -> PyTree:
     return jax.tree.map(lambda new, old: jnp.where(flag, new, old), function(tree), tree)
 
-  return jax.lax.cond(any_lane(flag), apply, lambda tree: tree, tree)
+  return jax.lax.cond(any_lane(flag), apply, _unchanged, tree)
 
 
 def _measure_update(
-  recipe: Recipe,
+  spec: LaneSpec,
   any_lane: Callable[[Bool[Array, '']], Bool[Array, '']],
   state: LaneState,
-  setting: Setting,
+  lane_params: LaneParams,
   grads: PyTree,
   index: Int[Array, ''],
   noise: online.LaneNoise,
 ) -> online.LaneNoise:
   """Adds a micro-batch of an update, and with its last one the update."""
-  size, examples = recipe.micro_batch, recipe.population
-  start, count = index * size, state.count + 1
-  factor = estimators.variance_factor(start, size, examples)
-  noise = online.add_micro_batch(noise, _scaled(recipe, state, grads), factor, state.count == 0)
+  draw = _draw(spec, index - state.count, state.count + 1, lane_params.accumulation)
+  noise = online.add_micro_batch(noise, _lengths(spec, state, grads), draw)
 
   def add_update(noise: online.LaneNoise) -> online.LaneNoise:
-    mean = jax.tree.map(lambda g: g / count, _sum(state, grads))
-    whole = estimators.variance_factor(start + size - count * size, count * size, examples)
-    scaled = _scaled(recipe, state, mean)
-    return online.add_update(noise, scaled, count, whole, _warm(state))
+    mean = jax.tree.map(lambda g: g / draw.count, _sum(state, grads))
+    return online.add_update(noise, _lengths(spec, state, mean), draw, _warm(state))
 
-  return _when(count >= setting.accumulation, any_lane, add_update, noise)
+  return _when(draw.count >= lane_params.accumulation, any_lane, add_update, noise)
 
 
 def _measure_pair(
-  recipe: Recipe,
+  spec: LaneSpec,
   state: LaneState,
-  setting: Setting,
+  lane_params: LaneParams,
   source: Source,
   grads: PyTree,
   index: Int[Array, ''],
   noise: online.LaneNoise,
 ) -> online.LaneNoise:
   """Adds two micro-batches at the same parameters: this one, and the next."""
-  size = recipe.micro_batch
-  start = index * size
-  other, _ = gradients(recipe, state, *read(recipe, setting, source, start + size))
-  factor = lambda *draw: estimators.variance_factor(*draw, recipe.population)
-  factors = (factor(start, size) + factor(start + size, size)) / 2, factor(start, 2 * size)
-  pair = _scaled(recipe, state, grads), _scaled(recipe, state, other)
-  return online.add_pair(noise, *pair, factors, _warm(state))
+  start = (index + 1) * spec.micro_batch
+  batch = read(spec, lane_params, source, start)
+  following, _ = gradients(spec, state, lane_params.trial, start, *batch)
+  pair = _lengths(spec, state, grads), _lengths(spec, state, following)
+  return online.add_pair(noise, *pair, _draw(spec, index, 2, 2), _warm(state))
 
 
-def _scaled(recipe: Recipe, state: LaneState, grads: PyTree) -> dict[str, PyTree]:
-  """The gradient in the kinds of length whose noise is measured, before this batch's update."""
-  if recipe.preconditioner is None:
-    return online.scaled(grads, None)
-  return online.scaled(grads, recipe.preconditioner(state.opt_state, state.opt_state.count))
+def _draw(
+  spec: LaneSpec, first: Int[Array, ''], count: Int[Array, ''] | int, accumulation: Any
+) -> online.Draw:
+  """The examples of an update that begins in tick `first`, after `count` of its micro-batches."""
+  return online.Draw(
+    first * spec.micro_batch, spec.micro_batch, count, accumulation, spec.population
+  )
+
+
+def _lengths(spec: LaneSpec, state: LaneState, grads: PyTree) -> dict[str, PyTree]:
+  """The gradient as each estimator measures it, before this batch's update."""
+  if spec.preconditioner is None:
+    return online.lengths(grads, None)
+  return online.lengths(grads, spec.preconditioner(state.opt_state, state.opt_state.count))
 
 
 def _warm(state: LaneState) -> Bool[Array, '']:

@@ -18,18 +18,18 @@ def scan(tick: Callable, read: Callable, block_ticks: int, read_ticks: int) -> C
 
   The blocks are counted at run time, so one program serves every distance between evaluations; the
   ticks of a block are counted at compile time, so a GPU need not ask the host after each of them.
-  `read(setting, source, first, count)` gives the micro-batches of `count` ticks; those of
+  `read(lane_params, source, first, count)` gives the micro-batches of `count` ticks; those of
   `read_ticks` ticks, a divisor of `block_ticks`, are read at once.
   """
 
   def run(
-    state: Any, setting: Any, source: Any, first: Int[Array, ''], blocks: Int[Array, '']
+    state: Any, lane_params: Any, source: Any, first: Int[Array, ''], blocks: Int[Array, '']
   ) -> Any:
     def one(state: Any, at: tuple[Int[Array, ''], Any]) -> tuple[Any, None]:
-      return tick(state, setting, source, *at), None
+      return tick(state, lane_params, source, *at), None
 
     def stretch(state: Any, begin: Int[Array, '']) -> tuple[Any, None]:
-      batches = read(setting, source, begin, read_ticks)
+      batches = read(lane_params, source, begin, read_ticks)
       if read_ticks == 1:
         return one(state, (begin, jax.tree.map(lambda x: x[0], batches)))
       return jax.lax.scan(one, state, (begin + jnp.arange(read_ticks), batches))
@@ -50,11 +50,11 @@ def ticks_read_at_once(block_ticks: int, tick_bytes: int) -> int:
 
 
 def over_lanes(function: Callable, how: str, rows: int | None = None) -> Callable:
-  """Turns `function(state, setting, *shared)` of one lane into one of all lanes of a device.
+  """Turns `function(state, lane_params, *shared)` of one lane into one of all lanes of a device.
 
   - 'map': one lane after the other, each with its weights in the processor's cache.
   - 'vmap': side by side in every operation. The lanes are `rows` rows of equal length, each of one
-    trial (None: every lane a row), and what depends on the trial alone is computed once a row:
+    trial (None: every lane a row), and what depends on the trial alone is computed once per row:
     reading, augmentation, and of a first layer one product with the kernels of all its lanes.
   - 'unrolled': side by side, each with operations of its own, for a `function` of tuples of lanes
     (`side_by_side`).
@@ -63,33 +63,34 @@ def over_lanes(function: Callable, how: str, rows: int | None = None) -> Callabl
 
 
 def _map(function: Callable, rows: int | None) -> Callable:
-  return lambda states, settings, *shared: jax.lax.map(
-    lambda own: function(*own, *shared), (states, settings)
+  return lambda states, lane_params, *shared: jax.lax.map(
+    lambda lane: function(*lane, *shared), (states, lane_params)
   )
 
 
 def _vmap(function: Callable, rows: int | None) -> Callable:
-  def run(states: PyTree, settings: Any, *shared: Any) -> PyTree:
-    lanes = len(settings.trial)
+  def run(states: PyTree, lane_params: Any, *shared: Any) -> PyTree:
+    lanes = len(lane_params.trial)
     height = rows or lanes
-    fold = lambda tree: jax.tree.map(lambda x: x.reshape(height, -1, *x.shape[1:]), tree)
-    unfold = lambda tree: jax.tree.map(lambda x: x.reshape(lanes, *x.shape[2:]), tree)
-    settings = fold(settings)
-    settings = settings.replace(trial=settings.trial[:, 0])
-    within = jax.tree.map(lambda _: 0, settings).replace(trial=None)
-    one = lambda *own: function(*own, *shared)
-    row = jax.vmap(one, in_axes=(0, within), axis_name=LANE)
-    return unfold(jax.vmap(row, axis_name=TRIAL)(fold(states), settings))
+    states, lane_params = jax.tree.map(
+      lambda x: x.reshape(height, -1, *x.shape[1:]), (states, lane_params)
+    )
+    lane_params = lane_params.replace(trial=lane_params.trial[:, 0])
+    within = jax.tree.map(lambda _: 0, lane_params).replace(trial=None)
+    row = jax.vmap(lambda *lane: function(*lane, *shared), in_axes=(0, within), axis_name=LANE)
+    results = jax.vmap(row, axis_name=TRIAL)(states, lane_params)
+    return jax.tree.map(lambda x: x.reshape(lanes, *x.shape[2:]), results)
 
   return run
 
 
 def _unrolled(function: Callable, rows: int | None) -> Callable:
-  def run(states: PyTree, settings: Any, *shared: Any) -> PyTree:
-    each = lambda tree: tuple(
-      jax.tree.map(lambda x, i=i: x[i], tree) for i in range(len(settings.trial))
+  def run(states: PyTree, lane_params: Any, *shared: Any) -> PyTree:
+    states, lane_params = (
+      tuple(jax.tree.map(lambda x, i=i: x[i], tree) for i in range(len(lane_params.trial)))
+      for tree in (states, lane_params)
     )
-    return jax.tree.map(lambda *xs: jnp.stack(xs), *function(each(states), each(settings), *shared))
+    return jax.tree.map(lambda *xs: jnp.stack(xs), *function(states, lane_params, *shared))
 
   return run
 
@@ -97,11 +98,14 @@ def _unrolled(function: Callable, rows: int | None) -> Callable:
 def side_by_side(tick: Callable, read: Callable) -> tuple[Callable, Callable]:
   """Turns a tick of one lane, and what reads for it, into those of a tuple of lanes."""
 
-  def ticks(states: tuple, settings: tuple, source: Any, index: Any, batches: tuple) -> tuple:
-    each = zip(states, settings, batches, strict=True)
-    return tuple(tick(state, setting, source, index, batch) for state, setting, batch in each)
+  def ticks(states: tuple, lane_params: tuple, source: Any, index: Any, batches: tuple) -> tuple:
+    lanes = zip(states, lane_params, batches, strict=True)
+    return tuple(tick(state, params, source, index, batch) for state, params, batch in lanes)
 
-  return ticks, lambda settings, *shared: tuple(read(setting, *shared) for setting in settings)
+  def reads(lane_params: tuple, *shared: Any) -> tuple:
+    return tuple(read(params, *shared) for params in lane_params)
+
+  return ticks, reads
 
 
 def any_lane(flag: Bool[Array, '']) -> Bool[Array, '']:

@@ -1,83 +1,106 @@
-"""Image classifiers in flax: one file a family, and one entry in MODELS for each name."""
+"""Image classifiers in flax: one file for each family, one entry of MODELS for each name.
 
-from collections.abc import Callable
+JAX is loaded when a model is built, and not by who asks how it is called.
+"""
+
+import dataclasses
+import pkgutil
+import re
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import flax.linen as nn
-from jaxtyping import Array
 from ml_collections import ConfigDict
 
 from bsjax.config.errors import unknown
-from bsjax.models import normalization, small_images
-from bsjax.models.arithmetic import ARITHMETIC
-from bsjax.models.cnn import CNN
-from bsjax.models.efficientnet import EfficientNetB0
-from bsjax.models.layers import batch_norm_paths, head
-from bsjax.models.mlp import MLP
-from bsjax.models.mobilenet import MobileNetV2
-from bsjax.models.resnet import cifar_resnet, imagenet_resnet
-from bsjax.models.vgg import vgg11, vgg16
-from bsjax.models.vit import vit_small, vit_tiny
 
-__all__ = ['MODELS', 'batch_norm_paths', 'create', 'head', 'problems']
+HEAD = 'head'  # the last layer of models that name it; others count their dense layers
 
-# Each takes the model's config, the convolution and the fields that all models share.
-MODELS: dict[str, Callable[..., nn.Module]] = {
-  'mlp': lambda config, conv, **shared: MLP(depth=config.depth, **shared),
-  'cnn': lambda config, conv, **shared: CNN(conv=conv, **shared),
-  'resnet8': lambda config, conv, **shared: cifar_resnet(stages=(1, 1, 1), conv=conv, **shared),
-  'resnet20': lambda config, conv, **shared: cifar_resnet(stages=(3, 3, 3), conv=conv, **shared),
-  'resnet18': lambda config, conv, **shared: imagenet_resnet(
-    stages=(2, 2, 2, 2), conv=conv, **shared
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+  """What anybody asks of a model: how it is made, and how it is called."""
+
+  source: str  # module:class, of base.ImageClassifier
+  title: str  # what the paragraph on method says it is
+  fields: dict[str, Any] = dataclasses.field(default_factory=dict)  # of the class, if not its usual
+  keys: tuple[str, ...] = ()  # of config.model that are fields of the class, beside those of all
+  convolves: bool = True
+
+
+_RESNET, _VGG, _VIT = 'bsjax.models.resnet:ResNet', 'bsjax.models.vgg:VGG', 'bsjax.models.vit:ViT'
+_CIFAR = {'projection': False, 'width': 16}
+_IMAGENET = {'projection': True, 'width': 64}
+
+MODELS = {
+  'mlp': Model('bsjax.models.mlp:MLP', 'a multilayer perceptron', keys=('depth',), convolves=False),
+  'cnn': Model('bsjax.models.cnn:CNN', 'a small convolutional network'),
+  'resnet8': Model(_RESNET, 'ResNet-8', {'stages': (1, 1, 1), **_CIFAR}),
+  'resnet20': Model(_RESNET, 'ResNet-20', {'stages': (3, 3, 3), **_CIFAR}),
+  'resnet18': Model(_RESNET, 'ResNet-18', {'stages': (2, 2, 2, 2), **_IMAGENET}),
+  'resnet34': Model(_RESNET, 'ResNet-34', {'stages': (3, 4, 6, 3), **_IMAGENET}),
+  'vgg11': Model(_VGG, 'VGG-11', {'stages': (1, 1, 2, 2, 2)}),
+  'vgg16': Model(_VGG, 'VGG-16', {'stages': (2, 2, 3, 3, 3)}),
+  'mobilenet_v2': Model(
+    'bsjax.models.mobilenet:MobileNetV2', 'MobileNetV2', keys=('small_stride',)
   ),
-  'resnet34': lambda config, conv, **shared: imagenet_resnet(
-    stages=(3, 4, 6, 3), conv=conv, **shared
+  'efficientnet_b0': Model(
+    'bsjax.models.efficientnet:EfficientNetB0', 'EfficientNet-B0', keys=('small_stride',)
   ),
-  'vgg11': lambda config, conv, **shared: vgg11(conv=conv, **shared),
-  'vgg16': lambda config, conv, **shared: vgg16(conv=conv, **shared),
-  'mobilenet_v2': lambda config, conv, **shared: MobileNetV2(conv=conv, **_strided(config, shared)),
-  'efficientnet_b0': lambda config, conv, **shared: EfficientNetB0(
-    conv=conv, **_strided(config, shared)
-  ),
-  'vit_tiny': lambda config, conv, **shared: vit_tiny(**_strided(config, shared)),
-  'vit_small': lambda config, conv, **shared: vit_small(**_strided(config, shared)),
+  'vit_tiny': Model(_VIT, 'ViT-Tiny', {'width': 192}, keys=('small_stride',), convolves=False),
+  'vit_small': Model(_VIT, 'ViT-Small', {'width': 384}, keys=('small_stride',), convolves=False),
 }
-
-
-def _strided(config: ConfigDict, shared: dict[str, Any]) -> dict[str, Any]:
-  """The fields of a model whose stride on small images can be chosen."""
-  return {**shared, 'small_stride': config.small_stride} if config.small_stride else shared
+_USUAL_AT_ZERO = ('width', 'small_stride')  # keys that leave the model's own choice at 0
 
 
 def create(
   config: ConfigDict,
   num_classes: int,
-  conv: Callable[..., Array],
+  conv: Callable[..., Any],
   frozen_norms: frozenset[str] = frozenset(),
-) -> nn.Module:
-  """The model of `config.model`; `model.apply(variables, images, train)` gives float32 logits.
+) -> Any:
+  """The flax module of `config.model`; `model.apply(variables, images, train)` gives its logits.
 
-  Arithmetic is that of `config.dtype`, parameters and logits are float32. `conv` computes the
-  convolutions (`ops.conv`). With batch normalization there is a collection 'batch_stats', and the
-  field `batch_norm_momentum` can be changed by `model.clone`; layers whose module paths are in
-  `frozen_norms` use their running statistics in training too, and do not change them.
+  `conv` computes the convolutions (`convolution.conv`). Fields (`base.ImageClassifier`), such as
+  `batch_norm_momentum`, can be changed by `model.clone`.
   """
-  width = {'width': config.width} if config.width else {}
-  arithmetic = ARITHMETIC[config.dtype]
-  return MODELS[config.name](
-    config,
-    conv,
+  from bsjax.models.arithmetic import ARITHMETIC
+
+  entry, arithmetic = MODELS[config.name], ARITHMETIC[config.dtype]
+  keys = {key: config[key] for key in ('width', *entry.keys)}
+  given = {key: x for key, x in keys.items() if x or key not in _USUAL_AT_ZERO}
+  return pkgutil.resolve_name(entry.source)(
     num_classes=num_classes,
     normalization=config.normalization,
     dtype=arithmetic.dtype,
     precision=arithmetic.precision,
+    conv=conv,
     frozen_norms=frozen_norms,
-    **width,
+    **entry.fields | given,
   )
+
+
+def head(params: Mapping[str, Any]) -> str:
+  """Returns the module path of the final classifier in a model's parameters.
+
+  That is 'head', or in models without one the last of 'Dense_0', 'Dense_1' and so on. Raises
+  ValueError where there is neither.
+  """
+  if HEAD in params:
+    return HEAD
+  dense = [name for name in params if re.fullmatch(r'Dense_\d+', name)]
+  if not dense:
+    raise ValueError(
+      f'no classifier among the layers {", ".join(sorted(params))}: '
+      f'a model calls its last dense layer {HEAD!r}, or Dense_N'
+    )
+  return max(dense, key=lambda name: int(name.removeprefix('Dense_')))
 
 
 def problems(config: ConfigDict) -> list[str]:
   """What is wrong with `config.model`: each a sentence with the value, the bound and the remedy."""
+  from bsjax.models import normalization, small_images
+  from bsjax.models.arithmetic import ARITHMETIC
+
   choices = (
     ('model.name', config.name, MODELS),
     ('model.normalization', config.normalization, normalization.KINDS),

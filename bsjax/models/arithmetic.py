@@ -1,8 +1,7 @@
 """What layers compute in; parameters, gradients and logits are float32 whatever that is."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import flax.linen as nn
 import jax.numpy as jnp
 from jax import lax
 from jax.typing import DTypeLike
@@ -38,15 +37,3 @@ def keep_bias(
   """
   bias = None if bias is None else jnp.asarray(bias)
   return inputs.astype(dtype), jnp.asarray(kernel, dtype), bias
-
-
-def classifier(
-  num_classes: int, dtype: DTypeLike, precision: lax.PrecisionLike, **more: Any
-) -> nn.Dense:
-  """Returns the last layer of a model, whose logits are float32 also if `dtype` is not.
-
-  `more` are further fields of the layer, such as its name, 'head' in models that give one.
-  """
-  if dtype != jnp.float32:
-    precision = lax.Precision.HIGHEST
-  return nn.Dense(num_classes, dtype=jnp.float32, precision=precision, **more)

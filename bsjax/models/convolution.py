@@ -79,8 +79,8 @@ def _depthwise(images, kernel, *, window):
 
 def _by_groups(convolution, images, kernel, groups):
   """Channels fall into groups of neighbours, each with a convolution of its own."""
-  split = lambda x: x.reshape(*x.shape[:3], groups, -1)
-  out = jax.vmap(convolution, (3, 3), 3)(split(images), split(kernel))
+  parts = (x.reshape(*x.shape[:3], groups, -1) for x in (images, kernel))
+  out = jax.vmap(convolution, (3, 3), 3)(*parts)
   return out.reshape(*out.shape[:3], -1)
 
 

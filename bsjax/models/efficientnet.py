@@ -1,17 +1,12 @@
 """Network of Tan and Le 2019, "EfficientNet: Rethinking Model Scaling" (arXiv:1905.11946)."""
 
-from collections.abc import Callable
 from functools import partial
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jax import lax
-from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Float32
 
-from bsjax.models import normalization
-from bsjax.models.arithmetic import classifier, keep_bias
-from bsjax.models.initializers import he_normal
+from bsjax.models.base import ImageClassifier, classifier, conv_layer, norm_layer
 from bsjax.models.mobilenet import InvertedResidual, rounded
 from bsjax.models.small_images import is_small, late_strides
 
@@ -30,7 +25,7 @@ LAST = 1280  # channels of the last convolution
 SQUEEZE = 4  # input channels of a block for each channel of its gate's hidden layer
 
 
-class EfficientNetB0(nn.Module):
+class EfficientNetB0(ImageClassifier, kw_only=True):
   """Stages of gated inverted residuals with SiLU, of 3x3 or 5x5 pixels.
 
   `width` is the number of channels of the first layer; over 32 it is a factor on the channels of
@@ -40,34 +35,22 @@ class EfficientNetB0(nn.Module):
   stochastic depth are left out, because their randomness is not the batch's.
   """
 
-  num_classes: int
   width: int = USUAL_WIDTH
   stages: tuple[tuple[int, int, int, int, int], ...] = STAGES
   small_stride: int = 8
-  normalization: str = 'group'
-  dtype: DTypeLike = jnp.float32
-  precision: lax.PrecisionLike = None
-  conv: Callable[..., Array] = lax.conv_general_dilated
-  batch_norm_momentum: float = 0.9
-  frozen_norms: frozenset[str] = frozenset()
 
   @nn.compact
   def __call__(
     self, x: Float[Array, 'batch height width channel'], train: bool
   ) -> Float32[Array, 'batch class']:
-    plain = self.normalization == 'none'
-    conv = partial(
-      nn.Conv,
-      use_bias=plain,
-      dtype=self.dtype,
-      precision=self.precision,
-      promote_dtype=keep_bias,
-      kernel_init=he_normal,
-      conv_general_dilated=self.conv,
+    conv, norm = conv_layer(self), norm_layer(self, train)
+    block = partial(
+      InvertedResidual,
+      conv=conv,
+      norm=norm,
+      zero_conv=self.normalization == 'none',
+      activation=nn.silu,
     )
-    norm = normalization.of(self, train)
-    block = partial(InvertedResidual, conv=conv, norm=norm, zero_conv=plain, activation=nn.silu)
-    scaled = lambda channels: rounded(channels * self.width / USUAL_WIDTH)
     first, *strides = late_strides(
       (2, *(stride for *_, stride, _ in self.stages)), self.small_stride if is_small(x) else 32
     )
@@ -75,8 +58,16 @@ class EfficientNetB0(nn.Module):
     for (expansion, channels, blocks, _, kernel), stride in zip(self.stages, strides, strict=True):
       for index in range(blocks):
         squeeze = max(1, x.shape[-1] // SQUEEZE)
-        own = stride if index == 0 else 1
-        x = block(scaled(channels), expansion, own, kernel=kernel, squeeze=squeeze)(x)
-    x = nn.silu(norm(conv(scaled(LAST), (1, 1))(x)))
+        x = block(
+          self._scaled(channels),
+          expansion,
+          stride if index == 0 else 1,
+          kernel=kernel,
+          squeeze=squeeze,
+        )(x)
+    x = nn.silu(norm(conv(self._scaled(LAST), (1, 1))(x)))
     x = x.astype(jnp.float32).mean((1, 2))
-    return classifier(self.num_classes, self.dtype, self.precision, name='head')(x)
+    return classifier(self, name='head')(x)
+
+  def _scaled(self, channels: int) -> int:
+    return rounded(channels * self.width / USUAL_WIDTH)

@@ -5,13 +5,10 @@ from functools import partial
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jax import lax
-from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Float32
 
-from bsjax.models import normalization
-from bsjax.models.arithmetic import classifier, keep_bias
-from bsjax.models.initializers import he_normal, lecun_normal
+from bsjax.models.base import ImageClassifier, classifier, conv_layer, norm_layer
+from bsjax.models.initializers import lecun_normal
 from bsjax.models.small_images import is_small, late_strides
 
 USUAL_WIDTH = 32  # channels of the first layer at width multiplier 1
@@ -85,7 +82,7 @@ def rounded(channels: float) -> int:
   return nearest + 8 if nearest < 0.9 * channels else nearest
 
 
-class MobileNetV2(nn.Module):
+class MobileNetV2(ImageClassifier, kw_only=True):
   """Stages of inverted residuals with ReLU6.
 
   `width` is the number of channels of the first layer: over 32 it is the published width
@@ -95,33 +92,22 @@ class MobileNetV2(nn.Module):
   out, because its randomness is not the batch's.
   """
 
-  num_classes: int
   width: int = USUAL_WIDTH
   stages: tuple[tuple[int, int, int, int], ...] = STAGES
   small_stride: int = 8
-  normalization: str = 'group'
-  dtype: DTypeLike = jnp.float32
-  precision: lax.PrecisionLike = None
-  conv: Callable[..., Array] = lax.conv_general_dilated
-  batch_norm_momentum: float = 0.9
-  frozen_norms: frozenset[str] = frozenset()
 
   @nn.compact
   def __call__(
     self, x: Float[Array, 'batch height width channel'], train: bool
   ) -> Float32[Array, 'batch class']:
-    plain = self.normalization == 'none'
-    conv = partial(
-      nn.Conv,
-      use_bias=plain,
-      dtype=self.dtype,
-      precision=self.precision,
-      promote_dtype=keep_bias,
-      kernel_init=he_normal,
-      conv_general_dilated=self.conv,
+    conv, norm = conv_layer(self), norm_layer(self, train)
+    block = partial(
+      InvertedResidual,
+      conv=conv,
+      norm=norm,
+      zero_conv=self.normalization == 'none',
+      activation=nn.relu6,
     )
-    norm = normalization.of(self, train)
-    block = partial(InvertedResidual, conv=conv, norm=norm, zero_conv=plain, activation=nn.relu6)
     multiplier = self.width / USUAL_WIDTH
     first, *strides = late_strides(
       (2, *(stride for *_, stride in self.stages)), self.small_stride if is_small(x) else 32
@@ -132,4 +118,4 @@ class MobileNetV2(nn.Module):
         x = block(rounded(channels * multiplier), expansion, stride if index == 0 else 1)(x)
     x = nn.relu6(norm(conv(rounded(LAST * max(1.0, multiplier)), (1, 1))(x)))
     x = x.astype(jnp.float32).mean((1, 2))
-    return classifier(self.num_classes, self.dtype, self.precision, name='head')(x)
+    return classifier(self, name='head')(x)

@@ -1,7 +1,6 @@
 """The normalization layer of every model: one choice, one function."""
 
 from collections.abc import Callable
-from functools import partial
 
 import flax.linen as nn
 from jax.typing import DTypeLike
@@ -47,15 +46,3 @@ def normalize(
     return layer(x, use_running_average=not train or '/'.join(layer.path) in frozen)
   size = x.shape[-1] if x.ndim == 2 else group_size(x.shape[-1])
   return nn.GroupNorm(num_groups=None, group_size=size, dtype=dtype, scale_init=scale_init)(x)
-
-
-def of(model: nn.Module, train: bool) -> Callable[..., Array]:
-  """Returns `normalize` as the fields of a model say: for all its layers, and those inside them."""
-  return partial(
-    normalize,
-    kind=model.normalization,
-    train=train,
-    dtype=model.dtype,
-    momentum=model.batch_norm_momentum,
-    frozen=model.frozen_norms,
-  )

@@ -1,18 +1,13 @@
 """Residual networks of He et al. 2016, "Deep Residual Learning for Image Recognition"."""
 
 from collections.abc import Callable
-from functools import partial
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jax import lax
-from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Float32
 
-from bsjax.models import normalization
-from bsjax.models.arithmetic import classifier, keep_bias
+from bsjax.models.base import ImageClassifier, classifier, conv_layer, norm_layer
 from bsjax.models.convolution import max_pool
-from bsjax.models.initializers import he_normal
 from bsjax.models.small_images import is_small
 
 
@@ -53,7 +48,7 @@ class Block(nn.Module):
     return jnp.pad(x, ((0, 0), (0, 0), (0, 0), (0, self.channels - x.shape[-1])))
 
 
-class ResNet(nn.Module):
+class ResNet(ImageClassifier, kw_only=True):
   """Stages of residual blocks; each stage but the first halves the image and doubles the channels.
 
   With `projection=False`, three stages and width 16 it is the network of section 4.2 (CIFAR-10,
@@ -62,32 +57,16 @@ class ResNet(nn.Module):
   pooling of table 1.
   """
 
-  num_classes: int
   stages: tuple[int, ...]
   projection: bool
   width: int
-  normalization: str = 'group'
-  dtype: DTypeLike = jnp.float32
-  precision: lax.PrecisionLike = None
-  conv: Callable[..., Array] = lax.conv_general_dilated
-  batch_norm_momentum: float = 0.9
-  frozen_norms: frozenset[str] = frozenset()
 
   @nn.compact
   def __call__(
     self, x: Float[Array, 'batch height width channel'], train: bool
   ) -> Float32[Array, 'batch class']:
-    plain = self.normalization == 'none'
-    conv = partial(
-      nn.Conv,
-      use_bias=plain,
-      dtype=self.dtype,
-      precision=self.precision,
-      promote_dtype=keep_bias,
-      kernel_init=he_normal,
-      conv_general_dilated=self.conv,
-    )
-    norm = normalization.of(self, train)
+    conv, norm = conv_layer(self), norm_layer(self, train)
+    zero_conv = self.normalization == 'none'
     if is_small(x):
       x = nn.relu(norm(conv(self.width, (3, 3), padding=1)(x)))
     else:
@@ -97,10 +76,6 @@ class ResNet(nn.Module):
       for block in range(blocks):
         stride = 2 if stage > 0 and block == 0 else 1
         channels = self.width * 2**stage
-        x = Block(channels, stride, self.projection, conv, norm, zero_conv=plain)(x)
+        x = Block(channels, stride, self.projection, conv, norm, zero_conv)(x)
     x = x.astype(jnp.float32).mean((1, 2))
-    return classifier(self.num_classes, self.dtype, self.precision)(x)
-
-
-cifar_resnet = partial(ResNet, projection=False, width=16)
-imagenet_resnet = partial(ResNet, projection=True, width=64)
+    return classifier(self)(x)

@@ -1,26 +1,26 @@
 """Networks of Simonyan and Zisserman 2015, "Very Deep Convolutional Networks" (arXiv:1409.1556)."""
 
-from collections.abc import Callable
-from functools import partial
-
 import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Float32
 
-from bsjax.models import normalization
-from bsjax.models.arithmetic import classifier, keep_bias
+from bsjax.models.base import (
+  ImageClassifier,
+  classifier,
+  conv_layer,
+  layer_fields,
+  norm_layer,
+)
 from bsjax.models.convolution import max_pool
-from bsjax.models.initializers import he_normal
 from bsjax.models.small_images import is_small
 
 POOLED = 7  # pixels a side that the dense layers see of large images
 MOST = 8  # times the first stage's channels that a stage has
 
 
-class VGG(nn.Module):
+class VGG(ImageClassifier, kw_only=True):
   """Stages of 3x3 convolutions, each ended by a maximum that halves the image, then dense layers.
 
   Channels double from stage to stage, up to 8 times `width`. Images larger than 64 pixels are
@@ -31,30 +31,16 @@ class VGG(nn.Module):
   out, because its randomness is not the batch's.
   """
 
-  num_classes: int
   stages: tuple[int, ...]
   width: int = 64
-  normalization: str = 'group'
-  dtype: DTypeLike = jnp.float32
-  precision: lax.PrecisionLike = None
-  conv: Callable[..., Array] = lax.conv_general_dilated
-  batch_norm_momentum: float = 0.9
-  frozen_norms: frozenset[str] = frozenset()
 
   @nn.compact
   def __call__(
     self, x: Float[Array, 'batch height width channel'], train: bool
   ) -> Float32[Array, 'batch class']:
     small = is_small(x)
-    layer = {
-      'dtype': self.dtype,
-      'precision': self.precision,
-      'promote_dtype': keep_bias,
-      'kernel_init': he_normal,
-    }
-    bias = self.normalization == 'none' or not small
-    conv = partial(nn.Conv, use_bias=bias, conv_general_dilated=self.conv, **layer)
-    norm = normalization.of(self, train)
+    conv = conv_layer(self, use_bias=self.normalization == 'none' or not small)
+    norm = norm_layer(self, train)
     for stage, layers in enumerate(self.stages):
       for _ in range(layers):
         x = nn.relu(norm(conv(self.width * min(2**stage, MOST), (3, 3), padding=1)(x)))
@@ -65,8 +51,8 @@ class VGG(nn.Module):
     else:
       x = _pool(x).astype(self.dtype).reshape(len(x), -1)
       for _ in range(2):
-        x = nn.relu(nn.Dense(64 * self.width, **layer)(x))
-    return classifier(self.num_classes, self.dtype, self.precision, name='head')(x)
+        x = nn.relu(nn.Dense(64 * self.width, **layer_fields(self))(x))
+    return classifier(self, name='head')(x)
 
 
 def _pool(
@@ -84,7 +70,3 @@ def _parts(size: int) -> Float[np.ndarray, 'part pixel']:
   first, end = part * size // POOLED, -(-(part + 1) * size // POOLED)
   inside = (first <= pixel) & (pixel < end)
   return np.asarray(inside / inside.sum(1, keepdims=True), np.float32)
-
-
-vgg11 = partial(VGG, stages=(1, 1, 2, 2, 2))
-vgg16 = partial(VGG, stages=(2, 2, 3, 3, 3))

@@ -10,8 +10,8 @@ from jax import lax
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Float32
 
-from bsjax.models import normalization
-from bsjax.models.arithmetic import classifier, keep_bias
+from bsjax.models.arithmetic import keep_bias
+from bsjax.models.base import ImageClassifier, classifier, norm_layer
 from bsjax.models.initializers import small_normal
 from bsjax.models.small_images import is_small
 
@@ -32,17 +32,17 @@ class Tokens(nn.Module):
   ) -> Float[Array, 'batch token channel']:
     x = self.dense(_patches(x, self.patch), self.width)
     x = (x + self._positions(*x.shape[1:3]).astype(x.dtype)).reshape(len(x), -1, self.width)
-    own = [self.param(name, small_normal, (self.width,)) for name in ('class', 'class_position')]
-    first = jnp.broadcast_to(sum(own).astype(x.dtype), (len(x), 1, self.width))
+    params = [self.param(name, small_normal, (self.width,)) for name in ('class', 'class_position')]
+    first = jnp.broadcast_to(sum(params).astype(x.dtype), (len(x), 1, self.width))
     return jnp.concatenate([first, x], axis=1)
 
   def _positions(self, rows: int, columns: int) -> Float32[Array, 'rows columns channel']:
     """What each patch's place adds to it."""
     shape = (rows, columns, self.width)
-    there = self.has_variable('params', 'positions')
-    own = self.get_variable('params', 'positions').shape if there else shape
-    table = self.param('positions', small_normal, own)
-    return table if own == shape else jax.image.resize(table, shape, 'linear')
+    known = self.has_variable('params', 'positions')
+    table_shape = self.get_variable('params', 'positions').shape if known else shape
+    table = self.param('positions', small_normal, table_shape)
+    return table if table_shape == shape else jax.image.resize(table, shape, 'linear')
 
 
 class Block(nn.Module):
@@ -80,7 +80,7 @@ class Block(nn.Module):
     return mixed.swapaxes(1, 2).reshape(batch, tokens, -1)
 
 
-class ViT(nn.Module):
+class ViT(ImageClassifier, kw_only=True):
   """Patches of images as tokens of `width` channels.
 
   Patches have 16 pixels a side, and `small_stride` on images of up to 64 pixels. Tiny has 192
@@ -94,15 +94,9 @@ class ViT(nn.Module):
   stochastic depth are left out, because their randomness is not the batch's.
   """
 
-  num_classes: int
   width: int
   depth: int = 12
   small_stride: int = 4
-  normalization: str = 'group'
-  dtype: DTypeLike = jnp.float32
-  precision: lax.PrecisionLike = None
-  batch_norm_momentum: float = 0.9
-  frozen_norms: frozenset[str] = frozenset()
 
   @nn.compact
   def __call__(
@@ -110,16 +104,15 @@ class ViT(nn.Module):
   ) -> Float32[Array, 'batch class']:
     patch = self.small_stride if is_small(x) else PATCH
     dense = partial(_dense, dtype=self.dtype, precision=self.precision)
-    norm = normalization.of(self, train)
+    norm = norm_layer(self, train)
     if self.normalization == 'group':
-      norm = lambda x: nn.LayerNorm(dtype=self.dtype)(x)
+      norm = partial(_layer_norm, dtype=self.dtype)
     x = Tokens(self.width, patch, dense, name='embedding')(x)
     zero_last = self.normalization == 'none'
     for _ in range(self.depth):
       x = Block(_heads(self.width), dense, norm, zero_last, self.precision)(x)
     x = norm(x[:, 0]).astype(jnp.float32)
-    more = {'kernel_init': small_normal, 'name': 'head'}
-    return classifier(self.num_classes, self.dtype, self.precision, **more)(x)
+    return classifier(self, kernel_init=small_normal, name='head')(x)
 
 
 def _dense(
@@ -142,6 +135,13 @@ def _dense(
   return layer(x).astype(dtype)
 
 
+def _layer_norm(
+  x: Float[Array, '*batch channel'], dtype: DTypeLike
+) -> Float[Array, '*batch channel']:
+  """Adds a layer normalization to the module being built and applies it."""
+  return nn.LayerNorm(dtype=dtype)(x)
+
+
 def _heads(width: int) -> int:
   most = max(1, width // HEAD_CHANNELS)
   return max(heads for heads in range(1, most + 1) if width % heads == 0)
@@ -156,7 +156,3 @@ def _patches(
   batch, height, width, channels = x.shape
   x = x.reshape(batch, height // size, size, width // size, size, channels)
   return x.swapaxes(2, 3).reshape(batch, height // size, width // size, -1)
-
-
-vit_tiny = partial(ViT, width=192)
-vit_small = partial(ViT, width=384)

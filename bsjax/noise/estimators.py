@@ -3,7 +3,7 @@
 B_simple = tr(Sigma) / |G|^2, with G the gradient of the whole training set and Sigma the covariance
 of the gradients of single examples (McCandlish et al. 2018, arXiv:1812.06162). Everything but
 `summary` and `b_simple` is pure JAX on the scalars of one lane. docs/noise_scale.md derives the
-formulas; intervals.py says how certain the ratio is.
+formulas; stats/intervals.py says how certain the ratio is.
 """
 
 import math
@@ -19,7 +19,7 @@ Scalar = Float[Array, '']
 Count = Int[Array, ''] | int
 
 
-class Estimate(NamedTuple):
+class Measurement(NamedTuple):
   """What one update says about the noise: two unbiased estimates, each of which may be far off.
 
   `trace` estimates tr(Sigma), normalised by N - 1 where the training set has N examples; `grad_sq`
@@ -69,17 +69,19 @@ def tree_sq_norm(tree: PyTree[Float[Array, '...']]) -> Scalar:
 
 def from_two_batch_sizes(
   small_sq: Scalar, small_size: Count, big_sq: Scalar, big_size: Count, population: int | None
-) -> Estimate:
+) -> Measurement:
   """From the squared gradient norms at two batch sizes and the same parameters (appendix A.1).
 
   Sizes count examples. Not finite unless small_size < big_size. `population` is the number of
   training examples drawn from without replacement within one epoch; None or 0: infinitely many.
   """
   small, big = jnp.float32(small_size), jnp.float32(big_size)
-  factor = lambda size: (1 - (size / population if population else 0.0)) / size
+  small_factor, big_factor = (
+    (1 - (size / population if population else 0.0)) / size for size in (small, big)
+  )
   # A size against itself must be undefined, not a rounding error divided by zero.
-  small_factor = jnp.where(small < big, factor(small), jnp.nan)
-  return from_variances(small_sq - big_sq, big_sq, small_factor, factor(big))
+  small_factor = jnp.where(small < big, small_factor, jnp.nan)
+  return from_variances(small_sq - big_sq, big_sq, small_factor, big_factor)
 
 
 def from_micro_batches(
@@ -88,7 +90,7 @@ def from_micro_batches(
   accumulation: Count,
   micro_batch: int,
   population: int | None,
-) -> Estimate:
+) -> Measurement:
   """From the `accumulation` micro-batch gradients g_j of one update: mean |g_j|^2 and |mean g_j|^2.
 
   One micro-batch alone cannot tell noise from gradient: with accumulation = 1 both estimates are
@@ -100,7 +102,7 @@ def from_micro_batches(
 
 def from_per_example(
   mean_example_sq_norm: Scalar, mean_sq_norm: Scalar, batch_size: Count, population: int | None
-) -> Estimate:
+) -> Measurement:
   """From the mean squared norm of single-example gradients, which are micro-batches of one."""
   return from_micro_batches(mean_example_sq_norm, mean_sq_norm, batch_size, 1, population)
 
@@ -110,16 +112,20 @@ def from_pair(
   grads_b: PyTree[Float[Array, '...']],
   small_factor: Scalar,
   big_factor: Scalar,
-) -> Estimate:
+) -> Measurement:
   """From the gradients of two disjoint micro-batches at the same parameters.
 
   The factors are those of `from_variances`, for one micro-batch and for both together. The
   difference of squares does not cancel, by the parallelogram law:
   (|a|^2 + |b|^2) / 2 - |(a + b) / 2|^2 = |(a - b) / 2|^2.
   """
-  half = lambda sign: jax.tree.map(
-    lambda a, b: (a.astype(jnp.float32) + sign * b.astype(jnp.float32)) / 2, grads_a, grads_b
-  )
+
+  def half(sign: int) -> PyTree:
+    """Half the difference of the gradients, or of their sum."""
+    return jax.tree.map(
+      lambda a, b: (a.astype(jnp.float32) + sign * b.astype(jnp.float32)) / 2, grads_a, grads_b
+    )
+
   return from_variances(tree_sq_norm(half(-1)), tree_sq_norm(half(+1)), small_factor, big_factor)
 
 
@@ -145,7 +151,7 @@ def variance_factor(start: Count, size: Count, population: int | None) -> Scalar
 
 def from_variances(
   spread: Scalar, big_sq: Scalar, small_factor: Scalar, big_factor: Scalar
-) -> Estimate:
+) -> Measurement:
   """Solves E|g|^2 = |G|^2 + factor tr(Sigma) for two draws at the same parameters.
 
   `spread` is the squared norm of the smaller draw's gradient less that of the larger, `big_sq` the
@@ -153,7 +159,7 @@ def from_variances(
   """
   gap = small_factor - big_factor
   trace = spread / jnp.where(gap > 0, gap, jnp.nan)
-  return Estimate(trace, big_sq - trace * big_factor)
+  return Measurement(trace, big_sq - trace * big_factor)
 
 
 def zero_moments() -> Moments:
@@ -187,40 +193,36 @@ def merge(a: Moments, b: Moments) -> Moments:
 
 
 def add(
-  moments: Moments, estimate: Estimate, weight: Bool[Array, ''] | Float[Array, ''] | Count
+  moments: Moments, measurement: Measurement, weight: Bool[Array, ''] | Float[Array, ''] | Count
 ) -> Moments:
   """Adds one update where `weight` is not zero; a weight of 0 leaves out even a NaN."""
   zero = jnp.zeros((), jnp.float32)
   single = Moments(
     count=jnp.ones((), jnp.int32),
-    trace=estimate.trace,
-    grad_sq=estimate.grad_sq,
+    trace=measurement.trace,
+    grad_sq=measurement.grad_sq,
     trace_m2=zero,
     grad_sq_m2=zero,
     cross_m2=zero,
-    negative=(estimate.grad_sq <= 0).astype(jnp.int32),
+    negative=(measurement.grad_sq <= 0).astype(jnp.int32),
   )
   # Selected, not multiplied: 0 * NaN is NaN.
-  keep = lambda new, old: jnp.where(weight, new, old)
-  return jax.tree.map(keep, merge(moments, single), moments)
+  return jax.tree.map(lambda new, old: jnp.where(weight, new, old), merge(moments, single), moments)
 
 
 def observe(
-  window: Window, estimate: Estimate, weight: Bool[Array, ''] | Float[Array, ''] | Count
+  window: Window, measurement: Measurement, weight: Bool[Array, ''] | Float[Array, ''] | Count
 ) -> Window:
   """Adds one update where `weight` is not zero, and its span when that is full."""
-  keep = lambda new, old: jnp.where(weight, new, old)
-  gathered = keep(window.gathered + 1, window.gathered)
-  trace_sum = keep(window.trace_sum + estimate.trace, window.trace_sum)
-  grad_sq_sum = keep(window.grad_sq_sum + estimate.grad_sq, window.grad_sq_sum)
+  before = window.gathered, window.trace_sum, window.grad_sq_sum
+  added = jax.tree.map(jnp.add, before, (jnp.int32(1), measurement.trace, measurement.grad_sq))
+  sums = jax.tree.map(lambda new, old: jnp.where(weight, new, old), added, before)
+  gathered, trace_sum, grad_sq_sum = sums
   full = gathered == SPAN
-  clear = lambda x: jnp.where(full, jnp.zeros_like(x), x)
   return Window(
-    updates=add(window.updates, estimate, weight),
-    spans=add(window.spans, Estimate(trace_sum / SPAN, grad_sq_sum / SPAN), full),
-    gathered=clear(gathered),
-    trace_sum=clear(trace_sum),
-    grad_sq_sum=clear(grad_sq_sum),
+    add(window.updates, measurement, weight),
+    add(window.spans, Measurement(trace_sum / SPAN, grad_sq_sum / SPAN), full),
+    *jax.tree.map(lambda x: jnp.where(full, jnp.zeros_like(x), x), sums),
   )
 
 
@@ -236,8 +238,13 @@ def summary(moments: Moments) -> dict[str, Any]:
   is the share of observations whose |G|^2 estimate was not above zero.
   """
   count = int(moments.count)
-  mean = lambda value: finite(float(value)) if count > 0 else None
-  variance = lambda m2: finite(float(m2) / (count - 1)) if count > 1 else None
+
+  def mean(value: Any) -> float | None:
+    return finite(float(value)) if count > 0 else None
+
+  def variance(m2: Any) -> float | None:
+    return finite(float(m2) / (count - 1)) if count > 1 else None
+
   return {
     'count': count,
     'trace': mean(moments.trace),

@@ -38,11 +38,11 @@ def from_products(
   if not np.isfinite([q, c]).all():
     return PairMoments(*[math.nan] * 5, n=n)
   total = n * c.sum()  # (sum g)' M (sum g)
-  found = _solve(q.mean(), (total - q.sum()) / (n * (n - 1)), size, population)
+  means = _solve(q.mean(), (total - q.sum()) / (n * (n - 1)), size, population)
   left = n - 1
   others = total - 2 * n * c + q - (q.sum() - q)  # the same without g_i, and without squares
   without = _solve((q.sum() - q) / left, others / (left * (left - 1)), size, population)
-  return _jackknife(found, without, n, 1 - n * size / population)
+  return _jackknife(means, without, n, 1 - n * size / population)
 
 
 def from_curvature(
@@ -57,21 +57,21 @@ def from_curvature(
   n = len(a)
   if not np.isfinite(a).all():
     return PairMoments(*[math.nan] * 5, n=n)
-  found = _solve(*_block_means(a), size, population)
+  means = _solve(*_block_means(a), size, population)
   kept = [np.delete(np.arange(n), i) for i in range(n)]
   parts = [_solve(*_block_means(a[np.ix_(k, k, k)]), size, population) for k in kept]
   # Even all of the population says G' H G exactly only if no triple is left out.
-  return _jackknife(found, np.array(parts).T, n, unseen=1.0)
+  return _jackknife(means, np.array(parts).T, n, unseen=1.0)
 
 
 def _block_means(a: np.ndarray) -> tuple[float, float]:
   """The means of g_k' H_j g_k and of g_k' H_j g_l over different indices."""
   n = len(a)
   squares = np.einsum('jkk->jk', a)
-  own = np.einsum('jj->j', squares)  # where all three indices are one
-  mixed = np.einsum('jjl->j', a) - own  # where the Hessian is that of one of the gradients
+  same = np.einsum('jj->j', squares)  # where all three indices are one
+  mixed = np.einsum('jjl->j', a) - same  # where the Hessian is that of one of the gradients
   off = a.sum() - squares.sum() - 2 * mixed.sum()
-  return (squares.sum() - own.sum()) / (n * (n - 1)), off / (n * (n - 1) * (n - 2))
+  return (squares.sum() - same.sum()) / (n * (n - 1)), off / (n * (n - 1) * (n - 2))
 
 
 def _solve(square, product, size: int, population: int):
@@ -79,11 +79,11 @@ def _solve(square, product, size: int, population: int):
   return trace, product + trace / population
 
 
-def _jackknife(found: tuple, without: Any, n: int, unseen: float) -> PairMoments:
+def _jackknife(means: tuple, without: Any, n: int, unseen: float) -> PairMoments:
   """Moments of n pseudo-values; `unseen` is the share of the population that was not measured."""
-  pseudo = pseudo_values(np.array(found), np.asarray(without))
+  pseudo = pseudo_values(np.array(means), np.asarray(without))
   (var_a, cov), (_, var_b) = np.cov(pseudo) * max(unseen, 0.0)
-  return PairMoments(*map(float, found), float(var_a), float(var_b), float(cov), n)
+  return PairMoments(*map(float, means), float(var_a), float(var_b), float(cov), n)
 
 
 def ratio(moments: PairMoments) -> dict[str, Any]:

@@ -1,110 +1,150 @@
-"""What a lane carries, from tick to tick, of its gradient noise: by two ways to measure lengths."""
+"""What a lane carries, from tick to tick, of its gradient noise: one window for each estimator."""
 
-from collections.abc import Callable
-from typing import Any
+import importlib
+import math
+from types import ModuleType
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import struct
-from jaxtyping import Array, Bool, Float, Int, PyTree
+from jaxtyping import Array, Bool, PyTree
 
-from bsjax.noise import estimators
-from bsjax.noise.estimators import Estimate, Window
-
-# Lengths of gradients: as they are, and scaled as the optimizer scales them.
-PLAIN, PRECONDITIONED = 'plain', 'preconditioned'
+from bsjax.noise import entries, estimators, pooling
+from bsjax.noise.estimators import Count, Measurement, Scalar, Window
 
 
 @struct.dataclass
 class LaneNoise:
-  """The squared norms gathered since the last update, and what updates said since the last reset.
+  """What estimators have gathered since the last update, and what updates said since a reset.
 
-  Dicts by kind of length; the preconditioned one is there for optimizers that scale coordinates.
+  Dicts by the keys of `entries.ONLINE`. The first field's name is that in checkpoints.
   """
 
-  micro_sq_norm: Any  # {kind: float32}, sum of |g|^2 over the micro-batches of this update
-  micro_factor: Any  # float32, sum of their noise_scale.variance_factor
-  windows: Any  # {kind: noise_scale.Window}
+  micro_sq_norm: Any  # {kind: what its estimator gathers over the micro-batches of an update}
+  micro_factor: Any  # float32, sum of their estimators.variance_factor
+  windows: Any  # {kind: estimators.Window}
 
 
-def empty(preconditioned: bool) -> LaneNoise:
-  """Returns the noise of a lane before its first tick."""
-  kinds = (PLAIN, PRECONDITIONED) if preconditioned else (PLAIN,)
-  zero = jnp.zeros((), jnp.float32)
+class Draw(NamedTuple):
+  """The examples of an update, as far as it has come: `count` micro-batches from `start` on."""
+
+  start: Count  # position in the stream of the first example
+  size: int  # examples of a micro-batch
+  count: Count  # micro-batches so far, with this one
+  accumulation: Count  # those of the whole update
+  population: int | None  # see estimators.variance_factor
+  micro_factor: Scalar | float = math.nan  # the mean of the micro-batches' factors, once all are in
+
+  def factor(self, first: Count, count: Count) -> Scalar:
+    """The variance factor of the mean over `count` micro-batches, number `first` (0, 1 ...) on."""
+    position = self.start + first * self.size
+    return estimators.variance_factor(position, count * self.size, self.population)
+
+
+def functions(kind: str) -> ModuleType:
+  """Returns the module of an estimator, whose functions `entries` describes."""
+  return importlib.import_module(entries.ONLINE[kind].module)
+
+
+def empty(scaling: bool, like: PyTree) -> LaneNoise:
+  """Returns the noise of a lane before its first tick; `like` is a tree as its gradients are.
+
+  `scaling`: its optimizer scales coordinates.
+  """
+  kinds = entries.measured(scaling)
   return LaneNoise(
-    micro_sq_norm=dict.fromkeys(kinds, zero),
-    micro_factor=zero,
+    micro_sq_norm={kind: functions(kind).init(like) for kind in kinds},
+    micro_factor=jnp.zeros((), jnp.float32),
     windows={kind: estimators.zero_window() for kind in kinds},
   )
 
 
-def scaled(grads: PyTree, preconditioner: PyTree | None) -> dict[str, PyTree]:
-  """Returns the gradient in each kind of length: itself, and P g where there is a P.
+def lengths(grads: PyTree, preconditioner: PyTree | None) -> dict[str, PyTree]:
+  """Returns the gradient as each estimator measures it: itself, or P g where there is a P.
 
   The preconditioner is that from before the batch: one that has seen the batch is correlated with
   it, and neither estimate would be unbiased.
   """
-  if preconditioner is None:
-    return {PLAIN: grads}
-  return {PLAIN: grads, PRECONDITIONED: jax.tree.map(jnp.multiply, preconditioner, grads)}
+  scaled = preconditioner is not None
+  if scaled:
+    scaled_grads = jax.tree.map(jnp.multiply, preconditioner, grads)
+  return {
+    kind: scaled_grads if entry.scaled else grads
+    for kind, entry in entries.measured(scaled).items()
+  }
 
 
-def add_micro_batch(
-  noise: LaneNoise, grads: dict[str, PyTree], factor: Float[Array, ''], first: Bool[Array, '']
-) -> LaneNoise:
-  """Adds the gradient of one micro-batch of the update at hand; its `first` drops earlier ones."""
-  norms = {kind: estimators.tree_sq_norm(tree) for kind, tree in grads.items()}
-  add = lambda sum, new: jnp.where(first, new, sum + new)
-  return noise.replace(
-    micro_sq_norm=jax.tree.map(add, noise.micro_sq_norm, norms),
-    micro_factor=add(noise.micro_factor, factor),
-  )
+def add_micro_batch(noise: LaneNoise, grads: dict[str, PyTree], draw: Draw) -> LaneNoise:
+  """Adds the gradient of one micro-batch of the update at hand; its first drops earlier ones."""
+  factor = draw.factor(draw.count - 1, 1)
+  gathered = {
+    kind: functions(kind).micro_batch(noise.micro_sq_norm[kind], grads[kind], draw)
+    for kind in noise.windows
+  }
+  first = draw.count == 1
+  total = jnp.where(first, factor, noise.micro_factor + factor)
+  return noise.replace(micro_sq_norm=gathered, micro_factor=total)
 
 
 def add_update(
-  noise: LaneNoise,
-  grads: dict[str, PyTree],
-  count: Int[Array, ''],
-  factor: Float[Array, ''],
-  warm: Bool[Array, ''],
+  noise: LaneNoise, grads: dict[str, PyTree], draw: Draw, warm: Bool[Array, '']
 ) -> LaneNoise:
-  """Adds what the `count` micro-batches of an update say, two or more, with mean gradient `grads`.
+  """Adds what the micro-batches of an update say, two or more, with mean gradient `grads`.
 
-  `factor` is the variance factor of the mean; `warm` as in `_add`.
+  `warm` as in `_observe`.
   """
-
-  def estimate(kind: str) -> Estimate:
-    big_sq = estimators.tree_sq_norm(grads[kind])
-    return estimators.from_variances(
-      spread=noise.micro_sq_norm[kind] / count - big_sq,
-      big_sq=big_sq,
-      small_factor=noise.micro_factor / count,
-      big_factor=factor,
-    )
-
-  return _add(noise, estimate, warm)
+  draw = draw._replace(micro_factor=noise.micro_factor / draw.count)
+  pairs = {
+    kind: functions(kind).update(noise.micro_sq_norm[kind], grads[kind], draw)
+    for kind in noise.windows
+  }
+  return _observe(noise, pairs, warm)
 
 
 def add_pair(
   noise: LaneNoise,
   grads_a: dict[str, PyTree],
   grads_b: dict[str, PyTree],
-  factors: tuple[Float[Array, ''], Float[Array, '']],
+  draw: Draw,
   warm: Bool[Array, ''],
 ) -> LaneNoise:
-  """Adds what two micro-batches at the same parameters say.
-
-  `factors` are the variance factors of one and of both; `warm` as in `_add`.
-  """
-  estimate = lambda kind: estimators.from_pair(grads_a[kind], grads_b[kind], *factors)
-  return _add(noise, estimate, warm)
+  """Adds what two micro-batches at the same parameters say; `warm` as in `_observe`."""
+  draw = draw._replace(micro_factor=(draw.factor(0, 1) + draw.factor(1, 1)) / 2)
+  pairs = {kind: _pair(kind, grads_a[kind], grads_b[kind], draw) for kind in noise.windows}
+  return _observe(noise, pairs, warm)
 
 
-def _add(noise: LaneNoise, estimate: Callable[[str], Estimate], warm: Bool[Array, '']) -> LaneNoise:
+def _pair(kind: str, grads_a: PyTree, grads_b: PyTree, draw: Draw) -> Measurement:
+  estimator = functions(kind)
+  if hasattr(estimator, 'pair'):
+    return estimator.pair(grads_a, grads_b, draw)
+  gathered = estimator.init(grads_a)
+  for count, grads in enumerate((grads_a, grads_b), 1):
+    gathered = estimator.micro_batch(gathered, grads, draw._replace(count=count))
+  mean = jax.tree.map(lambda a, b: (a + b) / 2, grads_a, grads_b)
+  return estimator.update(gathered, mean, draw)
+
+
+def _observe(noise: LaneNoise, pairs: dict[str, Measurement], warm: Bool[Array, '']) -> LaneNoise:
   """`warm`: the optimizer has seen a gradient before this one, so its scaling means something."""
-  weights = {PLAIN: jnp.bool_(True), PRECONDITIONED: warm}
   windows: dict[str, Window] = {
-    kind: estimators.observe(window, estimate(kind), weights[kind])
+    kind: estimators.observe(
+      window, pairs[kind], warm if entries.ONLINE[kind].scaled else jnp.bool_(True)
+    )
     for kind, window in noise.windows.items()
   }
   return noise.replace(windows=windows)
+
+
+def columns(windows: dict[str, Window]) -> dict[str, Any]:
+  """Returns what a lane's record says of its windows: each noise scale with its interval."""
+  row = {}
+  for kind, window in windows.items():
+    entry, summary = entries.ONLINE[kind], estimators.window_summary(window)
+    interval = pooling.measured_interval([summary])
+    row[entry.scale] = estimators.b_simple(summary['trace'], summary['grad_sq'])
+    row[f'{entry.scale}_ci95'] = [interval.low, interval.high]
+    row[f'{entry.scale}_unbounded'] = interval.unbounded
+    row[entry.window] = summary
+  return row

@@ -21,7 +21,7 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from bsjax.models import convolution
 
-Loss = Callable[[nn.Module, PyTree, Array, Array], Array]
+Loss = Callable[[Array, Array], Array]  # (outputs, targets) -> [example], see models/task.py
 
 
 class Products(NamedTuple):
@@ -50,25 +50,25 @@ def tapped_layers(
   With a scaling of single coordinates that holds for one position only, where the squared norm is
   (a^2)' P^2 d^2. Layers that are used twice are left out: their norms do not add up.
   """
-  found: list[Tapped] = []
+  cheaper: list[Tapped] = []
   calls: collections.Counter[str] = collections.Counter()
 
-  def look(next_fun: Callable, args: tuple, kwargs: dict, context: Any) -> Array:
+  def note(next_fun: Callable, args: tuple, kwargs: dict, context: Any) -> Array:
     out = next_fun(*args, **kwargs)
     patches = _patches(context.module) if context.method_name == '__call__' else None
     if patches:
       path = '/'.join(context.module.path)
       calls[path] += 1
       if _is_cheaper(jax.eval_shape(patches, args[0]).shape, out.shape[-1], scaled):
-        found.append(Tapped(path, out.shape, patches))
+        cheaper.append(Tapped(path, out.shape, patches))
     return out
 
   def run(image: Array) -> Array:
-    with nn.intercept_methods(look):
+    with nn.intercept_methods(note):
       return model.apply(variables, image, train=False)
 
   jax.eval_shape(run, image)
-  return [layer for layer in found if calls[layer.path] == 1]
+  return [layer for layer in cheaper if calls[layer.path] == 1]
 
 
 def _is_cheaper(patches: tuple[int, int], outputs: int, scaled: bool) -> bool:
@@ -106,7 +106,7 @@ def products(
   """Returns the products of single examples with themselves and with `mean`, layer by layer.
 
   The examples come in chunks, and only those of one chunk are differentiated at a time.
-  `loss(model, variables, image [1, ...], label [1])` is the loss of an example in evaluation mode.
+  `loss` is that of outputs in evaluation mode.
   M is I without, and diag(scaling^2) with a scaling.
   """
   tapped = tapped_layers(model, variables, images[0, :1], scaling is not None)
@@ -122,12 +122,12 @@ def products(
     )
     squares, with_mean = _leaf_products(grads, flat)
     for layer in tapped:
-      own = _gram_products(layer, seen[layer.path], deltas[layer.path], flat)
-      squares[layer.path], with_mean[layer.path] = own
+      gram = _gram_products(layer, seen[layer.path], deltas[layer.path], flat)
+      squares[layer.path], with_mean[layer.path] = gram
     return squares, with_mean
 
-  each = jax.lax.map(lambda chunk: jax.vmap(one)(*chunk), (images, labels))
-  return Products(*jax.tree.map(jnp.ravel, each))
+  chunks = jax.lax.map(lambda chunk: jax.vmap(one)(*chunk), (images, labels))
+  return Products(*jax.tree.map(jnp.ravel, chunks))
 
 
 def _trees(variables: PyTree, mean: PyTree, scaling: PyTree | None) -> list[tuple[str, PyTree]]:
@@ -152,8 +152,8 @@ def _tapped_loss(model, loss, variables, params, tapped, rest, taps, image, labe
 
   full = traverse_util.unflatten_dict({**params, **rest}, sep='/')
   with nn.intercept_methods(tap):
-    value = loss(model, {**variables, 'params': full}, image, label)
-  return value, seen
+    outputs = model.apply({**variables, 'params': full}, image, train=False)
+  return loss(outputs, label).mean(), seen
 
 
 def _leaf_products(grads: dict, flat: dict) -> tuple[dict, dict]:
@@ -170,10 +170,13 @@ def _gram_products(layer: Tapped, seen: Array, delta: Array, flat: dict) -> tupl
   """Products of a gradient A' D that is not formed, and of the bias's, the sum of D."""
   a = layer.patches(seen).astype(jnp.float32)
   d = delta.reshape(len(a), -1)
-  matrix = lambda kind: flat[kind][f'{layer.path}/kernel'].reshape(a.shape[1], d.shape[1])
-  gram = lambda: jnp.vdot(a @ a.T, d @ d.T)
-  square = (a[0] ** 2) @ matrix('metric') @ (d[0] ** 2) if len(a) == 1 else gram()
-  with_mean = jnp.vdot(a @ matrix('lowered'), d)
+  metric, lowered = (
+    flat[kind][f'{layer.path}/kernel'].reshape(a.shape[1], d.shape[1])
+    for kind in ('metric', 'lowered')
+  )
+  one = len(a) == 1
+  square = (a[0] ** 2) @ metric @ (d[0] ** 2) if one else jnp.vdot(a @ a.T, d @ d.T)
+  with_mean = jnp.vdot(a @ lowered, d)
   bias = f'{layer.path}/bias'
   if bias in flat['params']:
     total = d.sum(0)

@@ -11,7 +11,7 @@ from bsjax.stats.intervals import Estimate, PairMoments, fieller_from_moments, w
 FEWEST_SPANS = 4  # a variance from fewer says little: then the updates themselves are taken
 FEWEST_UPDATES = 4
 
-Window = Mapping[str, Any]  # of noise_scale.window_summary
+Window = Mapping[str, Any]  # of estimators.window_summary
 
 
 def combine_windows(windows: Sequence[Window], *, blocks: bool = True) -> PairMoments:

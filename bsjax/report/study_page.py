@@ -167,7 +167,7 @@ def _words(summary: Mapping[str, Any]) -> dict[str, Any]:
       }
       for found in (training, training['validation'])
     ],
-    'of_rules': f'{noise.KINDS[shape["kind"]][0]} at batch size {shape["batch_size"]}'
+    'of_rules': f'{noise.title(shape["kind"])} at batch size {shape["batch_size"]}'
     if 'kind' in shape
     else '',
     'selection': words.selection(summary['batch_sizes']),

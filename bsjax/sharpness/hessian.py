@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Key, PyTree
 
@@ -41,8 +42,12 @@ def lanczos(hvp: Hvp, key: Key[Array, ''], like: PyTree, steps: int) -> Tridiago
   """
   flat, unravel = ravel_pytree(like)
   steps = min(steps, flat.size)
-  draw = lambda j: jax.random.normal(jax.random.fold_in(key, j), flat.shape)
-  unit = lambda v: v / jnp.maximum(jnp.linalg.norm(v), jnp.finfo(v.dtype).tiny)
+
+  def draw(j: Array | int) -> Array:
+    return jax.random.normal(jax.random.fold_in(key, j), flat.shape)
+
+  def unit(v: Array) -> Array:
+    return v / jnp.maximum(jnp.linalg.norm(v), jnp.finfo(v.dtype).tiny)
 
   def orthogonal(v: Array, basis: Array) -> Array:
     for _ in range(2):
@@ -92,16 +97,11 @@ def trace_samples(
 
   def probe(index: Array) -> Array:
     z = rademacher_like(jax.random.fold_in(key, index), like)
-    return tree_dot(z, hvp(z))
+    return optax.tree.vdot(z, hvp(z))
 
   return jax.lax.map(probe, jnp.arange(probes))
 
 
 def curvature_along(hvp: Hvp, vector: PyTree) -> Float[Array, '']:
   """v'Hv / |v|^2, NaN for a vector of zeros; along the gradient, what a small step of SGD meets."""
-  return tree_dot(vector, hvp(vector)) / tree_dot(vector, vector)
-
-
-def tree_dot(a: PyTree, b: PyTree) -> Float[Array, '']:
-  """The inner product over all leaves."""
-  return sum(jax.tree.leaves(jax.tree.map(jnp.vdot, a, b)), jnp.zeros(()))
+  return optax.tree.vdot(vector, hvp(vector)) / optax.tree.vdot(vector, vector)

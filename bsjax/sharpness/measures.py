@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Key, PyTree
 
-from bsjax.sharpness.hessian import tree_dot
 from bsjax.sharpness.objective import Objective
 
 Scalar = Float[Array, '']
@@ -29,7 +29,7 @@ def sam(
   change when a filter is rescaled and the next one makes up for it.
   """
   scaled = jax.tree.map(lambda g, w: g * jnp.abs(w), grads, params) if adaptive else grads
-  radius = rho / jnp.sqrt(tree_dot(scaled, scaled))
+  radius = rho / jnp.sqrt(optax.tree.vdot(scaled, scaled))
   step = jax.tree.map(lambda g, w: g * jnp.abs(w), scaled, params) if adaptive else scaled
   moved = jax.tree.map(lambda w, e: w + radius * e, params, step)
   return objective.value(moved) - objective.value(params)
@@ -53,10 +53,12 @@ def keskar(
   box = epsilon * (jnp.abs(flat) + 1)
 
   def value(u: Array) -> Array:
-    found = objective.value(unravel(flat + box * u))
-    return jnp.where(jnp.isnan(found), jnp.inf, found)  # comparisons would pass over a NaN
+    loss = objective.value(unravel(flat + box * u))
+    return jnp.where(jnp.isnan(loss), jnp.inf, loss)  # comparisons would pass over a NaN
 
-  gradient = lambda u: box * ravel_pytree(objective.gradient(unravel(flat + box * u)))[0]
+  def gradient(u: Array) -> Array:
+    return box * ravel_pytree(objective.gradient(unravel(flat + box * u)))[0]
+
   corners = jax.random.rademacher(key, (starts, flat.size), flat.dtype)
   origins = jnp.concatenate([jnp.zeros((1, flat.size)), corners])
   highest = jax.lax.map(lambda u: ascend(value, gradient, u, iterations), origins).max()
@@ -105,18 +107,19 @@ def _backtrack(
   value: Callable[[Array], Array], u: Array, height: Array, grad: Array, step: Array
 ) -> tuple[Array, Array]:
   """The first point of the projection arc, cutting the step, that rises enough; else `u`."""
-  at = lambda step: jnp.clip(u + step * grad, -1, 1)
-  enough = lambda point, found: found >= height + SUFFICIENT * (grad @ (point - u))
+
+  def rises_enough(point: Array, reached: Array) -> Array:
+    return reached >= height + SUFFICIENT * (grad @ (point - u))
 
   def cut(carry: tuple) -> tuple:
     step, _, _, tries = carry
-    point = at(step)
+    point = jnp.clip(u + step * grad, -1, 1)
     return step / 4, point, value(point), tries + 1
 
   def too_long(carry: tuple) -> Array:
-    _, point, found, tries = carry
-    return (tries == 0) | (~enough(point, found) & (tries <= MOST_CUTS))
+    _, point, reached, tries = carry
+    return (tries == 0) | (~rises_enough(point, reached) & (tries <= MOST_CUTS))
 
-  _, point, found, _ = jax.lax.while_loop(too_long, cut, (step, u, height, 0))
-  accepted = enough(point, found)
-  return jnp.where(accepted, point, u), jnp.where(accepted, found, height)
+  _, point, reached, _ = jax.lax.while_loop(too_long, cut, (step, u, height, 0))
+  accepted = rises_enough(point, reached)
+  return jnp.where(accepted, point, u), jnp.where(accepted, reached, height)

@@ -9,12 +9,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Float, PyTree
 
 from bsjax.data import stream
 from bsjax.engine.device_data import DeviceSplit
-from bsjax.engine.lanes import LaneState, Recipe
+from bsjax.engine.lanes import LaneSpec, LaneState, evaluation_losses
 
 
 class Objective(NamedTuple):
@@ -37,13 +36,18 @@ def mean_over_chunks(
   def mean(of_chunk: Callable[[PyTree], PyTree]) -> PyTree:
     like = jax.eval_shape(of_chunk, jax.tree.map(lambda x: x[0], chunks))
     zero = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), like)
-    add = lambda sums, chunk: (jax.tree.map(jnp.add, sums, of_chunk(chunk)), None)
+
+    def add(sums: PyTree, chunk: PyTree) -> tuple[PyTree, None]:
+      return jax.tree.map(jnp.add, sums, of_chunk(chunk)), None
+
     return jax.tree.map(lambda x: x / count, jax.lax.scan(add, zero, chunks)[0])
 
   gradient = jax.grad(loss_sum)
 
   def hvp(params: PyTree, vector: PyTree) -> PyTree:
-    along = lambda chunk: jax.jvp(lambda p: gradient(p, chunk), (params,), (vector,))[1]
+    def along(chunk: PyTree) -> PyTree:
+      return jax.jvp(lambda p: gradient(p, chunk), (params,), (vector,))[1]
+
     return mean(along)
 
   return Objective(
@@ -54,21 +58,20 @@ def mean_over_chunks(
 
 
 def lane_objective(
-  recipe: Recipe, state: LaneState, examples: DeviceSplit, chunk_size: int
+  spec: LaneSpec, state: LaneState, examples: DeviceSplit, chunk_size: int
 ) -> Objective:
-  """Returns a lane's mean cross entropy over `examples`, without augmentation or weight decay.
+  """Returns a lane's mean loss over `examples`, without augmentation or weight decay.
 
   BatchNorm uses the lane's running statistics, which are constants here: every example's loss is
   then its own, and nothing in the lane changes.
   """
-  model, count = recipe.model, examples.labels.shape[0]
+  count = examples.labels.shape[0]
 
   def loss_sum(params: PyTree, chunk: tuple) -> Float[Array, '']:
     images, labels, counted = chunk
     variables = {'params': params, 'batch_stats': state.batch_stats}
-    inputs = stream.normalize(images, recipe.mean, recipe.std)
-    logits = model.apply(variables, inputs, train=False)
-    losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    inputs = stream.normalize(images, spec.mean, spec.std)
+    losses = evaluation_losses(spec, variables, inputs, labels)
     return jnp.where(counted, losses, 0.0).sum()
 
   return mean_over_chunks(loss_sum, _chunks(examples, min(chunk_size, count)), count)

@@ -60,15 +60,16 @@ def lane_row(
 
 
 def means(measured: PyTree) -> dict[str, float | None]:
-  """Loss and accuracy of both splits, `[...]` sums of one point; None where the loss is not finite.
+  """Loss and metrics of both splits, from sums of one point; None where the loss is not finite.
 
-  Accuracy too: the largest of logits that are not finite is no prediction.
+  Metrics too: the largest of logits that are not finite is no prediction.
   """
   result = {}
   for split in ('train', 'val'):
     count, loss = int(measured[split].count), finite(float(measured[split].loss))
     result[f'{split}_loss'] = None if loss is None else loss / count
-    result[f'{split}_accuracy'] = None if loss is None else int(measured[split].correct) / count
+    for metric, total in measured[split].metrics.items():
+      result[f'{split}_{metric}'] = None if loss is None else total.item() / count
   return result
 
 

@@ -39,7 +39,7 @@ class Runner:
     examples = subset(study.dataset, options.examples, options.seed)
     self.splits = [self._everywhere(examples), self._everywhere(study.dataset.validation)]
     shape = study.dataset.image_shape
-    self._measure = self.over(functools.partial(measure, study.recipe, options, shape))
+    self._measure = self.over(functools.partial(measure, study.spec, options, shape))
 
   def over(self, function: Callable) -> Callable:
     """Turns `function(first, second, train, validation)` of one lane into one of host `[lane]`."""
@@ -75,33 +75,33 @@ class Runner:
 
   def position(self, lane: int, examples: int) -> Row:
     """Where a lane is: the learning rate of its next update, and what that makes of stability."""
-    factor = float(self.study.recipe.schedule(jnp.int32(examples)))
+    factor = float(self.study.spec.schedule(jnp.int32(examples)))
     rate = self.study.plan.lanes[lane].learning_rate * factor
     stability = rows.stability_threshold(self.study.config.optimizer, rate)
     return {'examples': examples, 'learning_rate_now': rate, 'stability': stability}
 
   def slices(self, weights: PyTree, lanes: list[int], points: np.ndarray) -> list[list[Row]]:
     """Loss and accuracy at points `[point, axis]` of random slices, the same draw for all lanes."""
-    recipe = in_float32(self.study.recipe)
+    spec = in_float32(self.study.spec)
     keys = jax.random.split(self.options.key(SLICES), points.shape[1])
     shape, batch_size = self.study.dataset.image_shape, self.options.chunk
 
     def one(variables: PyTree, lane: jax.Array, *splits: DeviceSplit) -> PyTree:
-      state = as_state(recipe, shape, variables)
-      return slices.random_slice(recipe, batch_size, state, keys, jnp.float32(points), *splits)
+      state = as_state(spec, shape, variables)
+      return slices.random_slice(spec, batch_size, state, keys, jnp.float32(points), *splits)
 
     sums = self.over(one)(_take(weights, lanes), np.array(lanes, np.int32))
     return [_points(jax.tree.map(lambda x, i=i: x[i], sums), points) for i in range(len(lanes))]
 
   def between(self, weights: PyTree, first: int, second: int) -> list[Row]:
     """Loss and accuracy on the line from one lane to another."""
-    recipe = in_float32(self.study.recipe)
+    spec = in_float32(self.study.spec)
     shape, batch_size = self.study.dataset.image_shape, self.options.chunk
     alphas = slices.BETWEEN
 
     def one(a: PyTree, b: PyTree, *splits: DeviceSplit) -> PyTree:
-      ends = [as_state(recipe, shape, variables) for variables in (a, b)]
-      return slices.interpolate(recipe, batch_size, *ends, jnp.float32(alphas), *splits)
+      ends = [as_state(spec, shape, variables) for variables in (a, b)]
+      return slices.interpolate(spec, batch_size, *ends, jnp.float32(alphas), *splits)
 
     sums = self.over(one)(_take(weights, [first]), _take(weights, [second]))
     return _points(jax.tree.map(lambda x: x[0], sums), alphas[:, None])

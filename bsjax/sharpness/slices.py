@@ -7,7 +7,7 @@ from jaxtyping import Array, Float, Key, PyTree
 
 from bsjax.engine.device_data import DeviceSplit
 from bsjax.engine.evaluate import Sums, evaluate
-from bsjax.engine.lanes import LaneState, Recipe
+from bsjax.engine.lanes import LaneSpec, LaneState
 
 LINE = np.linspace(-1.0, 1.0, 41)
 PLANE = np.linspace(-1.0, 1.0, 11)  # of either direction
@@ -25,10 +25,13 @@ def filter_normalized(direction: PyTree, params: PyTree) -> PyTree:
   def scaled(d: Array, w: Array) -> Array:
     if w.ndim < 2:
       return jnp.zeros_like(w)
-    norm = lambda x: jnp.sqrt(jnp.sum(x**2, axis=tuple(range(x.ndim - 1)), keepdims=True))
-    return d * norm(w) / jnp.maximum(norm(d), jnp.finfo(d.dtype).tiny)
+    return d * _filter_norms(w) / jnp.maximum(_filter_norms(d), jnp.finfo(d.dtype).tiny)
 
   return jax.tree.map(scaled, direction, params)
+
+
+def _filter_norms(x: Float[Array, '*inputs output']) -> Float[Array, '*ones output']:
+  return jnp.sqrt(jnp.sum(x**2, axis=tuple(range(x.ndim - 1)), keepdims=True))
 
 
 def random_direction(key: Key[Array, ''], params: PyTree) -> PyTree:
@@ -41,7 +44,7 @@ def random_direction(key: Key[Array, ''], params: PyTree) -> PyTree:
 
 
 def random_slice(
-  recipe: Recipe,
+  spec: LaneSpec,
   batch_size: int,
   state: LaneState,
   keys: Key[Array, ' axis'],
@@ -57,16 +60,19 @@ def random_slice(
   directions = [random_direction(keys[i], state.params) for i in range(len(keys))]
 
   def at(point: Array) -> dict[str, Sums]:
-    move = lambda w, *d: w + sum(x * axis for x, axis in zip(point, d, strict=True))
-    params = jax.tree.map(move, state.params, *directions)
-    found = evaluate(recipe, batch_size, state.replace(params=params), train, validation)
-    return {'train': found.train, 'val': found.validation}
+    params = jax.tree.map(
+      lambda w, *d: w + sum(x * axis for x, axis in zip(point, d, strict=True)),
+      state.params,
+      *directions,
+    )
+    evaluation = evaluate(spec, batch_size, state.replace(params=params), train, validation)
+    return {'train': evaluation.train, 'val': evaluation.validation}
 
   return jax.lax.map(at, points)
 
 
 def interpolate(
-  recipe: Recipe,
+  spec: LaneSpec,
   batch_size: int,
   first: LaneState,
   second: LaneState,
@@ -81,11 +87,11 @@ def interpolate(
   """
 
   def at(alpha: Array) -> dict[str, Sums]:
-    mix = lambda a, b: (1 - alpha) * a + alpha * b
-    params = jax.tree.map(mix, first.params, second.params)
-    found = evaluate(recipe, batch_size, first.replace(params=params), train, validation)
-    if found.reestimated:
-      return {'train': found.reestimated['train'], 'val': found.reestimated['validation']}
-    return {'train': found.train, 'val': found.validation}
+    params = jax.tree.map(lambda a, b: (1 - alpha) * a + alpha * b, first.params, second.params)
+    evaluation = evaluate(spec, batch_size, first.replace(params=params), train, validation)
+    if evaluation.reestimated:
+      splits = evaluation.reestimated
+      return {'train': splits['train'], 'val': splits['validation']}
+    return {'train': evaluation.train, 'val': evaluation.validation}
 
   return jax.lax.map(at, alphas)

@@ -15,8 +15,8 @@ from bsjax import data
 from bsjax.config.errors import ConfigError
 from bsjax.data.stratify import stratified
 from bsjax.engine import lanes
-from bsjax.engine.lanes import Recipe, Setting
-from bsjax.engine.spec import make_recipe
+from bsjax.engine.lanes import LaneParams, LaneSpec
+from bsjax.engine.spec import lane_spec
 from bsjax.engine.validate import validate
 from bsjax.plan import plan
 from bsjax.storage import checkpoint, records, workdirs
@@ -24,12 +24,12 @@ from bsjax.storage import checkpoint, records, workdirs
 
 @dataclasses.dataclass(frozen=True)
 class StudyToMeasure:
-  """What a workdir holds. `recipe` is that of the first group: they differ in micro-batch only."""
+  """What a workdir holds. `spec` is that of the first group: they differ in micro-batch only."""
 
   config: ConfigDict
   plan: plan.StagePlan  # of the only stage
   dataset: data.Dataset
-  recipe: Recipe
+  spec: LaneSpec
 
 
 def load(workdir: Path, devices: int = 0) -> StudyToMeasure:
@@ -61,8 +61,7 @@ def load(workdir: Path, devices: int = 0) -> StudyToMeasure:
       f'{study_plan.train_examples} examples; restore the data'
     )
   only = study_plan.first
-  recipe = make_recipe(config, dataset, only, only.groups[0])
-  return StudyToMeasure(config, only, dataset, recipe)
+  return StudyToMeasure(config, only, dataset, lane_spec(config, dataset, only, only.groups[0]))
 
 
 def chosen_steps(kept: dict[int, int], wanted: str) -> list[int]:
@@ -114,8 +113,8 @@ def weights_at(manager: Any, step: int, study: StudyToMeasure) -> tuple[PyTree, 
       f'those read now ({fingerprint}); restore the data'
     )
   weights = jax.tree.map(lambda *x: np.concatenate(x), *groups)
-  setting = Setting(0.0, 1, jnp.int32(0))
-  like = jax.eval_shape(lambda: lanes.init(study.recipe, setting, study.dataset.image_shape))
+  lane_params = LaneParams(0.0, 1, jnp.int32(0))
+  like = jax.eval_shape(lambda: lanes.init(study.spec, lane_params, study.dataset.image_shape))
   wanted = _shapes({'params': like.params, 'batch_stats': like.batch_stats}, ())
   if wanted != _shapes(weights, (len(study.plan.lanes),), drop=1):
     raise ConfigError('the checkpoint holds another model than config.json describes')

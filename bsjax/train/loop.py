@@ -144,8 +144,10 @@ class TrainLoop:
   def _evaluate(self, mark: int) -> None:
     """Has all lanes evaluated; the results are recorded when the devices are done."""
     stage, groups = self.stage.plan, self.stage.groups
-    looks = [(g.group.lanes, g.look(self.stage.data), g.rates(), g.probed) for g in groups]
-    self.pending = functools.partial(self._record, mark, stage, looks)
+    snapshots = [
+      (g.group.lanes, g.evaluate(self.stage.data), g.rates(), g.programs.probed) for g in groups
+    ]
+    self.pending = functools.partial(self._record, mark, stage, snapshots)
     if self.stage.follows and mark < stage.end:
       self.stage.follow(self._record_pending())
 
@@ -154,11 +156,13 @@ class TrainLoop:
     pending, self.pending = self.pending, None
     return pending() if pending else []
 
-  def _record(self, mark: int, stage: plan.StagePlan, looks: list[tuple]) -> list[dict[str, Any]]:
+  def _record(
+    self, mark: int, stage: plan.StagePlan, snapshots: list[tuple]
+  ) -> list[dict[str, Any]]:
     rows = []
     position = {'examples': mark, 'epoch': stage.epoch(mark), 'stage': stage.stage.index}
-    for lanes, look, rates, probed in looks:
-      rows += lane_records(lanes, look(), position, rates, (probed, stage.train_examples))
+    for lanes, snapshot, rates, probed in snapshots:
+      rows += lane_records(lanes, snapshot(), position, rates, (probed, stage.train_examples))
     records.append(self.records, rows)
     self.mirrors.rows(rows)
     self.evaluated = mark

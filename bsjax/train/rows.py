@@ -7,12 +7,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from bsjax.engine.evaluate import Sums
+from bsjax.engine.device_lanes import Snapshot
+from bsjax.engine.evaluate import means
 from bsjax.engine.probe import Probe
-from bsjax.engine.programs import Look
-from bsjax.noise import estimators, online
+from bsjax.noise import entries, online
 from bsjax.noise.exact import from_curvature, from_products, ratio, spread
-from bsjax.noise.pooling import measured_interval
 from bsjax.plan import plan
 from bsjax.report.text.rendered import rendered
 from bsjax.stats.estimate import Reason
@@ -26,7 +25,7 @@ def columns(probe: Probe, examples: int, population: int, updates: int) -> dict[
   """
   row: dict[str, Any] = {'examples': examples}
   for kind, (squares, with_mean) in probe.products.items():
-    if kind == online.PRECONDITIONED and not updates:
+    if kind == entries.PRECONDITIONED and not updates:
       row[kind] = {'noise_scale': None, 'reason': Reason('no_gradient_seen')}
       continue
     whole = [sum(np.asarray(x, np.float64) for x in part.values()) for part in (squares, with_mean)]
@@ -39,7 +38,7 @@ def columns(probe: Probe, examples: int, population: int, updates: int) -> dict[
   if probe.curvature is not None:
     size = examples // len(probe.curvature)
     moments = from_curvature(probe.curvature, size, population)
-    row['curvature'] = _curvature_columns(moments, row[online.PLAIN]['grad_sq'])
+    row['curvature'] = _curvature_columns(moments, row[entries.PLAIN]['grad_sq'])
   return row
 
 
@@ -60,16 +59,9 @@ def _curvature_columns(moments: PairMoments, grad_sq: float | None) -> dict[str,
   return row | {'largest_learning_rate': grad_sq / along if positive else None}
 
 
-# The names, in a record, of the noise scale and of what it was computed from.
-NOISE_COLUMNS = {
-  online.PLAIN: ('b_simple', 'noise'),
-  online.PRECONDITIONED: ('b_preconditioned', 'preconditioned_noise'),
-}
-
-
 def lane_records(
   lanes: Sequence[plan.Lane],
-  look: Look,
+  snapshot: Snapshot,
   position: dict[str, Any],
   rates: tuple[float, Mapping[int, float]],
   probed: tuple[int, int],
@@ -77,13 +69,13 @@ def lane_records(
   """Returns the rows of records.jsonl for lanes at one position (`examples`, `epoch`, `stage`).
 
   `rates` are the factor now on learning rates, and each lane's sum of rates over all its updates so
-  far (`GroupRun.rates`). `probed` counts the examples that a probe measured, and those there are.
+  far (`Lanes.rates`). `probed` counts the examples that a probe measured, and those there are.
   """
   rows = []
   for i, lane in enumerate(lanes):
     evaluation, windows, updates, probe = (
       jax.tree.map(lambda x, i=i: x[i], part)
-      for part in (look.evaluation, look.noise, look.updates, look.probe)
+      for part in (snapshot.evaluation, snapshot.noise, snapshot.updates, snapshot.probe)
     )
     factor, rate_sums = rates
     row = {
@@ -93,47 +85,14 @@ def lane_records(
       'batch_size': lane.batch_size,
       'learning_rate': lane.learning_rate * factor,
       'learning_rate_sum': rate_sums[lane.lane],
-      **_means('train', evaluation.train),
-      **_means('val', evaluation.validation),
+      **means('train', evaluation.train),
+      **means('val', evaluation.validation),
       'diverged': not (evaluation.finite and np.isfinite(evaluation.train.loss)),
-      **_noise_columns(windows),
+      **online.columns(windows),
     }
     for name, sums in evaluation.reestimated.items():
-      row |= _means({'train': 'reestimated_train', 'validation': 'reestimated_val'}[name], sums)
+      row |= means({'train': 'reestimated_train', 'validation': 'reestimated_val'}[name], sums)
     if probe:
       row['exact'] = rendered(columns(probe, *probed, row['updates']))
     rows.append(row)
   return rows
-
-
-def _noise_columns(windows: dict[str, estimators.Window]) -> dict[str, Any]:
-  """The noise scale since the last record, as it is and as the optimizer scales gradients."""
-  columns = {}
-  for kind, window in windows.items():
-    scale, measured = NOISE_COLUMNS[kind]
-    summary = estimators.window_summary(window)
-    interval = measured_interval([summary])
-    columns[scale] = estimators.b_simple(summary['trace'], summary['grad_sq'])
-    columns[f'{scale}_ci95'] = [interval.low, interval.high]
-    columns[f'{scale}_unbounded'] = interval.unbounded
-    columns[measured] = summary
-  return columns
-
-
-def _means(name: str, sums: Sums) -> dict[str, Any]:
-  """Loss and accuracies; the balanced one is the mean over the classes that the split has."""
-  count = int(sums.count)
-  class_count = np.asarray(sums.class_count)
-  present = class_count > 0
-  recall = np.asarray(sums.class_correct, np.float64) / np.maximum(class_count, 1)
-  columns = {
-    f'{name}_loss': float(sums.loss) / count,
-    f'{name}_accuracy': int(sums.correct) / count,
-    f'{name}_balanced_accuracy': float(recall[present].mean()),
-  }
-  if name.endswith('val'):
-    by_class = zip(recall, present, strict=True)
-    columns[f'{name}_class_accuracy'] = [
-      float(value) if is_present else None for value, is_present in by_class
-    ]
-  return columns

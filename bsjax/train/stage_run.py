@@ -12,11 +12,13 @@ from rich.table import Table
 
 from bsjax.config.errors import ConfigError
 from bsjax.data import Dataset, views
-from bsjax.engine import frozen_features, memory, programs, spec
+from bsjax.engine import device_lanes, frozen_features, memory
 from bsjax.engine.device_data import DeviceData
+from bsjax.engine.device_lanes import Lanes
 from bsjax.engine.frozen_features import Suffix
-from bsjax.engine.lanes import LaneState, Recipe
+from bsjax.engine.lanes import LaneSpec, LaneState
 from bsjax.engine.rate_sums import RateSums
+from bsjax.engine.spec import lane_spec, shapes
 from bsjax.engine.strategies import Strategy
 from bsjax.optim import freezing
 from bsjax.plan import batch_size_paths, batch_size_rules, plan
@@ -46,7 +48,7 @@ class StageRun:
     self.strategies, self._weights = strategies, weights
     self.parts = dict(parts or {})
     self.plan: plan.StagePlan | None = None  # of the stage at hand
-    self.groups: list[programs.GroupRun] = []
+    self.groups: list[Lanes] = []
     self.data: DeviceData | None = None
     self.batch_sizes: dict[int, BatchSizeState] = {}  # by lane
     self._begun: dict[int, BatchSizeState] = {}  # what lanes began the stage with
@@ -74,9 +76,9 @@ class StageRun:
     if stage.same_program(before.stage) and _partition(before) == _partition(after):
       self._retune(after, begun, stage.reset_optimizer)
       return
-    states = programs.all_lanes(self.groups)
+    states = device_lanes.all_lanes(self.groups)
     self.groups, self.data = [], None  # what they hold on the devices is free before there is more
-    states = hand_over(self._recipe(after), states, stage.reset_optimizer)
+    states = hand_over(self._lane_spec(after), states, stage.reset_optimizer)
     self._build(after, begun, states)
     self._place(before.end, sums)
     self._use_features()
@@ -152,7 +154,7 @@ class StageRun:
     self.plan, self.batch_sizes, self._begun = after, begun, dict(begun)
     for group, planned in zip(self.groups, after.groups, strict=True):
       if reset:
-        states = hand_over(group.recipe, group.to_host(), reset=True)
+        states = hand_over(group.spec, group.to_host(), reset=True)
         group.load(states, group.ticks, group.rates_before)
       group.retune(planned.lanes)
 
@@ -166,7 +168,9 @@ class StageRun:
     self, view: Dataset, states: PyTree | None, features: tuple[Suffix, Dataset] | None = None
   ) -> None:
     self.data = DeviceData(features[1] if features else view, self.config, self.plan)
-    self.groups = programs.create(self.config, view, self.plan, self.strategies, states, features)
+    self.groups = device_lanes.create(
+      self.config, view, self.plan, self.strategies, states, features
+    )
     for group in self.groups:
       if (parts := self.parts.get(group.group.index, 1)) > 1:
         group.restart(parts)
@@ -177,13 +181,13 @@ class StageRun:
     """Trains on what frozen layers make of the images, where that is the same for all lanes."""
     if not (self.plan.stage.trainable and self.config.execution.frozen_features):
       return
-    view, recipe = views.view(self.dataset, self.plan.stage), self._recipe(self.plan)
-    states = programs.all_lanes(self.groups)
-    cut = frozen_features.cut_of(recipe, states.params, view.image_shape)
-    if not cut or not frozen_features.usable(recipe, states):
+    view, spec = views.view(self.dataset, self.plan.stage), self._lane_spec(self.plan)
+    states = device_lanes.all_lanes(self.groups)
+    cut = frozen_features.cut_of(spec, states.params, view.image_shape)
+    if not cut or not frozen_features.usable(spec, states):
       return
     try:
-      features = frozen_features.compute(recipe, cut, states, view)
+      features = frozen_features.compute(spec, cut, states, view)
     except ValueError as error:
       self.say(f'Frozen layers are computed in every tick: {error}.')
       return
@@ -191,15 +195,15 @@ class StageRun:
     self.groups, self.data = [], None
     self._create(view, states, features)
     for group, (ticks, before) in zip(self.groups, where, strict=True):
-      group.ticks, group.rates_before = ticks, before
+      group.place(ticks, before)
     self.say(f'All that comes before {cut} is frozen and computed once.')
 
   def _place(self, position: int, sums: dict[int, float]) -> None:
     """Puts groups at a position of the study, after `_build`."""
     for group in self.groups:
-      group.ticks = (position - self.plan.origin) // group.group.micro_batch
-      of_lanes = {lane.lane: sums[lane.lane] for lane in group.group.lanes}
-      group.rates_before = RateSums(group.ticks, of_lanes)
+      ticks = (position - self.plan.origin) // group.group.micro_batch
+      group_sums = {lane.lane: sums[lane.lane] for lane in group.group.lanes}
+      group.place(ticks, RateSums(ticks, group_sums))
 
   def _bounds(self, lane: plan.Lane) -> batch_size_rules.Bounds:
     """The ladder of a following rule is that of the size with which the lane began the stage."""
@@ -209,23 +213,23 @@ class StageRun:
   def _rate_sums(self) -> dict[int, float]:
     return {lane: rate for group in self.groups for lane, rate in group.rates()[1].items()}
 
-  def _recipe(self, stage: plan.StagePlan) -> Recipe:
+  def _lane_spec(self, stage: plan.StagePlan) -> LaneSpec:
     view = views.view(self.dataset, stage.stage)
-    return spec.make_recipe(self.config, view, stage, stage.groups[0])
+    return lane_spec(self.config, view, stage, stage.groups[0])
 
 
 def _partition(stage: plan.StagePlan) -> list[tuple]:
   return [(g.micro_batch, g.block_ticks, [x.lane for x in g.lanes]) for g in stage.groups]
 
 
-def hand_over(recipe: Recipe, states: LaneState, reset: bool) -> LaneState:
-  """Returns states `[lane, ...]` for the stage of a recipe, of lanes that have just updated.
+def hand_over(spec: LaneSpec, states: LaneState, reset: bool) -> LaneState:
+  """Returns states `[lane, ...]` for the stage of a spec, of lanes that have just updated.
 
   Parameters, BatchNorm statistics and counts go on; the optimizer state is fresh with `reset`, and
   else what of it belongs to parameters that stay trainable (`freezing.carry_over`).
   """
-  trainable, _ = freezing.split(states.params, recipe.trainable)
-  fresh = jax.tree.map(np.asarray, jax.vmap(recipe.optimizer.init)(trainable))
+  trainable, _ = freezing.split(states.params, spec.trainable)
+  fresh = jax.tree.map(np.asarray, jax.vmap(spec.optimizer.init)(trainable))
   return states.replace(
     opt_state=fresh if reset else freezing.carry_over(fresh, states.opt_state),
     grad_sum=jax.tree.map(np.zeros_like, trainable),
@@ -241,20 +245,20 @@ def check(config: ConfigDict, dataset: Dataset, study_plan: plan.StudyPlan) -> l
   tables, first_shapes = [], None
   for stage_plan in study_plan.stages:
     stage, view = stage_plan.stage, views.view(dataset, stage_plan.stage)
-    recipe = spec.make_recipe(config, view, stage_plan, stage_plan.groups[0])
-    params = spec.shapes(recipe.model, view)['params']
-    shapes = {path: leaf.shape for path, leaf in flatten_dict(params, sep='/').items()}
-    first_shapes = first_shapes or shapes
-    differing = sorted(path for path in shapes if shapes[path] != first_shapes.get(path))
+    spec = lane_spec(config, view, stage_plan, stage_plan.groups[0])
+    params = shapes(spec.model, view)['params']
+    flat = {path: leaf.shape for path, leaf in flatten_dict(params, sep='/').items()}
+    first_shapes = first_shapes or flat
+    differing = sorted(path for path in flat if flat[path] != first_shapes.get(path))
     if differing:
       path = differing[0]
       raise ConfigError(
         f'stages.{stage.name}.image_size={stage.image_size} changes the shape of {path} from '
-        f'{first_shapes.get(path)} to {shapes[path]}: this model has parameters for every pixel; '
+        f'{first_shapes.get(path)} to {flat[path]}: this model has parameters for every pixel; '
         'choose one that pools over pixels, or one image size'
       )
-    if recipe.trainable is not None:
-      norms = getattr(recipe.model, 'frozen_norms', frozenset())
+    if spec.trainable is not None:
+      norms = getattr(spec.model, 'frozen_norms', frozenset())
       title = f'What stage {stage.name} trains'
-      tables.append(freezing.table(params, recipe.trainable, title, norms))
+      tables.append(freezing.table(params, spec.trainable, title, norms))
   return tables

@@ -11,7 +11,7 @@ from bsjax.autotune import execution
 from bsjax.config.errors import ConfigError
 from bsjax.data import Dataset
 from bsjax.data.facts import data_facts
-from bsjax.engine import memory, programs
+from bsjax.engine import device_lanes, memory
 from bsjax.engine.device_data import DeviceData
 from bsjax.plan import plan, table
 from bsjax.storage import records, workdirs
@@ -78,7 +78,7 @@ class Training:
     """Prints the plan, with the memory it takes; nothing is written."""
     self.check()
     first = self.study_plan.first
-    groups = programs.create(self.config, self.dataset, first, self.chosen.strategies)
+    groups = device_lanes.create(self.config, self.dataset, first, self.chosen.strategies)
     on_device = DeviceData(self.dataset, self.config, first)
     self._say_plan({g.group.index: memory.bytes_per_lane(g, on_device) for g in groups})
 

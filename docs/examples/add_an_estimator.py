@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key, PyTree
 
 from bsjax.noise import estimators, pooling
-from bsjax.stats.intervals import Estimate
+from bsjax.stats.estimate import Estimate
 
 EXAMPLES, BATCH, DIRECTIONS, UPDATES = 128, 32, 8, 4000
 
@@ -27,7 +27,7 @@ def from_directions(
   key: Key[Array, ''],
   directions: int,
   population: int | None,
-) -> estimators.Estimate:
+) -> estimators.Measurement:
   """From the losses of single examples, differentiated along so many random directions.
 
   The examples are drawn without replacement from `population` ones; None: infinitely many.

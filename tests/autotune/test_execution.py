@@ -11,7 +11,7 @@ from helpers.small import largest_difference, small_config, trained
 from bsjax import data
 from bsjax.autotune import execution, timer
 from bsjax.autotune.grouping import Timing
-from bsjax.engine import programs, strategies
+from bsjax.engine import device_lanes, programs, strategies
 from bsjax.engine.device_data import DeviceData
 from bsjax.engine.strategies import STRATEGIES
 from bsjax.plan import plan, stages
@@ -173,10 +173,10 @@ def test_real_timings_tell_a_slow_strategy_from_a_fast_one(monkeypatch):
   plain = measure(STRATEGIES['map-canonical'])
   tick = programs.tick
 
-  def slow_tick(recipe, any_lane, state, *rest):
+  def slow_tick(spec, any_lane, state, *rest):
     ones = np.ones((64, 64), np.float32) + 1e-9 * state.updates
     work = jax.lax.fori_loop(0, 1000, lambda _, x: x @ x / 64, ones)
-    return tick(recipe, any_lane, state.replace(count=state.count + (work[0, 0] > 2)), *rest)
+    return tick(spec, any_lane, state.replace(count=state.count + (work[0, 0] > 2)), *rest)
 
   monkeypatch.setattr(programs, 'tick', slow_tick)
   slow = measure(STRATEGIES['map-canonical'])
@@ -194,7 +194,7 @@ def test_a_strategy_without_room_is_never_taken(monkeypatch):
   def advance(*_):
     raise jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: Out of memory')
 
-  monkeypatch.setattr(programs.GroupRun, 'advance', advance)
+  monkeypatch.setattr(device_lanes.Lanes, 'advance', advance)
   found = timer.measure(
     config, dataset, study, study.groups[0], on_device, STRATEGIES['vmap-native']
   )
@@ -212,26 +212,21 @@ def test_candidates_are_what_suits_a_platform():
   assert set(names('gpu', True, 8) + names('cpu', True, 2)) <= set(STRATEGIES)
 
 
-@pytest.mark.parametrize('model, there', [('mlp', False), ('cnn', True), ('resnet8', True)])
-def test_models_that_convolve_are_told_from_those_that_do_not(model, there):
-  config = small_config(model__name=model)
-  assert timer.convolves(config, data.load(config.data, config.seed)) == there
-
-
 @pytest.mark.parametrize('how', ['map-canonical', 'vmap-native'])
 def test_lanes_in_turns_are_the_same_lanes(how):
   config = small_config(execution__strategy=how)
   _, (whole,), _ = trained(config)
   dataset = data.load(config.data, config.seed)
-  study = plan.make_plan(config, 150).first
-  (parts,), on_device = programs.create(config, dataset, study), DeviceData(dataset, config, study)
+  stage_plan = plan.make_plan(config, 150).first
+  (parts,) = device_lanes.create(config, dataset, stage_plan)
+  on_device = DeviceData(dataset, config, stage_plan)
   assert parts.split() and parts.split()
   assert [len(np.unique(part.order)) for part in parts.parts] == [3, 3, 3, 3]
   parts.advance(on_device, 99)
   assert parts.position == whole.position
   same = 0 if how == 'map-canonical' else 1e-5
   assert largest_difference(parts.to_host().params, whole.to_host().params) <= same
-  looks = [vars(group.look(on_device)()) for group in (parts, whole)]
+  looks = [vars(group.evaluate(on_device)()) for group in (parts, whole)]
   for a, b in zip(*map(jax.tree.leaves, looks), strict=True):
     np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
   while parts.split():

@@ -22,7 +22,7 @@ from bsjax.config.keys import base_config
 from bsjax.cost import memory, meter, run, timing
 from bsjax.cost import step as steps
 from bsjax.engine import lanes, spec, tick
-from bsjax.engine.lanes import Setting, Source
+from bsjax.engine.lanes import LaneParams, Source
 from bsjax.engine.validate import validate
 from bsjax.format import GIB
 from bsjax.models import convolution
@@ -88,17 +88,17 @@ def lane_and_step(dataset, ticks, stage=None, **keys):
   if stage:
     stages.add(config, 'first', **stage)
   study = plan.make_plan(config, len(dataset.train.labels)).first
-  own = spec.make_recipe(config, dataset, study, study.groups[0])
-  setting = Setting(jnp.float32(0.1), jnp.int32(ticks), jnp.int32(0))
+  own = spec.lane_spec(config, dataset, study, study.groups[0])
+  lane_params = LaneParams(jnp.float32(0.1), jnp.int32(ticks), jnp.int32(0))
   order = jnp.arange(len(dataset.train.labels), dtype=jnp.int32)[None, None]
   images, labels = map(jnp.asarray, (dataset.train.images, dataset.train.labels))
   source = Source(images, labels, order, jnp.int32(0))
-  before = jax.jit(lambda: lanes.init(own, setting, dataset.image_shape))()
+  before = jax.jit(lambda: lanes.init(own, lane_params, dataset.image_shape))()
   move = jax.jit(functools.partial(tick.tick, own, lambda flag: flag))
   after = before
   for index in range(ticks):
-    batch = lanes.read(own, setting, source, jnp.int32(index * own.micro_batch))
-    after = move(after, setting, source, jnp.int32(index), batch)
+    batch = lanes.read(own, lane_params, source, jnp.int32(index * own.micro_batch))
+    after = move(after, lane_params, source, jnp.int32(index), batch)
   assert int(after.updates) == 1
   training = steps.create(config, dataset, study)
   state = jax.jit(functools.partial(steps.init, training))(jax.random.key(0))
@@ -376,7 +376,7 @@ def test_a_stage_of_another_image_size_is_measured_at_it(dataset):
   stages.add(config, 'large', image_size=16, crop=2, flip=1)
   training = first_stage(config, dataset)
   assert training.image_shape == (16, 16, 1)
-  assert (training.recipe.crop, training.recipe.flip) == (2, True)
+  assert (training.spec.crop, training.spec.flip) == (2, True)
   assert steps.shapes(training, 8).images.shape == (8, 16, 16, 1)
 
 

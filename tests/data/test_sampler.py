@@ -265,13 +265,14 @@ def test_lanes_measure_the_noise_scale_of_the_weighted_draws():
   )
   dataset = data.load(config.data, config.seed)
   _, (group,), on_device = trained(config, dataset)
-  look, states = group.look(on_device)(), group.to_host()
+  snapshot, states = group.evaluate(on_device)(), group.to_host()
   params = jax.tree.map(lambda x: jnp.asarray(x[0]), states.params)
   images = stream.normalize(jnp.asarray(dataset.train.images), dataset.mean, dataset.std)
 
   def gradient(image, label):
     state = jax.tree.map(lambda x: x[0], states).replace(params=params, batch_stats={})
-    grads, _ = lanes.gradients(group.recipe, state, image[None], label[None])
+    zero = jnp.int32(0), jnp.int32(0)
+    grads, _ = lanes.gradients(group.spec, state, *zero, image[None], label[None])
     return jnp.concatenate([jnp.ravel(x) for x in jax.tree.leaves(grads)])
 
   grads = np.asarray(jax.jit(jax.vmap(gradient))(images, jnp.asarray(dataset.train.labels)), float)
@@ -279,7 +280,7 @@ def test_lanes_measure_the_noise_scale_of_the_weighted_draws():
   truth = weighted_truth(grads, example_probabilities(WEIGHT['inverse_frequency'], labels))
   plain = weighted_truth(grads, np.full(len(labels), 1 / len(labels)))
   for i in range(2):
-    found = estimators.window_summary(jax.tree.map(lambda x, i=i: x[i], look.noise['plain']))
+    found = estimators.window_summary(jax.tree.map(lambda x, i=i: x[i], snapshot.noise['plain']))
     spans = found['spans']
     for name, value in zip(('trace', 'grad_sq'), truth, strict=True):
       error = np.sqrt(spans[f'{name}_var'] / spans['count'])

@@ -11,7 +11,7 @@ from helpers.small import largest_difference, small_config, trained
 
 from bsjax import data, models
 from bsjax.data import sampler, stream
-from bsjax.engine import device_data, lanes, programs
+from bsjax.engine import device_data, device_lanes, lanes
 from bsjax.models import convolution
 from bsjax.plan import plan
 
@@ -263,7 +263,7 @@ def test_the_pace_of_the_host_changes_nothing():
   study, (whole,), _ = trained(config)
   dataset = data.load(config.data, config.seed)
   on_device = device_data.DeviceData(dataset, config, study)
-  (slow,) = programs.create(config, dataset, study)
+  (slow,) = device_lanes.create(config, dataset, study)
   while slow.position < study.total_examples:
     slow.advance(on_device, 1)
   assert largest_difference(whole.to_host(), slow.to_host()) == 0

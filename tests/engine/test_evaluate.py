@@ -12,7 +12,6 @@ from bsjax.data import stream
 from bsjax.engine import evaluate
 from bsjax.models import convolution
 from bsjax.noise import estimators
-from bsjax.train import rows as lane_records_module
 from bsjax.train.rows import lane_records
 
 
@@ -28,18 +27,20 @@ def test_sums_of_ragged_batches_equal_the_whole(batch_size):
   config = small_config(evaluation__batch_size=batch_size, trials=1)
   dataset = data.load(config.data, config.seed)
   _, (group,), on_device = trained(config, dataset, examples=96)
-  found, states = group.look(on_device)().evaluation, group.to_host()
+  found, states = group.evaluate(on_device)().evaluation, group.to_host()
   for i in (0, 5):
     params = jax.tree.map(lambda x, i=i: x[i], states.params)
     for split, sums in ((dataset.train, found.train), (dataset.validation, found.validation)):
       logits = outputs(config, dataset, split, params, {})
       losses = optax.softmax_cross_entropy_with_integer_labels(logits, split.labels)
       assert sums.count[i] == len(split.labels)
-      assert sums.correct[i] == (np.argmax(logits, -1) == split.labels).sum()
+      assert sums.metrics['accuracy'][i] == (np.argmax(logits, -1) == split.labels).sum()
       np.testing.assert_allclose(sums.loss[i], np.sum(losses, dtype=np.float64), rtol=1e-5)
       right = split.labels[np.argmax(logits, -1) == split.labels]
       np.testing.assert_array_equal(sums.class_count[i], np.bincount(split.labels, minlength=10))
-      np.testing.assert_array_equal(sums.class_correct[i], np.bincount(right, minlength=10))
+      np.testing.assert_array_equal(
+        sums.class_metrics['accuracy'][i], np.bincount(right, minlength=10)
+      )
   assert found.finite.all()
   assert found.reestimated == {}
 
@@ -54,7 +55,7 @@ def test_reestimated_batch_norm_statistics_are_those_of_the_training_split(batch
   _, (group,), on_device = trained(config, dataset)
   states = jax.tree.map(lambda x: jnp.asarray(x[0]), group.to_host())
   own = jax.tree.map(lambda x: x[0], on_device.train)
-  found = jax.jit(lambda state: evaluate.reestimate(group.recipe, state, own, batch_size))(states)
+  found = jax.jit(lambda state: evaluate.reestimate(group.spec, state, own, batch_size))(states)
   images = stream.normalize(jnp.asarray(dataset.train.images), dataset.mean, dataset.std)
   dense = states.params['Dense_0']
   hidden = images.reshape(len(images), -1) @ dense['kernel'] + dense.get('bias', 0.0)
@@ -69,10 +70,10 @@ def test_both_kinds_of_batch_norm_statistics_are_evaluated():
   config = small_config(model__normalization='batch', trials=1, epochs=1.0)
   dataset = data.load(config.data, config.seed)
   _, (group,), on_device = trained(config, dataset)
-  found, states = group.look(on_device)().evaluation, group.to_host()
+  found, states = group.evaluate(on_device)().evaluation, group.to_host()
   state = jax.tree.map(lambda x: jnp.asarray(x[0]), states)
   own = jax.tree.map(lambda x: x[0], on_device.train)
-  fresh = evaluate.reestimate(group.recipe, state, own, config.evaluation.batch_size)
+  fresh = evaluate.reestimate(group.spec, state, own, config.evaluation.batch_size)
   for statistics, sums in ((state.batch_stats, found.train), (fresh, found.reestimated['train'])):
     logits = outputs(config, dataset, dataset.train, state.params, statistics)
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, dataset.train.labels)
@@ -83,21 +84,22 @@ def test_both_kinds_of_batch_norm_statistics_are_evaluated():
 def test_rows_divide_once_and_name_what_is_undefined():
   config = small_config(trials=1)
   _, (group,), on_device = trained(config, examples=96)
-  look = group.look(on_device)()
-  found = look.evaluation
+  snapshot = group.evaluate(on_device)()
+  found = snapshot.evaluation
   position = {'examples': 96, 'epoch': 0.64, 'stage': 0}
-  sums = {lane.lane: 10.0 / lane.batch_size for lane in group.group.lanes}
-  rows = lane_records(group.group.lanes, look, position, (0.5, sums), probed=(0, 150))
+  rate_sums = {lane.lane: 10.0 / lane.batch_size for lane in group.group.lanes}
+  rows = lane_records(group.group.lanes, snapshot, position, (0.5, rate_sums), probed=(0, 150))
   for i, (row, lane) in enumerate(zip(rows, group.group.lanes, strict=True)):
     assert row['updates'] == 96 // lane.batch_size
     assert row['learning_rate'] == lane.learning_rate / 2
-    assert row['learning_rate_sum'] == sums[lane.lane]
+    assert row['learning_rate_sum'] == rate_sums[lane.lane]
     assert row['batch_size'] == lane.batch_size
-    assert row['train_accuracy'] == found.train.correct[i] / 150
-    recall = found.validation.class_correct[i] / found.validation.class_count[i]
+    assert row['train_accuracy'] == found.train.metrics['accuracy'][i] / 150
+    sums = found.validation
+    recall = sums.class_metrics['accuracy'][i] / sums.class_count[i]
     assert row['val_class_accuracy'] == recall.tolist()
     assert row['val_balanced_accuracy'] == pytest.approx(recall.mean(), abs=1e-15)
-    recall = found.train.class_correct[i] / found.train.class_count[i]
+    recall = found.train.class_metrics['accuracy'][i] / found.train.class_count[i]
     assert row['train_balanced_accuracy'] == pytest.approx(recall.mean(), abs=1e-15)
     assert row['val_loss'] == pytest.approx(float(found.validation.loss[i]) / len_val(found, i))
     ratio = estimators.b_simple(row['noise']['trace'], row['noise']['grad_sq'])
@@ -106,8 +108,9 @@ def test_rows_divide_once_and_name_what_is_undefined():
 
 
 def test_a_class_that_a_split_lacks_has_no_accuracy_and_no_part_in_the_mean():
-  sums = evaluate.Sums(1.0, 5, 10, np.array([3, 0, 2]), np.array([4, 0, 6]))
-  row = lane_records_module._means('val', sums)
+  by_class = {'accuracy': np.array([3, 0, 2])}
+  sums = evaluate.Sums(1.0, {'accuracy': 5}, 10, by_class, np.array([4, 0, 6]))
+  row = evaluate.means('val', sums)
   assert row['val_class_accuracy'] == [0.75, None, pytest.approx(1 / 3)]
   assert row['val_balanced_accuracy'] == pytest.approx((0.75 + 1 / 3) / 2)
   assert row['val_accuracy'] == 0.5
@@ -123,8 +126,8 @@ def test_learning_rates_are_summed_over_the_updates_of_each_batch_size():
   for position in (0, 96, study.total_examples):
     _, (group,), _ = trained(config, examples=position)
     factor, sums = group.rates()
-    assert factor == pytest.approx(float(group.recipe.schedule(jnp.int32(position))))
+    assert factor == pytest.approx(float(group.spec.schedule(jnp.int32(position))))
     for lane in group.group.lanes:
       starts = range(0, position, lane.batch_size)
-      expected = sum(float(group.recipe.schedule(jnp.int32(start))) for start in starts)
+      expected = sum(float(group.spec.schedule(jnp.int32(start))) for start in starts)
       assert sums[lane.lane] == pytest.approx(lane.learning_rate * expected, abs=1e-5)

@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from helpers.small import small_config, trained
 from jax.flatten_util import ravel_pytree
@@ -17,7 +18,8 @@ from bsjax.data.stream import trial_key
 from bsjax.engine import probe
 from bsjax.engine.validate import validate
 from bsjax.models import convolution
-from bsjax.noise import online, per_example
+from bsjax.models.task import CLASSIFICATION
+from bsjax.noise import entries, per_example
 from bsjax.train import rows
 
 
@@ -31,13 +33,19 @@ def initial(model, shape):
   return init(jax.random.key(0))
 
 
+def mean_loss(model, variables, images, labels):
+  """The mean loss in evaluation mode."""
+  logits = model.apply(variables, images, train=False)
+  return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+
+
 def explicit(model, variables, images, labels):
   """The gradient of every example by itself, layer by layer, `[example, parameter]`."""
 
   @jax.jit
   @jax.grad
   def gradient(params, *one):
-    return probe.example_loss(model, {**variables, 'params': params}, *one)
+    return mean_loss(model, {**variables, 'params': params}, *one)
 
   layers = {}
   for image, label in zip(images, labels, strict=True):
@@ -75,7 +83,7 @@ def test_products_equal_those_of_explicit_gradients(name, shape, scaled):
     lambda x: jnp.sin(1 + jnp.arange(x.size, dtype=jnp.float32)).reshape(x.shape), params
   )
   chunks = images.reshape(3, 2, *shape), labels.reshape(3, 2)
-  own_products = functools.partial(per_example.products, model, probe.example_loss)
+  own_products = functools.partial(per_example.products, model, CLASSIFICATION.loss)
   found = jax.jit(own_products)(variables, mean, scaling, *chunks)
   metric = jax.tree.map(lambda x: x**2, scaling) if scaled else jax.tree.map(jnp.ones_like, params)
   flat = functools.partial(per_example.traverse_util.flatten_dict, sep='/')
@@ -112,37 +120,35 @@ def probed(optimizer='sgd', blocks=0, examples=0):
   config.noise_scale.exact_examples = examples or 150
   config.noise_scale.curvature_blocks = blocks
   _, (group,), on_device = trained(config)
-  return group, on_device, group.look(on_device)()
+  return group, on_device, group.evaluate(on_device)()
 
 
 def flat_problem(group, on_device):
   """The loss of chosen examples as a function of all parameters in one vector."""
   state = jax.tree.map(lambda x: jnp.asarray(x[0]), group.to_host())
   theta, unravel = ravel_pytree(state.params)
-  recipe, train = group.recipe, jax.tree.map(lambda x: x[0], on_device.train)
-  images = stream.normalize(train.images, recipe.mean, recipe.std)
+  spec, train = group.spec, jax.tree.map(lambda x: x[0], on_device.train)
+  images = stream.normalize(train.images, spec.mean, spec.std)
 
   @jax.jit
   def loss(theta, chosen):
-    return probe.example_loss(
-      recipe.model, {'params': unravel(theta)}, images[chosen], train.labels[chosen]
-    )
+    return mean_loss(spec.model, {'params': unravel(theta)}, images[chosen], train.labels[chosen])
 
   return loss, theta, state
 
 
 @pytest.mark.parametrize('optimizer', ['sgd', 'adam'])
 def test_a_probe_of_all_examples_is_the_exact_noise_scale(optimizer):
-  group, on_device, look = probed(optimizer)
-  found = look.probe
+  group, on_device, snapshot = probed(optimizer)
+  found = snapshot.probe
   loss, theta, state = flat_problem(group, on_device)
   grads = jax.vmap(jax.grad(loss), (None, 0))(theta, jnp.arange(150)[:, None])
   grads = np.asarray(grads, np.float64)
-  record = rows.columns(jax.tree.map(lambda x: x[0], found), 150, 150, int(look.updates[0]))
-  scales = {online.PLAIN: 1.0}
+  record = rows.columns(jax.tree.map(lambda x: x[0], found), 150, 150, int(snapshot.updates[0]))
+  scales = {entries.PLAIN: 1.0}
   if optimizer == 'adam':
     scales['preconditioned'] = ravel_pytree(
-      group.recipe.preconditioner(state.opt_state, state.updates)
+      group.spec.preconditioner(state.opt_state, state.updates)
     )[0]
   assert set(scales) == set(record) - {'examples'}
   for kind, scale in scales.items():
@@ -160,26 +166,28 @@ def test_a_probe_of_all_examples_is_the_exact_noise_scale(optimizer):
 
 
 def test_curvature_products_are_those_of_the_hessians_of_blocks():
-  group, on_device, look = probed(blocks=4)
+  group, on_device, snapshot = probed(blocks=4)
   loss, theta, _ = flat_problem(group, on_device)
-  key = jax.random.fold_in(trial_key(group.recipe.seed, jnp.int32(0)), probe.PROBE)
+  key = jax.random.fold_in(trial_key(group.spec.seed, jnp.int32(0)), probe.PROBE)
   order = jax.random.permutation(jax.random.fold_in(key, group.position), 150)
   blocks = np.asarray(order)[:148].reshape(4, 37)
   grads = np.stack([jax.grad(loss)(theta, block) for block in blocks])
   hessians = np.stack([jax.hessian(loss)(theta, block) for block in blocks])
   expected = np.einsum('ka,jab,lb->jkl', grads, hessians, grads)
-  np.testing.assert_allclose(look.probe.curvature[0], expected, atol=1e-4 * np.abs(expected).max())
+  np.testing.assert_allclose(
+    snapshot.probe.curvature[0], expected, atol=1e-4 * np.abs(expected).max()
+  )
 
 
 def test_probes_of_part_of_the_training_set_differ_between_moments():
-  group, on_device, look = probed(examples=40)
-  found, again = look.probe, group.look(on_device)().probe
-  squares = [sum(p.products[online.PLAIN].squares.values()) for p in (found, again)]
+  group, on_device, snapshot = probed(examples=40)
+  found, again = snapshot.probe, group.evaluate(on_device)().probe
+  squares = [sum(p.products[entries.PLAIN].squares.values()) for p in (found, again)]
   assert squares[0].shape == (1, 40)
   np.testing.assert_array_equal(*squares)
-  recipe, setting = group.recipe, jax.tree.map(lambda x: x[0, 0], group.parts[0].settings)
+  spec, lane_params = group.spec, jax.tree.map(lambda x: x[0, 0], group.parts[0].lane_params)
   train = jax.tree.map(lambda x: x[0], on_device.train)
-  draws = [probe._draw(recipe, 40, setting, train, jnp.int32(at))[1] for at in (0, 8)]
+  draws = [probe._draw(spec, 40, lane_params, train, jnp.int32(at))[1] for at in (0, 8)]
   assert (np.asarray(draws[0]) != np.asarray(draws[1])).any()
 
 
@@ -209,7 +217,7 @@ def test_a_layer_that_is_used_twice_is_measured_as_one():
   variables = initial(model, images.shape[1:])
   mean = jax.tree.map(jnp.ones_like, variables['params'])
   chunks = images[None], labels[None]
-  found = per_example.products(model, probe.example_loss, variables, mean, None, *chunks)
+  found = per_example.products(model, CLASSIFICATION.loss, variables, mean, None, *chunks)
   for layer, leaves in explicit(model, variables, images, labels).items():
     squares = sum((np.stack(g) ** 2).reshape(len(labels), -1).sum(1) for g in leaves.values())
     np.testing.assert_allclose(found.squares[layer], squares, rtol=1e-4)
@@ -218,8 +226,8 @@ def test_a_layer_that_is_used_twice_is_measured_as_one():
 def test_all_examples_are_shuffled_too():
   """Or blocks of a set that is sorted by class would each be a class of their own."""
   group, on_device, _ = probed(blocks=4)
-  setting = jax.tree.map(lambda x: x[0, 0], group.parts[0].settings)
+  lane_params = jax.tree.map(lambda x: x[0, 0], group.parts[0].lane_params)
   train = jax.tree.map(lambda x: x[0], on_device.train)
-  labels = np.asarray(probe._draw(group.recipe, 150, setting, train, jnp.int32(0))[1])
+  labels = np.asarray(probe._draw(group.spec, 150, lane_params, train, jnp.int32(0))[1])
   assert (labels != np.asarray(train.labels)).mean() > 0.5
   np.testing.assert_array_equal(np.sort(labels), np.sort(train.labels))

@@ -7,7 +7,7 @@ import pytest
 from helpers.small import small_config, trained
 
 from bsjax import data
-from bsjax.engine import device_axis, programs, spec
+from bsjax.engine import device_axis, device_lanes, spec
 from bsjax.engine.device_data import DeviceData
 from bsjax.engine.strategies import STRATEGIES
 from bsjax.plan import plan
@@ -55,7 +55,7 @@ def test_the_optimizer_runs_only_in_ticks_in_which_a_lane_updates(how, monkeypat
       learning_rate=0.0
     )
 
-  monkeypatch.setattr(spec.optimizer, 'create', create)
+  monkeypatch.setattr(spec.optimizers, 'create', create)
   keys = {'batch_sizes': (16, 32), 'micro_batch': 8, 'learning_rates': (0.1,), 'trials': 1}
   config = small_config(**keys, execution__strategy=how, execution__devices=1)
   study, (group,), _ = trained(config)
@@ -84,8 +84,8 @@ def test_seats_of_a_row_are_of_one_trial():
 def test_the_noise_can_be_left_unmeasured():
   config = small_config(noise_scale__online=False, noise_scale__probe_every=1)
   _, (group,), on_device = trained(config)
-  look = group.look(on_device)()
-  assert not look.noise['plain'].updates.count.any()
+  snapshot = group.evaluate(on_device)()
+  assert not snapshot.noise['plain'].updates.count.any()
   _, (measured,), _ = trained(small_config(noise_scale__probe_every=1))
   for a, b in zip(
     *map(jax.tree.leaves, (group.to_host().params, measured.to_host().params)), strict=True
@@ -101,8 +101,9 @@ def test_every_strategy_is_one_of_the_lanes_and_of_the_convolution():
 def test_a_training_call_gives_its_buffers_back():
   config = small_config()
   dataset = data.load(config.data, config.seed)
-  study = plan.make_plan(config, 150).first
-  (group,), on_device = programs.create(config, dataset, study), DeviceData(dataset, config, study)
+  stage_plan = plan.make_plan(config, 150).first
+  (group,) = device_lanes.create(config, dataset, stage_plan)
+  on_device = DeviceData(dataset, config, stage_plan)
   before = group.parts[0].states
   group.advance(on_device, 1)
   assert all(leaf.is_deleted() for leaf in jax.tree.leaves(before))

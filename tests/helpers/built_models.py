@@ -5,6 +5,7 @@ import re
 import jax
 import jax.numpy as jnp
 import optax
+from flax import traverse_util
 
 from bsjax import models
 from bsjax.config.keys import base_config
@@ -56,3 +57,18 @@ def products(text):
     (shapes, re.findall(r'\b(?:DEFAULT|HIGH|HIGHEST)\b', line))
     for shapes, line in zip(operands, lines, strict=True)
   ]
+
+
+def batch_norm_paths(model, image_shape):
+  """The module paths of BatchNorm layers, each with the paths of its parameters.
+
+  As `{'Block_0/BatchNorm_1': ('Block_0/BatchNorm_1/scale', 'Block_0/BatchNorm_1/bias')}`, in the
+  order of the paths, as `frozen_norms` has them.
+  """
+  images = jnp.zeros((1, *image_shape))
+  variables = jax.eval_shape(lambda: model.init(jax.random.key(0), images, train=False))
+  statistics = traverse_util.flatten_dict(variables.get('batch_stats', {}))
+  paths = sorted({path[:-1] for path in statistics})
+  return {
+    '/'.join(path): tuple('/'.join((*path, leaf)) for leaf in ('scale', 'bias')) for path in paths
+  }

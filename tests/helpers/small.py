@@ -4,7 +4,7 @@ import numpy as np
 
 from bsjax import data
 from bsjax.config.keys import base_config
-from bsjax.engine import programs
+from bsjax.engine import device_lanes
 from bsjax.engine.device_data import DeviceData
 from bsjax.plan import plan
 
@@ -34,12 +34,15 @@ def small_config(**overrides):
   return config
 
 
-def trained(config, dataset=None, examples=None):
-  """Trains all groups of a study to its end, or to `examples`; returns (plan, groups, data)."""
+def trained(config, dataset=None, examples=None, **create):
+  """Trains all groups of a study to its end, or to `examples`; returns (plan, groups, data).
+
+  `create` are further arguments of `device_lanes.create`.
+  """
   dataset = dataset or data.load(config.data, config.seed)
   study = plan.make_plan(config, len(dataset.train.labels)).first
   on_device = DeviceData(dataset, config, study)
-  groups = programs.create(config, dataset, study)
+  groups = device_lanes.create(config, dataset, study, **create)
   end = study.total_examples if examples is None else examples
   for group in groups:
     while group.position < end:

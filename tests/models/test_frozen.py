@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers.built_models import build, model_config
+from helpers.built_models import batch_norm_paths, build, model_config
 
 from bsjax import models
 from bsjax.models import convolution
@@ -52,7 +52,7 @@ def leaf(tree, path):
 @pytest.mark.parametrize('name', WIDTHS)
 def test_frozen_layers_are_as_in_evaluation_and_keep_their_statistics(name):
   model, variables, images = started(name)
-  paths = list(models.batch_norm_paths(model, (8, 8, 1)))
+  paths = list(batch_norm_paths(model, (8, 8, 1)))
   first = 'Block_0/BatchNorm_0' if name == 'resnet8' else 'BatchNorm_0'
   seen, _, after = train(model.clone(frozen_norms=frozenset([first])), variables, images)
   before = variables['batch_stats']
@@ -79,18 +79,18 @@ def test_frozen_layers_are_as_in_evaluation_and_keep_their_statistics(name):
 @pytest.mark.parametrize('name', models.MODELS)
 def test_paths_of_batch_norm_layers_are_those_of_their_parameters_and_can_be_frozen(name):
   model = build(name, width=8, normalization='batch')
-  found = models.batch_norm_paths(model, (16, 16, 3))
+  found = batch_norm_paths(model, (16, 16, 3))
   images = jnp.zeros((2, 16, 16, 3))
   seen = {}
 
-  def look(next_fun, args, kwargs, context):
+  def note(next_fun, args, kwargs, context):
     if isinstance(context.module, nn.BatchNorm) and context.method_name == '__call__':
       seen['/'.join(context.module.path)] = kwargs['use_running_average']
     return next_fun(*args, **kwargs)
 
   def run(frozen):
     own = model.clone(frozen_norms=frozenset(frozen))
-    with nn.intercept_methods(look):
+    with nn.intercept_methods(note):
       return jax.eval_shape(lambda: own.init(jax.random.key(0), images, True))
 
   params = run(list(found)[::2])['params']
@@ -103,7 +103,7 @@ def test_paths_of_batch_norm_layers_are_those_of_their_parameters_and_can_be_fro
 
 @pytest.mark.parametrize('kind', ['group', 'none'])
 def test_without_batch_norm_there_are_no_paths(kind):
-  assert models.batch_norm_paths(build('cnn', width=4, normalization=kind), (8, 8, 1)) == {}
+  assert batch_norm_paths(build('cnn', width=4, normalization=kind), (8, 8, 1)) == {}
 
 
 def test_create_takes_the_paths_to_freeze():

@@ -1,5 +1,8 @@
 """The larger models as lanes: against plain optax loops, and training on real images."""
 
+import dataclasses
+import pkgutil
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -36,10 +39,14 @@ def shortened(monkeypatch, name):
   """Has `models.create` build the short form of a model."""
   model = short(name)
 
-  def create(config, conv, **fields):
-    return model.clone(**fields, **({} if name == 'vit_tiny' else {'conv': conv}))
-
-  monkeypatch.setitem(models.MODELS, name, create)
+  entry = dataclasses.replace(models.MODELS[name], fields={}, keys=())
+  monkeypatch.setitem(models.MODELS, name, entry)
+  resolve = pkgutil.resolve_name
+  monkeypatch.setattr(
+    pkgutil,
+    'resolve_name',
+    lambda source: model.clone if source == entry.source else resolve(source),
+  )
 
 
 @pytest.mark.parametrize(
@@ -156,6 +163,6 @@ def test_whole_models_train_as_lanes(name):
   dataset = color_digits(config.data)
   study, (group,), on_device = trained(config, dataset)
   assert len(group.group.lanes) == 2 and group.position == study.total_examples
-  found = group.look(on_device)().evaluation
+  found = group.evaluate(on_device)().evaluation
   assert found.finite.all() and np.isfinite(found.train.loss).all()
   assert all(len(np.unique(leaf[:, None])) > 1 for leaf in jax.tree.leaves(group.to_host().params))

@@ -220,8 +220,8 @@ def test_a_bfloat16_lane_is_kept_in_float32_and_as_accurate_as_a_float32_one(kin
     states = group.to_host()
     assert states.updates.min() > 100
     assert {str(leaf.dtype) for leaf in jax.tree.leaves(states)} <= {'float32', 'int32'}
-    found = group.look(on_device)().evaluation.validation
-    accuracy[dtype] = found.correct / found.count
+    found = group.evaluate(on_device)().evaluation.validation
+    accuracy[dtype] = found.metrics['accuracy'] / found.count
   assert accuracy['float32'].min() > 0.9
   np.testing.assert_allclose(accuracy['bfloat16'], accuracy['float32'], atol=0.03)
 
@@ -349,3 +349,16 @@ def test_problems_are_reported_all_at_once():
 
 def test_the_usual_models_have_no_problems():
   assert all(models.problems(model_config(name)) == [] for name in models.MODELS)
+
+
+@pytest.mark.parametrize('name', models.MODELS)
+def test_entries_say_which_models_convolve(name):
+  calls = []
+
+  def conv(*arguments, **keywords):
+    calls.append(1)
+    return convolution.conv('native')(*arguments, **keywords)
+
+  model = models.create(model_config(name, width=SMALL[name]), 4, conv)
+  shapes(model, (2, 16, 16, 3))
+  assert models.MODELS[name].convolves == bool(calls)

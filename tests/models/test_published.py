@@ -41,13 +41,13 @@ def sides(model, size, kinds):
   """Pixels a side of what the layers of some kinds give, in order of depth, on images of `size`."""
   found = []
 
-  def look(next_fun, args, kwargs, context):
+  def note(next_fun, args, kwargs, context):
     out = next_fun(*args, **kwargs)
     if isinstance(context.module, kinds) and context.method_name == '__call__' and out.ndim == 4:
       found.append(out.shape[1])
     return out
 
-  with nn.intercept_methods(look):
+  with nn.intercept_methods(note):
     shapes(model, (1, size, size, 3))
   return found
 

@@ -9,7 +9,7 @@ from jax.flatten_util import ravel_pytree
 
 from bsjax import data
 from bsjax.data import stream
-from bsjax.engine import lanes, probe
+from bsjax.engine import lanes
 from bsjax.noise import estimators, exact, pooling
 from bsjax.stats.intervals import fieller, fieller_from_moments
 from bsjax.train import rows
@@ -29,14 +29,14 @@ def network():
   config.noise_scale.exact_examples = 150
   dataset = data.load(config.data, config.seed)
   study, (group,), on_device = trained(config, dataset, examples=STILL)
-  group.look(on_device)()
+  group.evaluate(on_device)()
   (part,) = group.parts
-  part.settings = part.settings.replace(learning_rate=0 * part.settings.learning_rate)
+  part.lane_params = part.lane_params.replace(learning_rate=0 * part.lane_params.learning_rate)
   params = group.to_host().params
   while group.position < study.total_examples:
     group.advance(on_device, (study.total_examples - group.position) // study.block_examples)
   jax.tree.map(np.testing.assert_array_equal, params, group.to_host().params)
-  return group, dataset, group.look(on_device)()
+  return group, dataset, group.evaluate(on_device)()
 
 
 def example_gradients(group, dataset, params):
@@ -46,7 +46,7 @@ def example_gradients(group, dataset, params):
 
   def loss(theta, image, label):
     variables = {'params': unravel(theta)}
-    return probe.example_loss(group.recipe.model, variables, image[None], label[None])
+    return lanes.evaluation_losses(group.spec, variables, image[None], label[None])[0]
 
   labels = jnp.asarray(dataset.train.labels)
   grads = jax.jit(jax.vmap(jax.grad(loss), (None, 0, 0)))(theta, images, labels)
@@ -78,18 +78,18 @@ def single_examples(grads, random):
 
 @pytest.mark.parametrize('lane', [0, 1, 2])  # pairs of micro-batches; 2 and 8 of them an update
 def test_all_estimators_agree_on_a_trained_network(network, lane):
-  group, dataset, look = network
+  group, dataset, snapshot = network
   own = lambda tree: jax.tree.map(lambda x: x[lane], tree)
   grads = example_gradients(group, dataset, own(group.to_host().params))
   truth = exact_noise_scale(grads)
-  setting = jax.tree.map(lambda x: x[0, 0], group.parts[0].settings)
-  start = lanes.init(group.recipe, setting, dataset.image_shape).params
+  lane_params = jax.tree.map(lambda x: x[0, 0], group.parts[0].lane_params)
+  start = lanes.init(group.spec, lane_params, dataset.image_shape).params
   assert truth > 3 * exact_noise_scale(example_gradients(group, dataset, start))  # it has learned
 
-  whole = rows.columns(own(look.probe), 150, 150, updates=1)['plain']
+  whole = rows.columns(own(snapshot.probe), 150, 150, updates=1)['plain']
   assert whole['noise_scale'] == pytest.approx(truth, rel=1e-3)
   random = np.random.default_rng(lane)
-  summary = estimators.window_summary(own(look.noise['plain']))
+  summary = estimators.window_summary(own(snapshot.noise['plain']))
   found = {
     'micro-batches': pooling.measured_interval([summary], CONFIDENCE),
     'single examples': single_examples(grads, random),

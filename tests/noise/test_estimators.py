@@ -238,7 +238,7 @@ def prefixes(trace, grad_sq, weight):
   """The moments after every update of one lane, weights 0 left out."""
 
   def step(moments, row):
-    moments = estimators.add(moments, estimators.Estimate(row[0], row[1]), row[2])
+    moments = estimators.add(moments, estimators.Measurement(row[0], row[1]), row[2])
     return moments, moments
 
   return jax.lax.scan(step, estimators.zero_moments(), (trace, grad_sq, weight))[1]
@@ -301,7 +301,7 @@ def test_merged_windows_equal_one_window():
 @pytest.mark.parametrize('size', [3.0, 1e25])
 def test_an_empty_window_merges_without_a_trace(size):
   empty = estimators.zero_moments()
-  one = estimators.add(empty, estimators.Estimate(jnp.float32(size), jnp.float32(-size)), True)
+  one = estimators.add(empty, estimators.Measurement(jnp.float32(size), jnp.float32(-size)), True)
   assert estimators.merge(empty, one) == estimators.merge(one, empty) == one
   assert estimators.merge(empty, empty) == empty
   assert estimators.summary(one) == {
@@ -317,9 +317,9 @@ def test_an_empty_window_merges_without_a_trace(size):
 
 @pytest.mark.parametrize('bad', [np.nan, np.inf, -np.inf])
 def test_what_is_not_finite_is_left_out_by_weight_and_never_becomes_a_number(bad):
-  good = estimators.Estimate(jnp.float32(2.0), jnp.float32(1.0))
+  good = estimators.Measurement(jnp.float32(2.0), jnp.float32(1.0))
   moments = estimators.add(estimators.zero_moments(), good, 1)
-  spoilt = estimators.Estimate(jnp.float32(bad), jnp.float32(bad))
+  spoilt = estimators.Measurement(jnp.float32(bad), jnp.float32(bad))
   for weight in (0, False, jnp.zeros((), bool), jnp.float32(0.0)):
     assert estimators.add(moments, spoilt, weight) == moments
   found = estimators.summary(estimators.add(moments, spoilt, 1))

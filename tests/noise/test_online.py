@@ -6,36 +6,13 @@ import numpy as np
 import optax
 import pytest
 from helpers.small import small_config, trained
+from helpers.still import exact, still_config
 
 from bsjax import data, models
 from bsjax.data import stream
 from bsjax.engine import lanes
 from bsjax.models import convolution
 from bsjax.noise import estimators
-
-
-def still_config(**overrides):
-  """A study whose lanes do not move, so that every update measures at the same parameters."""
-  keys = {'learning_rates': (1e-30,), 'epochs': 60.0, 'trials': 1, 'optimizer__momentum': 0.0}
-  return small_config(**{**keys, 'noise_scale__probe_every': 1, **overrides})
-
-
-def exact(config, dataset, params):
-  """The trace of the gradients' covariance (normalized by N - 1) and |G|^2, from every example."""
-  model = models.create(config.model, dataset.num_classes, conv=convolution.conv('native'))
-  images = stream.normalize(jnp.asarray(dataset.train.images), dataset.mean, dataset.std)
-
-  def loss(params, image, label):
-    logits = model.apply({'params': params}, image[None], train=True)
-    return optax.softmax_cross_entropy_with_integer_labels(logits, label[None])[0]
-
-  grads = jax.vmap(jax.grad(loss), in_axes=(None, 0, 0))(
-    params, images, jnp.asarray(dataset.train.labels)
-  )
-  flat = np.concatenate(
-    [np.asarray(g, np.float64).reshape(len(g), -1) for g in jax.tree.leaves(grads)], axis=1
-  )
-  return flat.var(axis=0, ddof=1).sum(), (flat.mean(axis=0) ** 2).sum()
 
 
 # Updates within an epoch, over its end, longer than a whole one; and lanes of one micro-batch an
@@ -52,7 +29,7 @@ def test_lanes_measure_the_noise_of_their_training_set(sizes, micro, band, how):
   for group in groups:
     params = jax.tree.map(lambda x: jnp.asarray(x[0]), group.to_host().params)
     trace, grad_sq = exact(config, dataset, params)
-    windows = group.look(on_device)().noise['plain']
+    windows = group.evaluate(on_device)().noise['plain']
     for i, lane in enumerate(group.group.lanes):
       found = estimators.window_summary(jax.tree.map(lambda x, i=i: x[i], windows))
       assert found['count'] >= 9000 // lane.batch_size - 1
@@ -73,7 +50,7 @@ def test_a_part_of_the_updates_is_measured_as_well_as_all(how):
     config = still_config(batch_sizes=(16, 32, 64), micro_batch=8, execution__strategy=how)
     config.noise_scale.every = every
     study, (group,), on_device = trained(config)
-    windows = group.look(on_device)().noise['plain']
+    windows = group.evaluate(on_device)().noise['plain']
     for i, lane in enumerate(group.group.lanes):
       found[every, lane.batch_size, lane.trial] = jax.tree.map(lambda x, i=i: x[i], windows)
   updates = {size: study.total_examples // size for size in (16, 32, 64)}
@@ -93,8 +70,8 @@ def test_a_part_of_the_updates_is_measured_as_well_as_all(how):
 def test_windows_start_anew():
   config = still_config(batch_sizes=(16,), micro_batch=8, epochs=4.0)
   _, (group,), on_device = trained(config)
-  assert group.look(on_device)().noise['plain'].updates.count == [38]
-  assert group.look(on_device)().noise['plain'].updates.count == [0]
+  assert group.evaluate(on_device)().noise['plain'].updates.count == [38]
+  assert group.evaluate(on_device)().noise['plain'].updates.count == [0]
 
 
 def test_probes_can_be_switched_off_and_spaced():
@@ -102,7 +79,7 @@ def test_probes_can_be_switched_off_and_spaced():
   for every in (0, 1, 4):
     config = still_config(batch_sizes=(8, 16), noise_scale__probe_every=every, epochs=4.0)
     _, (group,), on_device = trained(config)
-    counts[every] = list(group.look(on_device)().noise['plain'].updates.count)
+    counts[every] = list(group.evaluate(on_device)().noise['plain'].updates.count)
   ticks = group.ticks
   assert counts == {0: [0, ticks // 2], 1: [ticks, ticks // 2], 4: [-(-ticks // 4), ticks // 2]}
 
@@ -157,7 +134,7 @@ def test_the_optimizers_own_scaling_is_that_from_before_the_batch(name):
   config.epochs = 2.0
   dataset = data.load(config.data, config.seed)
   study, (group,), on_device = trained(config, dataset)
-  windows, i = group.look(on_device)().noise['preconditioned'], 1
+  windows, i = group.evaluate(on_device)().noise['preconditioned'], 1
   lane = group.group.lanes[i]
   expected = scaled_noise(name, config, dataset, study, lane)
   found = estimators.window_summary(jax.tree.map(lambda x: x[i], windows))

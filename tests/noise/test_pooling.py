@@ -119,7 +119,7 @@ def streamed(trace, grad_sq):
   """The record of a window that the compiled program measured, update by update."""
 
   def step(window, pair):
-    return estimators.observe(window, estimators.Estimate(*pair), True), None
+    return estimators.observe(window, estimators.Measurement(*pair), True), None
 
   pairs = jnp.asarray(np.stack([trace, grad_sq], axis=1), jnp.float32)
   window = jax.lax.scan(step, estimators.zero_window(), pairs)[0]
@@ -137,7 +137,7 @@ def test_the_program_carries_the_moments_of_updates_and_of_spans():
 
 def test_updates_that_do_not_count_leave_the_spans_alone():
   empty = estimators.zero_window()
-  nothing = estimators.observe(empty, estimators.Estimate(*jnp.full(2, jnp.nan)), False)
+  nothing = estimators.observe(empty, estimators.Measurement(*jnp.full(2, jnp.nan)), False)
   for before, after in zip(jax.tree.leaves(empty), jax.tree.leaves(nothing), strict=True):
     np.testing.assert_array_equal(before, after)
 

@@ -5,6 +5,7 @@ import pytest
 from bsjax.config.keys import base_config
 from bsjax.plan import batch_size_paths, batch_size_rules, stages
 from bsjax.plan.batch_size_rules import Bounds
+from bsjax.storage.position import BatchSizeState
 
 
 @pytest.mark.parametrize(
@@ -29,7 +30,7 @@ def test_factors_of_stages_multiply():
   for name in ('first', 'second', 'third'):
     rule = 'keep' if name == 'first' else 'grow:4'
     stages.add(config, name, batch_size=(rule,), largest_batch_size=32)
-  at = batch_size_paths.Course(16)
+  at = BatchSizeState(16)
   states = []
   for stage in stages.of(config):
     at = batch_size_paths.begin(stage, '', at, 10_000)

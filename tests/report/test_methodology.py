@@ -97,7 +97,7 @@ def test_the_paragraph_holds_no_figure_that_is_not_an_input(study):
   'path, value, text',
   [
     (('model', 'width'), 37, 'width 37'),
-    (('model', 'name'), 'resnet8', 'The model is resnet8'),
+    (('model', 'name'), 'resnet8', 'The model is ResNet-8'),
     (('model', 'normalization'), 'none', 'no normalization'),
     (('data', 'name'), 'cifar10', 'examples of cifar10'),
     (('data', 'validation_share'), 0.13, '13% of the training data'),
@@ -213,9 +213,9 @@ def test_arms_say_once_what_they_share(study):
   other['model'] |= {'name': 'vgg11'}
   arms = {'mlp': topics(config, plan, summary), 'vgg11': topics(other, plan, summary)}
   found = joined_arms(arms)
-  assert list(found.differs) == ['model'] and 'vgg11' in found.differs['model']['vgg11']
+  assert list(found.differs) == ['model'] and 'VGG-11' in found.differs['model']['vgg11']
   assert found.text.count('We optimized with SGD') == 1 and '2 studies' in found.text
-  assert '- vgg11: The model is vgg11' in as_text(found)
+  assert '- vgg11: The model is VGG-11' in as_text(found)
 
 
 def write_study(folder, config, plan, rows, summary):

@@ -113,10 +113,10 @@ def test_a_diverged_lane_is_undefined_with_a_reason_and_leaves_the_others_alone(
 def test_the_lanes_own_statistics_are_used_and_not_changed(last, together):
   found, weights = last
   own = jax.tree.map(lambda x: jnp.asarray(x[0]), weights)
-  recipe = in_float32(found.recipe)
-  state = as_state(recipe, found.dataset.image_shape, own)
+  spec = in_float32(found.spec)
+  state = as_state(spec, found.dataset.image_shape, own)
   examples = on_device(study.subset(found.dataset, 40, 0))
-  value = lambda s: float(lane_objective(recipe, s, examples, 16).value(s.params))
+  value = lambda s: float(lane_objective(spec, s, examples, 16).value(s.params))
   row = next(r for r in together['rows'] if (r['lane'], r['examples']) == (0, 304))
   assert row['train_loss'] == pytest.approx(value(state), rel=1e-5)
   assert largest_difference(state.batch_stats, own['batch_stats']) == 0
@@ -126,7 +126,7 @@ def test_the_lanes_own_statistics_are_used_and_not_changed(last, together):
 
 def test_interpolation_meets_both_lanes_with_statistics_of_its_own(last, together):
   found, weights = last
-  recipe = in_float32(found.recipe)
+  spec = in_float32(found.spec)
   examples = on_device(study.subset(found.dataset, 40, 0))
   line = together['interpolations'][-1]
   assert [end['batch_size'] for end in line['lanes']] == [8, 16]
@@ -135,8 +135,8 @@ def test_interpolation_meets_both_lanes_with_statistics_of_its_own(last, togethe
   assert len(points) == len(slices.BETWEEN) and min(points) == -1 and max(points) == 2
   for alpha, lane in ((0.0, 0), (1.0, 2)):
     own = jax.tree.map(lambda x, i=lane: jnp.asarray(x[i]), weights)
-    state = as_state(recipe, found.dataset.image_shape, own)
-    sums = evaluate(recipe, 16, state, examples, examples)
+    state = as_state(spec, found.dataset.image_shape, own)
+    sums = evaluate(spec, 16, state, examples, examples)
     fresh, running = sums.reestimated['train'].loss / 40, sums.train.loss / 40
     assert points[alpha]['train_loss'] == pytest.approx(float(fresh), rel=1e-4)
     assert abs(fresh - running) > 1e-3

@@ -5,6 +5,7 @@ import itertools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from helpers.small import small_config
 from jax.flatten_util import ravel_pytree
@@ -15,8 +16,8 @@ from bsjax.data import stream
 from bsjax.engine import lanes
 from bsjax.engine.device_data import DeviceSplit
 from bsjax.engine.evaluate import evaluate
-from bsjax.engine.lanes import Setting
-from bsjax.engine.spec import make_recipe
+from bsjax.engine.lanes import LaneParams
+from bsjax.engine.spec import lane_spec
 from bsjax.plan import plan
 from bsjax.sharpness import hessian, measures, slices, spectrum
 from bsjax.sharpness.objective import lane_objective, mean_over_chunks
@@ -25,24 +26,24 @@ EXAMPLES = 50
 
 
 def network(normalization='none', **overrides):
-  """An untrained MLP on a few digits, moved so that no bias is zero: (recipe, state, examples)."""
+  """An untrained MLP on a few digits, moved so that no bias is zero: (spec, state, examples)."""
   config = small_config(model__normalization=normalization, model__width=4, **overrides)
   dataset = data.load(config.data, config.seed)
   study = plan.make_plan(config, len(dataset.train.labels)).first
-  recipe = make_recipe(config, dataset, study, study.groups[0])
-  state = jax.jit(lambda: lanes.init(recipe, Setting(0.1, 1, jnp.int32(0)), dataset.image_shape))()
+  spec = lane_spec(config, dataset, study, study.groups[0])
+  state = jax.jit(lambda: lanes.init(spec, LaneParams(0.1, 1, jnp.int32(0)), dataset.image_shape))()
   state = state.replace(params=jax.tree.map(lambda x: x + 0.05, state.params))
   kept = DeviceSplit(
     *(jnp.asarray(x[:EXAMPLES]) for x in (dataset.train.images, dataset.train.labels))
   )
-  return recipe, state, kept
+  return spec, state, kept
 
 
-def dense_hessian(recipe, params, examples):
+def dense_hessian(spec, params, examples):
   """The Hessian of the MLP written out by hand, in float64, in the order of ravel_pytree."""
   with jax.enable_x64(True):
     images = stream.normalize(
-      jnp.asarray(examples.images, jnp.float64), recipe.mean, recipe.std, jnp.float64
+      jnp.asarray(examples.images, jnp.float64), spec.mean, spec.std, jnp.float64
     ).reshape(len(examples.labels), -1)
     flat, unravel = ravel_pytree(jax.tree.map(lambda x: jnp.asarray(x, jnp.float64), params))
 
@@ -57,8 +58,8 @@ def dense_hessian(recipe, params, examples):
 
 @pytest.fixture(scope='module')
 def mlp():
-  recipe, state, examples = network()
-  return recipe, state, examples, dense_hessian(recipe, state.params, examples)
+  spec, state, examples = network()
+  return spec, state, examples, dense_hessian(spec, state.params, examples)
 
 
 def quadratic(matrix, linear=None, constant=0.0):
@@ -92,22 +93,22 @@ def lanczos(objective, params, steps, seed=0):
 
 
 def test_top_eigenvalues_and_trace_equal_eigh_of_the_dense_hessian(mlp):
-  recipe, state, examples, dense = mlp
+  spec, state, examples, dense = mlp
   values = np.linalg.eigh(dense)[0][::-1]
-  objective = lane_objective(recipe, state, examples, 20)  # a ragged last chunk
+  objective = lane_objective(spec, state, examples, 20)  # a ragged last chunk
   found = spectrum.top_eigenvalues(lanczos(objective, state.params, 40), 5)
   np.testing.assert_allclose([f['value'] for f in found], values[:5], rtol=1e-4)
   assert all(f['converged'] for f in found)
   unravel = ravel_pytree(state.params)[1]
-  form = lambda e: hessian.tree_dot(unravel(e), objective.hvp(state.params, unravel(e)))
+  form = lambda e: optax.tree.vdot(unravel(e), objective.hvp(state.params, unravel(e)))
   diagonal = jax.jit(lambda basis: jax.lax.map(form, basis))(jnp.eye(len(dense)))
   np.testing.assert_allclose(diagonal.sum(), values.sum(), rtol=1e-4)
   np.testing.assert_allclose(diagonal, np.diag(dense), atol=1e-4 * values[0])
 
 
 def test_hutchinson_on_the_network_holds_the_trace_and_predicts_its_error(mlp):
-  recipe, state, examples, dense = mlp
-  objective = lane_objective(recipe, state, examples, EXAMPLES)
+  spec, state, examples, dense = mlp
+  objective = lane_objective(spec, state, examples, EXAMPLES)
   run = lambda p: hessian.trace_samples(
     lambda v: objective.hvp(p, v), jax.random.key(1), p, probes=400
   )
@@ -119,15 +120,15 @@ def test_hutchinson_on_the_network_holds_the_trace_and_predicts_its_error(mlp):
 
 
 def test_chunks_only_save_memory_and_the_curvature_along_the_gradient(mlp):
-  recipe, state, examples, dense = mlp
+  spec, state, examples, dense = mlp
 
   def run(params, chunk):
-    objective = lane_objective(recipe, state, examples, chunk)
+    objective = lane_objective(spec, state, examples, chunk)
     grads = objective.gradient(params)
     along = hessian.curvature_along(lambda v: objective.hvp(params, v), grads)
     return objective.value(params), ravel_pytree(grads)[0], along
 
-  sums = jax.jit(lambda s: evaluate(recipe, 64, s, examples, examples).train)(state)
+  sums = jax.jit(lambda s: evaluate(spec, 64, s, examples, examples).train)(state)
   whole = jax.jit(run, static_argnums=1)(state.params, 1000)
   for found in (whole, jax.jit(run, static_argnums=1)(state.params, 16)):
     g = np.asarray(found[1], np.float64)
@@ -306,7 +307,7 @@ def test_slices_do_not_change_when_filters_of_a_relu_network_are_rescaled(mlp):
 
   All units by the same factor, because a filter of the next layer takes from all of them.
   """
-  recipe, state, examples, _ = mlp
+  spec, state, examples, _ = mlp
   first, second = state.params['Dense_0'], state.params['Dense_1']
   scaled = {
     'Dense_0': jax.tree.map(lambda x: 2 * x, first),
@@ -315,9 +316,9 @@ def test_slices_do_not_change_when_filters_of_a_relu_network_are_rescaled(mlp):
   keys, points = jax.random.split(jax.random.key(0), 2), jnp.array([[0.0, 0], [0.5, -1], [1, 1]])
   run = jax.jit(
     lambda params: (
-      slices.random_slice(
-        recipe, 64, state.replace(params=params), keys, points, examples, examples
-      )['train'].loss
+      slices.random_slice(spec, 64, state.replace(params=params), keys, points, examples, examples)[
+        'train'
+      ].loss
     )
   )
   losses = run(state.params)

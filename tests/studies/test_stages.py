@@ -17,8 +17,8 @@ from helpers.small import largest_difference, small_config
 from bsjax import data, models
 from bsjax.config.errors import ConfigError
 from bsjax.data import stream, views
-from bsjax.engine import lanes, programs
-from bsjax.engine.spec import make_recipe
+from bsjax.engine import device_lanes, lanes, programs
+from bsjax.engine.spec import lane_spec
 from bsjax.engine.validate import validate
 from bsjax.models import convolution
 from bsjax.optim import freezing
@@ -50,7 +50,7 @@ def run_stages(config):
       while group.position < run.plan.end:
         left = (run.plan.end - group.position) // run.plan.block_examples
         group.advance(run.data, left)
-    passed.append((run.plan, programs.all_lanes(run.groups)))
+    passed.append((run.plan, device_lanes.all_lanes(run.groups)))
     if run.plan.end == first.total_examples:
       return first, dataset, passed, run
     run.next()
@@ -225,9 +225,9 @@ def test_frozen_layers_cost_no_backward_pass():
   first = plan.make_plan(config, len(dataset.train.labels))
 
   def flops(study):
-    own = make_recipe(config, dataset, study, study.groups[0])
-    setting = lanes.Setting(jnp.float32(0.1), jnp.int32(1), jnp.int32(0))
-    state = lanes.init(own, setting, dataset.image_shape)
+    own = lane_spec(config, dataset, study, study.groups[0])
+    lane_params = lanes.LaneParams(jnp.float32(0.1), jnp.int32(1), jnp.int32(0))
+    state = lanes.init(own, lane_params, dataset.image_shape)
     images = jnp.zeros((16, *dataset.image_shape))
     gradients = lambda state: lanes.gradients(own, state, images, jnp.zeros(16, jnp.int32))
     return jax.jit(gradients).lower(state).compile().cost_analysis()['flops']
@@ -249,7 +249,7 @@ def test_interrupted_in_a_later_stage_a_study_ends_as_undisturbed(tmp_path, monk
   config.trials = 2
   study_run.run_study(config, tmp_path / 'whole')
   expected = (tmp_path / 'whole' / 'records.jsonl').read_bytes()
-  advance, calls = programs.GroupRun.advance, []
+  advance, calls = device_lanes.Lanes.advance, []
   for stop_at in (2, 4, 3):
     calls.clear()
 
@@ -260,7 +260,7 @@ def test_interrupted_in_a_later_stage_a_study_ends_as_undisturbed(tmp_path, monk
       return advance(self, *args)
 
     with monkeypatch.context() as patch:
-      patch.setattr(programs.GroupRun, 'advance', advance_and_signal)
+      patch.setattr(device_lanes.Lanes, 'advance', advance_and_signal)
       study_run.run_study(config, tmp_path / 'parts')
   assert not (tmp_path / 'parts' / 'summary.json').exists()
   study_run.run_study(config, tmp_path / 'parts')

@@ -13,7 +13,7 @@ from helpers.small import largest_difference, small_config, trained
 from bsjax import data
 from bsjax.autotune import execution
 from bsjax.config.errors import ConfigError
-from bsjax.engine import programs
+from bsjax.engine import device_lanes
 from bsjax.plan import plan
 from bsjax.storage import checkpoint, records
 from bsjax.train import study_run
@@ -75,7 +75,7 @@ def test_a_study_leaves_everything_behind(undisturbed):
 @pytest.mark.parametrize('call', [1, 3, 6, 8])
 def test_stopped_anywhere_and_resumed_is_bitwise_the_same(call, undisturbed, tmp_path, monkeypatch):
   """A termination signal arrives in one of the calls that train; then the command runs again."""
-  advance, calls = programs.GroupRun.advance, []
+  advance, calls = device_lanes.Lanes.advance, []
 
   def advance_and_signal(self, on_device, blocks):
     calls.append(blocks)
@@ -84,7 +84,7 @@ def test_stopped_anywhere_and_resumed_is_bitwise_the_same(call, undisturbed, tmp
     return advance(self, on_device, blocks)
 
   with monkeypatch.context() as patch:
-    patch.setattr(programs.GroupRun, 'advance', advance_and_signal)
+    patch.setattr(device_lanes.Lanes, 'advance', advance_and_signal)
     study_run.run_study(config(), tmp_path)
   assert not (tmp_path / 'summary.json').exists()
   study_run.run_study(config(), tmp_path)
@@ -114,7 +114,7 @@ def test_killed_around_an_evaluation_and_resumed_is_the_same(
 
 
 def test_resume_on_another_number_of_devices(undisturbed, tmp_path, monkeypatch):
-  advance, calls = programs.GroupRun.advance, []
+  advance, calls = device_lanes.Lanes.advance, []
 
   def advance_and_signal(self, *arguments):
     calls.append(1)
@@ -123,7 +123,7 @@ def test_resume_on_another_number_of_devices(undisturbed, tmp_path, monkeypatch)
     return advance(self, *arguments)
 
   with monkeypatch.context() as patch:
-    patch.setattr(programs.GroupRun, 'advance', advance_and_signal)
+    patch.setattr(device_lanes.Lanes, 'advance', advance_and_signal)
     study_run.run_study(config(execution__devices=2), tmp_path)
   study_run.run_study(config(execution__devices=1), tmp_path)
   # Not bitwise: on a CPU the number of devices changes how a matrix product is split.
@@ -140,7 +140,7 @@ def test_resume_on_another_number_of_devices(undisturbed, tmp_path, monkeypatch)
 def test_resume_without_batch_norm_and_with_other_optimizers(optimizer, tmp_path, monkeypatch):
   own = small_config(optimizer__name=optimizer, checkpoint__seconds=0.0, trials=1)
   _, (undisturbed,), on_device = trained(own)
-  advance, calls = programs.GroupRun.advance, []
+  advance, calls = device_lanes.Lanes.advance, []
 
   def advance_and_signal(self, on_device, blocks):
     calls.append(blocks)
@@ -149,13 +149,13 @@ def test_resume_without_batch_norm_and_with_other_optimizers(optimizer, tmp_path
     return advance(self, on_device, blocks)
 
   with monkeypatch.context() as patch:
-    patch.setattr(programs.GroupRun, 'advance', advance_and_signal)
+    patch.setattr(device_lanes.Lanes, 'advance', advance_and_signal)
     study_run.run_study(own, tmp_path)
   study_run.run_study(own, tmp_path)
   with checkpoint.open_manager(tmp_path) as manager:
     position = checkpoint.position(manager)
     (states,) = checkpoint.restore(manager, [undisturbed.to_host()])
-  undisturbed.look(on_device)()  # the last evaluation has read the window
+  undisturbed.evaluate(on_device)()  # the last evaluation has read the window
   assert largest_difference(states, undisturbed.to_host()) == 0
   assert position.ticks == (undisturbed.ticks,)
   assert position.evaluated == undisturbed.position
@@ -236,7 +236,7 @@ def test_a_lane_that_diverges_leaves_the_others_alone(tmp_path):
 def test_an_evaluation_is_read_while_training_goes_on(undisturbed, tmp_path, monkeypatch):
   """With nothing to save in between, a record is written after the next stretch was begun."""
   events = []
-  append, advance = records.append, programs.GroupRun.advance
+  append, advance = records.append, device_lanes.Lanes.advance
 
   def noted_append(path, rows):
     events.append('record')
@@ -247,7 +247,7 @@ def test_an_evaluation_is_read_while_training_goes_on(undisturbed, tmp_path, mon
     return advance(self, *arguments)
 
   monkeypatch.setattr(records, 'append', noted_append)
-  monkeypatch.setattr(programs.GroupRun, 'advance', noted_advance)
+  monkeypatch.setattr(device_lanes.Lanes, 'advance', noted_advance)
   study_run.run_study(config(checkpoint__seconds=1e6), tmp_path)
   assert events[:2] == ['advance', 'record']  # the evaluation before the first tick
   assert events[-1] == 'record'
@@ -256,7 +256,7 @@ def test_an_evaluation_is_read_while_training_goes_on(undisturbed, tmp_path, mon
 
 @pytest.mark.parametrize('call', [1, 4])
 def test_stopped_with_an_evaluation_not_yet_read(call, undisturbed, tmp_path, monkeypatch):
-  advance, calls = programs.GroupRun.advance, []
+  advance, calls = device_lanes.Lanes.advance, []
 
   def advance_and_signal(self, on_device, blocks):
     calls.append(blocks)
@@ -265,7 +265,7 @@ def test_stopped_with_an_evaluation_not_yet_read(call, undisturbed, tmp_path, mo
     return advance(self, on_device, blocks)
 
   with monkeypatch.context() as patch:
-    patch.setattr(programs.GroupRun, 'advance', advance_and_signal)
+    patch.setattr(device_lanes.Lanes, 'advance', advance_and_signal)
     study_run.run_study(config(checkpoint__seconds=1e6), tmp_path)
   study_run.run_study(config(checkpoint__seconds=1e6), tmp_path)
   assert_same_study(tmp_path, undisturbed)
@@ -276,7 +276,7 @@ def test_a_group_without_room_takes_turns_from_the_last_checkpoint(
   call, seconds, undisturbed, tmp_path, monkeypatch, capsys
 ):
   """The device fails once, when its buffers are gone already."""
-  advance, calls = programs.GroupRun.advance, []
+  advance, calls = device_lanes.Lanes.advance, []
 
   def advance_and_fail(self, *arguments):
     calls.append(1)
@@ -285,7 +285,7 @@ def test_a_group_without_room_takes_turns_from_the_last_checkpoint(
       raise jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes')
     return done
 
-  monkeypatch.setattr(programs.GroupRun, 'advance', advance_and_fail)
+  monkeypatch.setattr(device_lanes.Lanes, 'advance', advance_and_fail)
   own = config(execution__devices=1, checkpoint__seconds=seconds)
   study_run.run_study(own, tmp_path)
   assert 'Out of device memory' in capsys.readouterr().out
@@ -302,7 +302,7 @@ def test_other_errors_of_the_device_are_not_taken_for_memory(tmp_path, monkeypat
   def advance(*_):
     raise jax.errors.JaxRuntimeError('INTERNAL: something else')
 
-  monkeypatch.setattr(programs.GroupRun, 'advance', advance)
+  monkeypatch.setattr(device_lanes.Lanes, 'advance', advance)
   with pytest.raises(jax.errors.JaxRuntimeError, match='something else'):
     study_run.run_study(config(), tmp_path)
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from bsjax.analysis.runs.histories import LaneHistory, Row, Setting
+from bsjax.noise.entries import EXACT, ONLINE
 from bsjax.noise.pooling import combine_windows, measurement_moments
 from bsjax.stats.estimate import Estimate, undefined
 from bsjax.stats.intervals import (
@@ -18,11 +19,6 @@ from bsjax.stats.intervals import (
   fieller_from_moments,
   log_delta_from_moments,
 )
-
-# Name -> the record's column of windows measured while training.
-ONLINE = {'b_simple': 'noise', 'preconditioned': 'preconditioned_noise'}
-# Name -> what a probe of single examples says of it, in the record's column 'exact'.
-EXACT = {'exact': 'plain', 'exact_preconditioned': 'preconditioned', 'b_noise': 'curvature'}
 
 
 def late(setting: Setting, column: str = 'noise') -> dict[str, Any]:
@@ -89,15 +85,15 @@ def beside(setting: Setting) -> dict[str, Any]:
   """Every noise scale measured of a setting: late in training, and at each record.
 
   'late' has them with intervals over trials; 'training' rows have the trials pooled, with the
-  interval of the measurement. Names: `ONLINE` from the lane's own batches since the record before,
-  and `EXACT` from single examples at the record.
+  interval of the measurement. Names are those of the entries: `ONLINE` from the lane's own batches
+  since the record before, and `EXACT` from single examples at the record.
   """
-  found = {name: _renamed(late(setting, column)) for name, column in ONLINE.items()}
-  found |= {name: _late_exact(setting, kind) for name, kind in EXACT.items()}
+  late_values = {entry.name: _renamed(late(setting, entry.window)) for entry in ONLINE.values()}
+  late_values |= {entry.name: _late_exact(setting, kind) for kind, entry in EXACT.items()}
   return {
     'batch_size': setting.batch_size,
     'learning_rate': setting.learning_rate,
-    'late': {name: value for name, value in found.items() if value['n']},
+    'late': {name: value for name, value in late_values.items() if value['n']},
     'training': [
       _moment(rows)
       for rows in zip(*(lane.rows for lane in setting.lanes), strict=False)
@@ -106,8 +102,8 @@ def beside(setting: Setting) -> dict[str, Any]:
   }
 
 
-def _renamed(found: dict[str, Any]) -> dict[str, Any]:
-  return {'value' if key == 'b_simple' else key: value for key, value in found.items()}
+def _renamed(scale: dict[str, Any]) -> dict[str, Any]:
+  return {'value' if key == 'b_simple' else key: value for key, value in scale.items()}
 
 
 def _late_exact(setting: Setting, kind: str) -> dict[str, Any]:
@@ -130,23 +126,22 @@ def _late_exact(setting: Setting, kind: str) -> dict[str, Any]:
 def _moment(rows: Sequence[Row]) -> dict[str, Any]:
   """What all trials' records at one position say together."""
   first = rows[0]
-  mean = lambda key: _mean([row[key] for row in rows])
-  found: dict[str, Any] = {'examples': first['examples'], 'epoch': first['epoch']}
-  found |= {'updates': first['updates'], 'train_loss': mean('train_loss')}
-  for name, column in ONLINE.items():
-    if column in first and all(row[column]['count'] for row in rows):
-      found[name] = _pool(rows, lambda row, c=column: row[c], measurement_moments)
-  for name, kind in EXACT.items():
-    if 'exact' in first and kind in first['exact']:
-      found[name] = _pool(rows, lambda row, k=kind: row['exact'][k], _pooled)
-  return found
+  at = {name: first[name] for name in ('examples', 'epoch', 'updates')}
+  at['train_loss'] = _mean([row['train_loss'] for row in rows])
+  for entry in ONLINE.values():
+    windows = [row[entry.window] for row in rows if entry.window in first]
+    if windows and all(window['count'] for window in windows):
+      at[entry.name] = _pool(windows, measurement_moments)
+  for kind, entry in EXACT.items():
+    if kind in first.get('exact', {}):
+      at[entry.name] = _pool([row['exact'][kind] for row in rows], _pooled)
+  return at
 
 
 def _pool(
-  rows: Sequence[Row], get: Callable, moments: Callable[[Sequence[Mapping]], PairMoments]
+  measured: Sequence[Mapping], moments: Callable[[Sequence[Mapping]], PairMoments]
 ) -> dict[str, Any]:
-  measured = [get(row) for row in rows]
-  if any(each.get('trace') is None for each in measured):
+  if any(window.get('trace') is None for window in measured):
     return _as_json(undefined('not_measured'))
   return _as_json(fieller_from_moments(*moments(measured)))
 
@@ -166,8 +161,8 @@ def _numbers(probes: Sequence[Mapping], name: str) -> np.ndarray:
 
 
 def _as_json(ratio: Estimate) -> dict[str, Any]:
-  found = {'value': ratio.value, 'ci95': [ratio.low, ratio.high], 'unbounded': ratio.unbounded}
-  return found | ({'reason': ratio.reasons} if ratio.reasons else {})
+  plain = {'value': ratio.value, 'ci95': [ratio.low, ratio.high], 'unbounded': ratio.unbounded}
+  return plain | ({'reason': ratio.reasons} if ratio.reasons else {})
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -11,23 +11,28 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from bsjax.analysis.runs.histories import Setting, noise_curve
+from bsjax.noise import entries
+from bsjax.noise.entries import NoiseScale
 from bsjax.report.panels import style
 from bsjax.report.panels.style import MUTED, PAPER, Settings, Summary
 
-# Kind in summary['noise_scales'] -> label, colour, marker.
-KINDS = {
-  'b_simple': ('from the batches', '#1f5fbf', 'o'),
-  'exact': ('from single examples', '#c2410c', 's'),
-  'b_noise': ('weighted by the Hessian', '#2a8f6b', 'D'),
-  'preconditioned': ('preconditioned, from the batches', '#7b8cc4', 'v'),
-  'exact_preconditioned': ('preconditioned, from single examples', '#8b3fa8', 'P'),
-}
 CRITICAL, FROM_RATES = '#e8871e', '#667085'
 
 
-def kinds(summary: Summary) -> list[str]:
+def kinds(summary: Summary) -> list[NoiseScale]:
   """The kinds that some batch size has."""
-  return [kind for kind in KINDS if any(kind in row['late'] for row in summary['noise_scales'])]
+  return [
+    kind for kind in _all() if any(kind.name in row['late'] for row in summary['noise_scales'])
+  ]
+
+
+def title(name: str) -> str:
+  """What a kind is called, by its name in summary.json."""
+  return next(kind.title for kind in _all() if kind.name == name)
+
+
+def _all() -> list[NoiseScale]:
+  return [*entries.ONLINE.values(), *entries.EXACT.values()]
 
 
 def middle(summary: Summary) -> Mapping[str, Any] | None:
@@ -40,11 +45,11 @@ def draw_late(axes: Axes, summary: Summary) -> None:
   """Every kind with its interval against batch size; B_crit and B_lr as horizontal bands."""
   rows, shown = summary['noise_scales'], kinds(summary)
   bands = _bands(summary)
-  values = [row['late'][kind] for row in rows for kind in shown if kind in row['late']]
-  ends = [end for each in values for end in each['ci95']]
+  values = [row['late'][kind.name] for row in rows for kind in shown if kind.name in row['late']]
+  ends = [end for value in values for end in value['ci95']]
   ends += [end for _, value, ci95, _ in bands for end in (value, *ci95)]
   # Without any value the interval of the critical batch size still has a place.
-  bounds = style.limits([each['value'] for each in values], ends) or style.limits(ends)
+  bounds = style.limits([value['value'] for value in values], ends) or style.limits(ends)
   if bounds is None:
     style.message(
       axes, 'Noise scale, late in training', 'No noise scale with a value was measured.'
@@ -56,30 +61,29 @@ def draw_late(axes: Axes, summary: Summary) -> None:
   for number, kind in enumerate(shown):
     shift = 2 ** (0.16 * (number - (len(shown) - 1) / 2))
     for row in rows:
-      if kind in row['late']:
-        _draw_one(axes, row['batch_size'] * shift, row['late'][kind], kind)
+      if kind.name in row['late']:
+        _draw_one(axes, row['batch_size'] * shift, row['late'][kind.name], kind)
   sizes = [row['batch_size'] for row in summary['batch_sizes']]
   line = [min(sizes) / 2, max(sizes) * 2]
   axes.plot(line, line, '--', color=MUTED, linewidth=1, zorder=1, scaley=False)
   style.batch_size_axis(axes, summary, 'Noise scale, late in training')
 
 
-def _draw_one(axes: Axes, x: float, late: Mapping[str, Any], kind: str) -> None:
+def _draw_one(axes: Axes, x: float, late: Mapping[str, Any], kind: NoiseScale) -> None:
   """A value with its interval, the interval alone, or a cross where there is neither."""
-  _, colour, marker = KINDS[kind]
-  style.interval(axes, x, late['ci95'], colour, 2.0)
+  style.interval(axes, x, late['ci95'], kind.colour, 2.0)
   if late['value'] is not None:
     dot = {'markersize': 6.5, 'markeredgecolor': PAPER, 'zorder': 5}
-    axes.plot(x, late['value'], marker, color=colour, **dot)
+    axes.plot(x, late['value'], kind.marker, color=kind.colour, **dot)
   elif late['ci95'][0] is None:
-    style.cross(axes, x, colour)
+    style.cross(axes, x, kind.colour)
 
 
 def legend(summary: Summary) -> list[Any]:
   """Handles for the kinds and bands of `draw_late` and `draw_training`."""
   dot = {'linestyle': '', 'markersize': 7}
   handles: list[Any] = [
-    Line2D([], [], color=KINDS[kind][1], marker=KINDS[kind][2], label=KINDS[kind][0], **dot)
+    Line2D([], [], color=kind.colour, marker=kind.marker, label=kind.title, **dot)
     for kind in kinds(summary)
   ]
   handles += [Patch(color=colour, alpha=0.35, label=name) for name, *_, colour in _bands(summary)]
@@ -94,8 +98,8 @@ def draw_training(axes: Axes, summary: Summary) -> None:
     style.message(axes, 'Noise scale along training', 'No batch size has a result.')
     return
   lines = {
-    kind: [(at['examples'], *_ends(at[kind])) for at in row['training'] if kind in at]
-    for kind in KINDS
+    kind: [(at['examples'], *_ends(at[kind.name])) for at in row['training'] if kind.name in at]
+    for kind in _all()
   }
   values = [value for line in lines.values() for _, value, _, _ in line]
   ends = [end for line in lines.values() for _, _, *both in line for end in both]
@@ -109,10 +113,9 @@ def draw_training(axes: Axes, summary: Summary) -> None:
     if not line:
       continue
     x, value, low, high = zip(*line, strict=True)
-    _, colour, marker = KINDS[kind]
     high = [top if math.isinf(end) else end for end in high]
-    axes.fill_between(x, low, high, color=colour, alpha=0.12, linewidth=0)
-    axes.plot(x, value, marker=marker, color=colour, markersize=4, linewidth=1.6)
+    axes.fill_between(x, low, high, color=kind.colour, alpha=0.12, linewidth=0)
+    axes.plot(x, value, marker=kind.marker, color=kind.colour, markersize=4, linewidth=1.6)
   axes.set_title(title)
   style.examples_seen(axes)
 
@@ -148,14 +151,14 @@ def layers(setting: Setting) -> dict[str, float | None]:
 
 
 def draw_layers(axes: Axes, summary: Summary, settings: Settings) -> None:
-  """A row a layer, a dot a batch size, a cross where a layer has no noise scale."""
+  """One row per layer, one dot per batch size, a cross where a layer has no noise scale."""
   tints = style.colours(summary)
-  found = {size: layers(each) for size, each in style.chosen(summary, settings).items()}
-  names = list(next((each for each in found.values() if each), {}))
-  values = [value for each in found.values() for value in each.values()]
+  scales = {size: layers(setting) for size, setting in style.chosen(summary, settings).items()}
+  names = list(next((by_layer for by_layer in scales.values() if by_layer), {}))
+  values = [value for by_layer in scales.values() for value in by_layer.values()]
   style.log_axis(axes.xaxis, 'examples', style.limits(values))
-  for size, each in found.items():
-    for name, value in each.items():
+  for size, by_layer in scales.items():
+    for name, value in by_layer.items():
       place = {'color': tints[size], 'zorder': 3}
       if value is None:
         axes.plot(0.985, names.index(name), 'x', transform=axes.get_yaxis_transform(), **place)
@@ -169,13 +172,13 @@ def draw_layers(axes: Axes, summary: Summary, settings: Settings) -> None:
 def _bands(summary: Summary) -> list[tuple[str, float | None, list[float | None], str]]:
   """(name, value, interval, colour) of the batch sizes that other measurements suggest."""
   critical, rates = summary['critical_batch_size'], summary['learning_rates']['noise_scale']
-  found = []
+  bands = []
   if critical.get('b_crit') is not None:
-    found.append(('critical batch size', critical['b_crit'], critical['ci95'], CRITICAL))
+    bands.append(('critical batch size', critical['b_crit'], critical['ci95'], CRITICAL))
   if 'undefined' not in rates and (rates['b_learning_rate'] or rates['ci95'][0] is not None):
     name = 'from the best learning rates'
-    found.append((name, rates['b_learning_rate'], rates['ci95'], FROM_RATES))
-  return found
+    bands.append((name, rates['b_learning_rate'], rates['ci95'], FROM_RATES))
+  return bands
 
 
 def _draw_band(axes: Axes, value: float | None, ci95: list[float | None], colour: str) -> None:
@@ -188,12 +191,12 @@ def _draw_band(axes: Axes, value: float | None, ci95: list[float | None], colour
     axes.axhline(value, color=colour, linewidth=1.5, alpha=0.8, zorder=1)
 
 
-def _ends(found: Mapping[str, Any]) -> tuple[float, float, float]:
+def _ends(scale: Mapping[str, Any]) -> tuple[float, float, float]:
   """Value and interval; NaN draws nothing, infinity is no upper bound."""
-  low, high = found['ci95']
+  low, high = scale['ci95']
   if low is None or (low == 0 and high is None):  # a band over everything says nothing
-    return _or_nan(found['value']), math.nan, math.nan
-  return _or_nan(found['value']), low, math.inf if high is None else high
+    return _or_nan(scale['value']), math.nan, math.nan
+  return _or_nan(scale['value']), low, math.inf if high is None else high
 
 
 def _or_nan(value: float | None) -> float:

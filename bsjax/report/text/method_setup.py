@@ -8,10 +8,10 @@ from typing import Any
 
 from bsjax.analysis.runs.histories import Row
 from bsjax.format import joined, number
+from bsjax.models import MODELS
 
 Config = Mapping[str, Any]
 
-_MODELS = {'mlp': 'multilayer perceptron', 'cnn': 'small convolutional network'}
 _NORMS = {'group': 'GroupNorm', 'batch': 'BatchNorm', 'none': 'no normalization'}
 _ADAM = (('b1', 'β1'), ('b2', 'β2'), ('eps', 'ε'))
 _OPTIMIZERS = {
@@ -45,7 +45,7 @@ def model(config: Config) -> str:
 
 
 def _named(model: str) -> str:
-  return f'a {_MODELS[model]}' if model in _MODELS else model
+  return MODELS[model].title if model in MODELS else model
 
 
 def data(config: Config, plan_rows: Sequence[Row], summary: Mapping[str, Any]) -> str:

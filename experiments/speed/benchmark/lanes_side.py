@@ -12,10 +12,11 @@ from benchmark import jax_loop
 from benchmark.jax_loop import Run, Sample, evaluator
 from benchmark.protocol import Budget
 from benchmark.works import Setting, Work
-from bsjax.autotune import execution, timer
+from bsjax import models
+from bsjax.autotune import execution
 from bsjax.autotune.execution import Execution
 from bsjax.data import Dataset
-from bsjax.engine import programs, strategies
+from bsjax.engine import device_lanes, strategies
 from bsjax.engine.device_axis import devices
 from bsjax.engine.device_data import DeviceData
 from bsjax.plan import plan
@@ -71,13 +72,13 @@ def chosen(work: Work, times: int = 1) -> Execution:
 
 def _programs(
   config: ConfigDict, dataset: Dataset, how: Execution
-) -> tuple[list[programs.GroupRun], DeviceData]:
+) -> tuple[list[device_lanes.Lanes], DeviceData]:
   study = plan.make_plan(config, len(dataset.train.labels), how.micro_batches).first
-  groups = programs.create(config, dataset, study, how.strategies)
+  groups = device_lanes.create(config, dataset, study, how.strategies)
   return groups, DeviceData(dataset, config, study)
 
 
-def advance(groups: list[programs.GroupRun], on_device: DeviceData, examples: int) -> None:
+def advance(groups: list[device_lanes.Lanes], on_device: DeviceData, examples: int) -> None:
   """Trains all lanes to a position; returns before the devices are done."""
   for group in groups:
     block = group.group.block_ticks * group.group.micro_batch
@@ -85,14 +86,14 @@ def advance(groups: list[programs.GroupRun], on_device: DeviceData, examples: in
       group.advance(on_device, (examples - group.position) // block)
 
 
-def wait(groups: list[programs.GroupRun]) -> None:
+def wait(groups: list[device_lanes.Lanes]) -> None:
   """Waits until the devices have done what was asked of them."""
   for group in groups:
     group.wait()
 
 
 def _losses(
-  work: Work, groups: list[programs.GroupRun], loss: Callable[[dict], float]
+  work: Work, groups: list[device_lanes.Lanes], loss: Callable[[dict], float]
 ) -> list[float]:
   """Losses in the order of the work's settings."""
   losses = {}
@@ -140,7 +141,7 @@ def every_strategy(work: Work, repeats: int, budget: Budget) -> dict[str, dict[s
   how = chosen(work, LONGER)
   available = devices(work.config.execution.devices)
   lanes_per_device = -(-len(work.settings) // len(available))
-  convolves = timer.convolves(work.config, work.dataset)
+  convolves = models.MODELS[work.config.model.name].convolves
   loops = {'step': jax_loop.step_loop(work), 'scan': jax_loop.scan_loop(work)}
   seconds: dict[str, dict[str, list[float]]] = {}
   for way in strategies.candidates(available[0].platform, convolves, lanes_per_device):

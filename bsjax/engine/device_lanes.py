@@ -1,0 +1,268 @@
+"""The lanes of a group on the devices: their states, where they are in training, and their way."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Int, PyTree
+from ml_collections import ConfigDict
+
+from bsjax.data import Dataset
+from bsjax.engine import device_axis, programs, rate_sums
+from bsjax.engine.device_data import DeviceData, study_devices
+from bsjax.engine.evaluate import Evaluation
+from bsjax.engine.frozen_features import Suffix
+from bsjax.engine.lanes import LaneParams, LaneSpec, LaneState
+from bsjax.engine.probe import Probe
+from bsjax.engine.programs import Programs
+from bsjax.engine.rate_sums import RateSums
+from bsjax.engine.spec import fixed_strategy, lane_spec
+from bsjax.engine.strategies import Strategy
+from bsjax.models.task import CLASSIFICATION, Task
+from bsjax.noise import estimators
+from bsjax.plan import plan
+
+
+@dataclasses.dataclass
+class Part:
+  """Lanes of a group that run in one call of a program; a group has several if memory is short."""
+
+  order: Int[np.ndarray, 'device seat']  # which of the group's lanes sits where
+  rows: int  # of seats of one trial, see vectorize.over_lanes
+  lane_params: LaneParams  # [device, seat]
+  states: LaneState  # [device, seat, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Snapshot:
+  """What an evaluation finds of a group's lanes, as host arrays `[lane, ...]`."""
+
+  evaluation: Evaluation
+  noise: dict[str, estimators.Window]  # measured since the last snapshot
+  updates: Int[np.ndarray, ' lane']
+  probe: Probe | None  # None: no example's gradient is asked for
+
+
+class Lanes:
+  """The lanes of one group, in one or more parts, and what moves them.
+
+  They serve a stage, and those after it that run the same programs. `first` are the states
+  `[lane, ...]` to begin with; without them lanes are initialized.
+  """
+
+  def __init__(
+    self, programs: Programs, group: plan.Group, study: plan.StagePlan, first: PyTree | None = None
+  ):
+    self.programs, self.group, self.origin, self._first = programs, group, study.origin, first
+    length = study.total_examples - study.origin
+    self._factors = rate_sums.factors(programs.spec.schedule, length, group.micro_batch)
+    self.restart(1)
+
+  @property
+  def spec(self) -> LaneSpec:
+    """What the lanes share."""
+    return self.programs.spec
+
+  @property
+  def devices(self) -> list[jax.Device]:
+    """Where the lanes are."""
+    return self.programs.devices
+
+  @property
+  def ticks(self) -> int:
+    """Ticks since the stream of the lanes began."""
+    return self._ticks
+
+  @property
+  def rates_before(self) -> RateSums:
+    """The sums of learning rates when the lanes' batch sizes came to be as they are."""
+    return self._rates_before
+
+  @property
+  def seen(self) -> int:
+    """Examples of its stream that the group has seen."""
+    return self.ticks * self.group.micro_batch
+
+  @property
+  def position(self) -> int:
+    """Examples every lane of the group has seen since the study began."""
+    return self.origin + self.seen
+
+  def place(self, ticks: int, rates_before: RateSums | None = None) -> None:
+    """Says where in its stream the group is, which changes no state.
+
+    `rates_before` are the sums when batch sizes came to be as they are; None: at the start.
+    """
+    self._ticks = ticks
+    self._rates_before = rates_before or rate_sums.none(self.group.lanes)
+
+  def advance(self, data: DeviceData, blocks: int) -> int:
+    """Trains all lanes for at most so many blocks; returns how many it did.
+
+    It returns before the devices are done; `wait` waits for them.
+    """
+    examples = self.group.block_ticks * self.group.micro_batch
+    source, end = data.at(self.seen)
+    blocks = min(blocks, (end - self.group.micro_batch - self.seen) // examples)
+    for part in self.parts:
+      train = self.programs.train(part.rows)
+      where = jnp.int32(self.ticks), jnp.int32(blocks)
+      part.states = train(part.states, part.lane_params, source, *where)
+    self._ticks += blocks * self.group.block_ticks
+    return blocks
+
+  def lower(self, part: Part, data: DeviceData) -> jax.stages.Lowered:
+    """Returns the training program of a part before compilation, for what it tells of itself."""
+    source, _ = data.at(self.seen)
+    train, number = self.programs.train(part.rows), jnp.int32(0)
+    return train.lower(part.states, part.lane_params, source, number, number)
+
+  def wait(self) -> None:
+    """Waits until the devices have done what was asked of them."""
+    for part in self.parts:
+      jax.block_until_ready(part.states.count)
+
+  def evaluate(self, data: DeviceData) -> Callable[[], Snapshot]:
+    """Evaluates all lanes, and begins new windows of noise.
+
+    Returns a function that waits for the result, so that training can go on before it is read.
+    """
+    measured = [self._evaluate(part, data) for part in self.parts]
+    return lambda: Snapshot(*self._collect(measured))
+
+  def _evaluate(self, part: Part, data: DeviceData) -> tuple:
+    lanes = part.states, part.lane_params
+    evaluation = self.programs.evaluate(*lanes, data.train, data.validation)
+    position = jnp.int32(self.seen)
+    probe = self.programs.probe(*lanes, data.train, position) if self.programs.probed else None
+    windows = part.states.noise.windows
+    noise, updates = self.programs.begin_window(part.states.noise, part.states.updates)
+    part.states = part.states.replace(noise=noise)
+    return evaluation, windows, updates, probe
+
+  def retune(self, lanes: Sequence[plan.Lane]) -> None:
+    """Gives the lanes other batch sizes and learning rates, in the same program.
+
+    All have just updated.
+    """
+    self._rates_before = self._rate_sums()
+    self.group = dataclasses.replace(self.group, lanes=tuple(lanes))
+    lane_params = _lane_params(self.group)
+    for part in self.parts:
+      part.lane_params = self._spread(lane_params, part.order)
+
+  def rates(self) -> tuple[float, dict[int, float]]:
+    """Returns the factor now on learning rates, and each lane's sum of rates over its updates."""
+    return float(self._factors[self.ticks]), self._rate_sums().sums
+
+  def _rate_sums(self) -> RateSums:
+    return rate_sums.after(self.rates_before, self._factors, self.ticks, self.group.lanes)
+
+  def to_host(self) -> PyTree:
+    """Returns the state as host arrays `[lane, ...]`."""
+    return self._collect([part.states for part in self.parts])
+
+  def load(self, states: PyTree, ticks: int, rates_before: RateSums | None = None) -> None:
+    """Continues from the host arrays of `to_host`, at a place as in `place`."""
+    for part in self.parts:
+      part.states = self._spread(states, part.order)
+    self.place(ticks, rates_before)
+
+  def split(self) -> bool:
+    """Starts anew with twice as many parts; returns False where no part can be cut further."""
+    if all(part.order.shape[1] == 1 for part in self.parts):
+      return False
+    self.restart(min(2 * len(self.parts), len(self.group.lanes)))
+    return True
+
+  def restart(self, parts: int) -> None:
+    """Puts all lanes before their first tick, in so many parts."""
+    self.parts: list[Part] = []  # what they hold is free before there is more
+    self.parts = self._cut(parts)
+    self.place(0)
+
+  def _cut(self, parts: int) -> list[Part]:
+    """Deals the lanes, cut into so many parts of neighbours, before their first tick."""
+    return [
+      self._deal(neighbours)
+      for neighbours in np.array_split(np.arange(len(self.group.lanes)), parts)
+    ]
+
+  def _deal(self, indices: Int[np.ndarray, ' lane']) -> Part:
+    lane_params = _lane_params(self.group)
+    if self.programs.strategy.vectorize == 'vmap':
+      order, rows = device_axis.deal_by_trial(lane_params.trial[indices], len(self.devices))
+    else:
+      order = device_axis.deal(len(indices), len(self.devices))
+      rows = order.shape[1]
+    order = indices[order]
+    seated = self._spread(lane_params, order)
+    if self._first is None:
+      return Part(order, rows, seated, self.programs.init(seated, seated))
+    return Part(order, rows, seated, self._spread(self._first, order))
+
+  def _spread(self, tree: PyTree, order: Int[np.ndarray, 'device seat']) -> PyTree:
+    return device_axis.spread(device_axis.seat(tree, order), self.devices)
+
+  def _collect(self, trees: list[PyTree]) -> PyTree:
+    """Brings what there is of each part to the host, in order of lanes."""
+    pairs = zip(trees, self.parts, strict=True)
+    on_host = [device_axis.collect(tree, part.order) for tree, part in pairs]
+    return jax.tree.map(lambda *xs: np.concatenate(xs), *on_host)
+
+
+def create(
+  config: ConfigDict,
+  dataset: Dataset,
+  study: plan.StagePlan,
+  strategies: dict[int, Strategy] | None = None,
+  first: PyTree | None = None,
+  features: tuple[Suffix, Dataset] | None = None,
+  model: Any = None,
+  task: Task = CLASSIFICATION,
+) -> list[Lanes]:
+  """Puts the lanes of all groups of a stage before their first tick, with their programs.
+
+  `strategies` has one for each micro-batch; for those that it leaves out, and without it, all have
+  the config's, or if that is 'auto' the platform's usual one. `first` are the states of all lanes
+  `[lane, ...]` to begin with; without it they are initialized. `features` are those of frozen
+  layers, to be trained on in place of the images (`frozen_features.compute`). `model` is anything
+  with `init` and `apply` as flax has them, trained at `task`; None: that of the config.
+  """
+  groups, devices = [], study_devices(config, study)
+  for group in study.groups:
+    strategy = (strategies or {}).get(group.micro_batch) or fixed_strategy(config)
+    spec = lane_spec(config, dataset, study, group, strategy, model, task)
+    shape = dataset.image_shape
+    if features:
+      rest, data = features
+      suffix = dataclasses.replace(rest, model=spec.model)
+      spec = dataclasses.replace(spec, model=suffix, mean=data.mean, std=data.std)
+      shape = data.image_shape
+    functions = programs.build(spec, strategy, config, shape, group.block_ticks, devices)
+    states = None if first is None else take(first, [lane.lane for lane in group.lanes])
+    groups.append(Lanes(functions, group, study, states))
+  return groups
+
+
+def take(states: PyTree, lanes: Sequence[int]) -> PyTree:
+  """Returns the states of some lanes, of host arrays `[lane, ...]`."""
+  return jax.tree.map(lambda x: np.asarray(x)[np.asarray(lanes)], states)
+
+
+def all_lanes(groups: Sequence[Lanes]) -> PyTree:
+  """Returns the states of all lanes as host arrays `[lane, ...]`, in order of lanes."""
+  order = np.argsort([lane.lane for group in groups for lane in group.group.lanes]).tolist()
+  states = [group.to_host() for group in groups]
+  return take(jax.tree.map(lambda *xs: np.concatenate(xs), *states), order)
+
+
+def _lane_params(group: plan.Group) -> LaneParams:
+  return LaneParams(
+    learning_rate=np.array([lane.learning_rate for lane in group.lanes], np.float32),
+    accumulation=np.array([lane.accumulation for lane in group.lanes], np.int32),
+    trial=np.array([lane.trial for lane in group.lanes], np.int32),
+  )
