@@ -9,14 +9,16 @@ from helpers import synthetic
 from helpers.figure_names import FIGURES
 from helpers.pages import save
 from helpers.staged import config, made
-from matplotlib.figure import Figure
 
 from bsjax.analysis.claims.condition_contrasts import compare
 from bsjax.analysis.claims.conditions import Condition, hold
 from bsjax.analysis.runs import histories
 from bsjax.format import percent
 from bsjax.report import arms_page, comparisons, study_page
-from bsjax.report.figures import comparison_plots
+from bsjax.report.figures.comparisons import CONDITIONS, FOREST, STAGE_CURVES, at_epochs
+from bsjax.report.figures.drawing import draw
+from bsjax.report.panels.conditions import Conditions
+from bsjax.report.panels.source import Source
 from bsjax.report.seconds_alone import seconds_alone
 from bsjax.report.summaries import summarize
 from bsjax.report.text.claim_blocks import effect_text
@@ -34,8 +36,7 @@ def arm(workdir, name, shift=0.0, seed=0, share=1.0, diverges=lambda lane: False
   return save(workdir / 'arms' / name, settings, plan, rows, share == 1.0)
 
 
-def test_a_study_of_stages_and_branches_shows_both(tmp_path, monkeypatch):
-  monkeypatch.setattr(study_page, '_FIGURES', dict.fromkeys(FIGURES, lambda *_: Figure((1, 1))))
+def test_a_study_of_stages_and_branches_shows_both(tmp_path):
   rules = config(batch_size=['keep', 'multiply:2'])
   summary = save(tmp_path, rules, *made(branches=BRANCHES))
   page = study_page.write(tmp_path).read_text()
@@ -72,8 +73,7 @@ def test_unusual_studies_of_stages_have_a_page(tmp_path, blank_figures, kind):
   assert ('the same,<br>re-estimated' in page) == (kind == 'batch')
 
 
-def test_the_page_of_arms_compares_finished_arms_and_links_to_each(tmp_path, monkeypatch):
-  monkeypatch.setattr(study_page, '_FIGURES', dict.fromkeys(FIGURES, lambda *_: Figure((1, 1))))
+def test_the_page_of_arms_compares_finished_arms_and_links_to_each(tmp_path):
   arm(tmp_path, 'resnet18')
   arm(tmp_path, 'vgg11', -0.03, seed=1, diverges=lambda lane: lane['batch_size'] == 8)
   arm(tmp_path, 'late', share=0.4)
@@ -130,29 +130,37 @@ def test_the_forest_has_the_effects_and_marks_what_was_not_compared():
   made_up = [Condition(n, synthetic.config(), plan, r) for n, r in
              (('a', rows), ('b', better), ('c', broken))]  # fmt: skip
   found = compare(made_up)
-  (axes,) = comparison_plots.forest(found).axes
+  source = Conditions(found, {each.name: hold(each) for each in made_up})
+  (axes,) = draw(FOREST, source).axes
   drawn = [float(line.get_xdata()[0]) for line in axes.lines if line.get_marker() == 'o']
   shown = [row for row in found['contrasts'] if row['quantity'] == 'val_accuracy']
   assert sorted(drawn) == sorted(row['effect'] for row in shown if row['effect'] is not None)
   assert [text.get_text().strip() for text in axes.texts] == ['not compared'] * 2
   labels = [label.get_text() for label in axes.get_yticklabels()]
   assert labels == ['b − a', 'batch size 8', 'batch size 16', 'c − a', 'c − b']
-  curves = comparison_plots.condition_curves({each.name: hold(each) for each in made_up})
+  curves = draw(CONDITIONS[2], source)
   assert [axes.get_title(loc='left') for axes in curves.axes] == ['Batch size 8', 'Batch size 16']
+
+
+def nothing_chosen(summary):
+  return summary | {
+    'batch_sizes': [row | {'learning_rate': None} for row in summary['batch_sizes']]
+  }
 
 
 def test_stage_names_and_ends_are_drawn():
   settings = config()
   plan, rows = made()
   summary = summarize(settings, plan, rows)
-  part = comparisons.parts(settings, plan, rows, summary, False)['stages']
-  assert part['figures'] == {} and part['asked'] == 'epochs 4 and 16'
+  part = comparisons.stage_part(Source(nothing_chosen(summary)))
+  assert part['figures'] == [] and part['asked'] == 'epochs 4 and 16'
   chosen = {'': {size: tried[0] for size, tried in histories.settings(plan, rows).items()}}
-  axes = comparison_plots.stage_curves(summary, chosen).axes[0]
+  source = Source(summary, branches=chosen)
+  axes = draw(STAGE_CURVES, source).axes[0]
   ends = [line for line in axes.lines if line.get_linestyle() == '--' or line.is_dashed()]
   assert [float(line.get_xdata()[0]) for line in ends] == [4.0]
   assert [text.get_text() for text in axes.texts] == ['head', 'tail']
-  figure = comparison_plots.at_epochs(summary, summary['stages']['at'], 'updates')
+  figure = draw(at_epochs('at', '', summary['stages']['at'], 'updates'), source)
   assert 'Accuracy, 64 updates' in [axes.get_title(loc='left') for axes in figure.axes]
 
 
