@@ -72,6 +72,6 @@ class Estimate:
     return {value: self.value, 'ci95': [self.low, self.high], 'n': self.n}
 
 
-def undefined(code: str, n: int = 0, **details: Any) -> Estimate:
+def undefined(code: str, n: int | float = 0, **details: Any) -> Estimate:
   """An estimate without a value, and why."""
   return Estimate(None, n=n, reasons=(Reason(code, **details),))
