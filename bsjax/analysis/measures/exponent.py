@@ -13,9 +13,9 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy
 from jaxtyping import Float
 from numpy.typing import ArrayLike
-from scipy.optimize import minimize_scalar
 from scipy.special import expit, stdtrit
 
 from bsjax.analysis.measures.optimum import Optimum
@@ -147,7 +147,7 @@ def saturation(given: Points) -> dict[str, Any]:
   result: dict[str, Any] = {'b_learning_rate': None, 'ci95': [None, None], 'unbounded': False}
   if inside:
     near = (grid[index - 1], grid[index + 1])
-    fit = minimize_scalar(
+    fit = scipy.optimize.minimize_scalar(
       _misfit, bounds=near, args=(sizes, means), method='bounded', options={'xatol': 1e-9}
     )
     result['b_learning_rate'] = math.exp(fit.x)
