@@ -17,6 +17,7 @@ from bsjax.format import percent
 from bsjax.report import arms_page, comparisons, study_page
 from bsjax.report.figures.comparisons import CONDITIONS, FOREST, STAGE_CURVES, at_epochs
 from bsjax.report.figures.drawing import draw
+from bsjax.report.panels import style
 from bsjax.report.panels.conditions import Conditions
 from bsjax.report.panels.source import Source
 from bsjax.report.seconds_alone import seconds_alone
@@ -99,10 +100,11 @@ def test_the_page_of_arms_compares_finished_arms_and_links_to_each(tmp_path):
 def test_the_page_of_arms_names_what_makes_them_unlike(tmp_path, blank_figures):
   plan = synthetic.plan((8, 16), (0.05, 0.1), 3)
   hostile = synthetic.config(name='<b>cifar10</b>')
-  save(tmp_path / 'arms' / 'a', hostile, plan, synthetic.realistic(plan, seed=1))
+  save(tmp_path / 'arms' / 'a<b>', hostile, plan, synthetic.realistic(plan, seed=1))
   other = synthetic.config(name='mnist') | {'seed': 7}
   save(tmp_path / 'arms' / 'b', other, plan, synthetic.realistic(plan, seed=2))
-  page = arms_page.write(tmp_path, ['a', 'b']).read_text()
+  page = arms_page.write(tmp_path, ['a<b>', 'b']).read_text()
+  assert 'a&lt;b&gt;' in page and 'a<b>' not in page
   assert 'different seeds (0, 7)' in page and 'their accuracies are not of one task' in page
   assert '<b>cifar10' not in page
   differs = page[page.index('id="differs"') :]
@@ -142,6 +144,40 @@ def test_the_forest_has_the_effects_and_marks_what_was_not_compared():
   assert [axes.get_title(loc='left') for axes in curves.axes] == ['Batch size 8', 'Batch size 16']
 
 
+@pytest.mark.parametrize(
+  'sizes, panels, grid',
+  [
+    ((8,), (8,), (1, 1)),
+    ((8, 16, 32, 64), (8, 16, 32, 64), (2, 2)),
+    ((2, 4, 8, 16, 32), (2, 4, 8, 16, 32), (2, 3)),
+    (range(1, 10), (1, 3, 4, 6, 7, 9), (2, 3)),
+  ],
+)
+def test_the_smallest_the_largest_and_some_batch_sizes_between_get_a_panel(sizes, panels, grid):
+  plan = synthetic.plan(tuple(sizes), (0.1,), 2)
+  made_up = Condition('a', synthetic.config(), plan, synthetic.realistic(plan))
+  source = Conditions({'names': ['a']}, {'a': hold(made_up)})
+  figure = draw(CONDITIONS[2], source)
+  seen = [axes for axes in figure.axes if axes.get_visible()]
+  titles = [axes.get_title(loc='left') for axes in seen]
+  assert titles == [f'Batch size {size}' for size in panels]
+  assert seen[0].get_gridspec().get_geometry() == grid
+
+
+def test_conditions_are_drawn_with_the_numbers_of_the_table():
+  plan = synthetic.plan((8, 16), (0.1,), 3)
+  made_up = [Condition(n, synthetic.config(), plan, synthetic.realistic(plan, seed=seed))
+             for seed, n in enumerate('ab')]  # fmt: skip
+  source = Conditions(compare(made_up), {each.name: hold(each) for each in made_up})
+  names = [drawing.name for drawing in CONDITIONS]
+  assert names == ['forest', 'condition_sizes', 'condition_curves']
+  for axes, key in zip(draw(CONDITIONS[1], source).axes, ('val_accuracy', 'gap'), strict=True):
+    drawn = [line.get_ydata().tolist() for line in axes.lines if line.get_marker() == 'o']
+    table = source.compared['table']
+    means = [[row[key]['mean'] for row in table if row['condition'] == n] for n in 'ab']
+    assert drawn == means
+
+
 def nothing_chosen(summary):
   return summary | {
     'batch_sizes': [row | {'learning_rate': None} for row in summary['batch_sizes']]
@@ -156,12 +192,29 @@ def test_stage_names_and_ends_are_drawn():
   assert part['figures'] == [] and part['asked'] == 'epochs 4 and 16'
   chosen = {'': {size: tried[0] for size, tried in histories.settings(plan, rows).items()}}
   source = Source(summary, branches=chosen)
-  axes = draw(STAGE_CURVES, source).axes[0]
+  axes, training = draw(STAGE_CURVES, source).axes
+  assert axes.get_title(loc='left') == 'Validation accuracy'
+  assert training.get_title(loc='left') == 'Training accuracy'
   ends = [line for line in axes.lines if line.get_linestyle() == '--' or line.is_dashed()]
   assert [float(line.get_xdata()[0]) for line in ends] == [4.0]
   assert [text.get_text() for text in axes.texts] == ['head', 'tail']
   figure = draw(at_epochs('at', '', summary['stages']['at'], 'updates'), source)
-  assert 'Accuracy, 64 updates' in [axes.get_title(loc='left') for axes in figure.axes]
+  titles = [axes.get_title(loc='left') for axes in figure.axes]
+  assert titles == [
+    'Accuracy, 16 updates',
+    'Gap, 16 updates',
+    'Accuracy, 64 updates',
+    'Gap, 64 updates',
+  ]
+  row = summary['stages']['at'][-1]['updates']['batch_sizes']
+  for axes, colour, key in (
+    (figure.axes[2], style.VALIDATION, 'val_accuracy'),
+    (figure.axes[2], style.TRAINING, 'train_accuracy'),
+    (figure.axes[3], style.INK, 'gap'),
+  ):
+    lines = [line for line in axes.lines if line.get_marker() == 'o' and line.get_color() == colour]
+    drawn = [y for line in lines for y in line.get_ydata()]
+    assert drawn == [size[key]['mean'] for size in row if key in size]
 
 
 def cost(*rows):

@@ -72,6 +72,109 @@ def test_every_figure_can_be_drawn_of_unusual_studies(options):
       assert draw(drawing, source).axes
 
 
+def shown(drawing, source):
+  """(title, label below, numbers of bars and dots) of each panel, in reading order."""
+  axes = draw(drawing, source).axes
+  return [(each.get_title(loc='left'), each.get_xlabel(), each) for each in axes]
+
+
+def of_name(name):
+  (drawing,) = [drawing for drawing in STUDY if drawing.name == name]
+  return drawing
+
+
+TITLES = {
+  'accuracy': ['Accuracy at the learning rate chosen'],
+  'gap': ['Generalization gap: training minus validation accuracy'],
+  'learning_rates': ['Validation accuracy (%) of every setting'],
+  'optimum': [
+    'Best learning rate by training loss',
+    'Best learning rate by validation error',
+    'Training loss at the end',
+    'Validation error at the end',
+  ],
+  'critical_batch_size': ['What it takes', 'Training loss', 'Validation loss'],
+  'noise_scale': ['Noise scale, late in training', 'Along training, batch size 16'],
+  'noise_by_part': ['From the batches, along training'],
+  'equal_clocks': [
+    f'{quantity}, equal {clock}'
+    for quantity in ('Accuracy', 'Gap')
+    for clock in ('epochs', 'updates', 'weighted updates')
+  ],
+  'curves': [
+    name
+    for name in ('Validation accuracy', 'Training loss', 'Generalization gap')
+    for _ in range(3)
+  ],
+}
+
+
+def test_panels_of_a_figure_stand_in_the_order_of_its_caption(known):
+  assert [drawing.name for drawing in STUDY] == [*TITLES, 'sharpness']
+  for name, titles in TITLES.items():
+    panels = shown(of_name(name), known)
+    for (title, _, _), begins in zip(panels, titles, strict=True):
+      assert title.startswith(begins), name
+  below = [label.removesuffix(' (logarithmic)') for _, label, _ in shown(of_name('curves'), known)]
+  assert [label for label in below if label] == ['epochs', 'updates'] * 3
+
+
+def test_panels_show_the_quantity_that_they_are_named_after(known):
+  rows = {row['batch_size']: row for row in known.summary['batch_sizes']}
+
+  def means(axes, colour):
+    lines = [line for line in axes.lines if line.get_marker() == 'o' and line.get_color() == colour]
+    return [float(y) for line in lines for y in line.get_ydata()]
+
+  ((*_, accuracy),), ((*_, gap),) = (shown(of_name(name), known) for name in ('accuracy', 'gap'))
+  for axes, colour, key in (
+    (accuracy, style.VALIDATION, 'val_accuracy'),
+    (accuracy, style.TRAINING, 'train_accuracy'),
+    (gap, style.INK, 'generalization_gap'),
+  ):
+    assert means(axes, colour) == [rows[size][key]['mean'] for size in SIZES]
+  chosen = known.summary['generalization_gap']['chosen']
+  asked = [(clock, key) for key in ('val_accuracy', 'gap') for clock in clocks.CLOCKS]
+  for (clock, key), (*_, axes) in zip(asked, shown(of_name('equal_clocks'), known), strict=True):
+    read = [row[key]['mean'] for row in chosen[clock]['batch_sizes'] if key in row]
+    assert means(axes, style.VALIDATION) == read
+  asked = [(clock, key) for key in clocks.NAMES for clock in clocks.CLOCKS]
+  for (clock, key), (*_, axes) in zip(asked, shown(of_name('curves'), known), strict=True):
+    for size, along in known.curves[clock][key].items():
+      drawn = [
+        line.get_ydata()[-1]
+        for line in axes.lines
+        if line.get_color() == known.colours[size] and len(line.get_ydata())
+      ]
+      assert not along.x or drawn[0] == along.mean[-1]
+  entries = known.summary['critical_batch_size'], known.summary['critical_batch_size']['validation']
+  for entry, (*_, axes) in zip(
+    entries, shown(of_name('critical_batch_size'), known)[1:], strict=True
+  ):
+    labels = [label.get_text() for label in axes.get_xticklabels()]
+    assert labels == [f'{row["target"]:.2g}' for row in entry['targets']]
+
+
+def test_a_mean_stands_at_its_batch_size_between_the_ends_of_its_interval():
+  rows = [
+    {'batch_size': 8, 'gap': {'mean': 0.2, 'ci95': [0.1, 0.4], 'n': 3}},
+    {'batch_size': 16, 'gap': {'mean': 0.3, 'ci95': [None, None], 'n': 1}},
+    {'batch_size': 32, 'gap': {'mean': None, 'ci95': [None, None], 'n': 0}},
+    {'batch_size': 64, 'undefined': 'made up'},
+  ]
+  axes = panel()
+  assert marks.estimates(axes, rows, 'gap', 'k', shift=2, label='its label')
+  assert dots(axes) == [(16.0, 0.2), (32.0, 0.3)]
+  joined, marked, bar = axes.lines
+  assert joined.get_xydata().tolist() == marked.get_xydata().tolist()
+  assert bar.get_xydata().tolist() == [[16.0, 0.1], [16.0, 0.4]]
+  axes = panel()
+  assert not marks.estimates(axes, rows[2:], 'gap', 'k')
+  assert not axes.lines
+  marks.bar(axes, 5, (1.0, 3.0), 'k', lying=True)
+  assert axes.lines[0].get_xydata().tolist() == [[1.0, 5.0], [3.0, 5.0]]
+
+
 def test_faint_dots_are_the_trials_behind_the_mean(known):
   axes = panel()
   results.draw_gap(axes, known)

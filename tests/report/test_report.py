@@ -111,6 +111,41 @@ def test_text_from_the_configuration_cannot_become_markup(tmp_path, blank_figure
   assert '<script' not in page_of(tmp_path)
 
 
+TOLD = ('why', 'reason', 'claim', 'goal', 'undefined', 'problem', 'hardware', 'note', 'name')
+
+
+def hostile(tree, key=''):
+  """The same with markup in every text that a page shows."""
+  if isinstance(tree, dict):
+    return {name: hostile(value, name) for name, value in tree.items()}
+  if isinstance(tree, list):
+    return [hostile(value, key) for value in tree]
+  return f'{tree}<u>' if key in TOLD and isinstance(tree, str) else tree
+
+
+def test_no_text_of_any_file_becomes_markup(tmp_path, blank_figures):
+  summary = study(tmp_path, diverges=lambda lane: lane['batch_size'] == 8)
+  records.write_json(tmp_path / 'summary.json', hostile(summary))
+  records.write_json(tmp_path / 'config.json', hostile(synthetic.config()))
+  records.write_json(tmp_path / 'native_cost.json', hostile(native_cost()))
+  unsafe = sharpness()
+  unsafe['rows'][-1]['undefined'] = {'sam': 'rounding<u>'}
+  records.write_json(tmp_path / 'sharpness.json', unsafe)
+  page = page_of(tmp_path)
+  assert '<u>' not in page
+  assert page.count('&lt;u&gt;') > 100
+  for text in ('four made-up cores', 'two made-up cores', 'rounding', 'not run'):
+    assert f'{text}&lt;u&gt;' in page, text
+
+
+def test_nothing_that_fits_curves_is_loaded_for_a_finished_study():
+  code = 'import sys, bsjax.report.__main__; print(*sys.modules)'
+  done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+  loaded = set(done.stdout.split())
+  assert 'bsjax.report.study_page' in loaded
+  assert not loaded & {'scipy.optimize', 'scipy.stats', 'matplotlib.pyplot', 'jax'}
+
+
 def test_the_command_rebuilds_the_report_and_names_missing_files(tmp_path):
   command = [sys.executable, '-m', 'bsjax.report', f'--workdir={tmp_path}']
   failed = subprocess.run(command, capture_output=True, text=True)
