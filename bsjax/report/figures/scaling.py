@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from bsjax.report.figures.drawing import Drawing, Panel, lines_of
-from bsjax.report.panels import scaled_runs
+from bsjax.report.panels import across_arms, scaled_runs
 from bsjax.report.panels.source import Source
 
 
@@ -28,7 +28,7 @@ def _forest_size(source: Source) -> tuple[float, float]:
 def _across(across: Mapping[str, Any]) -> list[list[Panel]]:
   sizes = sorted({row['batch_size'] for row in across['rows']})
   return [
-    [partial(scaled_runs.draw_arms, size=size, quantity=quantity) for size in sizes]
+    [partial(across_arms.draw_arms, size=size, quantity=quantity) for size in sizes]
     for quantity in ('distance', 'val_accuracy')
   ]
 
@@ -82,7 +82,7 @@ ACROSS = Drawing(
   _across,
   size=(11.4, 7.0),
   subplots={'sharey': 'row'},
-  legend=scaled_runs.arm_legend,
+  legend=across_arms.arm_legend,
   caption="""Above: distance of the log training loss from that of batch size {{ base }}, in
   examples seen, by how the learning rate was carried over; a line an arm, mean over trials. Below:
   final validation accuracy less that of batch size {{ base }}; black: mean and 95% Student interval

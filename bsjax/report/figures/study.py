@@ -80,8 +80,8 @@ STUDY = (
     have no bound on that side, a bar that ends at the frame goes on. Curves are published rules
     with one factor fitted, those that do not (or may not) apply dashed, their bands those of the
     interval of the noise scale{% if words.of_rules %} ({{ words.of_rules }}){% endif %}.
-    {% for found in words.rates if found.undetermined %}By {{ found.merit }} not found between the
-    points: {{ found.undetermined | join('; ') }}. {% endfor %}Below: means over trials, no
+    {% for rate in words.rates if rate.undetermined %}By {{ rate.merit }} not found between the
+    points: {{ rate.undetermined | join('; ') }}. {% endfor %}Below: means over trials, no
     intervals; a cross at the top is a learning rate with a trial that diverged. {{ setup }}""",
   ),
   Drawing(

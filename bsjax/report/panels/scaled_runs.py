@@ -16,7 +16,6 @@ from bsjax.analysis.runs.curve_distance import curves
 from bsjax.analysis.runs.histories import Row
 from bsjax.format import number
 from bsjax.report.panels import marks, style
-from bsjax.report.panels.conditions import looks
 from bsjax.report.panels.source import Source, Summary
 from bsjax.report.panels.style import BEST, INK, MUTED, PAPER, TRAINING, VALIDATION
 
@@ -33,7 +32,6 @@ _TITLES = {
   'linear': 'Scaled linearly',
 }
 _SEEDS = '#d5d9e2'
-_ARM = {'marker': 'o', 'markersize': 5, 'linewidth': 1.4}
 _FARTHEST = 5  # how far an interval may stretch the axis beyond the means, as a factor
 
 
@@ -97,38 +95,6 @@ def draw_distances(axes: Axes, source: Source, rate: Row) -> None:
     _distance(axes, run, x)
   axes.set_xticks(range(len(sizes)), [str(size) for size in sizes])
   axes.set(xlabel='batch size', xlim=(-0.6, len(sizes) - 0.4))
-
-
-def draw_arms(axes: Axes, across: Mapping[str, Any], size: int, quantity: str) -> None:
-  """A quantity by rule at one batch size: one line per arm, and of accuracies their mean.
-
-  `across` is what arms say together of the rules.
-  """
-  rules = across['rules']
-  for arm, (colour, _) in looks(across['arms']).items():
-    rows = [r for r in across['rows'] if (r['arm'], r['batch_size']) == (arm, size) and r[quantity]]
-    known = [row for row in rows if row[quantity]['mean'] is not None]
-    x, y = [rules.index(row['rule']) for row in known], [row[quantity]['mean'] for row in known]
-    axes.plot(x, y, color=colour, **_ARM)
-  if quantity == 'distance':
-    axes.set(yscale='log', title=f'Distance of curves, batch size {size}')
-  else:
-    axes.set_title(f'Final accuracy, batch size {size}')
-    marks.zero(axes)
-    axes.yaxis.set_major_formatter(lambda y, _: f'{100 * y:+.3g}' if y else '0')
-    axes.set_ylabel('percentage points')
-    means = [row for row in across['accuracies'] if row['batch_size'] == size and row['n'] > 1]
-    rows = [{'at': rules.index(row['rule']) + 0.12, 'mean': row} for row in means]
-    marks.estimates(axes, rows, 'mean', INK, x='at', dashes='')
-  axes.set_xticks(range(len(rules)), [WAYS[rule][0] for rule in rules])
-  axes.set_xlim(-0.4, len(rules) - 0.5)
-
-
-def arm_legend(across: Mapping[str, Any]) -> dict[str, Any]:
-  """The colours of the arms."""
-  arms = looks(across['arms']).items()
-  handles = [Line2D([], [], color=colour, label=arm, **_ARM) for arm, (colour, _) in arms]
-  return {'handles': handles, 'ncols': 6}
 
 
 def draw_forest(axes: Axes, source: Source, clock: str) -> None:
