@@ -30,7 +30,13 @@ setup(
     'rich>=13.7',  # tables and the live progress line
   ],
   extras_require={
-    'test': ['pytest>=8.0', 'pytest-xdist>=3.5', 'beartype>=0.18', 'ruff>=0.6'],
+    'test': [
+      'pytest>=8.0',
+      'pytest-xdist>=3.5',
+      'beartype>=0.18',
+      'ruff>=0.6',
+      'setuptools>=70.1',  # builds a wheel without fetching anything
+    ],
     'bench': ['torch>=2.4'],
   },
 )

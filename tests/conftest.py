@@ -30,13 +30,8 @@ def _programs_are_let_go():
 @pytest.fixture
 def blank_figures(monkeypatch):
   """Figures take most of the time of a page, and other tests draw them."""
-  from helpers.figure_names import FIGURES
   from matplotlib.figure import Figure
 
-  from bsjax.report import study_page
-  from bsjax.report.figures import comparison_plots
+  from bsjax.report.figures import drawing
 
-  blank = {name: lambda summary, settings: Figure((1, 1)) for name in FIGURES}
-  monkeypatch.setattr(study_page, '_FIGURES', blank)
-  for name in ('forest', 'condition_sizes', 'condition_curves', 'stage_curves', 'at_epochs'):
-    monkeypatch.setattr(comparison_plots, name, lambda *_: Figure((1, 1)))
+  monkeypatch.setattr(drawing, 'draw', lambda *_: Figure((1, 1)))

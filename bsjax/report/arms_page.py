@@ -12,14 +12,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup
-
 from bsjax.analysis.claims.across_arms import rules_across
 from bsjax.analysis.claims.condition_contrasts import claims, compare
 from bsjax.analysis.claims.conditions import Condition, of_study
 from bsjax.plan.arms import FOLDER
-from bsjax.report import comparisons, methods, stored_study, study_page
-from bsjax.report.figures import plots, scaling_plots
+from bsjax.report import comparisons, methods, page, stored_study, study_page
+from bsjax.report.figures.scaling import ACROSS
 from bsjax.report.text.across_arms import detail, headline
 from bsjax.report.text.answer import Answer, answer
 from bsjax.report.text.condition_words import condition_answer
@@ -65,12 +63,12 @@ def arm_names(workdir: Path) -> list[str]:
     order = json.loads(path.read_text()).get('arms', {}).get('order', ())
     if order:
       return list(order)
-  return sorted(each.name for each in (workdir / FOLDER).iterdir() if each.is_dir())
+  return sorted(arm.name for arm in (workdir / FOLDER).iterdir() if arm.is_dir())
 
 
 def conditions(arms: Mapping[str, stored_study.StoredStudy]) -> list[Condition]:
   """The arms as conditions; an arm with branches is one for each of them."""
-  return [condition for own in _by_arm(arms).values() for condition in own]
+  return [condition for of_arm in _by_arm(arms).values() for condition in of_arm]
 
 
 def _by_arm(arms: Mapping[str, stored_study.StoredStudy]) -> dict[str, list[Condition]]:
@@ -88,11 +86,11 @@ def summarize(
   done}, 'conditions', 'scaling_rules' (as `rules_across`, where arms compare several), 'claims',
   'hardware'}. The answer is that on scaling rules, if there is one.
   """
-  found = rendered(compare(conditions(arms)))
+  compared = rendered(compare(conditions(arms)))
   rules = rules_across({name: study.summary for name, study in arms.items()})
   hardware = {name: study.summary.get('hardware', '') for name, study in arms.items()}
   return {
-    'answer': headline(rules) if rules else condition_answer(found).headline,
+    'answer': headline(rules) if rules else condition_answer(compared).headline,
     'arms': [
       {
         'name': name,
@@ -103,43 +101,41 @@ def summarize(
       for name, study in arms.items()
     ],
     'unfinished': {name: share for name, share in (progress or {}).items() if name not in arms},
-    'conditions': found,
+    'conditions': compared,
     **({'scaling_rules': rules} if rules else {}),
-    'claims': [*(rules['distances'] if rules else ()), *claims(found)],
+    'claims': [*(rules['distances'] if rules else ()), *claims(compared)],
     'hardware': '; '.join(dict.fromkeys(filter(None, hardware.values()))),
   }
 
 
 def render(summary: Mapping[str, Any], arms: Mapping[str, stored_study.StoredStudy]) -> str:
   """The page of a study of arms."""
-  found = summary['conditions']
+  compared, rules = summary['conditions'], summary.get('scaling_rules')
   studies = list(arms.values())
   costs = {
     condition.name: arms[name].native_cost
-    for name, own in _by_arm(arms).items()
+    for name, of_arm in _by_arm(arms).items()
     if arms[name].native_cost
-    for condition in own
+    for condition in of_arm
   }
-  rules = summary.get('scaling_rules')
-  found_answer = Answer(headline(rules), detail(rules), []) if rules else None
-  part = comparisons.condition_part(found, conditions(arms), costs, 'Arms', own_page=not rules)
-  return (
-    study_page.environment()
-    .get_template('arms.html')
-    .render(
-      summary=summary,
-      answer=found_answer or condition_answer(found),
-      rules=rules,
-      rules_answer=found_answer,
-      rules_figure=Markup(plots.svg(scaling_plots.across(rules), 'rules_across')) if rules else '',
-      conditions=part,
-      methodology=methods.of_studies(arms),
-      rows=[{**row, **_facts(arms[row['name']])} for row in summary['arms']],
-      runs=sum(len(study.plan) for study in studies),
-      trials=max((row['trial'] + 1 for study in studies for row in study.plan), default=0),
-      seeds=sorted({study.config['seed'] for study in studies}),
-      data=sorted({_data(study) for study in studies}),
-    )
+  of_rules = Answer(headline(rules), detail(rules), []) if rules else None
+  part = comparisons.condition_part(compared, conditions(arms), costs, 'Arms', own_page=not rules)
+  context = {'base': rules['base_batch_size']} if rules else {}
+  return page.render(
+    'arms.html',
+    summary=summary,
+    answer=of_rules or condition_answer(compared),
+    rules=rules,
+    rules_answer=of_rules,
+    rules_figures=page.figures([ACROSS], rules, context) if rules else [],
+    conditions=part,
+    spectrum=list(part['colours'].values()),
+    methodology=methods.of_studies(arms),
+    rows=[{**row, **_facts(arms[row['name']])} for row in summary['arms']],
+    runs=sum(len(study.plan) for study in studies),
+    trials=max((row['trial'] + 1 for study in studies for row in study.plan), default=0),
+    seeds=sorted({study.config['seed'] for study in studies}),
+    data=sorted({_data(study) for study in studies}),
   )
 
 

@@ -6,18 +6,18 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from markupsafe import Markup
-
 from bsjax.analysis.claims.condition_contrasts import is_pooled
 from bsjax.analysis.claims.conditions import Condition, hold, of_study
 from bsjax.analysis.claims.verdicts import MARGIN
-from bsjax.analysis.runs.histories import Row, Setting, by_branch, settings
-from bsjax.analysis.summary import reported
-from bsjax.format import by_reason, joined
+from bsjax.analysis.runs.histories import Row
+from bsjax.format import joined
 from bsjax.plan.stages import DEFAULTS
-from bsjax.report.figures import comparison_plots, plots
-from bsjax.report.panels.conditions import look
+from bsjax.report import page
+from bsjax.report.figures.comparisons import CONDITIONS, stage_figures
+from bsjax.report.panels.conditions import Conditions, looks
+from bsjax.report.panels.source import Source
 from bsjax.report.seconds_alone import seconds_alone
+from bsjax.report.stored_study import StoredStudy
 from bsjax.report.text.claim_blocks import block
 from bsjax.report.text.condition_words import condition_answer, pooled
 
@@ -26,32 +26,21 @@ SAME = 5e-4  # accuracies that a table shows alike
 _SHOWN = ('epochs', 'examples', 'trainable', 'batch_size')
 
 
-def parts(
-  config: Mapping[str, Any],
-  plan: Sequence[Row],
-  rows: Sequence[Row],
-  summary: Mapping[str, Any],
-  draw: bool,
-  cost: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-  """The parts 'stages' and 'conditions' of a study's page; None where it has none.
-
-  `cost` is what its batch sizes cost run alone, where that was measured.
-  """
-  found: dict[str, Any] = {'stages': None, 'conditions': None}
-  if 'stages' in summary:
-    branches = by_branch(plan, rows)
-    chosen = {branch: reported(settings(*part)) for branch, part in branches.items()}
-    found['stages'] = stage_part(summary, chosen, draw)
-  if 'conditions' in summary:
-    branches = of_study(config, plan, rows)
-    costs = {each.name: cost for each in branches if cost}
-    found['conditions'] = condition_part(summary['conditions'], branches, costs, 'Branches')
-  return found
+def parts(study: StoredStudy, source: Source) -> dict[str, Any]:
+  """The parts 'stages' and 'conditions' of a study's page; None where it has none."""
+  shown: dict[str, Any] = {'stages': None, 'conditions': None}
+  if 'stages' in study.summary:
+    shown['stages'] = stage_part(source)
+  if 'conditions' in study.summary:
+    branches = of_study(study.config, study.plan, study.rows)
+    cost = study.native_cost
+    costs = {branch.name: cost for branch in branches if cost}
+    shown['conditions'] = condition_part(study.summary['conditions'], branches, costs, 'Branches')
+  return shown
 
 
 def condition_part(
-  found: Mapping[str, Any],
+  compared: Mapping[str, Any],
   conditions: Sequence[Condition],
   costs: Mapping[str, Mapping[str, Any]],
   title: str,
@@ -61,24 +50,29 @@ def condition_part(
 
   `costs` holds, by condition, what its study's batch sizes cost run alone.
   """
-  return {
-    'found': found,
+  table = compared['table']
+  shown = {
+    'compared': compared,
     'title': title,
     'own_page': own_page,
-    'answer': condition_answer(found),
-    'table': _first_of_each(_with_seconds(found['table'], conditions, costs)),
+    'answer': condition_answer(compared),
+    'table': _first_of_each(_with_seconds(table, conditions, costs)),
+    'again': any('reestimated_val_accuracy' in row for row in table),
     'balanced': any(
       abs(row['val_balanced_accuracy']['mean'] - row['val_accuracy']['mean']) > SAME
-      for row in found['table']
+      for row in table
       if 'val_balanced_accuracy' in row
     ),
-    'colours': {name: colour for name, (colour, _) in look(found['names']).items()},
-    'parts': _contrast_parts(found['contrasts']),
-    'figures': _condition_figures(found, conditions),
+    'colours': {name: colour for name, (colour, _) in looks(compared['names']).items()},
+    'parts': _contrast_parts(compared['contrasts']),
     'margin': f'{100 * MARGIN:g}',
-    'at_updates': bool(pooled(found, clock='updates')),
-    'differs': _differs(found['differs']),
+    'at_updates': bool(pooled(compared, clock='updates')),
+    'differs': _differs(compared['differs']),
   }
+  if all('reason' in row for row in table):
+    return shown | {'figures': []}
+  source = Conditions(compared, {condition.name: hold(condition) for condition in conditions})
+  return shown | {'figures': page.figures(CONDITIONS, source, shown)}
 
 
 def _with_seconds(
@@ -88,7 +82,9 @@ def _with_seconds(
 ) -> list[Row]:
   """The rows with the time of a run alone, where it is known."""
   known = {
-    each.name: seconds_alone(each, costs[each.name]) for each in conditions if each.name in costs
+    condition.name: seconds_alone(condition, costs[condition.name])
+    for condition in conditions
+    if condition.name in costs
   }
   times = [known.get(row['condition'], {}).get(row['batch_size']) for row in table]
   return [
@@ -96,24 +92,23 @@ def _with_seconds(
   ]
 
 
-def stage_part(
-  summary: Mapping[str, Any], chosen: Mapping[str, Mapping[int, Setting]], draw: bool
-) -> dict[str, Any]:
-  """What stages.html needs; `chosen` holds the reported runs of each branch."""
-  found = summary['stages']
-  by_branch: dict[str, list[Mapping[str, Any]]] = {}
-  for row in found['at']:
-    by_branch.setdefault(row['branch'], []).append(row)
-  first, others = list(by_branch.values())[:1], list(by_branch.values())[1:]
-  epochs = [row['epoch'] for rows in first for row in rows]
-  return {
-    'listed': [_stage(row) for row in found['stages']],
-    'claims': block('', [each for rows in first for row in rows for each in row['claims']]),
-    'other_claims': block('', [each for rows in others for row in rows for each in row['claims']]),
-    'again': any('reestimated_gap' in row['epochs']['slopes'] for row in found['at']),
+def stage_part(source: Source) -> dict[str, Any]:
+  """What stages.html needs."""
+  stages = source.summary['stages']
+  first = stages['at'][0]['branch'] if stages['at'] else ''
+  epochs = [row['epoch'] for row in stages['at'] if row['branch'] == first]
+  claims: dict[bool, list[Row]] = {True: [], False: []}
+  for row in stages['at']:
+    claims[row['branch'] == first] += row['claims']
+  shown = {
+    'listed': [_stage(row) for row in stages['stages']],
+    'claims': block('', claims[True]),
+    'other_claims': block('', claims[False]),
+    'again': any('reestimated_gap' in row['epochs']['slopes'] for row in stages['at']),
     'asked': f'epoch{"s" * (len(epochs) > 1)} {joined(f"{epoch:.4g}" for epoch in epochs)}',
-    'figures': _stage_figures(summary, chosen, by_branch) if draw else {},
   }
+  drawings = stage_figures(source.summary) if source.any_result else []
+  return shown | {'figures': page.figures(drawings, source, shown)}
 
 
 def _contrast_parts(contrasts: Sequence[Row]) -> list[dict[str, Any]]:
@@ -133,55 +128,6 @@ def _contrast_parts(contrasts: Sequence[Row]) -> list[dict[str, Any]]:
   ]
 
 
-def _condition_figures(
-  found: Mapping[str, Any], conditions: Sequence[Condition]
-) -> dict[str, Markup]:
-  """None where no condition has any result."""
-  if all('reason' in row for row in found['table']):
-    return {}
-  held = {condition.name: hold(condition) for condition in conditions}
-  drawn = {
-    'forest': comparison_plots.forest(found),
-    'sizes': comparison_plots.condition_sizes(found),
-    'curves': comparison_plots.condition_curves(held),
-  }
-  return {name: _svg(figure, f'condition_{name}') for name, figure in drawn.items()}
-
-
-def _stage_figures(
-  summary: Mapping[str, Any],
-  chosen: Mapping[str, Mapping[int, Setting]],
-  by_branch: Mapping[str, Sequence[Mapping[str, Any]]],
-) -> dict[str, Any]:
-  figures = [
-    {
-      'branch': branch,
-      'clock': clock,
-      'svg': _svg(comparison_plots.at_epochs(summary, rows, clock), f'stage_{clock}_{number}'),
-      'missing': _missing(rows, clock),
-    }
-    for number, (branch, rows) in enumerate(by_branch.items())
-    for clock in ('epochs', 'updates')
-  ]
-  drawn = _svg(comparison_plots.stage_curves(summary, chosen), 'stage_curves')
-  return {'curves': drawn, 'epochs': figures}
-
-
-def _missing(rows: Sequence[Mapping[str, Any]], clock: str) -> list[str]:
-  """A sentence for each epoch at which some batch size has nothing to show."""
-  lines = []
-  for row in rows:
-    sizes = row[clock].get('batch_sizes', ())
-    why = {each['batch_size']: each['undefined'] for each in sizes if 'undefined' in each}
-    if why:
-      lines.append(f'Crosses, of epoch {row["epoch"]:.4g}: {"; ".join(by_reason(why))}.')
-  return lines
-
-
-def _svg(figure: Any, name: str) -> Markup:
-  return Markup(plots.svg(figure, name))
-
-
 def _first_of_each(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
   """The rows of a table, with a mark on the first of each condition."""
   names = [row['condition'] for row in rows]
@@ -199,9 +145,9 @@ def _stage(row: Mapping[str, Any]) -> dict[str, Any]:
   return {**row, 'rules': rules, 'also': ', '.join(also)}
 
 
-def _differs(found: Mapping[str, Mapping[str, Sequence[Any]]]) -> list[dict[str, str]]:
+def _differs(by_condition: Mapping[str, Mapping[str, Sequence[Any]]]) -> list[dict[str, str]]:
   return [
     {'condition': name, 'key': key, 'baseline': json.dumps(first), 'own': json.dumps(own)}
-    for name, keys in found.items()
+    for name, keys in by_condition.items()
     for key, (first, own) in keys.items()
   ]

@@ -7,10 +7,12 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from bsjax.analysis.runs import histories
 from bsjax.plan.arms import FOLDER
-from bsjax.report import stored_study
-from bsjax.report.figures import comparison_plots, plots, scaling_plots
+from bsjax.report import stored_study, study_page
+from bsjax.report.figures import scaling, study
+from bsjax.report.figures.comparisons import FOREST, at_epochs
+from bsjax.report.figures.drawing import draw
+from bsjax.report.panels.conditions import Conditions
 
 
 def save(workdir: Path, path: Path) -> None:
@@ -23,16 +25,15 @@ def save(workdir: Path, path: Path) -> None:
 
 def _of_arms(workdir: Path) -> Figure:
   """Differences between arms."""
-  return comparison_plots.forest(json.loads((workdir / 'summary.json').read_text())['conditions'])
+  compared = json.loads((workdir / 'summary.json').read_text())['conditions']
+  return draw(FOREST, Conditions(compared))
 
 
-def _of_study(study: stored_study.StoredStudy) -> Figure:
+def _of_study(stored: stored_study.StoredStudy) -> Figure:
   """Of stages: batch sizes where they are compared; of several scaling rules: the rules."""
-  if 'stages' in study.summary:
-    first = study.summary.get('branch', '')
-    rows = [row for row in study.summary['stages']['at'] if row['branch'] == first]
-    return comparison_plots.at_epochs(study.summary, rows, 'epochs')
-  settings = histories.settings(*study.first)
-  if 'scaling_rules' in study.summary:
-    return scaling_plots.accuracies(study.summary, settings)
-  return plots.overview(study.summary, settings)
+  source, summary = study_page.source_of(stored), stored.summary
+  if 'stages' in summary:
+    first = summary.get('branch', '')
+    rows = [row for row in summary['stages']['at'] if row['branch'] == first]
+    return draw(at_epochs('overview', first, rows, 'epochs'), source)
+  return draw(scaling.ACCURACIES if 'scaling_rules' in summary else study.OVERVIEW, source)

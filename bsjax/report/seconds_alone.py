@@ -26,10 +26,10 @@ def seconds_alone(condition: Condition, cost: Mapping[str, Any]) -> dict[int, di
       begun = lanes[row['lane']]
       of_stage = sizes[begun].setdefault(row.get('stage', 0), set())
       of_stage.add(row.get('batch_size', begun))  # which older versions did not record
-  found = {}
+  seconds = {}
   for size, by_stage in sizes.items():
-    single = {index: min(own) for index, own in by_stage.items() if len(own) == 1}
+    single = {index: min(seen) for index, seen in by_stage.items() if len(seen) == 1}
     parts = [measured.get((name, single.get(index))) for index, name in enumerate(names)]
     if all(parts):
-      found[size] = {end: sum(part[end] for part in parts) for end in ENDS}
-  return found
+      seconds[size] = {end: sum(part[end] for part in parts) for end in ENDS}
+  return seconds

@@ -1,7 +1,7 @@
 """report.html: a study's answer, figures and details in one file that opens without a network.
 
 Rebuild it with `python -m bsjax.report --workdir=DIR`, also while the study still runs, and also
-where DIR is a study of arms, whose page is that of `arms_report.py`.
+where DIR is a study of arms, whose page is that of `arms_page.py`.
 """
 
 from __future__ import annotations
@@ -12,34 +12,24 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
-from bsjax import format
 from bsjax.analysis.recommend import run_alone, seconds_to_target
 from bsjax.analysis.runs import histories
-from bsjax.report import comparisons
-from bsjax.report.figures import plots, scaling_plots
-from bsjax.report.panels import clocks, learning_rate, noise, sharpness, style
+from bsjax.analysis.runs.histories import Row
+from bsjax.analysis.summary import reported
+from bsjax.format import by_reason
+from bsjax.report import comparisons, page
+from bsjax.report.figures.scaling import SCALING
+from bsjax.report.figures.study import BY_CLASS, NATIVE_COST, STUDY
+from bsjax.report.panels import clocks, learning_rate, noise, sharpness
+from bsjax.report.panels.source import Source
 from bsjax.report.stored_study import StoredStudy, load
-from bsjax.report.text import cost as cost_words
-from bsjax.report.text import results, words
+from bsjax.report.text import words
 from bsjax.report.text.answer import answer
-from bsjax.report.text.claim_blocks import blocks, effect_text
+from bsjax.report.text.claim_blocks import blocks
 from bsjax.report.text.methodology import paragraph
 from bsjax.storage import records
-
-_FIGURES = {
-  'accuracy': plots.accuracy,
-  'gap': plots.gap,
-  'learning_rates': plots.learning_rates,
-  'optimum': plots.optimum,
-  'critical_batch_size': plots.critical_batch_size,
-  'noise_scale': plots.noise_scale,
-  'noise_by_part': plots.noise_by_part,
-  'equal_clocks': plots.equal_clocks,
-  'curves': plots.curves,
-}
 
 
 def write(workdir: str | os.PathLike) -> Path:
@@ -55,89 +45,91 @@ def write(workdir: str | os.PathLike) -> Path:
 
 def render(study: StoredStudy) -> str:
   """The page."""
+  source = source_of(study)
+  context = _context(study, source) | comparisons.parts(study, source)
+  return page.render('report.html', **context, figures=_figures(source, context))
+
+
+def source_of(study: StoredStudy) -> Source:
+  """What the figures are drawn from: the first branch, and of stages the others too."""
   sharp = sharpness.latest(study.sharpness) if study.sharpness else []
-  whole, pairs = blocks(study.summary['claims'])
+  settings = histories.settings(*study.first)
+  branches = {}
+  if 'stages' in study.summary:
+    parts = histories.by_branch(study.plan, study.rows)
+    branches = {branch: reported(histories.settings(*part)) for branch, part in parts.items()}
+  return Source(study.summary, settings, sharp, study.native_cost, branches)
+
+
+def _context(study: StoredStudy, source: Source) -> dict[str, Any]:
+  """What the templates of the page and the captions of its figures take."""
+  summary, cost = study.summary, study.native_cost
+  whole, pairs = blocks(summary['claims'])
   plan, rows = study.first
-  any_result = _any_result(study.summary)
-  cost, critical = study.native_cost, study.summary['critical_batch_size']
+  critical, trials = summary['critical_batch_size'], len({row['trial'] for row in plan})
   # Of stages each has a cost of its own, and a target may lie in any.
   timed = cost and not any(row['stage'] for row in cost['rows'])
-  return (
-    environment()
-    .get_template('report.html')
-    .render(
-      study=study,
-      config=study.config,
-      summary=study.summary,
-      rows=study.summary['batch_sizes'],
-      goals=[*study.summary['recommendation'], *([run_alone(critical, cost)] if timed else [])],
-      seconds_to_target=seconds_to_target(critical, cost) if timed else {},
-      answer=answer(study.summary),
-      any_result=any_result,
-      **comparisons.parts(
-        study.config, study.plan, study.rows, study.summary, any_result, study.native_cost
-      ),
-      figures=_figures(study, sharp),
-      words=_words(study.summary),
-      claims=whole,
-      pairs=pairs,
-      sharpness=sharp,
-      colours=style.colours(study.summary),
-      bars=_bars(study.summary['batch_sizes']),
-      updates=_updates(plan, rows),
-      trials=len({row['trial'] for row in plan}),
-      plan_columns=list(records.PLAN_COLUMNS),
-      settings=list(_flat(study.config)),
-      methodology=paragraph(study.config, study.plan, study.summary, study.native_cost),
-      hardware=study.summary.get('hardware', ''),
-    )
-  )
-
-
-def _any_result(summary: Mapping[str, Any]) -> bool:
-  return any(row['learning_rate'] is not None for row in summary['batch_sizes'])
-
-
-def environment() -> jinja2.Environment:
-  """Templates of the package, in which a missing value is an error."""
-  # StrictUndefined: a value that the template misses must fail here, not leave a hole in the page.
-  environment = jinja2.Environment(
-    loader=jinja2.FileSystemLoader(Path(__file__).parent / 'templates'),
-    autoescape=True,
-    undefined=jinja2.StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-  )
-  environment.filters |= {
-    'percent': format.percent,
-    'noise_scale': results.noise_scale_text,
-    'number': format.number,
-    'memory': format.bytes_text,
-    'range': cost_words.range_text,
-    'cost_remark': cost_words.remark,
-    'effect': effect_text,
+  return {
+    'study': study,
+    'config': study.config,
+    'model': study.config['model'],
+    'data': study.config['data'],
+    'data_name': _data_name(study.config),
+    'last': study.plan[0],
+    'summary': summary,
+    'rows': summary['batch_sizes'],
+    'goals': [*summary['recommendation'], *([run_alone(critical, cost)] if timed else [])],
+    'seconds_to_target': seconds_to_target(critical, cost) if timed else {},
+    'answer': answer(summary),
+    'any_result': source.any_result,
+    'words': _words(summary),
+    'claims': whole,
+    'pairs': pairs,
+    'sharpness': source.sharpness,
+    'cost': cost,
+    'colours': source.colours,
+    'spectrum': list(source.colours.values()),
+    'bars': _bars(summary['batch_sizes']),
+    'updates': _updates(plan, rows),
+    'trials': trials,
+    'over': f'n = {trials} trials' if trials > 1 else 'one trial, hence no intervals',
+    'setup': _setup(study),
+    'reestimated': 'reestimated_val_accuracy' in summary['batch_sizes'][0],
+    'plan_columns': list(records.PLAN_COLUMNS),
+    'settings': list(_flat(study.config)),
+    'methodology': paragraph(study.config, study.plan, summary, cost),
+    'hardware': summary.get('hardware', ''),
   }
-  return environment
 
 
-def _figures(study: StoredStudy, sharp: list[histories.Row]) -> dict[str, Markup]:
-  """All figures by name, none without any result; of what is measured beside only where it was."""
-  if not _any_result(study.summary):
-    return {}
-  found = histories.settings(*study.first)
-  drawn = {name: draw(study.summary, found) for name, draw in _FIGURES.items()}
-  if 'batch_sizes' in study.summary.get('by_class', {}):
-    drawn['by_class'] = plots.by_class(study.summary)
-  if 'rates' in study.summary.get('scaling_rules', {}):
-    drawn |= {name: draw(study.summary, found) for name, draw in scaling_plots.FIGURES.items()}
-  if sharp:
-    drawn['sharpness'] = plots.sharpness(study.summary, sharp)
-  if study.native_cost:
-    drawn['native_cost'] = plots.native_cost(study.native_cost)
-  return {name: Markup(plots.svg(figure, name)) for name, figure in drawn.items()}
+def _setup(study: StoredStudy) -> Markup:
+  """What was trained and how, for captions."""
+  config, model = study.config, study.config['model']
+  normalization = 'no' if model['normalization'] == 'none' else model['normalization']
+  hardware = study.summary.get('hardware', '')
+  text = (
+    f'{model["name"]} ({normalization} normalization) on {_data_name(config)}, '
+    f'{config["optimizer"]["name"]}, {config["schedule"]["name"]} schedule, '
+    f'{study.plan[0]["epochs"]:.3g} epochs{f"; {hardware}" if hardware else ""}'
+  )
+  return Markup('<span class="setup">{}.</span>').format(text)
 
 
-def _updates(plan: list[histories.Row], rows: list[histories.Row]) -> dict[int, int]:
+def _data_name(config: Mapping[str, Any]) -> str:
+  return config['data']['name'] or config['data']['source']
+
+
+def _figures(source: Source, context: Mapping[str, Any]) -> dict[str, list[page.Shown]]:
+  """The figures of each part of the page, none without any result."""
+  parts = {'study': STUDY, 'by_class': BY_CLASS, 'scaling': SCALING, 'native_cost': NATIVE_COST}
+  if not source.any_result:
+    return {part: [] for part in parts}
+  compared = source.summary.get('scaling_rules', {})
+  context = {**context, 'base': compared.get('base_batch_size'), 'margin': compared.get('margin')}
+  return {part: page.figures(drawings, source, context) for part, drawings in parts.items()}
+
+
+def _updates(plan: list[Row], rows: list[Row]) -> dict[int, int]:
   """By batch size the updates of a whole run, or of the longest where its batch size changes."""
   ends = {row['lane']: row['examples'] for row in plan}
   made = {row['lane']: row['updates'] for row in rows if row['examples'] == ends[row['lane']]}
@@ -159,13 +151,13 @@ def _words(summary: Mapping[str, Any]) -> dict[str, Any]:
     'critical_validation': words.critical_batch_size(critical['validation']),
     'rates': [
       {
-        'merit': words.MERITS[found['merit']],
-        'exponent': words.exponent(found['exponent']),
-        'noise_scale': words.rate_noise_scale(found['noise_scale'], found['exponent']),
-        'undetermined': words.undetermined(found),
-        'rules': words.rules(found),
+        'merit': words.MERITS[entry['merit']],
+        'exponent': words.exponent(entry['exponent']),
+        'noise_scale': words.rate_noise_scale(entry['noise_scale'], entry['exponent']),
+        'undetermined': words.undetermined(entry),
+        'rules': words.rules(entry),
       }
-      for found in (training, training['validation'])
+      for entry in (training, training['validation'])
     ],
     'of_rules': f'{noise.title(shape["kind"])} at batch size {shape["batch_size"]}'
     if 'kind' in shape
@@ -173,9 +165,7 @@ def _words(summary: Mapping[str, Any]) -> dict[str, Any]:
     'selection': words.selection(summary['batch_sizes']),
     'common_rate': gap['common_learning_rate'],
     'not_at_clock': {
-      name: format.by_reason(
-        {row['batch_size']: row['undefined'] for row in rows if 'undefined' in row}
-      )
+      name: by_reason({row['batch_size']: row['undefined'] for row in rows if 'undefined' in row})
       for clock, name in clocks.CLOCKS.items()
       for rows in [gap['chosen'][clock]['batch_sizes']]
     },
@@ -184,22 +174,24 @@ def _words(summary: Mapping[str, Any]) -> dict[str, Any]:
   }
 
 
-def _bars(rows: list[histories.Row]) -> dict[int, dict[str, float]]:
+def _bars(rows: list[Row]) -> dict[int, dict[str, float]]:
   """Where to draw each validation interval in the table, in percent of a scale common to all."""
   ends = {row['batch_size']: _ends(row['val_accuracy']) for row in rows}
-  numbers = [number for triple in ends.values() if triple for number in triple]
+  known = {size: triple for size, triple in ends.items() if triple}
+  numbers = [number for triple in known.values() for number in triple]
   if not numbers:
     return {}
   start, span = min(numbers), (max(numbers) - min(numbers)) or 1.0
-  place = lambda number: 4 + 92 * (number - start) / span
   return {
-    size: dict(zip(('low', 'mean', 'high'), map(place, triple), strict=True))
-    for size, triple in ends.items()
-    if triple
+    size: {
+      name: 4 + 92 * (number - start) / span
+      for name, number in zip(('low', 'mean', 'high'), triple, strict=True)
+    }
+    for size, triple in known.items()
   }
 
 
-def _ends(estimate: histories.Row) -> tuple[float, float, float] | None:
+def _ends(estimate: Row) -> tuple[float, float, float] | None:
   mean, (low, high) = estimate['mean'], estimate['ci95']
   if mean is None:
     return None

@@ -15,8 +15,8 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
+import scipy  # whose `optimize` loads when a curve is fitted: reading a fit must not wait for it
 from jaxtyping import Float, Int
-from scipy.optimize import brentq, minimize_scalar
 from scipy.special import stdtrit
 
 from bsjax.stats import tobit
@@ -154,7 +154,7 @@ def _highest(curve: _Curve) -> tuple[float, float]:
     # Beyond the outermost finite points the likelihood is that of the limit but for rounding.
     i = 0 if i < 2 else len(grid) - 1
     return float(grid[i]), float(heights.max())
-  minimum = minimize_scalar(
+  minimum = scipy.optimize.minimize_scalar(
     lambda theta: -curve.height(theta),
     bounds=(grid[i - 1], grid[i + 1]),
     method='bounded',
@@ -189,7 +189,7 @@ def _root(excess: Callable[[float], float], inside: float, outside: float) -> fl
     return float(outside)
   if excess(inside) <= 0 or excess(outside) >= 0:
     return float(inside)
-  return float(brentq(excess, inside, outside, xtol=1e-5))
+  return float(scipy.optimize.brentq(excess, inside, outside, xtol=1e-5))
 
 
 def _describe(profile: _Profile, best: float, low: float, high: float, exact: int, df: int) -> Fit:

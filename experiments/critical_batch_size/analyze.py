@@ -11,7 +11,9 @@ import sys
 from pathlib import Path
 
 from bsjax.analysis.runs.histories import settings
-from bsjax.report.figures import plots
+from bsjax.report.figures.drawing import draw
+from bsjax.report.figures.study import STUDY
+from bsjax.report.panels.source import Source
 from bsjax.report.summaries import summarize
 from bsjax.storage import records
 
@@ -32,9 +34,10 @@ def main(workdir):
   ]
   result['late_noise_scales'] = {row['batch_size']: row['late'] for row in summary['noise_scales']}
   records.write_json(HERE / 'result.json', result)
-  for name in ('critical_batch_size', 'optimum', 'noise_scale'):
-    figure = getattr(plots, name)(summary, settings(plan, rows))
-    figure.savefig(HERE / f'{name}.png', dpi=90)
+  source = Source(summary, settings(plan, rows))
+  for drawing in STUDY:
+    if drawing.name in ('critical_batch_size', 'optimum', 'noise_scale'):
+      draw(drawing, source).savefig(HERE / f'{drawing.name}.png', dpi=90)
 
 
 if __name__ == '__main__':

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from bsjax.report.figures.plots import themed
+from bsjax.report.figures.drawing import themed
 from bsjax.stats.intervals import mean_interval
 from bsjax.storage import records
 

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from bsjax.analysis.measures import noise
 from bsjax.analysis.runs.histories import settings
 from bsjax.noise.pooling import measured_interval
-from bsjax.report.figures.plots import themed
+from bsjax.report.figures.drawing import themed
 from bsjax.stats.intervals import fieller, mean_interval
 from bsjax.storage import records
 

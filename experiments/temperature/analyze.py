@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from bsjax.analysis.measures.exponent import exponent, points
 from bsjax.analysis.measures.optimum import optimum
 from bsjax.analysis.runs.histories import settings
-from bsjax.report.figures.plots import themed
+from bsjax.report.figures.drawing import themed
 from bsjax.report.text.reasons import sentences
 from bsjax.report.text.rendered import rendered
 from bsjax.stats.intervals import mean_interval

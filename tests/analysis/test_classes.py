@@ -12,8 +12,10 @@ from bsjax.analysis.claims import classes
 from bsjax.analysis.claims.verdicts import REFUTED, SUPPORTED, UNDETERMINED
 from bsjax.analysis.runs import histories
 from bsjax.report import study_page
-from bsjax.report.figures import plots
+from bsjax.report.figures import drawing
+from bsjax.report.figures.study import BY_CLASS
 from bsjax.report.panels import by_class as panel
+from bsjax.report.panels.source import Source
 from bsjax.report.summaries import summarize
 from bsjax.storage import records
 
@@ -189,8 +191,7 @@ def test_records_without_accuracies_by_class_say_so():
 
 
 def page(folder, monkeypatch, facts, *args, **keys):
-  blank = {name: lambda summary, settings: Figure((1, 1)) for name in study_page._FIGURES}
-  monkeypatch.setattr(study_page, '_FIGURES', blank)
+  monkeypatch.setattr(drawing, 'draw', lambda *_: Figure((1, 1)))
   config, plan, rows = study(*args, **keys)
   records.write_json(folder / 'config.json', config)
   records.write_plan(folder / 'plan.csv', plan)
@@ -228,8 +229,8 @@ def test_a_study_without_groups_or_records_renders(tmp_path, monkeypatch):
 def test_the_figure_draws_the_numbers_of_the_summary():
   summary = summarize(*study(0.03), facts=FACTS)
   left, right = Figure().subplots(1, 2)
-  panel.draw_groups(left, summary)
-  panel.draw_classes(right, summary)
+  panel.draw_groups(left, Source(summary))
+  panel.draw_classes(right, Source(summary))
   drawn = {line.get_label(): line.get_ydata() for line in left.lines}
   rows = summary['by_class']['batch_sizes']
   for name, (label, *_) in panel.SERIES.items():
@@ -237,4 +238,4 @@ def test_the_figure_draws_the_numbers_of_the_summary():
   dots = [line.get_ydata() for line in right.lines if line.get_marker() == 'o']
   for row, drawn in zip(rows, dots, strict=True):
     np.testing.assert_array_equal(drawn, [e['mean'] for e in row['class_accuracy'][::-1]])
-  assert plots.svg(plots.by_class(summary), 'by_class').count('<svg') == 1
+  assert drawing.svg(drawing.draw(BY_CLASS[0], Source(summary)), 'by_class').count('<svg') == 1

@@ -9,14 +9,17 @@ from helpers import synthetic
 from helpers.figure_names import FIGURES
 from helpers.pages import save
 from helpers.staged import config, made
-from matplotlib.figure import Figure
 
 from bsjax.analysis.claims.condition_contrasts import compare
 from bsjax.analysis.claims.conditions import Condition, hold
 from bsjax.analysis.runs import histories
 from bsjax.format import percent
 from bsjax.report import arms_page, comparisons, study_page
-from bsjax.report.figures import comparison_plots
+from bsjax.report.figures.comparisons import CONDITIONS, FOREST, STAGE_CURVES, at_epochs
+from bsjax.report.figures.drawing import draw
+from bsjax.report.panels import style
+from bsjax.report.panels.conditions import Conditions
+from bsjax.report.panels.source import Source
 from bsjax.report.seconds_alone import seconds_alone
 from bsjax.report.summaries import summarize
 from bsjax.report.text.claim_blocks import effect_text
@@ -34,8 +37,7 @@ def arm(workdir, name, shift=0.0, seed=0, share=1.0, diverges=lambda lane: False
   return save(workdir / 'arms' / name, settings, plan, rows, share == 1.0)
 
 
-def test_a_study_of_stages_and_branches_shows_both(tmp_path, monkeypatch):
-  monkeypatch.setattr(study_page, '_FIGURES', dict.fromkeys(FIGURES, lambda *_: Figure((1, 1))))
+def test_a_study_of_stages_and_branches_shows_both(tmp_path):
   rules = config(batch_size=['keep', 'multiply:2'])
   summary = save(tmp_path, rules, *made(branches=BRANCHES))
   page = study_page.write(tmp_path).read_text()
@@ -72,8 +74,7 @@ def test_unusual_studies_of_stages_have_a_page(tmp_path, blank_figures, kind):
   assert ('the same,<br>re-estimated' in page) == (kind == 'batch')
 
 
-def test_the_page_of_arms_compares_finished_arms_and_links_to_each(tmp_path, monkeypatch):
-  monkeypatch.setattr(study_page, '_FIGURES', dict.fromkeys(FIGURES, lambda *_: Figure((1, 1))))
+def test_the_page_of_arms_compares_finished_arms_and_links_to_each(tmp_path):
   arm(tmp_path, 'resnet18')
   arm(tmp_path, 'vgg11', -0.03, seed=1, diverges=lambda lane: lane['batch_size'] == 8)
   arm(tmp_path, 'late', share=0.4)
@@ -99,10 +100,11 @@ def test_the_page_of_arms_compares_finished_arms_and_links_to_each(tmp_path, mon
 def test_the_page_of_arms_names_what_makes_them_unlike(tmp_path, blank_figures):
   plan = synthetic.plan((8, 16), (0.05, 0.1), 3)
   hostile = synthetic.config(name='<b>cifar10</b>')
-  save(tmp_path / 'arms' / 'a', hostile, plan, synthetic.realistic(plan, seed=1))
+  save(tmp_path / 'arms' / 'a<b>', hostile, plan, synthetic.realistic(plan, seed=1))
   other = synthetic.config(name='mnist') | {'seed': 7}
   save(tmp_path / 'arms' / 'b', other, plan, synthetic.realistic(plan, seed=2))
-  page = arms_page.write(tmp_path, ['a', 'b']).read_text()
+  page = arms_page.write(tmp_path, ['a<b>', 'b']).read_text()
+  assert 'a&lt;b&gt;' in page and 'a<b>' not in page
   assert 'different seeds (0, 7)' in page and 'their accuracies are not of one task' in page
   assert '<b>cifar10' not in page
   differs = page[page.index('id="differs"') :]
@@ -130,30 +132,89 @@ def test_the_forest_has_the_effects_and_marks_what_was_not_compared():
   made_up = [Condition(n, synthetic.config(), plan, r) for n, r in
              (('a', rows), ('b', better), ('c', broken))]  # fmt: skip
   found = compare(made_up)
-  (axes,) = comparison_plots.forest(found).axes
+  source = Conditions(found, {each.name: hold(each) for each in made_up})
+  (axes,) = draw(FOREST, source).axes
   drawn = [float(line.get_xdata()[0]) for line in axes.lines if line.get_marker() == 'o']
   shown = [row for row in found['contrasts'] if row['quantity'] == 'val_accuracy']
   assert sorted(drawn) == sorted(row['effect'] for row in shown if row['effect'] is not None)
   assert [text.get_text().strip() for text in axes.texts] == ['not compared'] * 2
   labels = [label.get_text() for label in axes.get_yticklabels()]
   assert labels == ['b − a', 'batch size 8', 'batch size 16', 'c − a', 'c − b']
-  curves = comparison_plots.condition_curves({each.name: hold(each) for each in made_up})
+  curves = draw(CONDITIONS[2], source)
   assert [axes.get_title(loc='left') for axes in curves.axes] == ['Batch size 8', 'Batch size 16']
+
+
+@pytest.mark.parametrize(
+  'sizes, panels, grid',
+  [
+    ((8,), (8,), (1, 1)),
+    ((8, 16, 32, 64), (8, 16, 32, 64), (2, 2)),
+    ((2, 4, 8, 16, 32), (2, 4, 8, 16, 32), (2, 3)),
+    (range(1, 10), (1, 3, 4, 6, 7, 9), (2, 3)),
+  ],
+)
+def test_the_smallest_the_largest_and_some_batch_sizes_between_get_a_panel(sizes, panels, grid):
+  plan = synthetic.plan(tuple(sizes), (0.1,), 2)
+  made_up = Condition('a', synthetic.config(), plan, synthetic.realistic(plan))
+  source = Conditions({'names': ['a']}, {'a': hold(made_up)})
+  figure = draw(CONDITIONS[2], source)
+  seen = [axes for axes in figure.axes if axes.get_visible()]
+  titles = [axes.get_title(loc='left') for axes in seen]
+  assert titles == [f'Batch size {size}' for size in panels]
+  assert seen[0].get_gridspec().get_geometry() == grid
+
+
+def test_conditions_are_drawn_with_the_numbers_of_the_table():
+  plan = synthetic.plan((8, 16), (0.1,), 3)
+  made_up = [Condition(n, synthetic.config(), plan, synthetic.realistic(plan, seed=seed))
+             for seed, n in enumerate('ab')]  # fmt: skip
+  source = Conditions(compare(made_up), {each.name: hold(each) for each in made_up})
+  names = [drawing.name for drawing in CONDITIONS]
+  assert names == ['forest', 'condition_sizes', 'condition_curves']
+  for axes, key in zip(draw(CONDITIONS[1], source).axes, ('val_accuracy', 'gap'), strict=True):
+    drawn = [line.get_ydata().tolist() for line in axes.lines if line.get_marker() == 'o']
+    table = source.compared['table']
+    means = [[row[key]['mean'] for row in table if row['condition'] == n] for n in 'ab']
+    assert drawn == means
+
+
+def nothing_chosen(summary):
+  return summary | {
+    'batch_sizes': [row | {'learning_rate': None} for row in summary['batch_sizes']]
+  }
 
 
 def test_stage_names_and_ends_are_drawn():
   settings = config()
   plan, rows = made()
   summary = summarize(settings, plan, rows)
-  part = comparisons.parts(settings, plan, rows, summary, False)['stages']
-  assert part['figures'] == {} and part['asked'] == 'epochs 4 and 16'
+  part = comparisons.stage_part(Source(nothing_chosen(summary)))
+  assert part['figures'] == [] and part['asked'] == 'epochs 4 and 16'
   chosen = {'': {size: tried[0] for size, tried in histories.settings(plan, rows).items()}}
-  axes = comparison_plots.stage_curves(summary, chosen).axes[0]
+  source = Source(summary, branches=chosen)
+  axes, training = draw(STAGE_CURVES, source).axes
+  assert axes.get_title(loc='left') == 'Validation accuracy'
+  assert training.get_title(loc='left') == 'Training accuracy'
   ends = [line for line in axes.lines if line.get_linestyle() == '--' or line.is_dashed()]
   assert [float(line.get_xdata()[0]) for line in ends] == [4.0]
   assert [text.get_text() for text in axes.texts] == ['head', 'tail']
-  figure = comparison_plots.at_epochs(summary, summary['stages']['at'], 'updates')
-  assert 'Accuracy, 64 updates' in [axes.get_title(loc='left') for axes in figure.axes]
+  figure = draw(at_epochs('at', '', summary['stages']['at'], 'updates'), source)
+  titles = [axes.get_title(loc='left') for axes in figure.axes]
+  assert titles == [
+    'Accuracy, 16 updates',
+    'Gap, 16 updates',
+    'Accuracy, 64 updates',
+    'Gap, 64 updates',
+  ]
+  row = summary['stages']['at'][-1]['updates']['batch_sizes']
+  for axes, colour, key in (
+    (figure.axes[2], style.VALIDATION, 'val_accuracy'),
+    (figure.axes[2], style.TRAINING, 'train_accuracy'),
+    (figure.axes[3], style.INK, 'gap'),
+  ):
+    lines = [line for line in axes.lines if line.get_marker() == 'o' and line.get_color() == colour]
+    drawn = [y for line in lines for y in line.get_ydata()]
+    assert drawn == [size[key]['mean'] for size in row if key in size]
 
 
 def cost(*rows):

@@ -8,12 +8,11 @@ import pytest
 from helpers import synthetic
 from helpers.figure_names import FIGURES
 from markupsafe import escape
-from matplotlib.figure import Figure
 
-from bsjax import format
-from bsjax.analysis.runs import histories
+from bsjax.format import percent
 from bsjax.report import stored_study, study_page
-from bsjax.report.figures import plots
+from bsjax.report.figures.drawing import draw
+from bsjax.report.figures.study import OVERVIEW
 from bsjax.report.summaries import summarize
 from bsjax.report.text.claim_blocks import is_pair
 from bsjax.storage import records
@@ -43,13 +42,6 @@ def page_of(workdir):
   return study_page.write(workdir).read_text()
 
 
-@pytest.fixture
-def blank_figures(monkeypatch):
-  """Figures take most of the time of a page, and test_plots draws them for studies of all kinds."""
-  blank = {name: lambda summary, settings: Figure((1, 1)) for name in FIGURES}
-  monkeypatch.setattr(study_page, '_FIGURES', blank)
-
-
 def test_a_full_study_fits_one_small_file_without_a_network(tmp_path):
   summary = study(tmp_path, sizes=(8, 16, 32, 64, 128, 256), rates=(0.05, 0.2))
   page = page_of(tmp_path)
@@ -62,7 +54,7 @@ def test_a_full_study_fits_one_small_file_without_a_network(tmp_path):
   used = set(re.findall(r'(?:xlink:href="|url\()#([^")]+)', page))
   assert used and all(page.count(f'id="{name}"') == 1 for name in used)
   for row in summary['batch_sizes']:
-    assert format.percent(row['val_accuracy']) in page
+    assert percent(row['val_accuracy']) in page
   assert 'four made-up cores' in page and 'n = 3 trials' in page
   assert 'id="unfinished"' not in page
   assert (
@@ -117,6 +109,41 @@ def test_text_from_the_configuration_cannot_become_markup(tmp_path, blank_figure
   hostile = synthetic.config(name='<script>alert(1)</script>')
   records.write_json(tmp_path / 'config.json', hostile)
   assert '<script' not in page_of(tmp_path)
+
+
+TOLD = ('why', 'reason', 'claim', 'goal', 'undefined', 'problem', 'hardware', 'note', 'name')
+
+
+def hostile(tree, key=''):
+  """The same with markup in every text that a page shows."""
+  if isinstance(tree, dict):
+    return {name: hostile(value, name) for name, value in tree.items()}
+  if isinstance(tree, list):
+    return [hostile(value, key) for value in tree]
+  return f'{tree}<u>' if key in TOLD and isinstance(tree, str) else tree
+
+
+def test_no_text_of_any_file_becomes_markup(tmp_path, blank_figures):
+  summary = study(tmp_path, diverges=lambda lane: lane['batch_size'] == 8)
+  records.write_json(tmp_path / 'summary.json', hostile(summary))
+  records.write_json(tmp_path / 'config.json', hostile(synthetic.config()))
+  records.write_json(tmp_path / 'native_cost.json', hostile(native_cost()))
+  unsafe = sharpness()
+  unsafe['rows'][-1]['undefined'] = {'sam': 'rounding<u>'}
+  records.write_json(tmp_path / 'sharpness.json', unsafe)
+  page = page_of(tmp_path)
+  assert '<u>' not in page
+  assert page.count('&lt;u&gt;') > 100
+  for text in ('four made-up cores', 'two made-up cores', 'rounding', 'not run'):
+    assert f'{text}&lt;u&gt;' in page, text
+
+
+def test_nothing_that_fits_curves_is_loaded_for_a_finished_study():
+  code = 'import sys, bsjax.report.__main__; print(*sys.modules)'
+  done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+  loaded = set(done.stdout.split())
+  assert 'bsjax.report.study_page' in loaded
+  assert not loaded & {'scipy.optimize', 'scipy.stats', 'matplotlib.pyplot', 'jax'}
 
 
 def test_the_command_rebuilds_the_report_and_names_missing_files(tmp_path):
@@ -228,8 +255,7 @@ def native_cost():
 
 def test_overview_has_four_panels_with_the_numbers_of_the_summary(tmp_path):
   summary = study(tmp_path)
-  loaded = stored_study.load(tmp_path)
-  figure = plots.overview(summary, histories.settings(loaded.plan, loaded.rows))
+  figure = draw(OVERVIEW, study_page.source_of(stored_study.load(tmp_path)))
   accuracy, rates, _, _ = figure.axes
   drawn = {line.get_label(): line for line in accuracy.lines}['validation']
   expected = [row['val_accuracy']['mean'] for row in summary['batch_sizes']]

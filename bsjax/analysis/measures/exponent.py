@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy
 from jaxtyping import Float
 from numpy.typing import ArrayLike
-from scipy.optimize import minimize_scalar
 from scipy.special import expit, stdtrit
 
 from bsjax.analysis.measures.optimum import Optimum
@@ -143,7 +143,7 @@ def _saturation(given: Points) -> Estimate | Reason:
   reasons, value = [], None
   if 0 < index < _GRID - 1:
     near = (grid[index - 1], grid[index + 1])
-    fit = minimize_scalar(
+    fit = scipy.optimize.minimize_scalar(
       _misfit, bounds=near, args=(sizes, means), method='bounded', options={'xatol': 1e-9}
     )
     value = math.exp(fit.x)

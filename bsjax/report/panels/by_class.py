@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
 
 from bsjax.analysis.runs.histories import Row
-from bsjax.report.panels import style
-from bsjax.report.panels.style import BEST, INK, PAPER, TRAINING, VALIDATION, Summary
+from bsjax.report.panels import marks, style
+from bsjax.report.panels.source import Source
+from bsjax.report.panels.style import BEST, INK, TRAINING, VALIDATION
 
 # Quantity -> its label, colour and marker.
 SERIES = {
@@ -21,40 +19,30 @@ SERIES = {
 }
 
 
-def draw_groups(axes: Axes, summary: Summary) -> None:
+def draw_groups(axes: Axes, source: Source) -> None:
   """Mean accuracy of each group of classes with its interval, against batch size."""
-  rows = _rows(summary)
+  rows = _rows(source)
   shown = [name for name in SERIES if any(name in row for row in rows)]
   for place, name in enumerate(shown):
     label, colour, marker = SERIES[name]
     shift = 2 ** (0.06 * (place - (len(shown) - 1) / 2))
-    dots = {'markersize': 7, 'markeredgecolor': PAPER, 'zorder': 3}
-    known = [row for row in rows if row[name]['mean'] is not None]
-    x, y = [row['batch_size'] * shift for row in known], [row[name]['mean'] for row in known]
-    axes.plot(x, y, marker=marker, color=colour, linewidth=1.2, label=label, **dots)
-    for at, row in zip(x, known, strict=True):
-      _interval(axes, at, row[name], colour)
-  style.batch_size_axis(axes, summary, 'Validation accuracy of rare and frequent classes')
-  style.percent_axis(axes)
+    marks.estimates(axes, rows, name, colour, shift=shift, marker=marker, label=label)
+  style.batch_size_axis(axes, source.sizes, 'Validation accuracy of rare and frequent classes')
   _within_accuracies(axes)
   if rows:
     # Below the axis: between lines close to 0 and 100% no place is sure to be free.
     axes.legend(fontsize=9, ncols=4, loc='upper center', bbox_to_anchor=(0.5, -0.15))
 
 
-def draw_classes(axes: Axes, summary: Summary) -> None:
-  """The accuracy of every class against its training examples, a colour each batch size."""
-  counts, tints = summary['by_class']['class_counts']['train'], style.colours(summary)
+def draw_classes(axes: Axes, source: Source) -> None:
+  """The accuracy of every class against its training examples, one colour per batch size."""
+  counts = source.summary['by_class']['class_counts']['train']
   order = [label for label in sorted(range(len(counts)), key=counts.__getitem__) if counts[label]]
-  rows = _rows(summary)
+  rows = _rows(source)
   for place, row in enumerate(rows):
-    shift, tint = 2 ** (0.08 * (place - (len(rows) - 1) / 2)), tints[row['batch_size']]
-    known = [label for label in order if row['class_accuracy'][label]['mean'] is not None]
-    x = [counts[label] * shift for label in known]
-    y = [row['class_accuracy'][label]['mean'] for label in known]
-    axes.plot(x, y, 'o', color=tint, markersize=5, markeredgecolor=PAPER, zorder=3)
-    for at, label in zip(x, known, strict=True):
-      _interval(axes, at, row['class_accuracy'][label], tint, width=1.6)
+    shift, colour = 2 ** (0.08 * (place - (len(rows) - 1) / 2)), source.colours[row['batch_size']]
+    classes = [{'examples': counts[k], 'accuracy': row['class_accuracy'][k]} for k in order]
+    marks.estimates(axes, classes, 'accuracy', colour, x='examples', shift=shift, dashes='')
   present = [counts[label] for label in order]
   if max(present) > min(present):
     style.log_axis(axes.xaxis, 'training examples of the class')
@@ -62,21 +50,14 @@ def draw_classes(axes: Axes, summary: Summary) -> None:
     axes.set_xlabel('training examples of the class')
     axes.xaxis.set_minor_locator(NullLocator())
   axes.set_title('Validation accuracy of each class')
-  style.percent_axis(axes)
   _within_accuracies(axes)
 
 
-def _rows(summary: Summary) -> Sequence[Row]:
-  return [row for row in summary['by_class']['batch_sizes'] if 'undefined' not in row]
-
-
-def _interval(axes: Axes, x: float, found: Row, colour: str, width: float = 2.4) -> None:
-  low, high = found['ci95']
-  if low is not None and math.isfinite(low):
-    axes.plot([x, x], [low, high], color=colour, linewidth=width, alpha=0.5, zorder=2)
+def _rows(source: Source) -> list[Row]:
+  return [row for row in source.summary['by_class']['batch_sizes'] if 'undefined' not in row]
 
 
 def _within_accuracies(axes: Axes) -> None:
   """An interval may leave 0 to 100%, accuracy cannot."""
-  low, high = axes.get_ylim()
-  axes.set_ylim(max(low, -0.005), min(high, 1.005))
+  style.accuracy_axis(axes)
+  axes.set_ylim(bottom=max(axes.get_ylim()[0], -0.005))

@@ -3,26 +3,63 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 
 from bsjax.analysis.claims.condition_contrasts import POOLED, is_pooled
 from bsjax.analysis.claims.conditions import Held
 from bsjax.analysis.measures.gap import curve
 from bsjax.analysis.runs.histories import Row
-from bsjax.report.panels import style
-from bsjax.report.panels.style import BEST, INK, MUTED, PAPER
+from bsjax.report.panels import marks, style
+from bsjax.report.panels.style import BEST, INK, MUTED
+from bsjax.report.text.condition_words import pooled
 
 # Told apart also by those who see few colours; conditions beyond take them again, dashed.
 COLOURS = ('#1f5fbf', '#e8871e', '#1b8a5a', '#b3368f', '#7a5c3e', '#4aa3c7', '#c23b3b', '#6d7685')
 VERDICTS = {'supported': '#1b8a5a', 'refuted': '#c23b3b', 'undetermined': '#7d8798'}
+MOST_PAIRS = 8  # of which single batch sizes are drawn too
 _NAMES = {'val_accuracy': 'Validation accuracy', 'gap': 'Generalization gap'}
 _LONGEST = 34  # characters of a label before it is cut
 
 Place = tuple[str, str, int | str]
 
 
-def look(names: Sequence[str]) -> dict[str, tuple[str, str]]:
+@dataclass(frozen=True)
+class Conditions:
+  """What figures of conditions are drawn from: their part of the summary, and their runs."""
+
+  compared: Mapping[str, Any]
+  held: Mapping[str, Held] = field(default_factory=dict)
+
+  @property
+  def looks(self) -> dict[str, tuple[str, str]]:
+    """condition -> colour and line style."""
+    return looks(self.compared['names'])
+
+  @property
+  def clocks(self) -> list[str]:
+    """The clocks at which validation accuracy is compared."""
+    return [clock for clock in ('examples', 'updates') if pooled(self.compared, clock=clock)]
+
+  def contrasts(self, clock: str) -> list[Row]:
+    """The pooled difference of each pair, and beneath it, of few pairs, those by batch size."""
+    whole, rows = pooled(self.compared, clock=clock), []
+    for row in whole:
+      rows.append(row)
+      if len(whole) <= MOST_PAIRS:
+        same = ('first', 'second', 'clock', 'quantity')
+        rows += [
+          single
+          for single in self.compared['contrasts']
+          if not is_pooled(single) and all(single[key] == row[key] for key in same)
+        ]
+    return rows
+
+
+def looks(names: Sequence[str]) -> dict[str, tuple[str, str]]:
   """condition -> colour and line style."""
   count = len(COLOURS)
   return {
@@ -30,93 +67,81 @@ def look(names: Sequence[str]) -> dict[str, tuple[str, str]]:
   }
 
 
-def draw_forest(
-  axes: Axes, places: Sequence[Row], rows: Mapping[Place, Row], title: str, labels: bool
-) -> None:
-  """Differences with their intervals, a line for each place; a diamond where re-estimated.
+def legend(source: Conditions) -> dict[str, Any]:
+  """The colours and line styles of the conditions."""
+  widest = 6 + max(map(len, source.looks), default=1)
+  handles = [
+    Line2D([], [], color=colour, linestyle=dashes, linewidth=3, label=name)
+    for name, (colour, dashes) in source.looks.items()
+  ]
+  return {'handles': handles, 'ncols': max(1, 110 // widest)}
 
-  `places` are rows that say what is compared, from the top; `rows` those drawn, by `place`. Pooled
-  ones are large, those of a batch size small; the margin of no difference is shaded.
+
+def draw_forest(axes: Axes, source: Conditions, clock: str) -> None:
+  """Differences with their intervals, one line per contrast; a diamond where re-estimated.
+
+  Pooled ones are large, those of a batch size small; the margin of no difference is shaded. Lines
+  are the same at every clock, and have labels at the first.
   """
+  places = source.contrasts('examples')
+  rows = {_place(row): row for row in source.contrasts(clock)}
   margins = [row['equivalent']['margin'] for row in rows.values() if row['equivalent']]
   if margins:
     axes.axvspan(-margins[0], margins[0], color=style.GRID, alpha=0.75, zorder=0, linewidth=0)
   axes.axvline(0, color='#9aa3b2', linewidth=1, zorder=1)
-  for y, at in enumerate(map(place, places)):
+  for y, at in enumerate(map(_place, places)):
     if at in rows and rows[at]['effect'] is not None:
       _effect(axes, y, rows[at])
     else:
       why = ' not compared' if at in rows or at[2] == POOLED else ''
       axes.text(0, y, why, color=MUTED, fontsize=8.5, va='center')
   axes.set_ylim(len(places) - 0.4, -0.6)
-  axes.set_yticks(
-    range(len(places)), [_label(row) for row in places] if labels else [''] * len(places)
-  )
+  first = clock == source.clocks[0]
+  axes.set_yticks(range(len(places)), [_label(row) if first else '' for row in places])
   for tick, row in zip(axes.get_yticklabels(), places, strict=True):
     tick.set(color=INK if is_pooled(row) else MUTED, fontsize=8.5)
   axes.grid(axis='x')
   axes.grid(visible=False, axis='y')
   axes.spines['left'].set_visible(False)
   axes.set_xlim(_bounds(list(rows.values()), margins))
-  axes.set_title(title)
+  axes.set_title(f'Validation accuracy, equal {clock}')
   axes.xaxis.set_major_formatter(lambda x, _: f'{100 * x:+.3g}' if x else '0')
   axes.set_xlabel('percentage points')
 
 
-def place(row: Row) -> Place:
-  """What a contrast compares: both conditions, and the batch size or all of them."""
-  return row['first'], row['second'], row['batch_size']
-
-
-def draw_sizes(axes: Axes, rows: Sequence[Row], names: Sequence[str], quantity: str) -> None:
-  """A quantity at the end of training against batch size, a line for each condition."""
-  sizes = sorted({row['batch_size'] for row in rows})
-  for number, (name, (colour, dashes)) in enumerate(look(names).items()):
-    known = [
-      row
-      for row in rows
-      if row['condition'] == name and quantity in row and row[quantity]['mean'] is not None
-    ]
-    shift = 2 ** (0.12 * (number - (len(names) - 1) / 2) / max(1, len(names) / 3))
-    x, means = (
-      [row['batch_size'] * shift for row in known],
-      [row[quantity]['mean'] for row in known],
-    )
-    axes.plot(x, means, color=colour, linestyle=dashes, linewidth=1.3, alpha=0.7)
-    axes.plot(x, means, 'o', color=colour, markersize=6.5, markeredgecolor=PAPER, zorder=3)
-    for at, row in zip(x, known, strict=True):
-      if row[quantity]['ci95'][0] is not None:
-        axes.plot([at, at], row[quantity]['ci95'], color=colour, linewidth=2.2, alpha=0.5)
-  style.batch_size_axis(
-    axes, {'batch_sizes': [{'batch_size': size} for size in sizes]}, _NAMES[quantity]
-  )
+def draw_sizes(axes: Axes, source: Conditions, quantity: str) -> None:
+  """A quantity at the end of training against batch size, one line per condition."""
+  table, count = source.compared['table'], len(source.looks)
+  for number, (name, (colour, dashes)) in enumerate(source.looks.items()):
+    shift = 2 ** (0.12 * (number - (count - 1) / 2) / max(1, count / 3))
+    rows = [row for row in table if row['condition'] == name]
+    marks.estimates(axes, rows, quantity, colour, shift=shift, dashes=dashes)
+  style.batch_size_axis(axes, sorted({row['batch_size'] for row in table}), _NAMES[quantity])
   if quantity == 'gap':
     style.points_axis(axes)
-    axes.axhline(0, color='#b4bac7', linewidth=0.9, zorder=1)
+    marks.zero(axes)
   else:
-    style.percent_axis(axes)
-    axes.set_ylim(top=min(axes.get_ylim()[1], 1.005))
+    style.accuracy_axis(axes)
 
 
-def draw_condition_curves(axes: Axes, held: Mapping[str, Held], size: int) -> None:
+def draw_condition_curves(axes: Axes, source: Conditions, size: int) -> None:
   """Validation accuracy of every condition at one batch size against the examples seen."""
   heights: list[float] = []
-  for number, (name, (colour, dashes)) in enumerate(look(list(held)).items()):
-    if size not in held[name].chosen:
-      continue
-    setting = held[name].chosen[size]
-    found = curve(setting, 'examples', 'val_accuracy')
-    axes.plot(found.x, found.mean, color=colour, linestyle=dashes, linewidth=1.8)
-    heights += found.mean[len(found.mean) // 4 :]
-    if found.x:
-      end = found.x[-1] * (1.015 + 0.015 * number)
-      axes.plot([end, end], [found.low[-1], found.high[-1]], color=colour, linewidth=2.2, alpha=0.6)
+  for number, (name, (colour, dashes)) in enumerate(source.looks.items()):
+    if size in source.held[name].chosen:
+      along = curve(source.held[name].chosen[size], 'examples', 'val_accuracy')
+      end = along.x[-1] * (1.015 + 0.015 * number) if along.x else 0
+      marks.curve(axes, along, colour, dashes, end)
+      heights += along.mean[len(along.mean) // 4 :]
   style.examples_seen(axes)
   axes.set_title(f'Batch size {size}')
   style.percent_axis(axes)
-  if heights:
-    margin = 0.3 * (max(heights) - min(heights)) or 0.01
-    axes.set_ylim(min(heights) - margin, min(max(heights) + margin, 1.005))
+  style.later_part(axes, heights, 0.3, style.MOST_ACCURATE)
+
+
+def _place(row: Row) -> Place:
+  """What a contrast compares: both conditions, and the batch size or all of them."""
+  return row['first'], row['second'], row['batch_size']
 
 
 def _bounds(rows: Sequence[Row], margins: Sequence[float]) -> tuple[float, float]:
@@ -129,16 +154,12 @@ def _bounds(rows: Sequence[Row], margins: Sequence[float]) -> tuple[float, float
 
 
 def _effect(axes: Axes, y: int, row: Row) -> None:
-  whole = is_pooled(row)
-  colour = VERDICTS[row['verdict']]
-  if row['ci95'][0] is not None:
-    axes.plot(row['ci95'], [y, y], color=colour, linewidth=3 if whole else 1.8, alpha=0.55)
+  whole, colour = is_pooled(row), VERDICTS[row['verdict']]
+  marks.bar(axes, y, row['ci95'], colour, lying=True, linewidth=3 if whole else 1.8)
   axes.plot(row['effect'], y, 'o', color=colour, markersize=8 if whole else 5, zorder=3)
-  if row['reestimated']:
-    again, at = row['reestimated'], y + 0.27
-    if again['ci95'][0] is not None:
-      axes.plot(again['ci95'], [at, at], color=BEST, linewidth=1.4, alpha=0.6)
-    axes.plot(again['effect'], at, 'D', color=BEST, markersize=4, zorder=3)
+  if again := row['reestimated']:
+    marks.bar(axes, y + 0.27, again['ci95'], BEST, lying=True, linewidth=1.4)
+    axes.plot(again['effect'], y + 0.27, 'D', color=BEST, markersize=4, zorder=3)
 
 
 def _label(row: Row) -> str:

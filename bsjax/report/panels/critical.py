@@ -11,65 +11,67 @@ from matplotlib.axes import Axes
 
 from bsjax.analysis.runs.histories import Row
 from bsjax.format import number
-from bsjax.report.panels import style
-from bsjax.report.panels.style import BEST, INK, MUTED, PAPER, Summary
+from bsjax.report.panels import marks, style
+from bsjax.report.panels.source import Source
+from bsjax.report.panels.style import BEST, INK, MUTED, PAPER
 from bsjax.report.text.words import loss_text
 
 # Status of a run that is only bounded -> the way to where it may lie: more of both, or less.
 _BEYOND = {'never': 1, 'before first evaluation': -1}
 
 
-def draw_hyperbola(axes: Axes, summary: Summary) -> None:
-  """A point a batch size, the trials faint, and S = S_min (1 + B_crit / B) through them."""
-  found, tints = summary['critical_batch_size'], style.colours(summary)
-  points = found.get('points', [])
+def draw_hyperbola(axes: Axes, source: Source) -> None:
+  """One point per batch size, the trials faint, and S = S_min (1 + B_crit / B) through them."""
+  critical = source.summary['critical_batch_size']
+  points = critical.get('points', [])
   if not points:
-    style.message(axes, 'Updates and examples to a target', f'Undefined: {found["undefined"]}.')
+    title = 'Updates and examples to a target'
+    marks.message(axes, title, f'Undefined: {critical["undefined"]}.')
     return
   examples = list(_numbers(points))
-  axes.set_title(f'What it takes to reach {loss_text(found)}')
+  axes.set_title(f'What it takes to reach {loss_text(critical)}')
   for point in points:
-    _draw_point(axes, point, tints[point['batch_size']])
+    _draw_point(axes, point, source.colours[point['batch_size']])
   updates = [value / point['batch_size'] for point in points for value in _numbers([point])]
-  fitted = found.get('b_crit') is not None
+  fitted = critical.get('b_crit') is not None
   style.log_axis(axes.xaxis, 'updates', style.limits(updates))
-  bounds = style.limits(examples, [found['examples_min']] if fitted else [])
+  bounds = style.limits(examples, [critical['examples_min']] if fitted else [])
   style.log_axis(axes.yaxis, 'examples', bounds)
   if fitted:
-    _draw_fit(axes, found)
+    _draw_fit(axes, critical)
     axes.legend(loc='best', fontsize=9)
 
 
-def draw_targets(axes: Axes, found: Mapping[str, Any], title: str, bounds: tuple | None) -> None:
+def draw_targets(axes: Axes, source: Source, loss: str) -> None:
   """B_crit with its interval at every target, from easy to hard; the one of the page is ringed.
 
-  `found` is an entry of `analysis.critical_batch_size`, `bounds` the limits of the axis.
+  `loss` is 'training' or 'validation'; the panels of both have the same limits.
   """
-  targets = found['targets']
+  critical = source.summary['critical_batch_size']
+  both = {'training': critical, 'validation': critical['validation']}
+  entry, bounds, title = both[loss], _bounds(both.values()), f'{loss.capitalize()} loss'
+  targets = entry['targets']
   if not targets or bounds is None:
-    why = found.get('undefined') or 'no target has a critical batch size'
-    style.message(axes, title, f'Undefined: {why}.')
+    why = entry.get('undefined') or 'no target has a critical batch size'
+    marks.message(axes, title, f'Undefined: {why}.')
     return
   style.log_axis(axes.yaxis, 'critical batch size, examples', bounds)
-  for place, each in enumerate(targets):
-    if 'undefined' in each:
-      style.cross(axes, place, MUTED)
-      continue
-    main = each['target'] == found['target']
-    style.interval(axes, place, each['ci95'], BEST if main else INK)
-    if each['b_crit'] is not None:
-      dot = {'markersize': 8, 'markeredgecolor': PAPER, 'zorder': 5}
-      axes.plot(place, each['b_crit'], 'o', color=BEST if main else INK, **dot)
-  labels = [f'{each["target"]:.2g}' for each in targets]
+  for place, row in enumerate(targets):
+    colour = BEST if row['target'] == entry['target'] else INK
+    if 'undefined' in row:
+      marks.cross(axes, place, MUTED)
+    else:
+      marks.estimate(axes, place, row['b_crit'], row['ci95'], colour)
+  labels = [f'{row["target"]:.2g}' for row in targets]
   axes.set_xticks(range(len(targets)), labels, fontsize=8)
   axes.set(title=title, xlabel='target, from easy to hard', xlim=(-0.5, len(targets) - 0.5))
 
 
-def target_bounds(*entries: Mapping[str, Any]) -> tuple | None:
+def _bounds(entries: Iterable[Mapping[str, Any]]) -> tuple | None:
   """Limits that suit all targets of all entries."""
-  known = [each for entry in entries for each in entry['targets'] if 'undefined' not in each]
-  ends = [end for each in known for end in each['ci95']]
-  return style.limits([each['b_crit'] for each in known], ends) or style.limits(ends)
+  known = [row for entry in entries for row in entry['targets'] if 'undefined' not in row]
+  ends = [end for row in known for end in row['ci95']]
+  return style.limits([row['b_crit'] for row in known], ends) or style.limits(ends)
 
 
 def _numbers(points: Iterable[Row]) -> Iterable[float]:
@@ -80,7 +82,7 @@ def _numbers(points: Iterable[Row]) -> Iterable[float]:
 
 
 def _draw_point(axes: Axes, point: Row, tint: str) -> None:
-  size, reached = point['batch_size'], [e for e in point['examples'] if e is not None]
+  size, reached = point['batch_size'], [value for value in point['examples'] if value is not None]
   axes.plot([e / size for e in reached], reached, '.', color=tint, alpha=0.45, zorder=3)
   for bound, status in zip(point['bounds'], point['status'], strict=True):
     if status in _BEYOND:
@@ -96,10 +98,10 @@ def _draw_point(axes: Axes, point: Row, tint: str) -> None:
     axes.plot(mean / size, mean, 'o', color=tint, **dot)
 
 
-def _draw_fit(axes: Axes, found: Mapping[str, Any]) -> None:
+def _draw_fit(axes: Axes, critical: Mapping[str, Any]) -> None:
   """The hyperbola, the part of it within the interval of B_crit, and B_crit itself."""
-  b_crit, (low, high) = found['b_crit'], found['ci95']
-  fewest, shortest = found['examples_min'], found['updates_min']
+  b_crit, (low, high) = critical['b_crit'], critical['ci95']
+  fewest, shortest = critical['examples_min'], critical['updates_min']
 
   def curve(sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return shortest * (1 + b_crit / sizes), fewest * (1 + sizes / b_crit)

@@ -10,8 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from bsjax.analysis.runs.histories import Setting
-from bsjax.report.panels import style
-from bsjax.report.panels.style import INK, MUTED, PAPER, Settings, Summary
+from bsjax.report.panels import marks, style
+from bsjax.report.panels.source import Source, Summary
+from bsjax.report.panels.style import INK, MUTED, PAPER
 from bsjax.report.text.words import MERITS, RULES
 
 _COLOURS = {
@@ -28,55 +29,51 @@ def by_training(summary: Summary) -> Mapping[str, Any]:
   return {**summary['learning_rates'], 'exponent': summary['learning_rate_exponent']}
 
 
-def draw_optimum(
-  axes: Axes, summary: Summary, settings: Settings, found: Mapping[str, Any]
-) -> None:
+def draw_optimum(axes: Axes, source: Source, entry: Mapping[str, Any]) -> None:
   """Measured optima with intervals or bounds, over the curves of the rules.
 
-  `found` is an entry of `analysis.learning_rate`.
+  `entry` is one of `analysis.learning_rate`.
   """
-  tints = style.colours(summary)
-  tried = sorted({setting.learning_rate for each in settings.values() for setting in each})
   axes.set_yscale('log')
-  axes.set_ylim(min(tried) / 1.8, max(tried) * 1.8)
-  for size, each in settings.items():
-    rates = [setting.learning_rate for setting in each]
+  axes.set_ylim(source.learning_rates[0] / 1.8, source.learning_rates[-1] * 1.8)
+  for size, tried in source.settings.items():
+    rates = [setting.learning_rate for setting in tried]
     axes.plot([size] * len(rates), rates, '_', color='#cfd5e0', markersize=13, zorder=1)
-  handles = _draw_rules(axes, found)
-  for row in found['optimum']:
-    size, tint = row['batch_size'], tints[row['batch_size']]
+  handles = _draw_rules(axes, entry)
+  for row in entry['optimum']:
+    size, colour = row['batch_size'], source.colours[row['batch_size']]
     if row['state'] == 'at_grid_edge':
       bound = row['bound']
       ends = (bound['above'], None) if 'above' in bound else (0.0, bound['below'])
-      style.interval(axes, size, ends, tint)
+      marks.interval(axes, size, ends, colour)
     elif row['learning_rate'] is None:
-      style.cross(axes, size, tint)
+      marks.cross(axes, size, colour)
     else:
-      fill = tint if row['state'] == 'found' else PAPER
-      dot = {'markerfacecolor': fill, 'markeredgecolor': tint, 'markersize': 8, 'zorder': 5}
-      style.interval(axes, size, row['ci95'], tint)
-      axes.plot(size, row['learning_rate'], 'o', markeredgewidth=1.8, **dot)
-  handles += _states({row['state'] for row in found['optimum']})
-  style.batch_size_axis(axes, summary, f'Best learning rate by {MERITS[found["merit"]]}')
+      face = colour if row['state'] == 'found' else PAPER
+      dot = {'markerfacecolor': face, 'markeredgecolor': colour, 'markeredgewidth': 1.8}
+      marks.estimate(axes, size, row['learning_rate'], row['ci95'], colour, **dot)
+  handles += _states({row['state'] for row in entry['optimum']})
+  title = f'Best learning rate by {MERITS[entry["merit"]]}'
+  style.batch_size_axis(axes, source.sizes, title)
   style.log_axis(axes.yaxis, 'learning rate')
   below = {'loc': 'upper center', 'bbox_to_anchor': (0.5, -0.17), 'ncols': 2, 'fontsize': 9}
   axes.legend(handles=handles, **below)
 
 
-def draw_valleys(axes: Axes, summary: Summary, settings: Settings, merit: str) -> None:
+def draw_valleys(axes: Axes, source: Source, merit: str) -> None:
   """What the optima are read from: the mean merit at the end against the learning rate."""
-  tints, heights = style.colours(summary), []
-  for number, (size, tried) in enumerate(settings.items()):
-    rates, means = [], []
+  heights: list[float] = []
+  for number, (size, tried) in enumerate(source.settings.items()):
+    rates, means, colour = [], [], source.colours[size]
     for setting in tried:
       if setting.problem:
-        style.cross(axes, setting.learning_rate, tints[size], at=0.98 - 0.03 * number)
+        marks.cross(axes, setting.learning_rate, colour, at=0.98 - 0.03 * number)
         continue
       values = _merits(setting, merit)
       if all(map(style.finite, values)):
         rates.append(setting.learning_rate)
         means.append(math.fsum(values) / len(values))
-    axes.plot(rates, means, 'o-', color=tints[size], linewidth=1.6, markersize=4.5)
+    axes.plot(rates, means, 'o-', color=colour, linewidth=1.6, markersize=4.5)
     heights += means
   name = MERITS[merit]
   axes.set_title(f'{name[0].upper()}{name[1:]} at the end')
@@ -91,9 +88,9 @@ def _merits(setting: Setting, merit: str) -> list[float | None]:
   return setting.finals(merit)
 
 
-def _draw_rules(axes: Axes, found: Mapping[str, Any]) -> list[Line2D]:
+def _draw_rules(axes: Axes, entry: Mapping[str, Any]) -> list[Line2D]:
   handles = []
-  for rule in found['rules']:
+  for rule in entry['rules']:
     if 'undefined' in rule:
       continue
     colour = _COLOURS[rule['rule']]
@@ -106,15 +103,15 @@ def _draw_rules(axes: Axes, found: Mapping[str, Any]) -> list[Line2D]:
       band = {'color': colour, 'alpha': 0.12, 'linewidth': 0}
       axes.fill_between(curve['batch_size'], curve['low'], curve['high'], **band)
     handles += axes.plot(curve['batch_size'], curve['learning_rate'], label=misfit, **line)
-  return handles + _draw_exponent(axes, found)
+  return handles + _draw_exponent(axes, entry)
 
 
-def _draw_exponent(axes: Axes, found: Mapping[str, Any]) -> list[Line2D]:
+def _draw_exponent(axes: Axes, entry: Mapping[str, Any]) -> list[Line2D]:
   """The fitted power law, which goes through the mean of the logs."""
-  exponent = found['exponent']
+  exponent = entry['exponent']
   if 'undefined' in exponent:
     return []
-  used = {row['batch_size']: row for row in found['optimum']}
+  used = {row['batch_size']: row for row in entry['optimum']}
   sizes, value = exponent['batch_sizes'], exponent['value']
   x = math.fsum(map(math.log, sizes)) / len(sizes)
   y = math.fsum(math.log(used[size]['learning_rate']) for size in sizes) / len(sizes)
@@ -129,12 +126,14 @@ def _draw_exponent(axes: Axes, found: Mapping[str, Any]) -> list[Line2D]:
 def _states(states: set[str]) -> list[Line2D]:
   """Legend entries of the states that occur."""
   dot = {'markersize': 7, 'markeredgecolor': MUTED, 'linestyle': '', 'color': MUTED}
-  entries = {
-    'found': Line2D([], [], marker='o', label='optimum', **dot),
-    'next_to_divergence': Line2D(
-      [], [], marker='o', markerfacecolor=PAPER, label='next to divergence', **dot
-    ),
-    'at_grid_edge': Line2D([], [], marker='^', label='only bounded (edge of grid)', **dot),
-    'undetermined': Line2D([], [], marker='x', label='undetermined', **dot),
+  looks = {
+    'found': ('optimum', 'o', MUTED),
+    'next_to_divergence': ('next to divergence', 'o', PAPER),
+    'at_grid_edge': ('only bounded (edge of grid)', '^', MUTED),
+    'undetermined': ('undetermined', 'x', MUTED),
   }
-  return [entry for state, entry in entries.items() if state in states]
+  return [
+    Line2D([], [], marker=marker, markerfacecolor=face, label=label, **dot)
+    for state, (label, marker, face) in looks.items()
+    if state in states
+  ]

@@ -13,8 +13,9 @@ from matplotlib.patches import Patch
 from bsjax.analysis.runs.histories import Setting, noise_curve
 from bsjax.noise import entries
 from bsjax.noise.entries import NoiseScale
-from bsjax.report.panels import style
-from bsjax.report.panels.style import MUTED, PAPER, Settings, Summary
+from bsjax.report.panels import marks, style
+from bsjax.report.panels.source import Source, Summary
+from bsjax.report.panels.style import MUTED, PAPER
 
 CRITICAL, FROM_RATES = '#e8871e', '#667085'
 
@@ -41,8 +42,9 @@ def middle(summary: Summary) -> Mapping[str, Any] | None:
   return rows[len(rows) // 2] if rows else None
 
 
-def draw_late(axes: Axes, summary: Summary) -> None:
+def draw_late(axes: Axes, source: Source) -> None:
   """Every kind with its interval against batch size; B_crit and B_lr as horizontal bands."""
+  summary = source.summary
   rows, shown = summary['noise_scales'], kinds(summary)
   bands = _bands(summary)
   values = [row['late'][kind.name] for row in rows for kind in shown if kind.name in row['late']]
@@ -51,7 +53,7 @@ def draw_late(axes: Axes, summary: Summary) -> None:
   # Without any value the interval of the critical batch size still has a place.
   bounds = style.limits([value['value'] for value in values], ends) or style.limits(ends)
   if bounds is None:
-    style.message(
+    marks.message(
       axes, 'Noise scale, late in training', 'No noise scale with a value was measured.'
     )
     return
@@ -62,25 +64,16 @@ def draw_late(axes: Axes, summary: Summary) -> None:
     shift = 2 ** (0.16 * (number - (len(shown) - 1) / 2))
     for row in rows:
       if kind.name in row['late']:
-        _draw_one(axes, row['batch_size'] * shift, row['late'][kind.name], kind)
-  sizes = [row['batch_size'] for row in summary['batch_sizes']]
-  line = [min(sizes) / 2, max(sizes) * 2]
+        late, x = row['late'][kind.name], row['batch_size'] * shift
+        marks.estimate(axes, x, late['value'], late['ci95'], kind.colour, marker=kind.marker)
+  line = [source.sizes[0] / 2, source.sizes[-1] * 2]
   axes.plot(line, line, '--', color=MUTED, linewidth=1, zorder=1, scaley=False)
-  style.batch_size_axis(axes, summary, 'Noise scale, late in training')
+  style.batch_size_axis(axes, source.sizes, 'Noise scale, late in training')
 
 
-def _draw_one(axes: Axes, x: float, late: Mapping[str, Any], kind: NoiseScale) -> None:
-  """A value with its interval, the interval alone, or a cross where there is neither."""
-  style.interval(axes, x, late['ci95'], kind.colour, 2.0)
-  if late['value'] is not None:
-    dot = {'markersize': 6.5, 'markeredgecolor': PAPER, 'zorder': 5}
-    axes.plot(x, late['value'], kind.marker, color=kind.colour, **dot)
-  elif late['ci95'][0] is None:
-    style.cross(axes, x, kind.colour)
-
-
-def legend(summary: Summary) -> list[Any]:
-  """Handles for the kinds and bands of `draw_late` and `draw_training`."""
+def legend(source: Source) -> dict[str, Any]:
+  """The kinds and bands of `draw_late` and `draw_training`."""
+  summary = source.summary
   dot = {'linestyle': '', 'markersize': 7}
   handles: list[Any] = [
     Line2D([], [], color=kind.colour, marker=kind.marker, label=kind.title, **dot)
@@ -88,14 +81,15 @@ def legend(summary: Summary) -> list[Any]:
   ]
   handles += [Patch(color=colour, alpha=0.35, label=name) for name, *_, colour in _bands(summary)]
   dashed = {'linestyle': '--', 'color': MUTED, 'linewidth': 1}
-  return [*handles, Line2D([], [], label='noise scale = batch size', **dashed)]
+  handles.append(Line2D([], [], label='noise scale = batch size', **dashed))
+  return {'handles': handles, 'ncols': 3}
 
 
-def draw_training(axes: Axes, summary: Summary) -> None:
+def draw_training(axes: Axes, source: Source) -> None:
   """All kinds of the middle batch size against examples seen, trials pooled."""
-  row = middle(summary)
+  row = middle(source.summary)
   if row is None:
-    style.message(axes, 'Noise scale along training', 'No batch size has a result.')
+    marks.message(axes, 'Noise scale along training', 'No batch size has a result.')
     return
   lines = {
     kind: [(at['examples'], *_ends(at[kind.name])) for at in row['training'] if kind.name in at]
@@ -105,7 +99,7 @@ def draw_training(axes: Axes, summary: Summary) -> None:
   ends = [end for line in lines.values() for _, _, *both in line for end in both]
   title, bounds = f'Along training, batch size {row["batch_size"]}', style.limits(values, ends)
   if bounds is None:
-    style.message(axes, title, 'No noise scale with a value was measured.')
+    marks.message(axes, title, 'No noise scale with a value was measured.')
     return
   style.log_axis(axes.yaxis, 'examples', bounds)
   top = axes.get_ylim()[1]
@@ -120,13 +114,12 @@ def draw_training(axes: Axes, summary: Summary) -> None:
   style.examples_seen(axes)
 
 
-def draw_noise_curves(axes: Axes, summary: Summary, settings: Settings) -> None:
+def draw_noise_curves(axes: Axes, source: Source) -> None:
   """The noise scale of each stretch between records, trials pooled, for every batch size."""
-  tints = style.colours(summary)
-  for size, setting in style.chosen(summary, settings).items():
+  for size, setting in source.chosen.items():
     examples, values = noise_curve(setting)
     line = {'markersize': 3.5, 'linewidth': 1.7}
-    axes.plot(examples, values, 'o-', color=tints[size], **line)
+    axes.plot(examples, values, 'o-', color=source.colours[size], **line)
   axes.set_title('From the batches, along training')
   style.examples_seen(axes)
   style.log_axis(axes.yaxis, 'examples')
@@ -150,16 +143,15 @@ def layers(setting: Setting) -> dict[str, float | None]:
   return result
 
 
-def draw_layers(axes: Axes, summary: Summary, settings: Settings) -> None:
+def draw_layers(axes: Axes, source: Source) -> None:
   """One row per layer, one dot per batch size, a cross where a layer has no noise scale."""
-  tints = style.colours(summary)
-  scales = {size: layers(setting) for size, setting in style.chosen(summary, settings).items()}
+  scales = {size: layers(setting) for size, setting in source.chosen.items()}
   names = list(next((by_layer for by_layer in scales.values() if by_layer), {}))
   values = [value for by_layer in scales.values() for value in by_layer.values()]
   style.log_axis(axes.xaxis, 'examples', style.limits(values))
   for size, by_layer in scales.items():
     for name, value in by_layer.items():
-      place = {'color': tints[size], 'zorder': 3}
+      place = {'color': source.colours[size], 'zorder': 3}
       if value is None:
         axes.plot(0.985, names.index(name), 'x', transform=axes.get_yaxis_transform(), **place)
       else:

@@ -10,58 +10,54 @@ from matplotlib.colors import LinearSegmentedColormap, to_hex
 from matplotlib.patches import Rectangle
 
 from bsjax.analysis.runs.histories import Row, Setting
-from bsjax.report.panels import style
-from bsjax.report.panels.style import (
-  BEST,
-  INK,
-  MUTED,
-  PAPER,
-  TRAINING,
-  VALIDATION,
-  Settings,
-  Summary,
-)
+from bsjax.report.panels import marks, style
+from bsjax.report.panels.source import Source
+from bsjax.report.panels.style import BEST, INK, MUTED, PAPER, TRAINING, VALIDATION
 
 SHADES = LinearSegmentedColormap.from_list('shades', ['#f3f7fb', '#a9cbe6', '#3d83bd', '#0d3b73'])
 
 
-def draw_accuracy(axes: Axes, summary: Summary, settings: Settings) -> None:
+def draw_accuracy(axes: Axes, source: Source) -> None:
   """Means with intervals, and each trial as a faint dot."""
-  rows = [row for row in summary['batch_sizes'] if row['learning_rate'] is not None]
+  rows = _with_result(source)
   for key, colour, label, shift in (
     ('train_accuracy', TRAINING, 'training', 2**0.07),
     ('val_accuracy', VALIDATION, 'validation', 2**-0.07),
   ):
     for row in rows:
-      lanes = style.reported(row, settings[row['batch_size']])
-      trials = [lane.final[key] for lane in lanes]
-      axes.plot([row['batch_size'] * shift] * len(trials), trials, '.', color=colour, alpha=0.35)
-    _means(axes, rows, key, colour, label, shift)
-  style.batch_size_axis(axes, summary, 'Accuracy at the learning rate chosen')
-  style.percent_axis(axes)
-  axes.set_ylim(top=min(axes.get_ylim()[1], 1.005))  # an interval may pass 100%, accuracy cannot
+      values = [lane.final[key] for lane in source.reported(row)]
+      marks.trials(axes, row['batch_size'] * shift, values, colour)
+    marks.estimates(axes, rows, key, colour, shift=shift, label=label)
+  style.batch_size_axis(axes, source.sizes, 'Accuracy at the learning rate chosen')
+  style.accuracy_axis(axes)
   if rows:
     place = {'loc': 'lower right', 'bbox_to_anchor': (1, 1), 'borderaxespad': 0.2}
     axes.legend(ncols=2, handlelength=0.7, handletextpad=0.4, columnspacing=1, **place)
 
 
-def draw_gap(axes: Axes, summary: Summary, settings: Settings) -> None:
+def draw_gap(axes: Axes, source: Source) -> None:
   """Training minus validation accuracy: mean with interval, and each trial as a faint dot."""
-  rows = [row for row in summary['batch_sizes'] if row['learning_rate'] is not None]
+  rows = _with_result(source)
   for row in rows:
-    for lane in style.reported(row, settings[row['batch_size']]):
-      gap = lane.final['train_accuracy'] - lane.final['val_accuracy']
-      axes.plot(row['batch_size'], gap, '.', color=INK, alpha=0.3)
-  axes.axhline(0, color='#b4bac7', linewidth=0.9)
-  _means(axes, rows, 'generalization_gap', INK, None, 1.0)
-  style.batch_size_axis(axes, summary, 'Generalization gap: training minus validation accuracy')
+    finals = [lane.final for lane in source.reported(row)]
+    gaps = [final['train_accuracy'] - final['val_accuracy'] for final in finals]
+    marks.trials(axes, row['batch_size'], gaps, INK)
+  marks.zero(axes)
+  marks.estimates(axes, rows, 'generalization_gap', INK)
+  title = 'Generalization gap: training minus validation accuracy'
+  style.batch_size_axis(axes, source.sizes, title)
   style.points_axis(axes)
 
 
-def draw_learning_rates(axes: Axes, summary: Summary, settings: Settings) -> None:
+def map_size(source: Source) -> tuple[float, float]:
+  """Inches of the map, wide enough for the title of a study of one batch size."""
+  return max(4.6, 2.4 + 1.1 * len(source.settings)), 1.5 + 0.55 * len(source.learning_rates)
+
+
+def draw_learning_rates(axes: Axes, source: Source) -> None:
   """Mean final validation accuracy of every setting, the best of each batch size framed."""
+  settings, rates = source.settings, source.learning_rates
   sizes = sorted(settings)
-  rates = sorted({setting.learning_rate for tried in settings.values() for setting in tried})
   means = {
     (setting.batch_size, setting.learning_rate): float(np.mean(setting.finals('val_accuracy')))
     for tried in settings.values()
@@ -72,10 +68,9 @@ def draw_learning_rates(axes: Axes, summary: Summary, settings: Settings) -> Non
   for column, size in enumerate(sizes):
     for setting in settings[size]:
       _cell(axes, column, rates.index(setting.learning_rate), setting, means, floor)
-  for row in summary['batch_sizes']:
-    if row['learning_rate'] is not None:
-      corner = sizes.index(row['batch_size']), rates.index(row['learning_rate'])
-      _frame(axes, *corner, row['at_grid_edge'])
+  for row in _with_result(source):
+    corner = sizes.index(row['batch_size']), rates.index(row['learning_rate'])
+    _frame(axes, *corner, row['at_grid_edge'])
   axes.set_xticks(np.arange(len(sizes)) + 0.5, [str(size) for size in sizes])
   axes.set_yticks(np.arange(len(rates)) + 0.5, [f'{rate:.4g}' for rate in rates])
   axes.set(xlim=(-0.05, len(sizes) + 0.05), ylim=(-0.05, len(rates) + 0.05))
@@ -86,17 +81,8 @@ def draw_learning_rates(axes: Axes, summary: Summary, settings: Settings) -> Non
   axes.set_title('Validation accuracy (%) of every setting')
 
 
-def _means(
-  axes: Axes, rows: Sequence[Row], key: str, colour: str, label: str | None, shift: float
-) -> None:
-  """Means over trials, joined, with their intervals; `shift` moves them aside by a factor."""
-  x = [row['batch_size'] * shift for row in rows]
-  axes.plot(x, [row[key]['mean'] for row in rows], color=colour, linewidth=1.2, alpha=0.5)
-  dots = {'markersize': 7, 'markeredgecolor': PAPER, 'zorder': 3}
-  axes.plot(x, [row[key]['mean'] for row in rows], 'o', color=colour, label=label, **dots)
-  for at, row in zip(x, rows, strict=True):
-    if row[key]['ci95'][0] is not None:
-      axes.plot([at, at], row[key]['ci95'], color=colour, linewidth=2.4, alpha=0.55, zorder=2)
+def _with_result(source: Source) -> list[Row]:
+  return [row for row in source.summary['batch_sizes'] if row['learning_rate'] is not None]
 
 
 def _shade_floor(means: Sequence[float]) -> float:

@@ -15,18 +15,9 @@ from bsjax.analysis.claims.tuned_runs import TUNED
 from bsjax.analysis.runs.curve_distance import curves
 from bsjax.analysis.runs.histories import Row
 from bsjax.format import number
-from bsjax.report.panels import style
-from bsjax.report.panels.conditions import look
-from bsjax.report.panels.style import (
-  BEST,
-  INK,
-  MUTED,
-  PAPER,
-  TRAINING,
-  VALIDATION,
-  Settings,
-  Summary,
-)
+from bsjax.report.panels import marks, style
+from bsjax.report.panels.source import Source, Summary
+from bsjax.report.panels.style import BEST, INK, MUTED, PAPER, TRAINING, VALIDATION
 
 # Way of a learning rate -> label, colour, marker.
 WAYS = {
@@ -50,27 +41,27 @@ def shown(summary: Summary) -> Mapping[str, Any] | None:
   return rates[summary['scaling_rules']['shown']] if rates else None
 
 
-def draw_curves(axes: Axes, summary: Summary, settings: Settings, rule: str) -> None:
+def draw_curves(axes: Axes, source: Source, rule: str) -> None:
   """The mean log loss of every batch size under one rule, the trials of the base one in grey."""
-  found, rate = summary['scaling_rules'], shown(summary)
-  base, tints = found['base_batch_size'], style.colours(summary)
+  compared, rate = source.summary['scaling_rules'], shown(source.summary)
+  base = compared['base_batch_size']
   if rate is None:
-    style.message(axes, _TITLES[rule], f'Undefined: {found["undefined"]}.')
+    marks.message(axes, _TITLES[rule], f'Undefined: {compared["undefined"]}.')
     return
   missing = []
   axes.set_title(_TITLES[rule])
-  own, _ = curves(setting_at(settings[base], rate['learning_rate']).lanes)
-  for trial in np.exp(np.array(list(own.values())).T):
-    axes.plot(list(own), trial, color=_SEEDS, linewidth=1.2, zorder=1)
+  of_base, _ = curves(setting_at(source.settings[base], rate['learning_rate']).lanes)
+  for trial in np.exp(np.array(list(of_base.values())).T):
+    axes.plot(list(of_base), trial, color=_SEEDS, linewidth=1.2, zorder=1)
   for run in rate['runs']:
     if run['rule'] != rule:
       continue
-    setting = setting_at(settings[run['batch_size']], run['learning_rate'])
-    there, _ = curves(setting.lanes)
-    if not there:
+    setting = setting_at(source.settings[run['batch_size']], run['learning_rate'])
+    of_run, _ = curves(setting.lanes)
+    if not of_run:
       missing.append(str(run['batch_size']))
-    _mean_curve(axes, there, tints[run['batch_size']], '-')
-  _mean_curve(axes, own, tints[base], '--', width=2.4)
+    _mean_curve(axes, of_run, source.colours[run['batch_size']], '-')
+  _mean_curve(axes, of_base, source.colours[base], '--', width=2.4)
   style.examples_seen(axes)
   if missing:
     text = f'no curve of {", ".join(missing)}'
@@ -87,18 +78,18 @@ def common_height(all_axes: Sequence[Axes]) -> None:
       style.log_axis(axes.yaxis, 'training loss' if axes is all_axes[0] else '', bounds)
 
 
-def draw_distances(axes: Axes, summary: Summary, rate: Row) -> None:
+def draw_distances(axes: Axes, source: Source, rate: Row) -> None:
   """The distance of the curves of each rule from the base's, and that of two seeds as a band."""
   title = f'Base learning rate {rate["learning_rate"]:.4g}'
   if not _with_distance(rate):
     why = rate['base']['problem'] or 'no run has a curve to compare'
-    style.message(axes, title, f'Undefined: {why}.')
+    marks.message(axes, title, f'Undefined: {why}.')
     return
   axes.set_title(title)
-  style.log_axis(axes.yaxis, 'distance of log losses', _distance_bounds(summary))
+  style.log_axis(axes.yaxis, 'distance of log losses', _distance_bounds(source.summary))
   _floor(axes, rate['noise_floor'])
   sizes = sorted({run['batch_size'] for run in rate['runs']})
-  rules = summary['scaling_rules']['rules']
+  rules = source.summary['scaling_rules']['rules']
   for run in rate['runs']:
     x = sizes.index(run['batch_size']) + 0.18 * (rules.index(run['rule']) - (len(rules) - 1) / 2)
     _distance(axes, run, x)
@@ -106,86 +97,65 @@ def draw_distances(axes: Axes, summary: Summary, rate: Row) -> None:
   axes.set(xlabel='batch size', xlim=(-0.6, len(sizes) - 0.4))
 
 
-def draw_arms(axes: Axes, found: Mapping[str, Any], size: int, quantity: str) -> None:
-  """A quantity by rule at one batch size: a line an arm, and of accuracies their mean."""
-  rules, tints = found['rules'], [colour for colour, _ in look(found['arms']).values()]
-  for arm, tint in zip(found['arms'], tints, strict=True):
-    own = [r for r in found['rows'] if (r['arm'], r['batch_size']) == (arm, size) and r[quantity]]
-    known = [row for row in own if row[quantity]['mean'] is not None]
-    x, y = [rules.index(row['rule']) for row in known], [row[quantity]['mean'] for row in known]
-    axes.plot(x, y, marker='o', markersize=5, color=tint, linewidth=1.4, label=arm)
-  if quantity == 'distance':
-    axes.set(yscale='log', title=f'Distance of curves, batch size {size}')
-  else:
-    axes.set_title(f'Final accuracy, batch size {size}')
-    axes.axhline(0, color='#b4bac7', linewidth=0.9, zorder=1)
-    axes.yaxis.set_major_formatter(lambda y, _: f'{100 * y:+.3g}' if y else '0')
-    axes.set_ylabel('percentage points')
-    for row in (row for row in found['accuracies'] if row['batch_size'] == size and row['n'] > 1):
-      at = rules.index(row['rule']) + 0.12
-      axes.plot([at, at], row['ci95'], color=INK, linewidth=2.4, alpha=0.6)
-      axes.plot(at, row['mean'], 'o', color=INK, markersize=7, markeredgecolor=PAPER)
-  axes.set_xticks(range(len(rules)), [WAYS[rule][0] for rule in rules])
-  axes.set_xlim(-0.4, len(rules) - 0.5)
-
-
-def draw_forest(axes: Axes, summary: Summary, clock: str) -> None:
-  """Differences of accuracy to the base batch size, a line a batch size and way."""
-  found = summary['scaling_rules']
+def draw_forest(axes: Axes, source: Source, clock: str) -> None:
+  """Differences of accuracy to the base batch size, one line per batch size and way."""
+  compared = source.summary['scaling_rules']
   title = f'At equal {clock}'
-  rows = [row for row in found['ways'].get('rows', []) if row['clock'] == clock]
+  rows = [row for row in compared['ways'].get('rows', []) if row['clock'] == clock]
   known = [row for row in rows if 'undefined' not in row]
   if not known:
-    why = found['ways'].get('undefined') or rows[0]['undefined']
-    style.message(axes, title, f'Undefined: {why}.')
+    why = compared['ways'].get('undefined') or rows[0]['undefined']
+    marks.message(axes, title, f'Undefined: {why}.')
     return
-  margin, tints = found['margin'], style.colours(summary)
+  margin = compared['margin']
   axes.axvspan(-margin, margin, color=style.GRID, zorder=0)
   axes.axvline(0, color='#b4bac7', linewidth=0.9, zorder=1)
   heights = _heights(rows)
   reach = _reach(known, margin)
   axes.set(xlim=reach, ylim=(max(heights) + 0.7, -0.7), title=title)
   for row, y in zip(rows, heights, strict=True):
-    tint = tints[row['batch_size']]
     if 'undefined' in row:
       axes.text(0, y, 'no result', color=MUTED, size=8, ha='center', va='center')
       continue
-    _line(axes, row, y, tint, reach)
-  base = found['base_batch_size']
+    _line(axes, row, y, source.colours[row['batch_size']], reach)
+  base = compared['base_batch_size']
   axes.set_yticks(heights, [f'{row["batch_size"]}  {WAYS[row["way"]][0]}' for row in rows])
   axes.grid(visible=False)
   axes.set_xlabel(f'{base} less the other, percentage points')
   axes.xaxis.set_major_formatter(lambda x, _: f'{100 * x:.3g}')
 
 
-def rule_legend(summary: Summary) -> list[Line2D]:
+def rule_legend(source: Source) -> dict[str, Any]:
   """The rules as they are drawn against batch size, and the band of two seeds."""
-  handles = []
-  for rule in summary['scaling_rules']['rules']:
+  compared, handles = source.summary['scaling_rules'], []
+  for rule in compared['rules']:
     label, colour, marker = WAYS[rule]
     handles.append(Line2D([], [], linestyle='', color=colour, marker=marker, label=label))
-  band = f'two seeds of batch size {summary["scaling_rules"]["base_batch_size"]}'
-  return [*handles, Line2D([], [], color=MUTED, linewidth=1.4, linestyle='--', label=band)]
+  band = f'two seeds of batch size {compared["base_batch_size"]}'
+  handles.append(Line2D([], [], color=MUTED, linewidth=1.4, linestyle='--', label=band))
+  return {'handles': handles, 'ncols': len(handles)}
 
 
-def curve_legend(summary: Summary) -> list[Line2D]:
+def curve_legend(source: Source) -> dict[str, Any]:
   """What lines mean in the panels of curves."""
-  found, rate, tints = summary['scaling_rules'], shown(summary), style.colours(summary)
-  base = found['base_batch_size']
-  at = f' at learning rate {number(rate["learning_rate"])}' if rate else ''
+  base, rate = source.summary['scaling_rules']['base_batch_size'], shown(source.summary)
+  label = f'{base}, the base' + (
+    f' at learning rate {number(rate["learning_rate"])}' if rate else ''
+  )
   handles = [
-    Line2D([], [], color=tints[base], linestyle='--', linewidth=2.4, label=f'{base}, the base{at}')
+    Line2D([], [], color=source.colours[base], linestyle='--', linewidth=2.4, label=label),
+    Line2D([], [], color=_SEEDS, linewidth=2, label='its trials'),
   ]
-  handles.append(Line2D([], [], color=_SEEDS, linewidth=2, label='its trials'))
-  others = [size for size in tints if size != base]
-  return handles + [Line2D([], [], color=tints[size], label=str(size)) for size in others]
+  others = [size for size in source.sizes if size != base]
+  handles += [Line2D([], [], color=source.colours[size], label=str(size)) for size in others]
+  return {'handles': handles, 'ncols': len(handles)}
 
 
 def _mean_curve(
-  axes: Axes, found: Mapping[int, Sequence[float]], colour: str, dashes: str, width: float = 1.8
+  axes: Axes, curve: Mapping[int, Sequence[float]], colour: str, dashes: str, width: float = 1.8
 ) -> None:
-  means = [math.exp(math.fsum(column) / len(column)) for column in found.values()]
-  axes.plot(list(found), means, color=colour, linestyle=dashes, linewidth=width, zorder=3)
+  means = [math.exp(math.fsum(column) / len(column)) for column in curve.values()]
+  axes.plot(list(curve), means, color=colour, linestyle=dashes, linewidth=width, zorder=3)
 
 
 def _with_distance(rate: Row) -> list[Row]:
@@ -195,21 +165,20 @@ def _with_distance(rate: Row) -> list[Row]:
 def _distance_bounds(summary: Summary) -> tuple | None:
   """One axis for all learning rates."""
   rates = summary['scaling_rules']['rates']
-  found = [run['distance'] for rate in rates for run in _with_distance(rate)]
-  found += [rate['noise_floor'] for rate in rates]
-  return style.limits([each['mean'] for each in found], [e for each in found for e in each['ci95']])
+  distances = [run['distance'] for rate in rates for run in _with_distance(rate)]
+  distances += [rate['noise_floor'] for rate in rates]
+  ends = [end for distance in distances for end in distance['ci95']]
+  return style.limits([distance['mean'] for distance in distances], ends)
 
 
 def _distance(axes: Axes, run: Row, x: float) -> None:
   _, colour, marker = WAYS[run['rule']]
-  found = run.get('distance', {})
-  if found.get('mean') is None:
-    style.cross(axes, x, colour)
+  distance = run.get('distance', {})
+  if distance.get('mean') is None:
+    marks.cross(axes, x, colour)
     return
-  axes.plot([x] * found['n'], found['each'], '.', color=colour, alpha=0.4, zorder=3)
-  style.interval(axes, x, found['ci95'], colour)
-  dot = {'markersize': 7.5, 'markeredgecolor': PAPER, 'zorder': 5}
-  axes.plot(x, found['mean'], marker, color=colour, **dot)
+  marks.trials(axes, x, distance['each'], colour)
+  marks.estimate(axes, x, distance['mean'], distance['ci95'], colour, marker=marker)
 
 
 def _floor(axes: Axes, floor: Row) -> None:
@@ -222,7 +191,7 @@ def _floor(axes: Axes, floor: Row) -> None:
 
 
 def _heights(rows: Sequence[Row]) -> list[float]:
-  """A line each, with room between batch sizes."""
+  """One line per row, with room between batch sizes."""
   heights, at = [], 0.0
   for before, row in zip([None, *rows], rows, strict=False):
     at += 0.0 if before is None else 1.0 + 0.6 * (before['batch_size'] != row['batch_size'])
@@ -250,7 +219,7 @@ def _line(axes: Axes, row: Row, y: float, tint: str, reach: tuple[float, float])
     at = y + shift
     if low is not None:
       ends = max(low, reach[0]), min(high, reach[1])
-      axes.plot(ends, [at, at], color=tint, linewidth=2.2, alpha=0.5 * alpha, zorder=2)
+      marks.bar(axes, at, ends, tint, lying=True, alpha=0.5 * alpha)
       for end, drawn, sign in zip((low, high), ends, '<>', strict=True):
         if end != drawn:
           axes.plot(drawn, at, sign, color=tint, markersize=5, alpha=alpha, clip_on=False)

@@ -11,7 +11,8 @@ from matplotlib.lines import Line2D
 
 from bsjax.analysis.runs.histories import Row
 from bsjax.report.panels import style
-from bsjax.report.panels.style import MUTED, PAPER, Summary
+from bsjax.report.panels.source import Source
+from bsjax.report.panels.style import MUTED, PAPER
 
 
 def latest(sharpness: Mapping[str, Any]) -> list[Row]:
@@ -20,9 +21,10 @@ def latest(sharpness: Mapping[str, Any]) -> list[Row]:
   return [rows[lane] for lane in sorted(rows)]
 
 
-def draw_lambda_max(axes: Axes, summary: Summary, rows: Sequence[Row]) -> None:
+def draw_lambda_max(axes: Axes, source: Source) -> None:
   """The largest eigenvalue of each lane, and where descent is unstable for such steps."""
-  _against_rate(axes, summary, rows, 'lambda_max', 'Largest eigenvalue of the Hessian')
+  rows = source.sharpness
+  _against_rate(axes, source, 'lambda_max', 'Largest eigenvalue of the Hessian')
   thresholds = {row['stability_threshold'] for row in rows} - {None}
   if len(thresholds) == 1 and _rate_key(rows) == 'learning_rate_now':
     rates = np.geomspace(*axes.get_xlim(), 50)
@@ -33,27 +35,28 @@ def draw_lambda_max(axes: Axes, summary: Summary, rows: Sequence[Row]) -> None:
     axes.legend(handles=[*handle, *_open_dot(rows)], loc='best', fontsize=9)
 
 
-def draw_trace(axes: Axes, summary: Summary, rows: Sequence[Row]) -> None:
+def draw_trace(axes: Axes, source: Source) -> None:
   """The trace of the Hessian of each lane."""
-  _against_rate(axes, summary, rows, 'trace', 'Trace of the Hessian')
+  _against_rate(axes, source, 'trace', 'Trace of the Hessian')
 
 
-def draw_sam(axes: Axes, summary: Summary, rows: Sequence[Row]) -> None:
+def draw_sam(axes: Axes, source: Source) -> None:
   """The generalization gap of each lane against the rise of the loss that SAM looks at."""
-  tints, known = style.colours(summary), []
-  for row in rows:
+  known: list[float] = []
+  for row in source.sharpness:
     pair = row['train_accuracy'], row['val_accuracy']
     if row['sam'] is not None and row['sam'] > 0 and None not in pair:
       known.append(row['sam'])
       gap, dot = pair[0] - pair[1], {'markersize': 7, 'markeredgecolor': PAPER}
-      axes.plot(row['sam'], gap, 'o', color=tints[row['batch_size']], **dot)
+      axes.plot(row['sam'], gap, 'o', color=source.colours[row['batch_size']], **dot)
   axes.set_title('Generalization gap against SAM sharpness')
   style.log_axis(axes.xaxis, 'rise of the loss', style.limits(known))
   style.points_axis(axes)
 
 
-def _against_rate(axes: Axes, summary: Summary, rows: Sequence[Row], name: str, title: str) -> None:
-  key, tints = _rate_key(rows), style.colours(summary)
+def _against_rate(axes: Axes, source: Source, name: str, title: str) -> None:
+  rows, tints = source.sharpness, source.colours
+  key = _rate_key(rows)
   known = [row for row in rows if row[name] is not None and row[name] > 0]
   # Beside each other: all batch sizes are tried at the same learning rates.
   aside = dict(zip(tints, np.geomspace(0.88, 1 / 0.88, len(tints)), strict=True))

@@ -6,35 +6,35 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 
-from bsjax.analysis.runs.histories import Curve, Row
-from bsjax.report.panels import style
-from bsjax.report.panels.style import BEST, INK, MUTED, PAPER, TRAINING, VALIDATION, Summary
+from bsjax.analysis.measures import gap
+from bsjax.analysis.runs.histories import Row
+from bsjax.report.panels import marks, style
+from bsjax.report.panels.source import Source
+from bsjax.report.panels.style import BEST, INK, MUTED, TRAINING, VALIDATION
 
 NAMES = {
   'val_accuracy': 'Validation accuracy',
   'train_accuracy': 'Training accuracy',
   'gap': 'Generalization gap',
 }
+_AFRESH = 'reestimated_'  # prefix of quantities whose BatchNorm statistics are re-estimated
 
 
-def draw_stage_curves(
-  axes: Axes, summary: Summary, lines: Mapping[str, Mapping[int, Curve]], quantity: str, title: str
-) -> None:
+def draw_stage_curves(axes: Axes, source: Source, branch: str, quantity: str) -> None:
   """A quantity against epochs by batch size; dashed with BatchNorm statistics re-estimated.
 
-  `lines` are those of the epochs from `analysis.gap.curves`. Lines across mark the ends of stages.
+  Lines across mark the ends of stages.
   """
-  tints, heights = style.colours(summary), []
-  for prefix, dashes in (('', '-'), ('reestimated_', '--')):
-    for number, (size, found) in enumerate(lines.get(prefix + quantity, {}).items()):
-      axes.plot(found.x, found.mean, color=tints[size], linestyle=dashes, linewidth=1.8)
-      heights += found.mean[1 + len(found.mean) // 8 :]
-      if found.x and not prefix:
-        end = found.x[-1] * (1.015 + 0.015 * number)
-        ends = [found.low[-1], found.high[-1]]
-        axes.plot([end, end], ends, color=tints[size], linewidth=2.2, alpha=0.6)
-  axes.set_title(title)
+  heights: list[float] = []
+  curves = gap.curves(source.branches[branch])['epochs']
+  for prefix, dashes in (('', '-'), (_AFRESH, '--')):
+    for number, (size, along) in enumerate(curves.get(prefix + quantity, {}).items()):
+      end = along.x[-1] * (1.015 + 0.015 * number) if along.x and not prefix else 0
+      marks.curve(axes, along, source.colours[size], dashes, end)
+      heights += along.mean[1 + len(along.mean) // 8 :]
+  axes.set_title(NAMES[quantity] + (f': {branch}' if branch else ''))
   axes.set_xlabel('epochs')
   style.percent_axis(axes)
   if heights:
@@ -42,55 +42,65 @@ def draw_stage_curves(
     top = max(heights) + 1.8 * margin  # room for the names of stages, also above 100%
     axes.set_ylim(min(heights) - margin, top)
     axes.set_yticks([at for at in axes.get_yticks() if min(heights) - margin < at < 1.001])
-  _mark_stages(axes, summary['stages']['stages'])
+  _mark_stages(axes, source.summary['stages']['stages'])
 
 
 def draw_accuracy_at(
-  axes: Axes, summary: Summary, found: Mapping[str, Any], title: str, prefix: str
+  axes: Axes, source: Source, at: Mapping[str, Any], title: str, prefix: str = ''
 ) -> None:
   """Validation and training accuracy against batch size at one value of a clock."""
-  style.batch_size_axis(axes, summary, title)
+  style.batch_size_axis(axes, source.sizes, title)
   for key, colour, shift in (
     ('train_accuracy', TRAINING, 2**0.07),
     ('val_accuracy', VALIDATION, 2**-0.07),
   ):
-    _points(axes, found, prefix + key, colour, shift)
-  style.percent_axis(axes)
-  axes.set_ylim(top=min(axes.get_ylim()[1], 1.005))
-  _why_empty(axes, found)
+    marks.estimates(axes, at.get('batch_sizes', ()), prefix + key, colour, shift=shift)
+  style.accuracy_axis(axes)
+  _why_empty(axes, at)
 
 
-def draw_gap_at(axes: Axes, summary: Summary, found: Mapping[str, Any], title: str) -> None:
+def draw_reestimated_at(axes: Axes, source: Source, at: Mapping[str, Any], title: str) -> None:
+  """The same with BatchNorm statistics re-estimated."""
+  draw_accuracy_at(axes, source, at, title, _AFRESH)
+
+
+def draw_gap_at(axes: Axes, source: Source, at: Mapping[str, Any], title: str) -> None:
   """Training minus validation accuracy there; orange with BatchNorm re-estimated."""
-  style.batch_size_axis(axes, summary, title)
-  axes.axhline(0, color='#b4bac7', linewidth=0.9, zorder=1)
-  _points(axes, found, 'gap', INK, 2**-0.05)
-  _points(axes, found, 'reestimated_gap', BEST, 2**0.05)
+  style.batch_size_axis(axes, source.sizes, title)
+  marks.zero(axes)
+  rows = at.get('batch_sizes', ())
+  marks.estimates(axes, rows, 'gap', INK, shift=2**-0.05)
+  marks.estimates(axes, rows, _AFRESH + 'gap', BEST, shift=2**0.05)
   style.points_axis(axes)
-  _why_empty(axes, found)
+  _why_empty(axes, at)
 
 
-def _points(axes: Axes, found: Mapping[str, Any], key: str, colour: str, shift: float) -> None:
-  rows: Sequence[Row] = found.get('batch_sizes', ())
-  known = [row for row in rows if key in row and row[key]['mean'] is not None]
-  x, means = [row['batch_size'] * shift for row in known], [row[key]['mean'] for row in known]
-  axes.plot(x, means, color=colour, linewidth=1.2, alpha=0.5)
-  axes.plot(x, means, 'o', color=colour, markersize=6.5, markeredgecolor=PAPER, zorder=3)
-  for at, row in zip(x, known, strict=True):
-    if row[key]['ci95'][0] is not None:
-      axes.plot([at, at], row[key]['ci95'], color=colour, linewidth=2.2, alpha=0.5, zorder=2)
+def reestimated(rows: Sequence[Row]) -> bool:
+  """Whether some batch size was read with BatchNorm statistics re-estimated."""
+  return any(
+    _AFRESH + 'val_accuracy' in size for row in rows for size in row['epochs']['batch_sizes']
+  )
 
 
-def _why_empty(axes: Axes, found: Mapping[str, Any]) -> None:
+def at_legend(rows: Sequence[Row]) -> dict[str, Any]:
+  """What the colours of points mean."""
+  looks = [('validation', VALIDATION), ('training', TRAINING), ('gap', INK)]
+  looks += [('gap, BatchNorm re-estimated', BEST)] * reestimated(rows)
+  dot = {'linestyle': '', 'marker': 'o'}
+  handles = [Line2D([], [], color=colour, label=label, **dot) for label, colour in looks]
+  return {'handles': handles, 'ncols': 4}
+
+
+def _why_empty(axes: Axes, at: Mapping[str, Any]) -> None:
   """A cross for each batch size that could not be read; the reason, where none could."""
-  rows = found.get('batch_sizes', ())
+  rows = at.get('batch_sizes', ())
   missing = [row for row in rows if 'undefined' in row]
   if len(missing) == len(rows):
-    why = found.get('undefined') or next((row['undefined'] for row in rows), 'nothing was read')
-    style.message(axes, axes.get_title(loc='left'), f'Undefined: {why}.')
+    why = at.get('undefined') or (missing[0]['undefined'] if missing else 'nothing was read')
+    marks.message(axes, axes.get_title(loc='left'), f'Undefined: {why}.')
     return
   for row in missing:
-    style.cross(axes, row['batch_size'], VALIDATION)
+    marks.cross(axes, row['batch_size'], VALIDATION)
 
 
 def _mark_stages(axes: Axes, stages: Sequence[Row]) -> None:
