@@ -23,6 +23,7 @@ from bsjax.report.figures import plots, scaling_plots
 from bsjax.report.text.across_arms import detail, headline
 from bsjax.report.text.answer import Answer, answer
 from bsjax.report.text.condition_words import condition_answer
+from bsjax.report.text.rendered import rendered
 from bsjax.storage import records
 
 
@@ -87,8 +88,9 @@ def summarize(
   done}, 'conditions', 'scaling_rules' (as `rules_across`, where arms compare several), 'claims',
   'hardware'}. The answer is that on scaling rules, if there is one.
   """
-  found = compare(conditions(arms))
-  rules = rules_across({name: study.summary for name, study in arms.items()})
+  compared = compare(conditions(arms))
+  found = rendered(compared)
+  rules = rendered(rules_across({name: study.summary for name, study in arms.items()}))
   hardware = {name: study.summary.get('hardware', '') for name, study in arms.items()}
   return {
     'answer': headline(rules) if rules else condition_answer(found).headline,
@@ -104,7 +106,7 @@ def summarize(
     'unfinished': {name: share for name, share in (progress or {}).items() if name not in arms},
     'conditions': found,
     **({'scaling_rules': rules} if rules else {}),
-    'claims': [*(rules['distances'] if rules else ()), *claims(found)],
+    'claims': [*(rules['distances'] if rules else ()), *rendered(claims(compared))],
     'hardware': '; '.join(dict.fromkeys(filter(None, hardware.values()))),
   }
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from markupsafe import Markup
 
+from bsjax.analysis.claims.claim import MARGIN
 from bsjax.analysis.claims.condition_contrasts import is_pooled
 from bsjax.analysis.claims.conditions import Condition, hold, of_study
-from bsjax.analysis.claims.verdicts import MARGIN
 from bsjax.analysis.runs.histories import Row, Setting, by_branch, settings
 from bsjax.analysis.summary import reported
 from bsjax.format import by_reason, joined

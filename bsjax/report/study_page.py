@@ -27,6 +27,7 @@ from bsjax.report.text import results, words
 from bsjax.report.text.answer import answer
 from bsjax.report.text.claim_blocks import blocks, effect_text
 from bsjax.report.text.methodology import paragraph
+from bsjax.report.text.rendered import rendered
 from bsjax.storage import records
 
 _FIGURES = {
@@ -70,7 +71,8 @@ def render(study: StoredStudy) -> str:
       config=study.config,
       summary=study.summary,
       rows=study.summary['batch_sizes'],
-      goals=[*study.summary['recommendation'], *([run_alone(critical, cost)] if timed else [])],
+      goals=study.summary['recommendation']
+      + rendered([run_alone(critical, cost)] if timed else []),
       seconds_to_target=seconds_to_target(critical, cost) if timed else {},
       answer=answer(study.summary),
       any_result=any_result,

@@ -11,10 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from bsjax.analysis.claims import confounds
 from bsjax.analysis.measures.gap import estimate
 from bsjax.analysis.runs.budgets import quantities
 from bsjax.analysis.runs.histories import Row, Setting, by_branch, settings
 from bsjax.analysis.runs.selection import Chosen, best_setting, leave_one_trial_out
+from bsjax.stats.estimate import Reason
 
 MOST_PAIRED = 6  # conditions; of more, each is compared with the baseline only
 # Keys that change nothing of what is computed, or are told by the arms themselves.
@@ -41,22 +43,7 @@ class Held(NamedTuple):
   tried: Mapping[int, Sequence[Setting]]
   chosen: Mapping[int, Setting]
   selection: Mapping[int, Chosen]
-  failed: Mapping[int, str]
-
-  @property
-  def at_edge(self) -> list[int]:
-    """Batch sizes whose learning rate is at the edge of the grid: a better one may lie outside."""
-    return [
-      size
-      for size, setting in self.chosen.items()
-      if len(rates := [each.learning_rate for each in self.tried[size]]) > 1
-      and setting.learning_rate in (min(rates), max(rates))
-    ]
-
-  @property
-  def untuned(self) -> list[int]:
-    """Batch sizes at which one learning rate was tried."""
-    return [size for size in self.chosen if len(self.tried[size]) == 1]
+  failed: Mapping[int, Reason]
 
 
 def of_study(
@@ -75,19 +62,28 @@ def of_study(
 def hold(condition: Condition) -> Held:
   """Chooses the learning rate of every batch size, or says why there is none."""
   tried = settings(condition.plan, condition.rows)
-  selection = {size: leave_one_trial_out(each) for size, each in tried.items()}
-  failed = {size: each.reason for size, each in selection.items() if each.reason}
-  chosen = {
-    size: Setting(size, best_setting(tried[size]).learning_rate, each.lanes)
-    for size, each in selection.items()
-    if size not in failed and best_setting(tried[size])
-  }
-  failed |= {
-    size: 'no learning rate ended well in every trial'
-    for size in tried
-    if size not in chosen and size not in failed
-  }
-  return Held(tried, chosen, selection, _with_problems(failed, tried))
+  selection = {size: leave_one_trial_out(at_size) for size, at_size in tried.items()}
+  chosen, failed = {}, {}
+  for size, held_out in selection.items():
+    best = best_setting(tried[size])
+    if held_out.reason or not best:
+      failed[size] = Reason(
+        'no_result',
+        why=held_out.reason or Reason('none_ended_well'),
+        problems=problems_by_rate(tried[size]),
+      )
+    else:
+      chosen[size] = Setting(size, best.learning_rate, held_out.lanes)
+  return Held(tried, chosen, selection, failed)
+
+
+def problems_by_rate(tried: Sequence[Setting]) -> list[tuple[Any, list[float]]]:
+  """What went wrong, with the learning rates at which it did: often the same at many."""
+  rates: dict[Any, list[float]] = {}
+  for setting in tried:
+    if setting.problem:
+      rates.setdefault(setting.problem, []).append(setting.learning_rate)
+  return list(rates.items())
 
 
 def pairs(names: Sequence[str]) -> list[tuple[str, str]]:
@@ -105,13 +101,13 @@ def table(held: Mapping[str, Held]) -> list[dict[str, Any]]:
   'batch_size', 'reason'}], E as {'mean', 'ci95', 'n'}.
   """
   rows = []
-  for name, each in held.items():
-    for size in each.tried:
+  for name, one in held.items():
+    for size in one.tried:
       row: dict[str, Any] = {'condition': name, 'batch_size': size}
-      if size in each.failed:
-        rows.append(row | {'reason': each.failed[size]})
+      if size in one.failed:
+        rows.append(row | {'reason': one.failed[size]})
         continue
-      rows.append(row | _reached(each, size))
+      rows.append(row | _reached(one, size))
   return rows
 
 
@@ -119,41 +115,26 @@ def failures(held: Mapping[str, Held]) -> list[dict[str, Any]]:
   """The conditions that have no result at some batch size, and why."""
   return [
     {'condition': name, 'batch_size': size, 'reason': reason}
-    for name, each in held.items()
-    for size, reason in each.failed.items()
+    for name, one in held.items()
+    for size, reason in one.failed.items()
   ]
 
 
 def differences(conditions: Sequence[Condition]) -> dict[str, dict[str, list[Any]]]:
   """condition -> key -> [value of the baseline, its own], for the keys that differ."""
-  flat = {each.name: dict(_flat(each.config)) for each in conditions}
+  flat = {condition.name: dict(_flat(condition.config)) for condition in conditions}
   if not flat:
     return {}
   first = flat[conditions[0].name]
   return {
     name: {
-      key: [first.get(key), own.get(key)]
-      for key in sorted(first.keys() | own.keys())
-      if first.get(key) != own.get(key) and not key.startswith(_NO_DIFFERENCE)
+      key: [first.get(key), other.get(key)]
+      for key in sorted(first.keys() | other.keys())
+      if first.get(key) != other.get(key) and not key.startswith(_NO_DIFFERENCE)
     }
-    for name, own in flat.items()
+    for name, other in flat.items()
     if name != conditions[0].name
   }
-
-
-def _with_problems(
-  failed: Mapping[int, str], tried: Mapping[int, Sequence[Setting]]
-) -> dict[int, str]:
-  """The same reasons, with what went wrong in the settings themselves."""
-  result = {}
-  for size, reason in failed.items():
-    rates: dict[str, list[str]] = {}
-    for setting in tried[size]:
-      if setting.problem:
-        rates.setdefault(setting.problem, []).append(f'{setting.learning_rate:.4g}')
-    found = [f'{problem} at learning rate {", ".join(at)}' for problem, at in rates.items()]
-    result[size] = f'{reason} ({"; ".join(found)})' if found else reason
-  return result
 
 
 def _reached(held: Held, size: int) -> dict[str, Any]:
@@ -164,10 +145,9 @@ def _reached(held: Held, size: int) -> dict[str, Any]:
   names = [
     name for name in values[0] if name not in ('epoch', 'updates', 'learning_rate', 'loss_gap')
   ]
-  one = 'one learning rate was tried: nothing was tuned at this batch size'
-  return ({'note': one} if size in held.untuned else {}) | {
+  return ({'note': Reason('untuned')} if len(held.tried[size]) == 1 else {}) | {
     'learning_rate': setting.learning_rate,
-    'at_grid_edge': size in held.at_edge,
+    'at_grid_edge': confounds.at_edge(held.tried[size], setting.learning_rate),
     'selection': selection.selection,
     'trial_learning_rates': selection.learning_rates,
     'examples': max(row['examples'] for row in finals),
@@ -177,10 +157,10 @@ def _reached(held: Held, size: int) -> dict[str, Any]:
 
 
 def _flat(config: Mapping[str, Any], prefix: str = '') -> list[tuple[str, Any]]:
-  found = []
+  keys = []
   for key, value in config.items():
     if isinstance(value, Mapping):
-      found += _flat(value, f'{prefix}{key}.')
+      keys += _flat(value, f'{prefix}{key}.')
     else:
-      found.append((f'{prefix}{key}', value))
-  return found
+      keys.append((f'{prefix}{key}', value))
+  return keys
