@@ -120,7 +120,7 @@ def _too_few(
   if len(reached) >= 2 and n >= 2:
     return None
   if critical.get('undefined'):
-    return Reason('no_target', why=critical['undefined'])
+    return Reason('target_unknown', why=critical['undefined'])
   return Reason('too_few_reach', sizes=len(reached), trials=n, run_whole=run_whole)
 
 

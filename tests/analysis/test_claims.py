@@ -100,7 +100,7 @@ def test_a_confound_of_updates_is_an_effect_at_equal_epochs_and_none_at_equal_up
   assert one(claims, Kind.PAIR, 'within', subject=(8, 64)).verdict == 'refuted'
   powers = [claim for claim in claims if claim.kind == Kind.EXPONENT]
   assert len(powers) == 3 and all(claim.estimate.value is None for claim in powers)
-  assert reasons(powers[0]) == {'exponent_undefined': {'why': 'not asked'}}
+  assert reasons(powers[0]) == {'no_exponent': {'why': 'not asked'}}
 
 
 def test_a_gap_that_grows_with_batch_size_is_found_and_one_that_shrinks_refuted():
@@ -393,7 +393,7 @@ def test_recommendations_for_a_target():
   assert updates.columns == {'goal': UPDATES, 'batch_size': 64, 'learning_rate': 0.8}
   assert reasons(updates)['target_not_reached'] == {'size': 256}
   for nothing, code in (
-    (NO_TARGET, 'no_target'),
+    (NO_TARGET, 'target_unknown'),
     (critical | {'points': points[:1]}, 'too_few_reach'),
   ):
     for row in recommendation({}, {}, nothing)[1:]:
@@ -420,4 +420,4 @@ def test_schedules_edges_and_turning_means_are_named():
   claim = falls(slope_claims(found, first(found)), 'updates')
   assert claim.verdict == 'supported' and 'means_turn' in reasons(claim)
   assert reasons(claim)['stand_at']['shares'] == pytest.approx([0.875, 0.0])
-  assert reasons(claim)['at_grid_edge'] == {'sizes': [8, 16, 64]}
+  assert reasons(claim)['chosen_at_grid_edge'] == {'sizes': [8, 16, 64]}

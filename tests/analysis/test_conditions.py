@@ -135,7 +135,7 @@ def test_the_learning_rate_of_each_condition_is_chosen_on_the_other_trials():
   (row,) = rows_of(found)
   assert row['effect'] == pytest.approx(0.1 / 3)
   assert {'code': 'one_rate', 'condition': 'one rate', 'sizes': [8]} in row['reasons']
-  assert {'code': 'at_grid_edge', 'condition': 'two rates', 'sizes': [8]} in row['reasons']
+  assert {'code': 'chosen_at_grid_edge', 'condition': 'two rates', 'sizes': [8]} in row['reasons']
 
 
 def failing(size):

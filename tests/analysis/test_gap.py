@@ -275,7 +275,7 @@ def test_slopes_pair_by_the_number_of_the_trial():
   assert found.interval.value == pytest.approx(-0.056 / 3, abs=1e-12)
   apart = {8: partial[8], 64: type(chosen[8])(64, 0.1, chosen[64].lanes[:1])}
   found = slope(budgets.readings(apart, 'epochs'), 'val_accuracy')
-  assert found.interval.reasons == (Reason('no_common_trial'),)
+  assert found.interval.reasons == (Reason('sizes_share_no_trial'),)
   one = slope(budgets.readings({8: partial[8]}, 'epochs'), 'val_accuracy')
   assert one.interval.reasons == (Reason('too_few_batch_sizes', readable=1, of=1),)
 

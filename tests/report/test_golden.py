@@ -13,7 +13,7 @@ from bsjax.report.summaries import summarize
 
 GOLDEN = Path(__file__).parent / 'golden.txt'
 
-OTHERS = {'exponent_undefined', 'no_target'}  # which hold sentences of measures
+OTHERS = {'no_exponent', 'target_unknown'}  # which hold sentences of measures
 
 
 def summaries():

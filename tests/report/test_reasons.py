@@ -7,7 +7,7 @@ import pytest
 
 from bsjax.analysis.claims.claim import Kind
 from bsjax.analysis.recommend import GOALS
-from bsjax.report.text import claims
+from bsjax.report.text import claims, reasons
 from bsjax.report.text.claim_reasons import OF_CLAIMS
 from bsjax.report.text.goal_reasons import OF_GOALS, TITLES
 from bsjax.report.text.reasons import TEMPLATES
@@ -33,6 +33,11 @@ def texts_of(path):
     for node in ast.walk(ast.parse(path.read_text()))
     if isinstance(node, ast.Constant) and isinstance(node.value, str)
   }
+
+
+def test_every_code_has_one_sentence():
+  parts = reasons.OF_INTERVALS, reasons.OF_NOISE, OF_CLAIMS, OF_GOALS, reasons.OF_RUNS
+  assert len(TEMPLATES) == sum(map(len, parts))
 
 
 def test_every_reason_has_a_sentence():

@@ -70,6 +70,8 @@ def test_what_several_claims_share_is_said_once():
 def test_reasons_go_to_codes_and_back():
   inner = Reason('fewer_trials', trials=1, of=3)
   whole = Reason('no_result', why=inner, problems=[(inner, [0.1, 0.2])])
+  keyed = Reason('made up', sizes={8: inner, 0.5: 'x', 'name': 1})
+  assert reasons.decoded(json.loads(json.dumps(reasons.coded(keyed)))) == keyed
   row = json.loads(json.dumps(reasons.coded(whole)))
   assert row['problems'] == [[{'code': 'fewer_trials', 'trials': 1, 'of': 3}, [0.1, 0.2]]]
   assert reasons.full_sentence(reasons.decoded(row)) == (

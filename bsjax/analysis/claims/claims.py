@@ -56,7 +56,7 @@ def exponent_claims(exponent: Mapping[str, Any], margin: float = EXPONENT_MARGIN
 def _estimate(exponent: Mapping[str, Any]) -> Estimate:
   """The exponent with its interval, or without a value and why."""
   if 'undefined' in exponent:
-    return undefined('exponent_undefined', why=exponent['undefined'])
+    return undefined('no_exponent', why=exponent['undefined'])
   value, (low, high), n = exponent['value'], exponent['ci95'], exponent['n']
   estimate = Estimate(value, low, high, n)
   if not estimate.is_finite:

@@ -122,17 +122,17 @@ def failures(held: Mapping[str, Held]) -> list[dict[str, Any]]:
 
 def differences(conditions: Sequence[Condition]) -> dict[str, dict[str, list[Any]]]:
   """condition -> key -> [value of the baseline, its own], for the keys that differ."""
-  flat = {condition.name: dict(_flat(condition.config)) for condition in conditions}
+  flat = {each.name: dict(_flat(each.config)) for each in conditions}
   if not flat:
     return {}
   first = flat[conditions[0].name]
   return {
     name: {
-      key: [first.get(key), other.get(key)]
-      for key in sorted(first.keys() | other.keys())
-      if first.get(key) != other.get(key) and not key.startswith(_NO_DIFFERENCE)
+      key: [first.get(key), own.get(key)]
+      for key in sorted(first.keys() | own.keys())
+      if first.get(key) != own.get(key) and not key.startswith(_NO_DIFFERENCE)
     }
-    for name, other in flat.items()
+    for name, own in flat.items()
     if name != conditions[0].name
   }
 

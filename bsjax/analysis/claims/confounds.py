@@ -23,7 +23,7 @@ def tuning(
   """Where a better learning rate may exist than the one chosen; `whose` names the condition."""
   edge = [size for size in sizes if at_edge(tried[size], chosen[size].learning_rate)]
   single = [size for size in sizes if len(tried[size]) == 1]
-  reasons = [Reason('at_grid_edge', sizes=edge, **whose)] if edge else []
+  reasons = [Reason('chosen_at_grid_edge', sizes=edge, **whose)] if edge else []
   return reasons + ([Reason('one_rate', sizes=single, **whose)] if single else [])
 
 

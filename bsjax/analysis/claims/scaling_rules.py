@@ -141,7 +141,7 @@ def _curve(reference: Setting, other: Setting, subject: tuple[str, int, int]) ->
   (base_curves, why), (other_curves, why_other) = curves(reference.lanes), curves(other.lanes)
   pair = aligned(base_curves, other_curves) if base_curves and other_curves else None
   if pair is None or not pair[0].size:
-    nothing = why or why_other or Reason('no_common_evaluation')
+    nothing = why or why_other or Reason('curves_share_no_evaluation')
     return {'distance': {'undefined': nothing}, 'train_loss_ratio': {'undefined': nothing}}
   distances, largest = curve_distance.paired(*pair), float(np.abs(pair[0] - pair[1]).max())
   ratio = curve_distance.against_seeds(*pair)

@@ -79,7 +79,7 @@ def _lanes(tried: Sequence[Setting], base: Lanes, way: str) -> tuple[Lanes, Any]
       return (), Reason('trial_not_run', trial=trial, learning_rate=rate)
     lanes += at_rate[:1]
   failed = [[lane.plan['trial'], lane.problem] for lane in lanes if lane.problem]
-  return tuple(lanes), Reason('trials_failed', trials=failed) if failed else None
+  return tuple(lanes), Reason('lanes_failed', trials=failed) if failed else None
 
 
 def _about(tried: Sequence[Setting], lanes: Lanes, way: str) -> dict[str, Any]:

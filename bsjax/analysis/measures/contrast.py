@@ -130,7 +130,7 @@ def slope(read: Mapping[int, Reading], quantity: str) -> Effect:
     return Effect(few, sizes=sizes)
   slopes = contrast(usable.values(), slope_weights(sizes), quantity)
   if slopes is None:
-    return Effect(undefined('no_common_trial'), sizes=sizes)
+    return Effect(undefined('sizes_share_no_trial'), sizes=sizes)
   return effect(slopes)._replace(sizes=sizes)
 
 

@@ -84,10 +84,10 @@ OF_CLAIMS: dict[str, str | Callable[..., str]] = {
   'holm_alone': "Holm's test alone would call it a difference (adjusted p = {p_value:.2g})",
   'exponent_margin': 'supported if all of it is within {margin:g} of {power:g}, refuted if all is '
   'outside',
-  'exponent_undefined': 'the exponent is undefined: {why}',
+  'no_exponent': 'the exponent is undefined: {why}',
   'exponent_not_finite': 'the exponent or its interval is not finite',
   # What else differs between the runs compared.
-  'at_grid_edge': _at_grid_edge,
+  'chosen_at_grid_edge': _at_grid_edge,
   'one_rate': _one_rate,
   'more_updates': 'batch size {small} makes {times:.3g} times as many updates as {large}: an '
   'effect of their number would look the same',
@@ -103,7 +103,7 @@ OF_CLAIMS: dict[str, str | Callable[..., str]] = {
   'trial_not_finite': 'a trial has no finite value',
   'too_few_batch_sizes': '{readable} of {of} batch sizes can be compared here, and a slope needs '
   'two',
-  'no_common_trial': 'the batch sizes have no trial in common',
+  'sizes_share_no_trial': 'the batch sizes have no trial in common',
   'no_learning_rate': 'no learning rate was chosen',
   'nothing_at_epoch': 'no batch size can be read at this epoch',
   'not_trained': '{condition} was not trained with it',
@@ -128,7 +128,7 @@ OF_CLAIMS: dict[str, str | Callable[..., str]] = {
   'is the reference',
   'unreadable': '{problems:by_size}',
   'trials_differ': 'the trials differ: {first} and {second}',
-  'no_common_evaluation': 'they have no evaluation in common',
+  'curves_share_no_evaluation': 'they have no evaluation in common',
   'no_distance': 'a distance is zero or unknown',
   'too_few_distances': '{rules} rule(s) have a distance: nothing to compare',
   'not_told_apart': '{rule:rule} has the smallest mean, not told apart from {others:rules}',
@@ -136,6 +136,6 @@ OF_CLAIMS: dict[str, str | Callable[..., str]] = {
   'rules_without_distance': 'left out, without a distance: {rules:rules}',
   'nothing_to_scale': 'batch size {base} has no learning rate to scale: {why}',
   'trial_not_run': 'trial {trial} was not run at learning rate {learning_rate:.4g}',
-  'trials_failed': '{trials:by_trial}',
+  'lanes_failed': '{trials:by_trial}',
   'nearer_in_arms': 'so it is in {nearer} of {arms} arms',
 }

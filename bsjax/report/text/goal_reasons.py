@@ -45,7 +45,7 @@ OF_GOALS: dict[str, str | Callable[..., str]] = {
   'percentage points, interval {low:points} to {high:points}',
   'reached_early': 'batch size {sizes:list} reached the target before its first evaluation, so '
   'what it needs is not known: evaluate more often',
-  'no_target': '{why}',
+  'target_unknown': '{why}',
   'too_few_reach': _too_few_reach,
   'fewest_examples': _TARGET + ': batch size {size} needs {examples:,.0f} examples, the fewest '
   '(geometric mean of {trials} trials)',

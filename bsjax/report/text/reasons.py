@@ -5,6 +5,7 @@ Each code stands once, with a template or a function of its details. Nothing rea
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -63,20 +64,32 @@ def coded(reason: Reason) -> dict[str, Any]:
 
 
 def decoded(row: Mapping[str, Any]) -> Reason:
-  """The reason of a row as `coded` gives it."""
+  """The reason of a row as `coded` gives it, also after it was JSON."""
   return Reason(**{name: _from_codes(detail) for name, detail in row.items()})
 
 
 def _in_codes(detail: Any) -> Any:
   if isinstance(detail, Reason):
     return coded(detail)
+  if isinstance(detail, Mapping):
+    return {key: _in_codes(value) for key, value in detail.items()}
   return [_in_codes(item) for item in detail] if isinstance(detail, tuple | list) else detail
 
 
 def _from_codes(detail: Any) -> Any:
   if isinstance(detail, Mapping):
-    return decoded(detail)
+    if 'code' in detail:
+      return decoded(detail)
+    return {_as_number(key): _from_codes(value) for key, value in detail.items()}
   return [_from_codes(item) for item in detail] if isinstance(detail, list) else detail
+
+
+def _as_number(key: Any) -> Any:
+  """Batch sizes, trials and learning rates, which are text where they are keys of JSON."""
+  for kind in (int, float):
+    with contextlib.suppress(ValueError):
+      return kind(key) if isinstance(key, str) else key
+  return key
 
 
 def in_words(detail: Any) -> Any:
