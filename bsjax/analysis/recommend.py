@@ -145,7 +145,7 @@ def _reached(
   for row in rows:
     size, examples = row['batch_size'], np.array(row['examples'], dtype=np.float64)
     if examples.size < max(most, 1) or not (np.isfinite(examples) & (examples > 0)).all():
-      out.append(Reason('target_not_reached', size=size))
+      out.append(Reason('falls_short', size=size))
     elif size not in logs or np.log(examples).mean() < logs[size].mean():
       logs[size], rates[size] = np.log(examples), row['learning_rate']
   return logs, rates, out

@@ -55,7 +55,7 @@ def falls(claims, budget):
 def reasons(claim):
   """code -> details, of a claim's or a finding's reasons."""
   found = {reason.code: reason.details for reason in claim.reasons}
-  assert len(found) == len(claim.reasons) or 'left_out' in found or 'target_not_reached' in found
+  assert len(found) == len(claim.reasons) or 'left_out' in found or 'falls_short' in found
   return found
 
 
@@ -391,7 +391,7 @@ def test_recommendations_for_a_target():
   assert reasons(examples)['not_shown_to']['sizes'] == [16]
   assert reasons(examples)['shown_to_need_more']['sizes'] == [64, 128]
   assert updates.columns == {'goal': UPDATES, 'batch_size': 64, 'learning_rate': 0.8}
-  assert reasons(updates)['target_not_reached'] == {'size': 256}
+  assert reasons(updates)['falls_short'] == {'size': 256}
   for nothing, code in (
     (NO_TARGET, 'target_unknown'),
     (critical | {'points': points[:1]}, 'too_few_reach'),

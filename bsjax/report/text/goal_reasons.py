@@ -54,7 +54,7 @@ OF_GOALS: dict[str, str | Callable[..., str]] = {
   'not_shown_to': 'not shown to: {sizes:list}',
   'fewest_updates': 'batch size {size} needs {updates:,.0f} updates, the fewest of {of:list}',
   'examples_ratio': _examples_ratio,
-  'target_not_reached': 'batch size {size} does not reach the target in every trial',
+  'falls_short': 'batch size {size} does not reach the target in every trial',
   'not_run_whole': 'batch size {size} was not run whole',
   'least_seconds': _TARGET + ' on {hardware}: {seconds:.3g} s (geometric mean of {trials} trials), '
   'at {examples_per_second:,.0f} examples per second; evaluations and reading data are not counted',
