@@ -11,6 +11,7 @@ from bsjax.analysis.claims.claim import ABOVE, REFUTED, SUPPORTED, UNDETERMINED
 from bsjax.analysis.runs import curve_distance, histories
 from bsjax.report.summaries import summarize
 from bsjax.report.text.rendered import rendered
+from bsjax.stats.intervals import mean_interval
 from bsjax.stats.paired import against_best
 
 SIZES = (32, 64, 128)
@@ -171,6 +172,8 @@ def test_both_kinds_of_statistics_must_agree():
   assert run['keeps']['verdict'] == UNDETERMINED
   assert 'statistics_disagree' in codes(run['keeps'])
   assert way(result, 'none', 128)['better']['verdict'] == SUPPORTED  # by both
+  tuned = way(result, 'linear', 128)['keeps']  # by running statistics alone it is kept
+  assert tuned['verdict'] == UNDETERMINED and 'statistics_disagree' in codes(tuned)
 
 
 def test_what_cannot_be_compared_says_why():
@@ -257,6 +260,38 @@ def test_intervals_of_accuracies_hold_together(monkeypatch):
       inside.append(low <= truth <= high)
     held += all(inside)
   assert abs(held / draws - 0.953) < 0.033, held / draws
+
+
+def test_the_closest_rule_is_shown_at_95_percent_for_all_pairs_and_batch_sizes_at_once():
+  decided_by_the_correction = 0
+  for seed in range(20):
+    result = found(trials=6, rates=(0.2,), own=0.2, seed=seed)
+    for row in result['rates'][0]['closest']:
+      distances = {
+        run['rule']: np.array(run['distance']['each'])
+        for run in result['rates'][0]['runs']
+        if run['batch_size'] == row['batch_size']
+      }
+      best = min(distances, key=lambda rule: distances[rule].mean())
+      gaps = [other - distances[best] for rule, other in distances.items() if rule != best]
+
+      def shown(confidence, gaps=gaps):
+        return all(mean_interval(gap, confidence).low > 0 for gap in gaps)
+
+      assert row['rule'] == (best if shown(1 - 0.05 / (3 * 2)) else None)  # pairs, batch sizes
+      decided_by_the_correction += shown(1 - 0.05 / 3) and not shown(1 - 0.05 / (3 * 2))
+  assert decided_by_the_correction >= 2
+
+
+def test_intervals_of_accuracies_are_those_of_all_that_is_compared():
+  result = found(trials=3, rates=(0.2,))
+  runs, ways = result['rates'][0]['runs'], result['ways']['rows']
+  # Two batch sizes by three rules; and at each budget by three rules and the tuned rate.
+  assert [run['keeps']['confidence'] for run in runs] == pytest.approx([1 - 0.05 / 6] * 6)
+  both = [row[key]['confidence'] for row in ways for key in ('better', 'keeps')]
+  assert both == pytest.approx([1 - 0.05 / 8] * 32)
+  for row in (*runs, *ways):
+    assert row['keeps']['ci95'] == row['val_accuracy']['ci95']
 
 
 def test_equal_rules_are_seldom_told_apart():

@@ -71,23 +71,13 @@ def _distances(
   for size, (rule, other) in itertools.product(sizes, pairs):
     near, far = (_by_arm(rows, size, name, 'distance') for name in (rule, other))
     arms = [arm for arm in near if far.get(arm, 0) > 0 and near[arm] > 0]
-    # A ratio within each arm, judged on its log scale.
     logs = mean_interval([math.log(near[arm] / far[arm]) for arm in arms], confidence)
     logs = replace(logs, over='arms', confidence=confidence)
     nearer = Reason('nearer_in_arms', nearer=sum(near[a] < far[a] for a in arms), arms=len(arms))
-    claim = judge(
-      BELOW,
-      exact(logs),
-      None,
-      [nearer],
-      kind=Kind.ARMS,
-      subject=(rule, other, size, base_batch_size),
-      quantity='train_loss',
-      budget='examples',
-      unit='ratio',
-      columns={'batch_size': size, 'first': rule, 'second': other},
-    )
-    claims.append(replace(claim, estimate=logs.map(math.exp)))
+    about = {'kind': Kind.ARMS, 'subject': (rule, other, size, base_batch_size), 'unit': 'ratio'}
+    about |= {'quantity': 'train_loss', 'budget': 'examples'}
+    about['columns'] = {'batch_size': size, 'first': rule, 'second': other}
+    claims.append(judge(BELOW, exact(logs), None, [nearer], **about))
   return claims
 
 

@@ -119,7 +119,8 @@ def judge(
 
   `again` is the effect under re-estimated statistics, `context` what else to keep in mind, `about`
   the other fields of the claim. Undetermined is also what running and re-estimated statistics
-  answer differently, and what other values between records would.
+  answer differently, and what other values between records would. A ratio is judged on its log
+  scale, of which the effects then are.
   """
   unit = about.get('unit', 'fraction')
   verdict = alone = question.verdict(plain.interval)
@@ -136,6 +137,8 @@ def judge(
     verdict = UNDETERMINED
   if alone == UNDETERMINED:
     doubts += _needed(question, plain.interval, unit)
+  if unit == 'ratio':
+    plain, again = plain.map(math.exp), again and again.map(math.exp)
   return Claim(
     question=question,
     estimate=plain.interval,

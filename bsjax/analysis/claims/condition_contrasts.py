@@ -17,17 +17,16 @@ from bsjax.analysis.claims.claim import ABOVE, BELOW, MARGIN, Claim, Kind, Quest
 from bsjax.analysis.claims.conditions import Condition, Held
 from bsjax.analysis.measures.contrast import (
   DIFFERENCE,
-  REESTIMATED,
   Contrast,
   Effect,
   average,
+  both_kinds,
   contrast,
   effect,
-  has_reestimated,
 )
 from bsjax.analysis.runs.budgets import Reading, meeting_point, read
 from bsjax.analysis.runs.histories import Setting
-from bsjax.stats.estimate import Estimate, Reason
+from bsjax.stats.estimate import Reason
 from bsjax.stats.paired import holm, p_value, simultaneous
 
 BUDGETS = ('examples', 'updates')
@@ -154,38 +153,35 @@ def _family(places: Sequence[Place], quantity: str, margin: float) -> list[Claim
   claims = []
   for place, one in zip(places, differences, strict=True):
     if one is not None:
-      claims.append(_claim(place, quantity, effect(one, confidence), next(adjusted), margin))
+      claims.append(_claim(place, quantity, confidence, next(adjusted), margin))
     elif quantity == 'val_accuracy' and (place.pair.budget == 'examples' or place.pair.unread):
       # A pair that cannot be compared must not be missing without a word.
-      nothing = Effect(Estimate(None, confidence=confidence, reasons=(Reason('nothing_shared'),)))
-      claims.append(_claim(place, quantity, nothing, None, None))
+      claims.append(_claim(place, quantity, confidence, None, margin))
   return claims
 
 
 def _claim(
-  place: Place, quantity: str, plain: Effect, p_holm: float | None, margin: float | None
+  place: Place, quantity: str, confidence: float, p_holm: float | None, margin: float
 ) -> Claim:
   """The claim that the second condition is the better one, beside it that both are alike."""
   question, unit = QUANTITIES[quantity]
   about = {'kind': Kind.CONDITION, 'subject': (place.pair.second, place.pair.first), 'unit': unit}
   about |= {'quantity': quantity, 'budget': place.pair.budget}
+
+  def measure(name: str) -> Effect:
+    return effect(place.contrast(name), confidence)
+
   readings = [reading for size in place.sizes for reading in place.pair.read[size]]
-  again = None
-  if has_reestimated(readings, quantity) and plain.interval.value is not None:
-    again = effect(place.contrast(REESTIMATED + quantity), plain.interval.confidence)
-    again = again if again.interval.value is not None else None
-  columns = place.columns | {
-    'p_holm': p_holm,
-    'ci95_interpolation': [plain.low, plain.high],
-    'reestimated': again and again.interval.to_json('effect'),
-    'equivalent': None,
-  }
-  if unit == 'fraction' and margin:
+  plain, again = both_kinds(measure, readings, quantity)
+  again = again if again and again.interval.value is not None else None
+  nothing = [Reason('nothing_shared')] if plain.interval.value is None else []
+  columns = place.columns | {'p_holm': p_holm, 'equivalent': None}
+  if unit == 'fraction' and not nothing:
     # The context of one batch size stands beside the other claim.
     context = place.context if place.pooled else ()
     here = place.columns | {'margin': margin}
     columns['equivalent'] = judge(within(margin), plain, again, context, columns=here, **about)
-  return judge(question, plain, again, place.context, columns=columns, **about)
+  return judge(question, plain, again, [*nothing, *place.context], columns=columns, **about)
 
 
 def read_pair(held: Mapping[str, Held], first: str, second: str, budget: str) -> Pair:

@@ -6,9 +6,7 @@ others come at that rate scaled by each rule, and are compared with it within th
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,13 +24,7 @@ from bsjax.analysis.claims.claim import (
   judge,
   within,
 )
-from bsjax.analysis.measures.contrast import (
-  REESTIMATED,
-  at_end,
-  difference,
-  exact,
-  has_reestimated,
-)
+from bsjax.analysis.measures.contrast import at_end, exact
 from bsjax.analysis.measures.gap import estimate
 from bsjax.analysis.runs import curve_distance
 from bsjax.analysis.runs.curve_distance import aligned, curves
@@ -43,7 +35,7 @@ from bsjax.stats.intervals import mean_interval
 from bsjax.stats.paired import against_best, simultaneous
 
 Tried = Mapping[int, Sequence[Setting]]
-ACCURACY = 'val_accuracy'
+ACCURACY = tuned_runs.ACCURACY
 
 
 def scaling_rules(
@@ -127,13 +119,9 @@ def _run(
     return row | {'undefined': why}
   row |= _curve(reference, other, subject)
   ends = at_end(other.lanes), at_end(reference.lanes)
-  plain, again = difference(*ends, ACCURACY, confidence), None
-  row[ACCURACY] = plain.interval.to_json()
-  if has_reestimated(ends, ACCURACY):
-    again = difference(*ends, REESTIMATED + ACCURACY, confidence)
-    row[REESTIMATED + ACCURACY] = again.interval.to_json()
+  plain, again, intervals = tuned_runs.accuracies(*ends, confidence)
   about = {'kind': Kind.SCALING, 'subject': subject, 'quantity': ACCURACY, 'budget': 'epochs'}
-  return row | {'keeps': judge(within(margin), plain, again, **about)}
+  return row | intervals | {'keeps': judge(within(margin), plain, again, **about)}
 
 
 def _curve(reference: Setting, other: Setting, subject: tuple[str, int, int]) -> dict[str, Any]:
@@ -156,11 +144,10 @@ def _curve(reference: Setting, other: Setting, subject: tuple[str, int, int]) ->
 
 
 def _as_close_as_seeds(ratio: curve_distance.Ratio, subject: tuple[str, int, int]) -> Claim:
-  """Whether curves are closer than those of two seeds: judged on the log scale of the ratio."""
+  """Whether curves are closer than those of two seeds."""
   log = ratio.log if ratio.log.value is not None else undefined('no_distance')
   about = {'kind': Kind.CURVE, 'subject': subject, 'quantity': 'train_loss', 'budget': 'examples'}
-  claim = judge(BELOW, exact(log), unit='ratio', **about)
-  return replace(claim, estimate=log.map(math.exp))
+  return judge(BELOW, exact(log), unit='ratio', **about)
 
 
 def _closest(runs: Sequence[Mapping[str, Any]], size: int, sizes: int) -> Finding:

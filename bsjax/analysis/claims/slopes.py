@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from bsjax.analysis.claims.claim import (
   judge,
   within,
 )
-from bsjax.analysis.measures.contrast import REESTIMATED, Effect, has_reestimated, slope
+from bsjax.analysis.measures.contrast import Effect, both_kinds, slope
 from bsjax.analysis.runs.budgets import CLOCKS, Reading, readings
 from bsjax.analysis.runs.histories import Setting
 from bsjax.stats.estimate import Reason
@@ -62,8 +63,7 @@ def trend(
   Of a question with a margin it is the change over all of them, else that per doubling.
   """
   over_range = question.margin is not None
-  plain = slope(read, quantity)
-  again = slope(read, REESTIMATED + quantity) if has_reestimated(read.values(), quantity) else None
+  plain, again = both_kinds(partial(slope, read), read.values(), quantity)
   sizes, context = plain.sizes, confounds.unread(read, plain.sizes)
   if plain.interval.value is None:
     again = None
@@ -92,7 +92,8 @@ def _over_range(slope_: Effect) -> Effect:
   """The change that a slope makes over all its batch sizes."""
   if len(slope_.sizes) < 2:
     return slope_
-  return slope_.scaled(math.log2(max(slope_.sizes) / min(slope_.sizes)))
+  doublings = math.log2(max(slope_.sizes) / min(slope_.sizes))
+  return slope_.map(lambda value: doublings * value)
 
 
 def _budget(

@@ -13,8 +13,9 @@ from typing import Any
 
 from bsjax.analysis.claims import confounds
 from bsjax.analysis.claims.claim import ABOVE, Kind, judge, within
-from bsjax.analysis.measures.contrast import REESTIMATED, difference, has_reestimated
+from bsjax.analysis.measures.contrast import REESTIMATED, Effect, both_kinds, difference
 from bsjax.analysis.runs import budgets
+from bsjax.analysis.runs.budgets import Reading
 from bsjax.analysis.runs.histories import LaneHistory, Setting
 from bsjax.analysis.runs.selection import leave_one_trial_out
 from bsjax.plan.scaling_rules import same, scaled
@@ -105,10 +106,7 @@ def _compared(
   problems = [[size, reading.problem] for size, reading in read.items() if reading.problem]
   if problems:
     return {'undefined': Reason('unreadable', problems=problems)}
-  both = list(read.values())
-  plain, again = difference(*both, ACCURACY, confidence), None
-  if has_reestimated(both, ACCURACY):
-    again = difference(*both, REESTIMATED + ACCURACY, confidence)
+  plain, again, intervals = accuracies(*read.values(), confidence)
   if budget == 'epochs':
     context = confounds.updates(pair, list(pair))
   else:
@@ -117,12 +115,26 @@ def _compared(
   about['budget'] = budget
   return {
     'at': budgets.meeting_point(pair, budget),
-    'interpolated': any(reading.between for reading in both),
-    ACCURACY: plain.interval.to_json(),
-    **({REESTIMATED + ACCURACY: again.interval.to_json()} if again else {}),
+    'interpolated': any(reading.between for reading in read.values()),
+    **intervals,
     'better': judge(ABOVE, plain, again, context, **about),
     'keeps': judge(within(margin), plain, again, context, **about),
   }
+
+
+def accuracies(
+  first: Reading, second: Reading, confidence: float
+) -> tuple[Effect, Effect | None, dict[str, Any]]:
+  """The accuracy of the first less the second, by both kinds of statistics, and as columns."""
+
+  def measure(quantity: str) -> Effect:
+    return difference(first, second, quantity, confidence)
+
+  plain, again = both_kinds(measure, (first, second), ACCURACY)
+  columns = {ACCURACY: plain.interval.to_json()}
+  if again is not None:
+    columns[REESTIMATED + ACCURACY] = again.interval.to_json()
+  return plain, again, columns
 
 
 def _size(lanes: Lanes) -> int:

@@ -7,7 +7,7 @@ cancels, and trials are the repetitions.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,11 +46,10 @@ class Effect(NamedTuple):
   high: float | None = None
   sizes: tuple[int, ...] = ()
 
-  def scaled(self, factor: float) -> Effect:
-    """The effect times a positive factor."""
-    low, high = (None if end is None else factor * end for end in (self.low, self.high))
-    interval = self.interval.map(lambda value: factor * value)
-    return self._replace(interval=interval, low=low, high=high)
+  def map(self, function: Callable[[float], float]) -> Effect:
+    """The effect of a rising function of the value."""
+    low, high = (None if end is None else function(end) for end in (self.low, self.high))
+    return self._replace(interval=self.interval.map(function), low=low, high=high)
 
 
 def exact(interval: Estimate) -> Effect:
@@ -134,9 +133,13 @@ def slope(read: Mapping[int, Reading], quantity: str) -> Effect:
   return effect(slopes)._replace(sizes=sizes)
 
 
-def has_reestimated(readings: Iterable[Reading], quantity: str) -> bool:
-  """Whether any reading holds the quantity under re-estimated BatchNorm statistics."""
-  return any(REESTIMATED + quantity in reading.values for reading in readings)
+def both_kinds(
+  measure: Callable[[str], Effect], readings: Iterable[Reading], quantity: str
+) -> tuple[Effect, Effect | None]:
+  """A measure of the quantity, and the same under re-estimated statistics where there are any."""
+  name = REESTIMATED + quantity
+  again = any(name in reading.values for reading in readings)
+  return measure(quantity), measure(name) if again else None
 
 
 def of_columns(trials: Iterable[Any], columns: Mapping[str, ArrayLike]) -> Reading:

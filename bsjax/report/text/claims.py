@@ -84,6 +84,8 @@ def claim_row(claim: Claim) -> dict[str, Any]:
     'verdict': claim.verdict,
     **claim.estimate.to_json('effect'),
     'confidence': claim.estimate.confidence,
+    'ci95_interpolation': list(claim.ends),
+    'reestimated': claim.again.to_json('effect') if claim.again else None,
     'unit': UNITS[claim.unit].name,
     'why': ' '.join(filter(None, [*found, *map(full_sentence, claim.reasons)])),
     'kind': claim.kind.value,
