@@ -8,19 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from bsjax.analysis.claims.pairs import Values, again, left_out, usable_values
-from bsjax.analysis.claims.verdicts import MARGIN, SUPPORTED, above, near, paragraph, points
+from bsjax.analysis.claims.claim import ABOVE, MARGIN, SUPPORTED, Finding, Question, within
+from bsjax.analysis.claims.pairs import Pair, Values, pairs_with_best
 from bsjax.analysis.measures.critical_batch_size import EARLY
 from bsjax.analysis.runs.histories import Setting
 from bsjax.stats.estimate import Reason
 from bsjax.stats.paired import Difference, against_best
 
 OVERHEAD = 0.2  # how much above the fewest examples the fewest updates may cost
-
-ACCURACY = 'best validation accuracy'
-EXAMPLES = 'fewest examples to a target'
-UPDATES = f'fewest updates within {100 * OVERHEAD:g}% of the fewest examples'
-TIME = 'least time to a target, run alone'
+GOALS = ACCURACY, EXAMPLES, UPDATES, TIME = 'val_accuracy', 'examples', 'updates', 'time'
 
 
 def recommendation(
@@ -28,159 +24,138 @@ def recommendation(
   values: Values,
   critical: Mapping[str, Any],
   reestimated: Values | None = None,
-) -> list[dict[str, Any]]:
-  """A row a goal, {'goal', 'batch_size', 'learning_rate', 'why'}; batch_size None if not shown.
+) -> list[Finding]:
+  """One row for each goal, {'goal', 'batch_size', 'learning_rate'}; batch_size None if not shown.
 
   `values` and `reestimated` are as for `claims`. `critical` is {'target', 'points': [{'batch_size',
-  'learning_rate', 'examples': [a number or None a trial]}], ...} or {'undefined': why}.
+  'learning_rate', 'examples': [a number or None for each trial]}], ...} or {'undefined': why}.
   """
   return [_most_accurate(chosen, values, reestimated), *_to_target(critical)]
 
 
 def _most_accurate(
   chosen: Mapping[int, Setting], values: Values, reestimated: Values | None
-) -> dict[str, Any]:
+) -> Finding:
   """The highest mean, or the largest batch size shown to be as good within the margin.
 
   One that was only not shown to be worse is not taken: with few trials that is nearly every one.
   """
-  usable, why_not = usable_values({size: values[size] for size in values if size in chosen})
-  out = left_out(why_not)
-  pairs = against_best(usable)
+  values = {size: values[size] for size in values if size in chosen}
+  pairs, out = pairs_with_best(values, reestimated)
   if not pairs:
-    few = 'No batch size has' if not usable else f'Only batch size {next(iter(usable))} has'
-    return _row(ACCURACY, None, [f'{few} a result in every trial: nothing to compare.', *out])
-  best, n = pairs[0].best, pairs[0].interval.n
+    whole = [size for size in values if size not in [reason.details['size'] for reason in out]]
+    return _row(ACCURACY, None, [Reason('nothing_to_compare', sizes=whole), *out])
+  best, n = pairs[0].best, pairs[0].plain.interval.n
   if n < 2:
-    why = f'One trial has no spread and shows no batch size to be best; highest here: {best}.'
-    return _row(ACCURACY, None, [why, *out])
-  level = {pair.other: pair for pair in pairs if not _worse(pair, reestimated)}
+    return _row(ACCURACY, None, [Reason('one_trial_highest', best=best), *out])
+  level = {pair.other: pair for pair in pairs if not _shown(pair, ABOVE)}
   worse = [pair.other for pair in pairs if pair.other not in level]
-  as_good = [other for other, pair in level.items() if _as_good(pair, reestimated)]
-  size = max([best, *as_good])
+  size = max([best, *(other for other, pair in level.items() if _shown(pair, within()))])
   why = [
-    f'Batch size {best} has the highest mean over {n} trials. Shown to be worse, at 95% for all '
-    f'pairs at once: {_named(worse)}. Not shown to be worse: {_named(list(level))}.'
+    Reason('highest_mean', best=best, trials=n),
+    Reason('shown_worse', sizes=worse),
+    Reason('not_shown_worse', sizes=list(level)),
   ]
   if size != best:
-    why.append(
-      f'{size} is within {100 * MARGIN:g} percentage points of {best}, by its whole interval, and '
-      'needs fewer updates.'
-    )
+    why.append(Reason('as_good', size=size, best=best, margin=MARGIN))
   largest = max(level, default=best)
   if largest > size:
-    why.append(_at_stake(level[largest]))
+    # How much may be lost by taking a larger batch size that was not shown to be worse.
+    found = level[largest].plain.interval
+    ends = {'value': found.value, 'low': found.low, 'high': found.high}
+    why.append(Reason('at_stake', best=best, other=largest, **ends))
   return _row(ACCURACY, size, [*why, *out], chosen[size].learning_rate)
 
 
-def _worse(pair: Difference, reestimated: Values | None) -> bool:
-  """Shown to be worse than the best, by every kind of BatchNorm statistics there is."""
-  second = again(pair, reestimated)
-  return above(pair.interval) == SUPPORTED and (second is None or above(second) == SUPPORTED)
+def _shown(pair: Pair, question: Question) -> bool:
+  """Whether something is shown by every kind of BatchNorm statistics there is."""
+  effects = [effect for effect in (pair.plain, pair.again) if effect is not None]
+  return all(question.verdict(effect.interval) == SUPPORTED for effect in effects)
 
 
-def _as_good(pair: Difference, reestimated: Values | None) -> bool:
-  """Shown to be within the margin of the best, by every kind of BatchNorm statistics there is."""
-  second, within = again(pair, reestimated), near(0.0, MARGIN)
-  return within(pair.interval) == SUPPORTED and (second is None or within(second) == SUPPORTED)
-
-
-def _at_stake(pair: Difference) -> str:
-  """How much may be lost by taking a larger batch size that was not shown to be worse."""
-  mean, low, high = pair.interval.value, pair.interval.low, pair.interval.high
-  return (
-    f'Whether {pair.other} is as good is undetermined: {pair.best} less {pair.other} is '
-    f'{points(mean)} percentage points, interval {points(low)} to {points(high)}.'
-  )
-
-
-def _to_target(critical: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _to_target(critical: Mapping[str, Any]) -> list[Finding]:
   """The goals of reaching a target, from the examples that every trial needed."""
   if why := _before_first_evaluation(critical):
     return [_row(goal, None, [why]) for goal in (EXAMPLES, UPDATES)]
   reached, rates, out = _reached(critical.get('points', ()))
-  n = min((len(logs) for logs in reached.values()), default=0)
-  if len(reached) < 2 or n < 2:
-    few = f'{len(reached)} batch sizes reach the target in every trial, over {n} trials'
-    why = critical.get('undefined') or f'{few}: too few to compare'
-    return [_row(goal, None, [Reason('stop', why=why), *out]) for goal in (EXAMPLES, UPDATES)]
+  if why := _too_few(reached, critical):
+    return [_row(goal, None, [why, *out]) for goal in (EXAMPLES, UPDATES)]
   # Fewest examples are best, and ratios are compared: so the values are minus logarithms.
   pairs = {pair.other: pair for pair in against_best({b: -logs for b, logs in reached.items()})}
   best = next(iter(pairs.values())).best
-  more = [other for other, pair in pairs.items() if above(pair.interval) == SUPPORTED]
+  more = [other for other, pair in pairs.items() if ABOVE.verdict(pair.interval) == SUPPORTED]
   level = [other for other in pairs if other not in more]
   fewest = float(reached[best].mean())
-  first = (
-    f'To {_target(critical)}: batch size {best} needs {math.exp(fewest):,.0f} examples, the fewest '
-    f'(geometric mean of {n} trials).'
+  first = Reason(
+    'fewest_examples',
+    **_target(critical),
+    size=best,
+    examples=math.exp(fewest),
+    trials=len(reached[best]),
   )
-  shown = f'Shown to need more: {_named(more)}. Not shown to: {_named(level)}.'
-  within = [b for b in reached if reached[b].mean() <= fewest + math.log1p(OVERHEAD)]
-  size = min(within, key=lambda b: float(reached[b].mean()) - math.log(b))
+  shown = Reason('shown_to_need_more', sizes=more), Reason('not_shown_to', sizes=level)
+  near = [b for b in reached if reached[b].mean() <= fewest + math.log1p(OVERHEAD)]
+  size = min(near, key=lambda b: float(reached[b].mean()) - math.log(b))
   updates = math.exp(float(reached[size].mean())) / size
-  second = f'Batch size {size} needs {updates:,.0f} updates, the fewest of {_named(within)}.'
-  cost = _cost(pairs[size]) if size in pairs else ''
+  second = Reason('fewest_updates', size=size, updates=updates, of=near)
+  cost = [_cost(pairs[size])] if size in pairs else []
   return [
-    _row(EXAMPLES, best, [first, shown, *out], rates[best]),
-    _row(UPDATES, size, [first, second, cost, *out], rates[size]),
+    _row(EXAMPLES, best, [first, *shown, *out], rates[best]),
+    _row(UPDATES, size, [first, second, *cost, *out], rates[size]),
   ]
 
 
-def _before_first_evaluation(critical: Mapping[str, Any]) -> str:
-  """Why what a target needs is not known; empty if that is not why."""
-  early = [
-    row['batch_size'] for row in critical.get('points', ()) if EARLY in row.get('status', ())
-  ]
-  if not early:
-    return ''
-  why = f'Batch size {_named(early)} reached the target before its first evaluation'
-  return f'{why}, so what it needs is not known: evaluate more often.'
+def _before_first_evaluation(critical: Mapping[str, Any]) -> Reason | None:
+  """Why what a target needs is not known, if that is why."""
+  points = critical.get('points', ())
+  early = [row['batch_size'] for row in points if EARLY in row.get('status', ())]
+  return Reason('reached_early', sizes=early) if early else None
 
 
-def _target(critical: Mapping[str, Any]) -> str:
-  """In words, such as 'a train loss of 0.1'."""
-  quantity = str(critical.get('quantity', 'loss')).replace('_', ' ')
-  return f'a {quantity} of {critical["target"]:.4g}'
+def _too_few(
+  reached: Mapping[int, np.ndarray], critical: Mapping[str, Any], run_whole: bool = False
+) -> Reason | None:
+  """Why no two batch sizes can be compared over trials, if that is so."""
+  n = min((len(logs) for logs in reached.values()), default=0)
+  if len(reached) >= 2 and n >= 2:
+    return None
+  if critical.get('undefined'):
+    return Reason('target_unknown', why=critical['undefined'])
+  return Reason('too_few_reach', sizes=len(reached), trials=n, run_whole=run_whole)
 
 
-def _cost(pair: Difference) -> str:
+def _target(critical: Mapping[str, Any]) -> dict[str, Any]:
+  return {'quantity': str(critical.get('quantity', 'loss')), 'target': critical['target']}
+
+
+def _cost(pair: Difference) -> Reason:
   """The examples a batch size needs, over the fewest, and whether the limit is met for certain."""
-  found = pair.interval.map(math.exp)
-  ratio, low, high = found.value, found.low, found.high
-  text = f'It needs {ratio:.3g} times the examples of {pair.best}, interval {low:.3g} to {high:.3g}'
-  if high > 1 + OVERHEAD:
-    return f'{text}: whether it stays within {100 * OVERHEAD:g}% is undetermined.'
-  return f'{text}.'
+  ratio = pair.interval.map(math.exp)
+  ends = {'ratio': ratio.value, 'low': ratio.low, 'high': ratio.high}
+  certain = ratio.high <= 1 + OVERHEAD
+  return Reason('examples_ratio', best=pair.best, **ends, overhead=OVERHEAD, certain=certain)
 
 
 def _reached(
   rows: Sequence[Mapping[str, Any]],
-) -> tuple[dict[int, np.ndarray], dict[int, float], list[str]]:
+) -> tuple[dict[int, np.ndarray], dict[int, float], list[Reason]]:
   """Logarithms of the examples and learning rate by batch size, and which have no such numbers."""
   logs, rates, out = {}, {}, []
   most = max((len(row['examples']) for row in rows), default=0)
   for row in rows:
     size, examples = row['batch_size'], np.array(row['examples'], dtype=np.float64)
     if examples.size < max(most, 1) or not (np.isfinite(examples) & (examples > 0)).all():
-      out.append(f'Batch size {size} does not reach the target in every trial.')
+      out.append(Reason('falls_short', size=size))
     elif size not in logs or np.log(examples).mean() < logs[size].mean():
       logs[size], rates[size] = np.log(examples), row['learning_rate']
   return logs, rates, out
 
 
-def _named(sizes: Sequence[int]) -> str:
-  return ', '.join(map(str, sizes)) or 'none'
-
-
 def _row(
-  goal: str, batch_size: int | None, why: Sequence[str | Reason], learning_rate: float | None = None
-) -> dict[str, Any]:
-  return {
-    'goal': goal,
-    'batch_size': batch_size,
-    'learning_rate': learning_rate,
-    'why': paragraph(why),
-  }
+  goal: str, batch_size: int | None, why: Sequence[Reason], learning_rate: float | None = None
+) -> Finding:
+  row = {'goal': goal, 'batch_size': batch_size, 'learning_rate': learning_rate}
+  return Finding(row, tuple(why))
 
 
 def seconds_to_target(critical: Mapping[str, Any], cost: Mapping[str, Any]) -> dict[int, float]:
@@ -196,7 +171,7 @@ def seconds_to_target(critical: Mapping[str, Any], cost: Mapping[str, Any]) -> d
   return {size: math.exp(logs[size].mean()) / measured[size]['median'] for size in both}
 
 
-def run_alone(critical: Mapping[str, Any], cost: Mapping[str, Any]) -> dict[str, Any]:
+def run_alone(critical: Mapping[str, Any], cost: Mapping[str, Any]) -> Finding:
   """The row of the least time to the target, were each batch size run alone as measured.
 
   A batch size is shown to need longer only if it does over trials, all pairs at once, and with the
@@ -205,40 +180,40 @@ def run_alone(critical: Mapping[str, Any], cost: Mapping[str, Any]) -> dict[str,
   if why := _before_first_evaluation(critical):
     return _row(TIME, None, [why])
   measured, (reached, learning_rates, out) = _rates(cost), _reached(critical.get('points', ()))
-  out += [f'Batch size {size} was not run whole.' for size in reached if size not in measured]
+  out += [Reason('not_run_whole', size=size) for size in reached if size not in measured]
   reached = {size: logs for size, logs in reached.items() if size in measured}
-  n = min((len(logs) for logs in reached.values()), default=0)
-  if len(reached) < 2 or n < 2:
-    few = f'{len(reached)} batch sizes run whole reach the target in every trial, over {n} trials'
-    why = critical.get('undefined') or f'{few}: too few to compare'
-    return _row(TIME, None, [f'{why}.', *out])
+  if why := _too_few(reached, critical, run_whole=True):
+    return _row(TIME, None, [why, *out])
   values = {size: math.log(measured[size]['median']) - logs for size, logs in reached.items()}
   pairs = against_best(values)
   best = pairs[0].best
   more = [pair.other for pair in pairs if _takes_longer(pair, measured)]
   level = [pair.other for pair in pairs if pair.other not in more]
-  why = [
-    f'To {_target(critical)} on {cost["hardware"]}: {seconds_to_target(critical, cost)[best]:.3g} '
-    f's (geometric mean of {n} trials), at {measured[best]["median"]:,.0f} examples a second; '
-    'evaluations and reading data are not counted.',
-    f'Shown to need longer: {_named(more)}. Not shown to: {_named(level)}.',
-  ]
-  return _row(TIME, best, [*why, *out], learning_rates[best])
+  least = Reason(
+    'least_seconds',
+    **_target(critical),
+    hardware=cost['hardware'],
+    seconds=seconds_to_target(critical, cost)[best],
+    trials=len(reached[best]),
+    examples_per_second=measured[best]['median'],
+  )
+  shown = Reason('shown_to_need_longer', sizes=more), Reason('not_shown_to', sizes=level)
+  return _row(TIME, best, [least, *shown, *out], learning_rates[best])
 
 
 def _rates(cost: Mapping[str, Any]) -> dict[int, Mapping[str, float]]:
-  """Examples a second of each batch size that was run whole.
+  """Examples per second of each batch size that was run whole.
 
   None for a study of several stages, of which each costs another time: no single rate leads to its
   target.
   """
   if len({row['stage'] for row in cost['rows']}) > 1:
     return {}
-  found = {row['batch_size']: row['examples_per_second'] for row in cost['rows']}
-  return {size: rate for size, rate in found.items() if rate}
+  rates = {row['batch_size']: row['examples_per_second'] for row in cost['rows']}
+  return {size: rate for size, rate in rates.items() if rate}
 
 
 def _takes_longer(pair: Difference, measured: Mapping[int, Mapping[str, float]]) -> bool:
   best, other = measured[pair.best], measured[pair.other]
   doubt = math.log(best['median'] / best['low']) + math.log(other['high'] / other['median'])
-  return above(pair.interval) == SUPPORTED and pair.interval.low > doubt
+  return ABOVE.verdict(pair.interval) == SUPPORTED and pair.interval.low > doubt

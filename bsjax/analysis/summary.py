@@ -7,10 +7,10 @@ from functools import partial
 from typing import Any
 
 from bsjax.analysis.claims import classes
-from bsjax.analysis.claims.claims import claims
+from bsjax.analysis.claims.claims import all_claims
 from bsjax.analysis.claims.condition_contrasts import claims as condition_claims
 from bsjax.analysis.claims.condition_contrasts import compare
-from bsjax.analysis.claims.conditions import of_study
+from bsjax.analysis.claims.conditions import of_study, problems_by_rate
 from bsjax.analysis.claims.scaling_rules import scaling_rules
 from bsjax.analysis.claims.stages import stage_claims, stages
 from bsjax.analysis.measures import noise
@@ -101,7 +101,7 @@ def _of_branch(
     'learning_rates': rates,
     'noise_scales': scales,
     'generalization_gap': generalization_gap(found, shown_lanes),
-    'claims': claims(found, shown_lanes, values, exponent, fresh),
+    'claims': all_claims(found, shown_lanes, values, exponent, fresh),
     'recommendation': recommendation(chosen, values, critical, fresh),
     **(_of_classes(config, found, shown_lanes, facts) if facts else {}),
   }
@@ -165,14 +165,13 @@ def _batch_size(
   if reestimated:
     result['reestimated_val_accuracy'] = estimate(shown.finals('reestimated_val_accuracy'))
   if shown.reason:
-    result['selection_note'] = Reason('chosen_on_trials_reported', why=shown.reason)
+    result['selection_note'] = Reason('chosen_on_reported', why=shown.reason)
   if len(rates) == 1:
-    result['note'] = 'one learning rate was tried: nothing was tuned at this batch size'
+    result['note'] = Reason('untuned')
   return result
 
 
 def _none_eligible(batch_size: int, tried: Sequence[Setting], reestimated: bool) -> dict[str, Any]:
-  rates = [[setting.learning_rate, setting.problem] for setting in tried]
   keys = ['train_accuracy', 'val_accuracy', 'generalization_gap']
   keys += ['reestimated_val_accuracy'] if reestimated else []
   return {
@@ -182,5 +181,5 @@ def _none_eligible(batch_size: int, tried: Sequence[Setting], reestimated: bool)
     'trials': len(tried[0].lanes),
     **{key: estimate([]) for key in keys},
     'noise_scale': noise.nothing('no learning rate was chosen'),
-    'reason': Reason('rates_failed', rates=rates),
+    'reason': Reason('all_failed', problems=problems_by_rate(tried)),
   }

@@ -86,8 +86,9 @@ def summarize(
   done}, 'conditions', 'scaling_rules' (as `rules_across`, where arms compare several), 'claims',
   'hardware'}. The answer is that on scaling rules, if there is one.
   """
-  compared = rendered(compare(conditions(arms)))
-  rules = rules_across({name: study.summary for name, study in arms.items()})
+  found = compare(conditions(arms))
+  compared = rendered(found)
+  rules = rendered(rules_across({name: study.summary for name, study in arms.items()}))
   hardware = {name: study.summary.get('hardware', '') for name, study in arms.items()}
   return {
     'answer': headline(rules) if rules else condition_answer(compared).headline,
@@ -103,7 +104,7 @@ def summarize(
     'unfinished': {name: share for name, share in (progress or {}).items() if name not in arms},
     'conditions': compared,
     **({'scaling_rules': rules} if rules else {}),
-    'claims': [*(rules['distances'] if rules else ()), *claims(compared)],
+    'claims': [*(rules['distances'] if rules else ()), *rendered(claims(found))],
     'hardware': '; '.join(dict.fromkeys(filter(None, hardware.values()))),
   }
 

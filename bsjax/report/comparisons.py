@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bsjax.analysis.claims.claim import MARGIN
 from bsjax.analysis.claims.condition_contrasts import is_pooled
 from bsjax.analysis.claims.conditions import Condition, hold, of_study
-from bsjax.analysis.claims.verdicts import MARGIN
 from bsjax.analysis.runs.histories import Row
 from bsjax.format import joined
 from bsjax.plan.stages import DEFAULTS

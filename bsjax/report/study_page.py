@@ -29,6 +29,7 @@ from bsjax.report.text import words
 from bsjax.report.text.answer import answer
 from bsjax.report.text.claim_blocks import blocks
 from bsjax.report.text.methodology import paragraph
+from bsjax.report.text.rendered import rendered
 from bsjax.storage import records
 
 
@@ -78,7 +79,7 @@ def _context(study: StoredStudy, source: Source) -> dict[str, Any]:
     'last': study.plan[0],
     'summary': summary,
     'rows': summary['batch_sizes'],
-    'goals': [*summary['recommendation'], *([run_alone(critical, cost)] if timed else [])],
+    'goals': summary['recommendation'] + rendered([run_alone(critical, cost)] if timed else []),
     'seconds_to_target': seconds_to_target(critical, cost) if timed else {},
     'answer': answer(summary),
     'any_result': source.any_result,

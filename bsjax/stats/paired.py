@@ -1,4 +1,4 @@
-"""Contrasts between batch sizes, each taken within a trial: slopes per doubling, differences.
+"""Statistics of contrasts within trials: the best against every other, families, trials needed.
 
 The batch sizes of a trial share their initialization and the order of examples, and so what makes a
 trial a lucky one. A contrast within the trial is free of it, and trials are its repetitions.
@@ -32,8 +32,8 @@ class Difference(NamedTuple):
   no difference (None where there is no spread to test by). `confidence` is that of one interval.
   """
 
-  best: int
-  other: int
+  best: int | str
+  other: int | str
   interval: Estimate
   p_holm: float | None
   confidence: float
@@ -48,26 +48,17 @@ def slope_weights(sizes: Sequence[int]) -> Float[np.ndarray, ' size']:
   return x / (x @ x)
 
 
-def slopes(
-  sizes: Sequence[int], values: Float[np.ndarray, 'size trial']
-) -> Float[np.ndarray, ' trial']:
-  """The least-squares slope per doubling of the batch size, of each trial."""
-  return slope_weights(sizes) @ values
+def simultaneous(count: int, confidence: float = 0.95) -> float:
+  """The confidence of each of several intervals that hold together (Bonferroni)."""
+  return 1 - (1 - confidence) / max(1, count)
 
 
-def slope_bounds(
-  sizes: Sequence[int],
-  before: Float[np.ndarray, 'size trial'],
-  after: Float[np.ndarray, 'size trial'],
-) -> tuple[Float[np.ndarray, ' trial'], Float[np.ndarray, ' trial']]:
-  """The lowest and highest slope of each trial if every value may lie anywhere between two."""
-  weights = slope_weights(sizes)[:, None]
-  ends = weights * before, weights * after
-  return np.minimum(*ends).sum(0), np.maximum(*ends).sum(0)
+def against_best(
+  values: Mapping[int | str, ArrayLike], confidence: float = 0.95
+) -> list[Difference]:
+  """The batch size (or rule) of the highest mean against every other.
 
-
-def against_best(values: Mapping[int, ArrayLike], confidence: float = 0.95) -> list[Difference]:
-  """The batch size of the highest mean against every other; values are finite, a trial each.
+  `values` are finite, one for each trial in one order.
 
   The family is that of *all* pairs, not only of those with the best: which one is the best was read
   off the same numbers, and correcting for the pairs with it alone would err more often than stated.
@@ -81,14 +72,14 @@ def against_best(values: Mapping[int, ArrayLike], confidence: float = 0.95) -> l
   p_values = holm([p_value(columns[a] - columns[b]) for a, b in pairs])
   adjusted = {frozenset(pair): p for pair, p in zip(pairs, p_values, strict=True)}
   best = max(columns, key=lambda size: columns[size].mean())
-  each = 1 - (1 - confidence) / len(pairs)
+  single = simultaneous(len(pairs), confidence)
   return [
     Difference(
       best,
       other,
-      mean_interval(columns[best] - columns[other], each),
+      mean_interval(columns[best] - columns[other], single),
       adjusted[frozenset((best, other))],
-      each,
+      single,
     )
     for other in columns
     if other != best
@@ -134,12 +125,14 @@ def _student(quantile: float) -> Float[np.ndarray, ' n']:
   return stdtrit(np.arange(1, MOST_TRIALS), quantile)
 
 
-def _check(columns: Mapping[int, np.ndarray]) -> None:
+def _check(columns: Mapping[int | str, np.ndarray]) -> None:
   shapes = {size: column.shape for size, column in columns.items()}
   if len(set(shapes.values())) > 1 or any(
     len(shape) != 1 or not shape[0] for shape in shapes.values()
   ):
-    raise ValueError(f'values have the shapes {shapes}: give one number a trial, in one order.')
+    raise ValueError(
+      f'values have the shapes {shapes}: give one number for each trial, in one order.'
+    )
   broken = [size for size, column in columns.items() if not np.isfinite(column).all()]
   if broken:
     raise ValueError(f'values of batch sizes {broken} are not finite: leave them out and say so.')

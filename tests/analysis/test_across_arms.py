@@ -6,11 +6,17 @@ import pytest
 from helpers import planted_scaling as planted
 from helpers.pages import save
 
-from bsjax.analysis.claims.across_arms import rules_across
-from bsjax.analysis.claims.verdicts import REFUTED, SUPPORTED
+from bsjax.analysis.claims import across_arms
+from bsjax.analysis.claims.claim import REFUTED, SUPPORTED
 from bsjax.report import arms_page
 from bsjax.report.summaries import summarize
 from bsjax.report.text.across_arms import FEW, UNDECIDED, headline
+from bsjax.report.text.rendered import rendered
+
+
+def rules_across(arms):
+  """The rules compared over arms, as summary.json holds it."""
+  return rendered(across_arms.rules_across(arms))
 
 
 def summaries(power, arms=5, sizes=(32, 64), **options):
@@ -33,7 +39,9 @@ def test_the_planted_law_comes_back(power, text):
   found = rules_across(summaries(power, sizes=(32, 64, 128)))
   assert headline(found) == text
   assert {row['n'] for row in found['distances']} == {5}
-  assert len(found['distances']) == 6 and found['distances'][0]['confidence'] == 1 - 0.05 / 6
+  assert len(found['distances']) == 6 and found['distances'][0]['confidence'] == pytest.approx(
+    1 - 0.05 / 6
+  )
 
 
 def test_ratios_and_differences_are_those_of_the_arms():
@@ -64,6 +72,8 @@ def test_ratios_and_differences_are_those_of_the_arms():
 
 def test_nothing_is_shown_by_one_arm_or_by_noise():
   assert headline(rules_across(summaries(1.0, arms=1))) == FEW
+  single = rules_across(summaries(1.0, arms=1))['distances'][0]
+  assert {'code': 'one_trial', 'over': 'arms'} in single['reasons']
   noisy = rules_across(summaries(0.75, own=0.3))
   assert headline(noisy) == UNDECIDED
 

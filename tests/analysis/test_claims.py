@@ -2,21 +2,22 @@
 
 import json
 import math
-import re
 
 import numpy as np
 import pytest
 from helpers.curves import first, study
 from scipy import stats
 
-from bsjax.analysis.claims import verdicts
-from bsjax.analysis.claims.claims import claims, exponent_claims
+from bsjax.analysis.claims.claim import ABOVE, BELOW, Kind, judge, within
+from bsjax.analysis.claims.claims import all_claims, exponent_claims
 from bsjax.analysis.claims.pairs import pair_claims
 from bsjax.analysis.claims.slopes import slope_claims
-from bsjax.analysis.recommend import EXAMPLES, UPDATES, recommendation
+from bsjax.analysis.measures.contrast import Effect, exact
+from bsjax.analysis.measures.critical_batch_size import EARLY
+from bsjax.analysis.recommend import ACCURACY, EXAMPLES, UPDATES, recommendation
 from bsjax.report.text.rendered import rendered
 from bsjax.stats import paired
-from bsjax.stats.estimate import Estimate
+from bsjax.stats.estimate import Estimate, Reason
 from bsjax.stats.intervals import mean_interval
 
 NO_EXPONENT = {'undefined': 'not asked'}
@@ -34,10 +35,32 @@ def final_values(chosen, key='val_accuracy'):
   return {size: [trials[trial] for trial in shared] for size, trials in by_trial.items()}
 
 
-def verdict_of(rows, *words):
-  """The one claim that holds all the words."""
-  (row,) = [row for row in rows if all(word in row['claim'] for word in words)]
-  return row
+def one(claims, kind, side=None, **fields):
+  """The one claim of a kind with these fields, whose question takes a side."""
+  (claim,) = [
+    claim
+    for claim in claims
+    if claim.kind == kind
+    and side in (None, claim.question.side)
+    and all(getattr(claim, name) == value for name, value in fields.items())
+  ]
+  return claim
+
+
+def falls(claims, budget):
+  """The claim that accuracy falls with batch size."""
+  return one(claims, Kind.TREND, 'below', budget=budget, quantity='val_accuracy')
+
+
+def reasons(claim):
+  """code -> details, of a claim's or a finding's reasons."""
+  found = {reason.code: reason.details for reason in claim.reasons}
+  assert len(found) == len(claim.reasons) or 'left_out' in found or 'falls_short' in found
+  return found
+
+
+def ends(claim):
+  return [claim.estimate.low, claim.estimate.high]
 
 
 def by_updates(noise, spread=0.05):
@@ -59,22 +82,25 @@ def lane_noise(scale, seed=0):
 def test_a_confound_of_updates_is_an_effect_at_equal_epochs_and_none_at_equal_updates():
   found = study((8, 16, 32, 64), (0.1, 0.2, 0.4), 6, by_updates(lane_noise(3e-4)))
   chosen = {size: tried[1] for size, tried in found.items()}
-  rows = claims(found, chosen, final_values(chosen), NO_EXPONENT)
-  json.dumps(rows, allow_nan=False)
-  epochs = verdict_of(rows, 'at equal epochs', 'higher validation')
-  assert epochs['verdict'] == 'supported' and epochs['ci95'][1] < -0.03
-  assert '8 times as many updates' in epochs['why'] and 'edge' not in epochs['why']
-  assert 'peaks' not in epochs['why'] and 'go one way' not in epochs['why']
-  updates = verdict_of(rows, 'at equal updates, smaller')
-  assert updates['verdict'] == 'undetermined' and updates['ci95'][0] < 0 < updates['ci95'][1]
-  assert 'trials of this spread' in updates['why'] and 'epoch 2' in updates['why']
-  change = verdict_of(rows, 'at equal updates, validation accuracy changes')
-  assert change['verdict'] == 'supported'
-  assert change['ci95'] == pytest.approx([3 * bound for bound in updates['ci95']])  # 3 doublings
-  pair = verdict_of(rows, 'batch size 8 beats 64')
-  assert pair['verdict'] == 'supported' and pair['p_holm'] < 1e-6
-  assert verdict_of(rows, 'sizes 8 and 64 differ by less')['verdict'] == 'refuted'
-  assert all(row['effect'] is None for row in rows if 'learning rate ' in row['claim'])
+  claims = all_claims(found, chosen, final_values(chosen), NO_EXPONENT)
+  json.dumps(rendered(claims), allow_nan=False)
+  epochs = falls(claims, 'epochs')
+  assert epochs.verdict == 'supported' and ends(epochs)[1] < -0.03
+  assert reasons(epochs) == {'more_updates': {'small': 8, 'large': 64, 'times': 8.0}}
+  assert epochs.subject == (8, 16, 32, 64)
+  updates = falls(claims, 'updates')
+  assert updates.verdict == 'undetermined' and ends(updates)[0] < 0 < ends(updates)[1]
+  assert reasons(updates).keys() == {'contains_zero', 'stand_at'}
+  assert reasons(updates)['stand_at']['epochs'] == [2.0, 16.0]
+  change = one(claims, Kind.TREND, 'within', quantity='val_accuracy')
+  assert change.verdict == 'supported' and change.budget == 'updates'
+  assert ends(change) == pytest.approx([3 * bound for bound in ends(updates)])  # 3 doublings
+  pair = one(claims, Kind.PAIR, 'above', subject=(8, 64))
+  assert pair.verdict == 'supported' and pair.columns['p_holm'] < 1e-6
+  assert one(claims, Kind.PAIR, 'within', subject=(8, 64)).verdict == 'refuted'
+  powers = [claim for claim in claims if claim.kind == Kind.EXPONENT]
+  assert len(powers) == 3 and all(claim.estimate.value is None for claim in powers)
+  assert reasons(powers[0]) == {'no_exponent': {'why': 'not asked'}}
 
 
 def test_a_gap_that_grows_with_batch_size_is_found_and_one_that_shrinks_refuted():
@@ -86,12 +112,13 @@ def test_a_gap_that_grows_with_batch_size_is_found_and_one_that_shrinks_refuted(
       return {'val_accuracy': 0.5 + luck, 'train_accuracy': 0.6 + luck + step}
 
     found = study((8, 16, 64), (0.1,), 4, curve)
-    rows = slope_claims(found, first(found))
-    for clock in ('epochs', 'updates,', 'updates weighted'):
-      row = verdict_of(rows, f'at equal {clock}', 'generalization gap grows')
-      assert row['verdict'] == verdict
-      assert row['effect'] == pytest.approx(sign * 0.004, abs=1e-3) and row['n'] == 4
-    assert 'Only one learning rate was tried at batch sizes 8, 16, 64' in row['why']
+    claims = slope_claims(found, first(found))
+    for budget in ('epochs', 'updates', 'learning_rate_updates'):
+      claim = one(claims, Kind.TREND, 'above', budget=budget, quantity='gap')
+      assert claim.verdict == verdict
+      assert claim.estimate.value == pytest.approx(sign * 0.004, abs=1e-3)
+      assert claim.estimate.n == 4
+    assert reasons(claim)['one_rate'] == {'sizes': [8, 16, 64]}
 
 
 def test_pairing_sees_what_intervals_of_means_cannot():
@@ -99,11 +126,11 @@ def test_pairing_sees_what_intervals_of_means_cannot():
   luck = rng.normal(scale=0.05, size=6)  # ten times the effect
   values = {8: luck + 0.005 + rng.normal(scale=3e-4, size=6), 64: luck.copy()}
   (pair,) = paired.against_best(values)
-  assert (pair.best, pair.other) == (8, 64) and verdicts.above(pair.interval) == 'supported'
+  assert (pair.best, pair.other) == (8, 64) and ABOVE.verdict(pair.interval) == 'supported'
   assert stats.ttest_ind(values[8], values[64]).pvalue > 0.5
   single, double = pair_claims({}, {}, {size: list(column) for size, column in values.items()})
-  assert single['claim'] == 'batch size 8 beats 64' and single['verdict'] == 'supported'
-  assert double['verdict'] == 'undetermined'  # the effect is as large as the margin
+  assert (single.subject, single.question) == ((8, 64), ABOVE) and single.verdict == 'supported'
+  assert double.verdict == 'undetermined'  # the effect is as large as the margin
 
 
 def family(rng, means, replications, trials):
@@ -117,7 +144,7 @@ def test_family_wise_error_under_no_effect():
   errors = {'intervals': 0, 'holm': 0, 'only pairs with the best': 0}
   for values in family(rng, [0.0] * len(sizes), replications, 8):
     pairs = paired.against_best(dict(zip(sizes, values, strict=True)))
-    errors['intervals'] += any(verdicts.above(p.interval) == 'supported' for p in pairs)
+    errors['intervals'] += any(ABOVE.verdict(p.interval) == 'supported' for p in pairs)
     errors['holm'] += any(p.p_holm <= 0.05 for p in pairs)
     least = min(p.p_holm for p in pairs)  # ten pairs, and four of them with the best
     errors['only pairs with the best'] += least * 4 / 10 <= 0.05
@@ -165,31 +192,31 @@ def interval(low, high, n=5):
 
 
 @pytest.mark.parametrize(
-  'rule, low, high, n, verdict',
+  'question, low, high, n, verdict',
   [
-    (verdicts.above, 0.001, 0.003, 5, 'supported'),
-    (verdicts.above, -0.003, -0.001, 5, 'refuted'),
-    (verdicts.above, -0.001, 0.003, 5, 'undetermined'),
-    (verdicts.above, 0.0, 0.003, 5, 'undetermined'),
-    (verdicts.below, 0.001, 0.003, 5, 'refuted'),
-    (verdicts.below, -0.003, -0.001, 5, 'supported'),
-    (verdicts.near(0.0, 0.005), -0.004, 0.004, 5, 'supported'),
-    (verdicts.near(0.0, 0.005), 0.001, 0.004, 5, 'supported'),
-    (verdicts.near(0.0, 0.005), 0.001, 0.006, 5, 'undetermined'),
-    (verdicts.near(0.0, 0.005), 0.006, 0.009, 5, 'refuted'),
-    (verdicts.near(0.0, 0.005), -0.009, -0.006, 5, 'refuted'),
-    (verdicts.above, 0.002, 0.002, 5, 'undetermined'),
-    (verdicts.near(0.0, 0.005), 0.0, 0.0, 5, 'undetermined'),
-    (verdicts.above, 0.001, 0.003, 1, 'undetermined'),
+    (ABOVE, 0.001, 0.003, 5, 'supported'),
+    (ABOVE, -0.003, -0.001, 5, 'refuted'),
+    (ABOVE, -0.001, 0.003, 5, 'undetermined'),
+    (ABOVE, 0.0, 0.003, 5, 'undetermined'),
+    (BELOW, 0.001, 0.003, 5, 'refuted'),
+    (BELOW, -0.003, -0.001, 5, 'supported'),
+    (within(0.005), -0.004, 0.004, 5, 'supported'),
+    (within(0.005), 0.001, 0.004, 5, 'supported'),
+    (within(0.005), 0.001, 0.006, 5, 'undetermined'),
+    (within(0.005), 0.006, 0.009, 5, 'refuted'),
+    (within(0.005), -0.009, -0.006, 5, 'refuted'),
+    (ABOVE, 0.002, 0.002, 5, 'undetermined'),
+    (within(0.005), 0.0, 0.0, 5, 'undetermined'),
+    (ABOVE, 0.001, 0.003, 1, 'undetermined'),
   ],
 )
-def test_rules(rule, low, high, n, verdict):
-  assert rule(interval(low, high, n)) == verdict
+def test_questions(question, low, high, n, verdict):
+  assert question.verdict(interval(low, high, n)) == verdict
 
 
 def test_an_equivalence_margin_must_be_above_zero():
   with pytest.raises(ValueError, match='margin is 0'):
-    verdicts.near(0.0, 0.0)
+    within(0.0)
 
 
 def test_trials_needed_is_the_least_number_that_makes_it():
@@ -201,19 +228,47 @@ def test_trials_needed_is_the_least_number_that_makes_it():
   assert paired.trials_needed(mean_interval(x), 0.0) is None
 
 
-@pytest.mark.parametrize('trials, word', [(1, 'one trial'), (4, 'too coarse')])
-def test_one_trial_and_no_width_prove_nothing(trials, word):
+def judged(plain, again=None, question=ABOVE):
+  about = {'kind': Kind.PAIR, 'subject': (8, 64), 'quantity': 'val_accuracy', 'budget': 'epochs'}
+  return judge(question, plain, again, **about)
+
+
+def test_a_verdict_stands_by_both_statistics_and_wherever_between_records():
+  sure = exact(interval(0.001, 0.003))
+  assert judged(sure, sure).verdict == 'supported' and not judged(sure, sure).reasons
+  wrong = exact(interval(-0.003, -0.001))
+  claim = judged(sure, wrong)
+  assert claim.verdict == 'undetermined'
+  assert reasons(claim) == {
+    'statistics_disagree': {'running': 'supported', 'reestimated': 'refuted'}
+  }
+  for plain, again in (
+    (Effect(sure.interval, -0.001, 0.004), sure),
+    (sure, Effect(sure.interval, -0.001, 0.004)),
+  ):
+    claim = judged(plain, again)
+    assert claim.verdict == 'undetermined'
+    assert reasons(claim)['interpolated']['low'] == -0.001
+  # Undetermined by itself: what would decide it is told, and nothing else is in doubt.
+  assert reasons(judged(exact(interval(-0.001, 0.003)))).keys() == {'contains_zero'}
+  claim = judged(exact(interval(0.001, 0.006)), question=within(0.005))
+  assert reasons(claim)['crosses_margin']['margin'] == 0.005
+
+
+@pytest.mark.parametrize('trials, code', [(1, 'one_trial'), (4, 'no_width')])
+def test_one_trial_and_no_width_prove_nothing(trials, code):
   accuracy = {8: 0.75, 64: 0.5}
   found = study(
     (8, 64), (0.1,), trials, lambda lane, updates: {'val_accuracy': accuracy[lane['batch_size']]}
   )
   chosen = first(found)
-  rows = claims(found, chosen, final_values(chosen), NO_EXPONENT)
-  assert {row['verdict'] for row in rows} == {'undetermined'}
-  row = verdict_of(rows, 'batch size 8 beats 64')
-  assert row['effect'] == 0.25 and word in row['why'] and row['p_holm'] is None
-  assert word in verdict_of(rows, 'at equal epochs', 'higher')['why']
-  json.dumps(rows, allow_nan=False)
+  claims = all_claims(found, chosen, final_values(chosen), NO_EXPONENT)
+  assert {claim.verdict for claim in claims} == {'undetermined'}
+  pair = one(claims, Kind.PAIR, 'above')
+  assert pair.subject == (8, 64) and pair.estimate.value == 0.25
+  assert code in reasons(pair) and pair.columns['p_holm'] is None
+  assert code in reasons(falls(claims, 'epochs'))
+  json.dumps(rendered(claims), allow_nan=False)
 
 
 def test_statistics_of_batchnorm_that_decide_the_verdict_leave_it_open():
@@ -228,17 +283,18 @@ def test_statistics_of_batchnorm_that_decide_the_verdict_leave_it_open():
   found = study((8, 64), (0.1,), 4, curve)
   chosen = first(found)
   running, again = final_values(chosen), final_values(chosen, 'reestimated_val_accuracy')
-  rows = claims(found, chosen, running, NO_EXPONENT, again)
-  for words in (('at equal epochs', 'higher'), ('batch size 8 beats 64',)):
-    row = verdict_of(rows, *words)
-    assert row['verdict'] == 'undetermined' and 'BatchNorm' in row['why']
-    assert row['ci95'][0] * row['ci95'][1] > 0  # the running statistics alone would decide it
+  claims = all_claims(found, chosen, running, NO_EXPONENT, again)
+  for claim in (falls(claims, 'epochs'), one(claims, Kind.PAIR, 'above')):
+    assert claim.verdict == 'undetermined' and 'statistics_disagree' in reasons(claim)
+    low, high = ends(claim)
+    assert low * high > 0  # the running statistics alone would decide it
+    assert claim.again.low < 0 < claim.again.high
   alone = pair_claims(found, chosen, running)
-  assert verdict_of(alone, 'beats')['verdict'] == 'supported'
+  assert one(alone, Kind.PAIR, 'above').verdict == 'supported'
   best = recommendation(chosen, running, NO_TARGET, again)[0]
-  assert best['batch_size'] == 8 and 'Not shown to be worse: 64' in best['why']
+  assert best.columns['batch_size'] == 8 and reasons(best)['not_shown_worse']['sizes'] == [64]
   alone = recommendation(chosen, running, NO_TARGET)[0]
-  assert alone['batch_size'] == 8 and 'all pairs at once: 64' in alone['why']
+  assert alone.columns['batch_size'] == 8 and reasons(alone)['shown_worse']['sizes'] == [64]
 
 
 def test_a_verdict_that_rests_on_straight_lines_between_records_is_left_open():
@@ -249,17 +305,19 @@ def test_a_verdict_that_rests_on_straight_lines_between_records_is_left_open():
 
   sparse, dense = (study((8, 16, 64), (0.1,), 4, curve, n) for n in (12, 16))
   for found, verdict in ((sparse, 'undetermined'), (dense, 'supported')):
-    row = verdict_of(slope_claims(found, first(found)), 'at equal updates, smaller')
-    assert row['ci95'][1] < 0 and row['verdict'] == verdict
-    assert ('straight' in row['why']) == (verdict == 'undetermined')
+    claim = falls(slope_claims(found, first(found)), 'updates')
+    assert ends(claim)[1] < 0 and claim.verdict == verdict
+    assert ('interpolated' in reasons(claim)) == (verdict == 'undetermined')
 
 
 def test_batch_sizes_without_all_trials_are_left_out_and_named():
   values = {8: [0.9, 0.91, 0.92], 16: [0.8, None, 0.8], 32: [0.5, 0.52], 64: [0.7, 0.72, 0.715]}
-  rows = pair_claims({}, {}, values)
-  assert [row['claim'].split()[-1] for row in rows[:1]] == ['64'] and len(rows) == 2
-  assert 'Batch size 16 takes no part (a trial has no finite value)' in rows[0]['why']
-  assert 'Batch size 32 takes no part (it has 2 of 3 trials)' in rows[0]['why']
+  claims = pair_claims({}, {}, values)
+  assert [claim.subject for claim in claims] == [(8, 64), (8, 64)]
+  assert [reason for reason in claims[0].reasons if reason.code == 'left_out'] == [
+    Reason('left_out', size=16, why=Reason('trial_not_finite')),
+    Reason('left_out', size=32, why=Reason('fewer_trials', trials=2, of=3)),
+  ]
   assert pair_claims({}, {}, {8: [0.5, 0.6], 16: [math.nan, 0.5]}) == []
 
 
@@ -276,12 +334,47 @@ def test_batch_sizes_without_all_trials_are_left_out_and_named():
   ],
 )
 def test_exponent_of_the_learning_rate(ci, found):
-  rows = exponent_claims({'value': 0.75, 'ci95': list(ci), 'n': 5, 'rules': {}})
-  assert tuple(row['verdict'] for row in rows) == found
-  json.dumps(rows, allow_nan=False)
-  assert {row['verdict'] for row in exponent_claims(NO_EXPONENT)} == {'undetermined'}
-  one = exponent_claims({'value': 0.5, 'ci95': [0.45, 0.55], 'n': 1})
-  assert {row['verdict'] for row in one} == {'undetermined'}
+  claims = exponent_claims({'value': 0.75, 'ci95': list(ci), 'n': 5, 'rules': {}})
+  assert tuple(claim.verdict for claim in claims) == found
+  assert [claim.subject for claim in claims] == [(1.0,), (0.5,), (0.0,)]
+  json.dumps(rendered(claims), allow_nan=False)
+  assert {claim.verdict for claim in exponent_claims(NO_EXPONENT)} == {'undetermined'}
+  single = exponent_claims({'value': 0.5, 'ci95': [0.45, 0.55], 'n': 1})
+  assert {claim.verdict for claim in single} == {'undetermined'}
+
+
+def chosen_of(values):
+  found = study(tuple(values), (0.1,), 2, lambda lane, updates: {})
+  return first(found)
+
+
+def test_the_largest_batch_size_shown_to_be_as_good_is_recommended():
+  noise = 1e-3 * np.random.default_rng(7).normal(size=(3, 6))
+  means = 0.9, 0.9, 0.8
+  values = {b: list(m + e) for b, m, e in zip((8, 32, 64), means, noise, strict=True)}
+  accuracy = recommendation(chosen_of(values), values, NO_TARGET)[0]
+  assert accuracy.columns == {'goal': ACCURACY, 'batch_size': 32, 'learning_rate': 0.1}
+  assert reasons(accuracy)['shown_worse']['sizes'] == [64]
+  wide = {8: [0.9, 0.7, 0.8, 0.6], 64: [0.7, 0.8, 0.65, 0.7]}
+  row = recommendation(chosen_of(wide), wide, NO_TARGET)[0]
+  assert row.columns['batch_size'] == 8 and reasons(row)['at_stake']['other'] == 64
+  for few, code in (
+    ({8: [0.9], 64: [0.8]}, 'one_trial_highest'),
+    ({8: [0.9, 0.8], 64: [None, 0.8]}, 'nothing_to_compare'),
+    ({}, 'nothing_to_compare'),
+  ):
+    row = recommendation(chosen_of({8: 0, 64: 0}), few, NO_TARGET)[0]
+    assert row.columns == {'goal': ACCURACY, 'batch_size': None, 'learning_rate': None}
+    assert code in reasons(row)
+
+
+def test_a_smaller_mean_shown_to_be_as_good_is_preferred_for_its_fewer_updates():
+  noise = 1e-3 * np.array([1, -1, 2, -2, 0.5, -0.5])
+  values = {8: list(0.9002 + noise), 32: list(0.9 - noise), 64: list(0.8 + noise[::-1])}
+  assert np.mean(values[8]) > np.mean(values[32])
+  row = recommendation(chosen_of(values), values, NO_TARGET)[0]
+  assert row.columns['batch_size'] == 32
+  assert reasons(row)['as_good'] == {'size': 32, 'best': 8, 'margin': 0.005}
 
 
 def test_recommendations_for_a_target():
@@ -294,21 +387,23 @@ def test_recommendations_for_a_target():
   points[-1]['examples'][2] = None  # never reached it in one trial
   critical = {'b_crit': 400.0, 'ci95': [300.0, 500.0], 'target': 0.9, 'points': points}
   _, examples, updates = recommendation({}, {}, critical)
-  assert (examples['goal'], updates['goal']) == (EXAMPLES, UPDATES)
-  assert examples['batch_size'] == 8 and examples['learning_rate'] == 0.1
-  assert 'Not shown to: 16.' in examples['why']
-  assert 'Shown to need more: 64, 128' in examples['why']
-  assert updates['batch_size'] == 64 and updates['learning_rate'] == 0.8
-  assert 'Batch size 256 does not reach the target in every trial' in updates['why']
-  for nothing in (NO_TARGET, critical | {'points': points[:1]}):
+  assert examples.columns == {'goal': EXAMPLES, 'batch_size': 8, 'learning_rate': 0.1}
+  assert reasons(examples)['not_shown_to']['sizes'] == [16]
+  assert reasons(examples)['shown_to_need_more']['sizes'] == [64, 128]
+  assert updates.columns == {'goal': UPDATES, 'batch_size': 64, 'learning_rate': 0.8}
+  assert reasons(updates)['falls_short'] == {'size': 256}
+  for nothing, code in (
+    (NO_TARGET, 'target_unknown'),
+    (critical | {'points': points[:1]}, 'too_few_reach'),
+  ):
     for row in recommendation({}, {}, nothing)[1:]:
-      assert row['batch_size'] is None and len(rendered(row['why'])) > 5
-  early = [points[0] | {'status': ['reached', 'before first evaluation']}, *points[1:]]
+      assert row.columns['batch_size'] is None and code in reasons(row)
+  early = [points[0] | {'status': ['reached', EARLY]}, *points[1:]]
   for row in recommendation({}, {}, critical | {'points': early})[1:]:
-    assert row['batch_size'] is None and 'Batch size 8 reached the target before' in row['why']
+    assert row.columns['batch_size'] is None and reasons(row) == {'reached_early': {'sizes': [8]}}
   broken = [point | {'examples': [-1.0, 0.0, math.inf, math.nan, None]} for point in points]
   rows = recommendation({}, {}, critical | {'points': broken})
-  assert all(row['batch_size'] is None for row in rows)
+  assert all(row.columns['batch_size'] is None for row in rows)
 
 
 def test_schedules_edges_and_turning_means_are_named():
@@ -322,7 +417,7 @@ def test_schedules_edges_and_turning_means_are_named():
     }
 
   found = study((8, 16, 64), (0.1, 0.2), 3, curve)
-  row = verdict_of(slope_claims(found, first(found)), 'at equal updates, smaller')
-  assert row['verdict'] == 'supported' and 'do not go one way' in row['why']
-  assert re.search('learning rates at 8[78]% and 0% of their peaks', row['why'])  # 87.5
-  assert 'at the edge of the grid at batch sizes 8, 16, 64' in row['why']
+  claim = falls(slope_claims(found, first(found)), 'updates')
+  assert claim.verdict == 'supported' and 'means_turn' in reasons(claim)
+  assert reasons(claim)['stand_at']['shares'] == pytest.approx([0.875, 0.0])
+  assert reasons(claim)['chosen_at_grid_edge'] == {'sizes': [8, 16, 64]}

@@ -9,7 +9,7 @@ from helpers import synthetic
 from matplotlib.figure import Figure
 
 from bsjax.analysis.claims import classes
-from bsjax.analysis.claims.verdicts import REFUTED, SUPPORTED, UNDETERMINED
+from bsjax.analysis.claims.claim import REFUTED, SUPPORTED, UNDETERMINED
 from bsjax.analysis.runs import histories
 from bsjax.report import study_page
 from bsjax.report.figures import drawing
@@ -17,6 +17,7 @@ from bsjax.report.figures.study import BY_CLASS
 from bsjax.report.panels import by_class as panel
 from bsjax.report.panels.source import Source
 from bsjax.report.summaries import summarize
+from bsjax.report.text.rendered import rendered
 from bsjax.storage import records
 
 SIZES = (8, 16, 32)
@@ -61,8 +62,12 @@ def found_in(*args, facts=FACTS, **keys):
 
 
 def verdicts(found):
-  texts = {text: name for name, text in classes.CLAIMS.items()}
-  return {texts[row['claim']]: row['verdict'] for row in found['claims']}
+  assert all(row['kind'] == 'class' for row in found['claims'])
+  return {row['quantity']: row['verdict'] for row in found['claims']}
+
+
+def codes(row):
+  return [reason['code'] for reason in row['reasons']]
 
 
 def test_groups_and_means_are_those_of_the_records():
@@ -95,7 +100,7 @@ def test_groups_and_means_are_those_of_the_records():
 )
 def test_planted_effects_come_back(rare, frequent, expected):
   found = found_in(rare, frequent)
-  assert tuple(verdicts(found)[name] for name in classes.CLAIMS) == expected
+  assert tuple(verdicts(found)[name] for name in classes.CLAIMED) == expected
   planted = {'rare': rare, 'balanced_accuracy': (2 * rare + 2 * frequent) / 7}
   planted |= {'rare_less_frequent': rare - frequent, 'medium': 0.0, 'frequent': frequent}
   for name, value in planted.items():
@@ -129,20 +134,21 @@ def test_a_true_null_is_called_an_effect_in_one_case_of_twenty():
 def by_class_alone(seed):
   _, plan, rows = study(noise=0.02, trials=3, seed=seed)
   found = histories.settings(plan, rows)
-  return classes.by_class(found, {size: tried[0] for size, tried in found.items()}, FACTS)
+  chosen = {size: tried[0] for size, tried in found.items()}
+  return rendered(classes.by_class(found, chosen, FACTS))
 
 
 def test_one_trial_shows_nothing():
   found = found_in(0.03, trials=1)
   assert set(verdicts(found).values()) == {UNDETERMINED}
-  assert 'one trial has no spread' in found['claims'][0]['why']
+  assert codes(found['claims'][0])[0] == 'one_trial'
 
 
 def test_batch_norm_statistics_must_agree():
   agreeing, opposed = found_in(0.03, again=0.0), found_in(0.03, again=-0.06)
   assert verdicts(agreeing)['rare'] == SUPPORTED
   assert verdicts(opposed)['rare'] == UNDETERMINED
-  assert 're-estimated' in opposed['claims'][0]['why']
+  assert 'statistics_disagree' in codes(opposed['claims'][0])
   assert opposed['slopes']['reestimated_rare']['value'] == pytest.approx(-0.03, abs=0.01)
 
 
@@ -161,7 +167,7 @@ def test_classes_without_validation_examples_are_in_no_group():
   assert classes.class_groups([90, 10], [5, 5])[0] == {'rare': [1], 'frequent': [0]}
   assert classes.class_groups([9, 5, 5, 5], [5] * 4)[0]['rare'] == [3]
   groups, why = classes.class_groups([50] * 6, [5] * 6)
-  assert groups == {} and 'as many training examples' in why
+  assert groups == {} and why.code == 'classes_alike'
 
 
 def test_only_studies_of_unequal_classes_have_it():

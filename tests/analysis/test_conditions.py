@@ -9,10 +9,9 @@ from helpers import synthetic
 from scipy import stats
 
 from bsjax.analysis.claims import condition_contrasts, conditions
-from bsjax.analysis.claims.condition_contrasts import claims, compare, contrasts
-from bsjax.analysis.claims.condition_pairs import Pair
+from bsjax.analysis.claims.claim import MARGIN
+from bsjax.analysis.claims.condition_contrasts import Pair, claims, contrasts
 from bsjax.analysis.claims.conditions import Condition
-from bsjax.analysis.claims.verdicts import MARGIN
 from bsjax.analysis.runs import histories
 from bsjax.analysis.runs.budgets import Reading
 from bsjax.report.summaries import summarize
@@ -25,6 +24,16 @@ from bsjax.storage import records
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 LUCK = (0.0, 0.05, -0.03, 0.02, -0.04)  # of whole trials, far above what differs between conditions
 SPREAD = (0.001, -0.001, 0.0005, 0.0, -0.0005)  # of a condition within trials
+
+
+def compare(all_conditions):
+  """The conditions compared, as summary.json holds it."""
+  return rendered(condition_contrasts.compare(all_conditions))
+
+
+def reasons(row):
+  """code -> details, of the reasons of a row."""
+  return {reason['code']: reason for reason in row['reasons']}
 
 
 def condition(name, value, sizes=(8, 16), rates=(0.1,), trials=5, branch='', **values):
@@ -79,7 +88,7 @@ def test_planted_differences_have_the_verdict_that_they_bear():
   expected = {'better': 'refuted', 'worse': 'refuted', 'alike': 'supported'}
   assert equal == expected | {'noisy': 'undetermined'}
   noisy = rows_of(found, first='base', second='noisy')[0]
-  assert 'needs about' in noisy['why'] and 'crosses the margin' in noisy['equivalent']['why']
+  assert 'contains_zero' in reasons(noisy) and 'crosses_margin' in reasons(noisy['equivalent'])
   assert condition_answer(found).headline == 'better beats base, worse and alike, not noisy.'
 
 
@@ -126,7 +135,8 @@ def test_the_learning_rate_of_each_condition_is_chosen_on_the_other_trials():
   assert 'nothing was tuned' in single['note'] and both['at_grid_edge']
   (row,) = rows_of(found)
   assert row['effect'] == pytest.approx(0.1 / 3)
-  assert 'Of one rate only one learning rate was tried' in row['why']
+  assert {'code': 'one_rate', 'condition': 'one rate', 'sizes': [8]} in row['reasons']
+  assert {'code': 'chosen_at_grid_edge', 'condition': 'two rates', 'sizes': [8]} in row['reasons']
 
 
 def failing(size):
@@ -146,12 +156,13 @@ def test_a_condition_that_failed_is_named_with_the_reason():
   assert 'trial 1 diverged at learning rate 0.1' in failed['reason']
   assert next(row for row in found['table'] if 'reason' in row)['batch_size'] == 8
   (row,) = rows_of(found)
-  assert row['batch_sizes'] == [16] and 'Batch size 8 takes no part (b: ' in row['why']
+  assert row['batch_sizes'] == [16] and reasons(row)['left_out']['size'] == 8
+  assert reasons(row)['left_out']['why']['condition'] == 'b'
   assert 'b has no result at batch size 8' in ' '.join(condition_answer(found).remarks)
   nothing = rendered(compare([condition('a', above(0), (8,)), condition('b', failing(8), (8,))]))
   (row,) = rows_of(nothing)
   assert row['verdict'] == 'undetermined' and row['effect'] is None
-  assert 'no batch size at which both can be read' in row['why'] and 'diverged' in row['why']
+  assert 'nothing_shared' in reasons(row) and 'diverged' in row['why']
   assert condition_answer(nothing).headline == 'The conditions cannot be compared.'
 
 
@@ -160,7 +171,8 @@ def test_conditions_share_some_batch_sizes_or_none():
   found = rendered(compare(found))
   (row,) = rows_of(found)
   assert row['batch_sizes'] == [16] and row['verdict'] == 'supported'
-  assert 'Batch size 32 takes no part (a was not trained with it).' in row['why']
+  why = {'code': 'not_trained', 'condition': 'a'}
+  assert reasons(row)['left_out'] == {'code': 'left_out', 'size': 32, 'why': why}
   apart = compare([condition('a', 0.5, (8,)), condition('b', 0.5, (16,))])
   assert rows_of(apart)[0]['verdict'] == 'undetermined'
 
@@ -185,10 +197,11 @@ def test_an_effect_of_the_number_of_updates_is_none_at_equal_updates():
   found = compare([condition('few', by_updates(1), (8,)), condition('many', by_updates(2), (8,))])
   (at_examples,) = rows_of(found)
   assert at_examples['verdict'] == 'supported' and at_examples['effect'] == pytest.approx(0.256)
-  assert 'many has made 2 times as many updates as few' in at_examples['why']
+  more = {'second': 'many', 'first': 'few', 'low': 2.0, 'high': 2.0}
+  assert reasons(at_examples)['condition_updates'] == {'code': 'condition_updates'} | more
   (at_updates,) = rows_of(found, clock='updates')
   assert abs(at_updates['effect']) < 1e-6
-  assert 'few stands at epoch 30 and many at epoch 15' in at_updates['why']
+  assert reasons(at_updates)['conditions_stand_at']['epochs'] == [30.0, 15.0]
   assert at_updates['equivalent']['verdict'] == 'supported'
   alike = compare([condition('a', by_updates(1), (8,)), condition('b', by_updates(1), (8,))])
   assert not rows_of(alike, clock='updates')
@@ -200,7 +213,7 @@ def test_a_verdict_that_rests_on_straight_lines_between_records_is_left_open():
   low, high = row['ci95_interpolation']
   assert low < -0.06 and high > 0.03
   assert row['equivalent']['verdict'] == 'undetermined'
-  assert 'evaluate more often' in row['equivalent']['why']
+  assert 'interpolated' in reasons(row['equivalent'])
 
 
 def test_statistics_of_batchnorm_that_decide_the_verdict_leave_it_open():
@@ -220,7 +233,8 @@ def test_statistics_of_batchnorm_that_decide_the_verdict_leave_it_open():
   # A model without BatchNorm has one kind of accuracy, which serves for both.
   assert agree['reestimated']['effect'] == pytest.approx(0.021)
   (row,) = rows_of(compare([plain, condition('normed', normalized(-0.03))]))
-  assert row['verdict'] == 'undetermined' and 'with re-estimated ones refuted' in row['why']
+  assert row['verdict'] == 'undetermined'
+  assert reasons(row)['statistics_disagree']['reestimated'] == 'refuted'
 
 
 def test_other_quantities_claim_the_good_side():
@@ -233,7 +247,8 @@ def test_other_quantities_claim_the_good_side():
 
     return record
 
-  found = compare([condition('bad', value(0)), condition('good', value(1))])
+  both = [condition('bad', value(0)), condition('good', value(1))]
+  found = compare(both)
   for quantity in ('val_accuracy', 'val_loss', 'gap', 'val_balanced_accuracy'):
     assert verdicts_of(found, quantity=quantity) == {('good', 'bad'): 'supported'}, quantity
   (loss,) = rows_of(found, quantity='val_loss')
@@ -241,7 +256,7 @@ def test_other_quantities_claim_the_good_side():
   assert 'Found: -0.5 nats' in loss['why'] and loss['equivalent'] is None
   (train,) = rows_of(found, quantity='train_accuracy')
   assert train['verdict'] == 'undetermined'  # no width, which proves nothing
-  whole = claims(found)
+  whole = rendered(claims(condition_contrasts.compare(both)))
   assert len(whole) == 6 and all(each['about'] == 'conditions' for each in whole)
   assert {'claim', 'verdict', 'effect', 'ci95', 'why'} <= set(whole[0])
 
@@ -361,7 +376,7 @@ def simulate(contrasts_of, draws=300, names='abcd', trials=4):
       Pair(a, b, 'examples', {8: (reading[a], reading[b])}, {}, ())
       for a, b in conditions.pairs(list(names))
     ]
-    rows = contrasts_of(pairs)
+    rows = rendered(contrasts_of(pairs))
     inside = [
       row['ci95'][0] <= truth[row['second']] - truth[row['first']] <= row['ci95'][1] for row in rows
     ]
@@ -385,6 +400,6 @@ def test_pooled_claims_of_no_difference_rarely_err_at_the_margin():
     zero = np.zeros(5)
     readings = [Reading(tuple(range(5)), *[{'val_accuracy': value}] * 3) for value in (zero, at)]
     pair = Pair('a', 'b', 'examples', {8: tuple(readings)}, {}, ())
-    (row,) = condition_contrasts.contrasts([pair], MARGIN)
-    wrong += row['equivalent']['verdict'] == 'supported'
+    (claim,) = contrasts([pair], MARGIN)
+    wrong += claim.columns['equivalent'].verdict == 'supported'
   assert wrong / 400 < 0.05

@@ -10,10 +10,20 @@ from helpers.curves import first, study
 from scipy import stats
 
 from bsjax.analysis.measures import gap
+from bsjax.analysis.measures.contrast import (
+  DIFFERENCE,
+  average,
+  contrast,
+  difference,
+  effect,
+  of_columns,
+  slope,
+)
 from bsjax.analysis.runs import budgets
 from bsjax.report.text.rendered import rendered
-from bsjax.stats import paired
+from bsjax.stats.estimate import Reason
 from bsjax.stats.intervals import mean_interval
+from bsjax.stats.paired import slope_weights
 
 EXAMPLES = 4096
 
@@ -122,7 +132,7 @@ def test_a_common_learning_rate_is_the_best_at_which_every_batch_size_ended_well
   result = gap.generalization_gap(found, {64: found[64][2]})
   assert result['common_learning_rate']['learning_rate'] == 0.2
   assert rows_by_size(result['common_learning_rate']['updates'])[8]['learning_rate'] == 0.2
-  assert rows_by_size(result['chosen']['epochs'])[8]['undefined'] == 'no learning rate was chosen'
+  assert rows_by_size(result['chosen']['epochs'])[8]['undefined'] == Reason('no_learning_rate')
   assert 'undefined' in result['chosen']['epochs']['slopes']['gap']
   scaled = {8: found[8][:1], 64: found[64][1:]}
   common = gap.generalization_gap(scaled, {})['common_learning_rate']
@@ -189,18 +199,67 @@ def test_slopes_are_least_squares_within_the_trial():
   rng = np.random.default_rng(0)
   sizes = (8, 16, 64, 512)
   values = rng.normal(size=(4, 3))
-  fitted = [np.polyfit(np.log2(sizes), column, 1)[0] for column in values.T]
-  assert paired.slopes(sizes, values) == pytest.approx(fitted, abs=1e-12)
   after = values + rng.normal(size=(4, 3))
-  low, high = paired.slope_bounds(sizes, values, after)
+  found = contrast(between(values, after), slope_weights(sizes), 'gap')
+  fitted = [np.polyfit(np.log2(sizes), column, 1)[0] for column in values.T]
+  assert found.trials == (0, 1, 2) and found.at == pytest.approx(fitted, abs=1e-12)
   corners = [
-    paired.slopes(sizes, np.where(np.array(corner)[:, None], after, values))
+    slope_weights(sizes) @ np.where(np.array(corner)[:, None], after, values)
     for corner in itertools.product((False, True), repeat=4)
   ]
-  assert low == pytest.approx(np.min(corners, axis=0), abs=1e-12)
-  assert high == pytest.approx(np.max(corners, axis=0), abs=1e-12)
+  assert found.low == pytest.approx(np.min(corners, axis=0), abs=1e-12)
+  assert found.high == pytest.approx(np.max(corners, axis=0), abs=1e-12)
   with pytest.raises(ValueError, match='two different'):
-    paired.slope_weights((8, 8))
+    slope_weights((8, 8))
+
+
+def between(before, after):
+  """Readings that lie between two records, read as the first of them."""
+  return [
+    budgets.Reading(tuple(range(len(a))), {'gap': a}, {'gap': a}, {'gap': b})
+    for a, b in zip(before, after, strict=True)
+  ]
+
+
+def test_a_contrast_pairs_by_the_trial_whatever_the_order_and_takes_only_common_ones():
+  first = of_columns((3, 1, 0), {'gap': [30.0, 10.0, 0.0]})
+  second = of_columns((0, 3, 2), {'gap': [1.0, 5.0, 7.0]})
+  found = contrast((first, second), DIFFERENCE, 'gap')
+  assert found.trials == (0, 3) and found.at.tolist() == [-1.0, 25.0]
+  assert found.low.tolist() == found.high.tolist() == found.at.tolist()
+  twice = contrast((first, second), 2 * DIFFERENCE, 'gap')
+  alone = contrast((first,), np.ones(1), 'gap')
+  mean = average([found, twice, alone])
+  assert mean.trials == (0, 3) and mean.at == pytest.approx([-1.0, 35.0])
+  assert average([found, None]) is None and average([]) is None
+  apart = of_columns((7,), {'gap': [1.0]})
+  assert contrast((first, apart), DIFFERENCE, 'gap') is None
+  broken = of_columns((0, 3), {'gap': [1.0, None]})
+  assert contrast((first, broken), DIFFERENCE, 'gap') is None
+  assert contrast((first, second), DIFFERENCE, 'loss_gap') is None
+
+
+def test_an_effect_is_the_mean_with_its_interval_also_for_values_between_records():
+  before, after = (
+    np.array([[1.0, 2.0, 4.0], [0.5, 0.0, 1.0]]),
+    np.array([[2.0, 2.0, 3.0], [0.0] * 3]),
+  )
+  found = difference(*between(before, after), 'gap', 0.9)
+  expected = mean_interval(before[0] - before[1], 0.9)
+  assert found.interval == expected
+  lowest = mean_interval(np.minimum(before[0], after[0]) - np.maximum(before[1], after[1]), 0.9)
+  highest = mean_interval(np.maximum(before[0], after[0]) - np.minimum(before[1], after[1]), 0.9)
+  assert found.low == min(lowest.low, expected.low, highest.low)
+  assert found.high == max(lowest.high, expected.high, highest.high)
+  nothing = effect(None, 0.9).interval
+  assert nothing.value is None and nothing.confidence == 0.9
+
+
+def test_without_batchnorm_the_plain_values_serve_for_both_kinds_of_statistics():
+  plain = of_columns((0, 1), {'gap': [1.0, 2.0]})
+  both = of_columns((0, 1), {'gap': [5.0, 5.0], 'reestimated_gap': [3.0, 3.5]})
+  found = contrast((both, plain), DIFFERENCE, 'reestimated_gap')
+  assert found.at.tolist() == [2.0, 1.5]
 
 
 def test_slopes_pair_by_the_number_of_the_trial():
@@ -215,19 +274,24 @@ def test_slopes_pair_by_the_number_of_the_trial():
   # Batch size 8 lacks trial 0 and batch size 64 trial 2: only trial 1 is a pair.
   both = {8: chosen[8].lanes[1:], 64: chosen[64].lanes[:2]}
   partial = {size: type(chosen[8])(size, 0.1, lanes) for size, lanes in both.items()}
-  slope = gap.slope(budgets.readings(partial, 'epochs'), 'val_accuracy')
-  assert slope.interval.n == 1 and slope.interval.low is None and slope.low is None
-  assert slope.interval.value == pytest.approx(-0.056 / 3, abs=1e-12)
+  found = slope(budgets.readings(partial, 'epochs'), 'val_accuracy')
+  assert found.interval.n == 1 and found.interval.low is None and found.low is None
+  assert found.interval.value == pytest.approx(-0.056 / 3, abs=1e-12)
+  apart = {8: partial[8], 64: type(chosen[8])(64, 0.1, chosen[64].lanes[:1])}
+  found = slope(budgets.readings(apart, 'epochs'), 'val_accuracy')
+  assert found.interval.reasons == (Reason('sizes_share_no_trial'),)
+  one = slope(budgets.readings({8: partial[8]}, 'epochs'), 'val_accuracy')
+  assert one.interval.reasons == (Reason('too_few_batch_sizes', readable=1, of=1),)
 
 
 def test_interpolated_slopes_say_how_far_they_rest_on_straight_lines():
   result = gap.at_clock(first(study((8, 16, 64), (0.1,), 3, straight, 12)), 'updates')
-  slope = result['slopes']['gap']
-  low, high = slope['ci95_interpolation']
-  assert low < slope['ci95'][0] and high > slope['ci95'][1]
+  found = result['slopes']['gap']
+  low, high = found['ci95_interpolation']
+  assert low < found['ci95'][0] and high > found['ci95'][1]
   exact = gap.at_clock(first(study((8, 16, 64), (0.1,), 3, straight, 16)), 'updates')
-  slope = exact['slopes']['gap']
-  assert slope['ci95_interpolation'] == pytest.approx(slope['ci95'], abs=1e-12)
+  found = exact['slopes']['gap']
+  assert found['ci95_interpolation'] == pytest.approx(found['ci95'], abs=1e-12)
 
 
 def test_coverage_of_the_slope():
@@ -239,7 +303,7 @@ def test_coverage_of_the_slope():
   values = truth * np.log2(sizes)[:, None] + noise + shared
   held, unpaired = 0, 0
   for index, one in enumerate(values):
-    interval = mean_interval(paired.slopes(sizes, one))
+    interval = mean_interval(slope_weights(sizes) @ one)
     held += interval.low <= truth <= interval.high
     if index >= 500:
       continue

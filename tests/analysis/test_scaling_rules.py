@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from helpers import planted_scaling as planted
 
-from bsjax.analysis.claims import scaling_rules, verdicts
+from bsjax.analysis.claims import claim, scaling_rules
+from bsjax.analysis.claims.claim import ABOVE, REFUTED, SUPPORTED, UNDETERMINED
 from bsjax.analysis.runs import curve_distance, histories
 from bsjax.report.summaries import summarize
 from bsjax.report.text.rendered import rendered
+from bsjax.stats.intervals import mean_interval
 from bsjax.stats.jackknife import log_jackknife
 from bsjax.stats.paired import against_best
 
@@ -21,7 +23,15 @@ def found(power=1.0, trials=5, rates=(0.1, 0.2, 0.4), rule=planted.RULE, **optio
   config = planted.config(rates, rule)
   plan = planted.plan(config, SIZES, trials)
   rows = planted.records(plan, power, **options)
-  return scaling_rules.scaling_rules(config, histories.settings(plan, rows))
+  return compared(config, plan, rows)
+
+
+def compared(config, plan, rows):
+  return rendered(scaling_rules.scaling_rules(config, histories.settings(plan, rows)))
+
+
+def codes(row):
+  return [reason['code'] for reason in row['reasons']]
 
 
 def at(result, rule, size, rate=1):
@@ -41,9 +51,9 @@ def test_the_law_that_is_true_is_closest_and_keeps_the_accuracy(rule, power):
   assert [row['rule'] for row in result['rates'][1]['closest']] == [rule, rule]
   for name in ('none', 'sqrt', 'linear'):
     run = at(result, name, 128)
-    expected = verdicts.SUPPORTED if name == rule else verdicts.REFUTED
+    expected = SUPPORTED if name == rule else REFUTED
     assert run['keeps']['verdict'] == expected, (name, run['keeps'])
-    assert (run['as_close_as_seeds']['verdict'] == verdicts.SUPPORTED) == (name == rule)
+    assert (run['as_close_as_seeds']['verdict'] == SUPPORTED) == (name == rule)
     assert way(result, name, 128)['keeps']['verdict'] == expected
   wrong = 'none' if rule != 'none' else 'linear'
   # Accuracy falls by 0.02 an e-fold of the rate, and here by |1 - 0| log 4 or |1/2 - 0| log 4.
@@ -56,7 +66,7 @@ def test_noise_names_no_rule_and_decides_nothing():
   result = found(trials=3, own=1.0, accuracy_noise=0.03)
   for rate in result['rates']:
     assert all(row['rule'] is None for row in rate['closest'])
-    assert 'not told apart' in rate['closest'][0]['why']
+    assert codes(rate['closest'][0]) == ['not_told_apart']
     for run in rate['runs']:
       assert run['keeps']['verdict'] == run['as_close_as_seeds']['verdict'] == 'undetermined'
   assert {row[key]['verdict'] for row in result['ways']['rows'] for key in ('better', 'keeps')} == {
@@ -99,8 +109,8 @@ def test_distances_are_read_from_the_records_at_equal_examples():
 def test_fixed_scaled_and_tuned_against_the_base_at_both_clocks():
   result = found(trials=6, accuracy_noise=0.001, seeds=0.01)
   assert result['ways']['base']['learning_rates'] == [0.2] * 6
-  assert way(result, 'none', 128)['better']['verdict'] == verdicts.SUPPORTED
-  assert way(result, 'linear', 128)['better']['verdict'] == verdicts.UNDETERMINED
+  assert way(result, 'none', 128)['better']['verdict'] == SUPPORTED
+  assert way(result, 'linear', 128)['better']['verdict'] == UNDETERMINED
   assert way(result, 'tuned', 128)['learning_rates'] == [0.8] * 6  # the linear one is right
   assert way(result, 'tuned', 128)['at_grid_edge'] is False
   assert [row['updates_per_epoch'] for row in result['ways']['rows'][::8]] == [16, 8]
@@ -109,14 +119,15 @@ def test_fixed_scaled_and_tuned_against_the_base_at_both_clocks():
   expected = 0.8 * (math.exp(-8) - math.exp(-2))
   assert late['at'] == 32 and not late['interpolated']
   assert late['val_accuracy']['mean'] == pytest.approx(expected, abs=0.005)
-  assert late['better']['verdict'] == verdicts.REFUTED and 'epoch 1' in late['better']['why']
+  assert late['better']['verdict'] == REFUTED and codes(late['better']) == ['stand_at']
+  assert late['better']['reasons'][0]['epochs'] == [1.0, 4.0]
 
 
 def test_what_rests_on_lines_between_records_is_not_decided():
   result = found(trials=6, accuracy_noise=0.001, evaluations=3)
   row = way(result, 'linear', 64, 'updates')  # half of training lies between two of three
-  assert row['interpolated'] and 'straight lines' in row['keeps']['why']
-  assert row['keeps']['verdict'] == verdicts.UNDETERMINED
+  assert row['interpolated'] and 'interpolated' in codes(row['keeps'])
+  assert row['keeps']['verdict'] == UNDETERMINED
 
 
 def test_divergence_is_counted_and_leaves_the_rule_out():
@@ -128,7 +139,9 @@ def test_divergence_is_counted_and_leaves_the_rule_out():
   assert run['diverged'] == 1 and 'trial 1 diverged' in run['undefined']
   assert at(result, 'linear', 64)['diverged'] == 0
   closest = result['rates'][1]['closest'][1]
-  assert closest['rule'] == 'sqrt' and 'Left out, without a distance: linear' in closest['why']
+  assert closest['rule'] == 'sqrt'
+  assert codes(closest) == ['others_farther', 'rules_without_distance']
+  assert closest['reasons'][1]['rules'] == ['linear']
   assert 'trial 1 diverged' in way(result, 'linear', 128)['undefined']
   base = found(trials=4, diverges=lambda lane: lane['batch_size'] == 32)
   assert 'undefined' in base['ways'] and base['rates'][0]['base']['diverged'] == 4
@@ -154,29 +167,29 @@ def test_both_kinds_of_statistics_must_agree():
     row['reestimated_val_accuracy'] = row['val_accuracy'] - worse
     row |= {'reestimated_train_accuracy': 0.5, 'reestimated_val_loss': 1.0}
     row['reestimated_train_loss'] = 1.0
-  result = scaling_rules.scaling_rules(config, histories.settings(plan, rows))
-  assert at(result, 'linear', 64)['keeps']['verdict'] == verdicts.SUPPORTED
+  result = compared(config, plan, rows)
+  assert at(result, 'linear', 64)['keeps']['verdict'] == SUPPORTED
   run = at(result, 'linear', 128)
-  assert run['keeps']['verdict'] == verdicts.UNDETERMINED and 're-estimated' in run['keeps']['why']
-  assert way(result, 'none', 128)['better']['verdict'] == verdicts.SUPPORTED  # by both
+  assert run['keeps']['verdict'] == UNDETERMINED
+  assert 'statistics_disagree' in codes(run['keeps'])
+  assert way(result, 'none', 128)['better']['verdict'] == SUPPORTED  # by both
+  tuned = way(result, 'linear', 128)['keeps']  # by running statistics alone it is kept
+  assert tuned['verdict'] == UNDETERMINED and 'statistics_disagree' in codes(tuned)
 
 
 def test_what_cannot_be_compared_says_why():
   assert found(rule='linear') is None
   config = planted.config(base=48)
   plan = planted.plan(config)
-  settings = histories.settings(plan, planted.records(plan))
-  assert 'base_batch_size=48 is not' in scaling_rules.scaling_rules(config, settings)['undefined']
+  undefined = compared(config, plan, planted.records(plan))['undefined']
+  assert 'base_batch_size=48 is not' in undefined
   config = planted.config()
   plan = planted.plan(config, (32,))
-  settings = histories.settings(plan, planted.records(plan))
-  assert 'the only one' in scaling_rules.scaling_rules(config, settings)['undefined']
+  assert 'the only one' in compared(config, plan, planted.records(plan))['undefined']
   plan = planted.plan(config)
   rows = planted.records(plan)
   twice = [{**lane, 'trial': 0} for lane in plan]
-  assert (
-    'branches' in scaling_rules.scaling_rules(config, histories.settings(twice, rows))['undefined']
-  )
+  assert 'branches' in compared(config, twice, rows)['undefined']
 
 
 def test_a_loss_of_zero_has_no_distance():
@@ -186,10 +199,8 @@ def test_a_loss_of_zero_has_no_distance():
   for row in rows:
     if row['lane'] == plan[-1]['lane'] and row['updates'] == plan[-1]['updates']:
       row['train_loss'] = 0.0
-  result = scaling_rules.scaling_rules(config, histories.settings(plan, rows))
-  run = at(result, 'linear', 128, rate=2)
-  assert run['distance']['undefined'].code == 'loss_without_log'
-  assert run['distance']['undefined'].details['trial'] == 4
+  run = at(compared(config, plan, rows), 'linear', 128, rate=2)
+  assert 'training loss of trial 4 is 0.0' in run['distance']['undefined']
   assert run['keeps']['n'] == 5  # the accuracy is still compared
 
 
@@ -236,7 +247,7 @@ def test_intervals_of_accuracies_hold_together(monkeypatch):
   """All rules and batch sizes of a rate at once; in 95.3% if the differences are exactly normal."""
   monkeypatch.setattr(scaling_rules.tuned_runs, 'ways', lambda *arguments: {})
   monkeypatch.setattr(scaling_rules, '_curve', lambda *arguments: {})
-  monkeypatch.setattr(verdicts, 'need_text', lambda *arguments: '')  # takes most of the time
+  monkeypatch.setattr(claim, 'trials_needed', lambda *arguments: None)  # takes most of the time
   config, held, draws = planted.config((0.2,)), 0, 400
   plan = planted.plan(config, trials=4)
   for seed in range(draws):
@@ -252,10 +263,42 @@ def test_intervals_of_accuracies_hold_together(monkeypatch):
   assert abs(held / draws - 0.953) < 0.033, held / draws
 
 
+def test_the_closest_rule_is_shown_at_95_percent_for_all_pairs_and_batch_sizes_at_once():
+  decided_by_the_correction = 0
+  for seed in range(20):
+    result = found(trials=6, rates=(0.2,), own=0.2, seed=seed)
+    for row in result['rates'][0]['closest']:
+      distances = {
+        run['rule']: np.array(run['distance']['each'])
+        for run in result['rates'][0]['runs']
+        if run['batch_size'] == row['batch_size']
+      }
+      best = min(distances, key=lambda rule: distances[rule].mean())
+      gaps = [other - distances[best] for rule, other in distances.items() if rule != best]
+
+      def shown(confidence, gaps=gaps):
+        return all(mean_interval(gap, confidence).low > 0 for gap in gaps)
+
+      assert row['rule'] == (best if shown(1 - 0.05 / (3 * 2)) else None)  # pairs, batch sizes
+      decided_by_the_correction += shown(1 - 0.05 / 3) and not shown(1 - 0.05 / (3 * 2))
+  assert decided_by_the_correction >= 2
+
+
+def test_intervals_of_accuracies_are_those_of_all_that_is_compared():
+  result = found(trials=3, rates=(0.2,))
+  runs, ways = result['rates'][0]['runs'], result['ways']['rows']
+  # Two batch sizes by three rules; and at each budget by three rules and the tuned rate.
+  assert [run['keeps']['confidence'] for run in runs] == pytest.approx([1 - 0.05 / 6] * 6)
+  both = [row[key]['confidence'] for row in ways for key in ('better', 'keeps')]
+  assert both == pytest.approx([1 - 0.05 / 8] * 32)
+  for row in (*runs, *ways):
+    assert row['keeps']['ci95'] == row['val_accuracy']['ci95']
+
+
 def test_equal_rules_are_seldom_told_apart():
   random, wrong, draws = np.random.default_rng(0), 0, 400
   for _ in range(draws):
     distances = {rule: -np.abs(random.normal(0.05, 0.02, 5)) for rule in range(3)}
     pairs = against_best(distances)
-    wrong += all(verdicts.above(pair.interval) == verdicts.SUPPORTED for pair in pairs)
+    wrong += all(ABOVE.verdict(pair.interval) == SUPPORTED for pair in pairs)
   assert wrong / draws < 0.05

@@ -226,11 +226,11 @@ def test_the_answer_claims_only_what_the_paired_differences_show():
 @pytest.mark.parametrize('verdict, better', [('supported', 'Smaller'), ('refuted', 'Larger')])
 def test_a_trend_is_told_where_no_two_are_told_apart(verdict, better):
   summary = summary_of([0.95, 0.96, 0.97], [0.951, 0.94, 0.966])
-  text = 'smaller batches reach higher validation accuracy'
-  trend = {'claim': f'at equal epochs, {text}', 'verdict': verdict, 'effect': -0.005}
+  about = {'kind': 'trend', 'quantity': 'val_accuracy', 'question': {'side': 'below'}}
+  trend = about | {'budget': 'epochs', 'verdict': verdict, 'effect': -0.005}
   trend['ci95'] = [-0.007, -0.003]
-  updates = {'claim': f'at equal updates, {text}', 'verdict': 'undetermined'}
-  pairs = [claim for claim in summary['claims'] if 'beats' in claim['claim']]
+  updates = about | {'budget': 'updates', 'verdict': 'undetermined'}
+  pairs = [claim for claim in summary['claims'] if claim['kind'] == 'pair']
   found = answer(summary | {'claims': [trend, updates, *pairs]})
   assert found.headline == f'{better} batches do better at equal epochs; no two are told apart.'
   assert '-0.50 [-0.70, -0.30] percentage points per doubling' in found.detail

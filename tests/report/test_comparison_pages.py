@@ -23,6 +23,7 @@ from bsjax.report.panels.source import Source
 from bsjax.report.seconds_alone import seconds_alone
 from bsjax.report.summaries import summarize
 from bsjax.report.text.claim_blocks import effect_text
+from bsjax.report.text.rendered import rendered
 from bsjax.storage import records
 
 BRANCHES = ('tail:keep', 'tail:multiply:2')
@@ -131,7 +132,7 @@ def test_the_forest_has_the_effects_and_marks_what_was_not_compared():
   broken = [row | {'diverged': True} for row in rows]
   made_up = [Condition(n, synthetic.config(), plan, r) for n, r in
              (('a', rows), ('b', better), ('c', broken))]  # fmt: skip
-  found = compare(made_up)
+  found = rendered(compare(made_up))
   source = Conditions(found, {each.name: hold(each) for each in made_up})
   (axes,) = draw(FOREST, source).axes
   drawn = [float(line.get_xdata()[0]) for line in axes.lines if line.get_marker() == 'o']

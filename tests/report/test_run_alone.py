@@ -2,7 +2,17 @@
 
 import pytest
 
-from bsjax.analysis.recommend import TIME, run_alone, seconds_to_target
+from bsjax.analysis import recommend
+from bsjax.analysis.recommend import seconds_to_target
+from bsjax.report.text.rendered import rendered
+
+TIME = 'least time to a target, run alone'
+
+
+def run_alone(*measured):
+  """The row of the least time, as the page shows it."""
+  return rendered(recommend.run_alone(*measured))
+
 
 EARLY = 'before first evaluation'
 
@@ -69,7 +79,7 @@ def test_nothing_is_said_where_too_little_is_known():
   row = run_alone(critical(), cost({8: 100.0}))
   assert row['batch_size'] is None and '1 batch sizes run whole reach the target' in row['why']
   undefined = {'undefined': 'no target was given', 'quantity': 'train_loss', 'targets': []}
-  assert run_alone(undefined, cost(RATES))['why'] == 'no target was given.'
+  assert run_alone(undefined, cost(RATES))['why'] == 'No target was given.'
   early = critical()
   early['points'][0]['status'][0] = EARLY
   assert 'before its first evaluation' in run_alone(early, cost(RATES))['why']

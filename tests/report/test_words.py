@@ -1,17 +1,19 @@
 """Results in words: nothing undefined stays silent, nothing repeated floods the page."""
 
+import json
+
 import pytest
 
 from bsjax.format import number
-from bsjax.report.text import words
+from bsjax.report.text import reasons, words
 from bsjax.report.text.claim_blocks import blocks, effect_text
 from bsjax.report.text.reasons import sentence
 from bsjax.stats.estimate import Reason
 
 
-def claim(text, why, unit='fraction, per doubling of the batch size', **changes):
+def claim(text, codes=(), unit='fraction, per doubling of the batch size', **changes):
   row = {'claim': text, 'verdict': 'undetermined', 'effect': 0.01, 'ci95': [-0.02, 0.04], 'n': 3}
-  return row | {'unit': unit, 'why': why} | changes
+  return row | {'unit': unit, 'kind': 'trend', 'reasons': list(codes)} | changes
 
 
 def test_numbers_have_three_digits_and_no_powers_of_ten():
@@ -37,10 +39,6 @@ def test_reasons_are_brought_together():
   failed = Reason('lanes_failed', trials=[[0, gone], [1, late], [3, gone]])
   text = 'trials 0 and 3 diverged; trial 1 unfinished at epoch 1.5 of 3'
   assert sentence(failed) == text
-  rates = Reason('rates_failed', rates=[[0.1, failed], [0.2, late], [0.4, failed]])
-  assert sentence(rates) == (
-    f'{text} at learning rates 0.1 and 0.4; unfinished at epoch 1.5 of 3 at learning rate 0.2'
-  )
 
 
 @pytest.mark.parametrize(
@@ -75,32 +73,50 @@ def test_reasons_in_words(reason, text):
 
 
 def test_effects_in_points_with_open_ends_and_no_negative_zero():
-  assert effect_text(claim('', '')) == '+1.00 [-2.00, +4.00] points per doubling'
-  open_end = claim('', '', 'exponent of the batch size', effect=0.5, ci95=[0.25, None])
+  assert effect_text(claim('')) == '+1.00 [-2.00, +4.00] points per doubling'
+  open_end = claim('', (), 'exponent of the batch size', effect=0.5, ci95=[0.25, None])
   assert effect_text(open_end) == '0.5 [0.25, ∞] exponent'
-  assert effect_text(claim('', '', 'fraction', effect=-4e-17)).startswith('+0.00 [')
-  assert effect_text(claim('', '', effect=None, ci95=[None, None])) == '–'
+  assert effect_text(claim('', (), 'fraction', effect=-4e-17)).startswith('+0.00 [')
+  assert effect_text(claim('', effect=None, ci95=[None, None])) == '–'
 
 
 def test_what_several_claims_share_is_said_once():
-  mine, ours, all_ = 'Only here.', 'In two of three.', 'In all.'
-  numbers = 'Found: +1 percentage points, 95% interval -2 to +4, n = 3.'
-  lost = 'Batch size 8 takes no part (it diverged). Batch size 32 takes no part (it diverged).'
+  mine, ours = {'code': 'means_turn'}, {'code': 'one_trial', 'over': 'trials'}
+  all_ = {'code': 'one_rate', 'sizes': [8, 16]}
+  failed = {'code': 'failed', 'condition': 'b', 'why': {'code': 'none_ended_well'}}
+  lost = [{'code': 'left_out', 'size': size, 'why': failed} for size in (8, 32)]
   claims = [
-    claim('a', f'{numbers} {all_} {ours} {mine}'),
-    claim('b', f'{numbers} {all_} {ours}'),
-    claim('c', f'{numbers} {all_} {lost}'),
-    claim('d', 'Alone.', 'fraction', confidence=0.99),
+    claim('a', [all_, ours, mine]),
+    claim('b', [all_, ours]),
+    claim('c', [all_, *lost]),
+    claim('d', [ours], 'fraction', kind='pair'),
   ]
   (block,), pairs = blocks(claims)
-  assert block.shared == all_ and block.notes == (ours,)
+  assert block.shared == (
+    'Only one learning rate was tried at batch sizes 8, 16: nothing was tuned there.'
+  )
+  assert block.notes == ('One trial has no spread and shows nothing.',)
   assert [row.why for row in block.rows] == [
-    mine,
+    'The means do not go one way from size to size: the slope is an average over the range.',
     '',
-    'Left out: batch sizes 8 and 32: it diverged.',
+    'Left out: batch sizes 8 and 32: b: no learning rate ended well in every trial.',
   ]
   assert [row.notes for row in block.rows] == [(1,), (1,), ()]
-  assert [row.why for row in pairs.rows] == ['Alone.'] and pairs.counts == {'undetermined': 1}
+  assert [row.why for row in pairs.rows] == ['One trial has no spread and shows nothing.']
+  assert pairs.counts == {'undetermined': 1}
+
+
+def test_reasons_go_to_codes_and_back():
+  inner = Reason('fewer_trials', trials=1, of=3)
+  whole = Reason('no_result', why=inner, problems=[(inner, [0.1, 0.2])])
+  keyed = Reason('made up', sizes={8: inner, 0.5: 'x', 'name': 1})
+  assert reasons.decoded(json.loads(json.dumps(reasons.coded(keyed)))) == keyed
+  row = json.loads(json.dumps(reasons.coded(whole)))
+  assert row['problems'] == [[{'code': 'fewer_trials', 'trials': 1, 'of': 3}, [0.1, 0.2]]]
+  assert reasons.full_sentence(reasons.decoded(row)) == (
+    'It has 1 of 3 trials (it has 1 of 3 trials at learning rate 0.1, 0.2).'
+  )
+  assert reasons.sentence(whole) == reasons.sentence(reasons.decoded(row))
 
 
 def critical(**changes):

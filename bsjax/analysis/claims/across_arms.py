@@ -9,11 +9,14 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from bsjax.analysis.claims import verdicts
-from bsjax.analysis.claims.scaling_rules import NAMES
+from bsjax.analysis.claims.claim import BELOW, Claim, Kind, judge
+from bsjax.analysis.measures.contrast import exact
+from bsjax.stats.estimate import Reason
 from bsjax.stats.intervals import mean_interval
+from bsjax.stats.paired import simultaneous
 
 
 def rules_across(summaries: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | None:
@@ -26,62 +29,62 @@ def rules_across(summaries: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] |
   'rule', 'mean', 'ci95', 'n'}], the mean over arms of the final validation accuracy less that of
   the base}. Claims hold at 95% together. Arms without a value at some rule are left out.
   """
-  found = {
-    name: each['scaling_rules']
-    for name, each in summaries.items()
-    if 'rates' in each.get('scaling_rules', {})
+  compared = {
+    name: summary['scaling_rules']
+    for name, summary in summaries.items()
+    if 'rates' in summary.get('scaling_rules', {})
   }
-  if not found:
+  if not compared:
     return None
-  first = next(iter(found.values()))
-  same = lambda each: all(each[key] == first[key] for key in ('base_batch_size', 'rules'))
-  found = {name: each for name, each in found.items() if same(each)}
-  rows = [row for name, each in found.items() for row in _rows(name, each)]
-  result = {key: first[key] for key in ('base_batch_size', 'rules')}
-  result |= {'arms': list(found), 'rows': rows, 'distances': _distances(rows, first)}
-  return result | {'accuracies': _accuracies(rows, first['rules'])}
+  first = next(iter(compared.values()))
+  shared = {key: first[key] for key in ('base_batch_size', 'rules')}
+  compared = {name: one for name, one in compared.items() if shared.items() <= one.items()}
+  rows = [row for name, one in compared.items() for row in _rows(name, one)]
+  return shared | {
+    'arms': list(compared),
+    'rows': rows,
+    'distances': _distances(rows, **shared),
+    'accuracies': _accuracies(rows, first['rules']),
+  }
 
 
-def _rows(name: str, found: Mapping[str, Any]) -> list[dict[str, Any]]:
-  rate = found['rates'][found['shown']]
+def _rows(name: str, compared: Mapping[str, Any]) -> list[dict[str, Any]]:
+  rate = compared['rates'][compared['shown']]
   keys = 'batch_size', 'rule', 'learning_rate', 'distance', 'val_accuracy'
   return [{'arm': name} | {key: run.get(key) for key in keys} for run in rate['runs']]
 
 
 def _by_arm(rows: Sequence[Mapping[str, Any]], size: int, rule: str, key: str) -> dict[str, float]:
-  own = [row for row in rows if (row['batch_size'], row['rule']) == (size, rule)]
-  known = {row['arm']: row[key]['mean'] for row in own if row[key]}
+  at_rule = [row for row in rows if (row['batch_size'], row['rule']) == (size, rule)]
+  known = {row['arm']: row[key]['mean'] for row in at_rule if row[key] and 'mean' in row[key]}
   return {arm: value for arm, value in known.items() if value is not None}
 
 
-def _distances(rows: Sequence[Mapping[str, Any]], first: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _distances(
+  rows: Sequence[Mapping[str, Any]], base_batch_size: int, rules: Sequence[str]
+) -> list[Claim]:
   """A claim for each batch size and pair of rules: the first stays closer than the second."""
   sizes = sorted({row['batch_size'] for row in rows})
-  pairs = list(itertools.combinations(reversed(first['rules']), 2))
-  confidence = 1 - 0.05 / max(1, len(sizes) * len(pairs))
+  pairs = list(itertools.combinations(reversed(rules), 2))
+  confidence = simultaneous(len(sizes) * len(pairs))
   claims = []
-  for size, (one, other) in itertools.product(sizes, pairs):
-    own, theirs = (_by_arm(rows, size, rule, 'distance') for rule in (one, other))
-    arms = [arm for arm in own if theirs.get(arm, 0) > 0 and own[arm] > 0]
-    logs = mean_interval([math.log(own[arm] / theirs[arm]) for arm in arms], confidence)
-    text = (
-      f'with {NAMES[one]}, the training curve of batch size {size} stays closer to that of '
-      f'{first["base_batch_size"]} than with {NAMES[other]}'
-    )
-    ratio = logs.map(math.exp)
-    nearer = sum(own[arm] < theirs[arm] for arm in arms)
-    why = [f'So it is in {nearer} of {len(arms)} arms.']
-    row = verdicts.claim(text, verdicts.below(logs), ratio, 'ratio of distances', why)
-    keys = {'batch_size': size, 'first': one, 'second': other, 'confidence': confidence}
-    claims.append(row | keys | {'about': 'scaling rules'})
+  for size, (rule, other) in itertools.product(sizes, pairs):
+    near, far = (_by_arm(rows, size, name, 'distance') for name in (rule, other))
+    arms = [arm for arm in near if far.get(arm, 0) > 0 and near[arm] > 0]
+    logs = mean_interval([math.log(near[arm] / far[arm]) for arm in arms], confidence)
+    logs = replace(logs, over='arms', confidence=confidence)
+    nearer = Reason('nearer_in_arms', nearer=sum(near[a] < far[a] for a in arms), arms=len(arms))
+    about = {'kind': Kind.ARMS, 'subject': (rule, other, size, base_batch_size), 'unit': 'ratio'}
+    about |= {'quantity': 'train_loss', 'budget': 'examples'}
+    about['columns'] = {'batch_size': size, 'first': rule, 'second': other}
+    claims.append(judge(BELOW, exact(logs), None, [nearer], **about))
   return claims
 
 
 def _accuracies(rows: Sequence[Mapping[str, Any]], rules: Sequence[str]) -> list[dict[str, Any]]:
   sizes = sorted({row['batch_size'] for row in rows})
-  found = []
-  for size, rule in itertools.product(sizes, rules):
-    mean = mean_interval(list(_by_arm(rows, size, rule, 'val_accuracy').values()))
-    row = {'batch_size': size, 'rule': rule} | mean.to_json()
-    found.append(row)
-  return found
+  return [
+    {'batch_size': size, 'rule': rule}
+    | mean_interval(list(_by_arm(rows, size, rule, 'val_accuracy').values())).to_json()
+    for size, rule in itertools.product(sizes, rules)
+  ]

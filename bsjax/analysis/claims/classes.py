@@ -13,25 +13,20 @@ from typing import Any
 
 import numpy as np
 
-from bsjax.analysis.claims import confounds, verdicts
-from bsjax.analysis.claims.pairs import usable_values
-from bsjax.analysis.claims.verdicts import UNDETERMINED, claim
-from bsjax.analysis.measures.gap import Slope, estimate, slope
+from bsjax.analysis.claims.claim import ABOVE, Kind
+from bsjax.analysis.claims.pairs import pairs_with_best
+from bsjax.analysis.claims.slopes import trend
+from bsjax.analysis.measures.contrast import of_columns, slope
+from bsjax.analysis.measures.gap import estimate, slope_row
 from bsjax.analysis.runs.budgets import Reading
 from bsjax.analysis.runs.histories import LaneHistory, Row, Setting
-from bsjax.stats.paired import against_best
+from bsjax.stats.estimate import Reason
 
 EVEN = 2.0  # classes whose examples differ by less than this factor count as balanced
-GROUPS = ('rare', 'medium', 'frequent')
-UNIT = 'fraction, per doubling of the batch size'
+# The quantities whose slopes on log2(batch size) are claimed to be above zero.
+CLAIMED = ('rare', 'balanced_accuracy', 'rare_less_frequent')
 
-Facts = Mapping[str, Any]  # of data.json, see data_facts.py
-# Quantity -> the claim that its slope on log2(batch size) is above zero.
-CLAIMS = {
-  'rare': 'at equal epochs, too small a batch hurts the rare classes',
-  'balanced_accuracy': 'at equal epochs, too small a batch lowers the balanced accuracy',
-  'rare_less_frequent': 'at equal epochs, too small a batch hurts rare classes more than frequent',
-}
+Facts = Mapping[str, Any]  # of data.json
 
 
 def applies(config: Mapping[str, Any], facts: Facts) -> bool:
@@ -41,7 +36,7 @@ def applies(config: Mapping[str, Any], facts: Facts) -> bool:
 
 
 def by_class(
-  found: Mapping[int, Sequence[Setting]], chosen: Mapping[int, Setting], facts: Facts
+  tried: Mapping[int, Sequence[Setting]], chosen: Mapping[int, Setting], facts: Facts
 ) -> dict[str, Any]:
   """Accuracies of all groups of classes at each batch size, their slopes, pairs and claims.
 
@@ -63,26 +58,28 @@ def by_class(
   head |= {'no_groups': why} if why else {}
   read = {size: _reading(setting, groups) for size, setting in chosen.items()}
   if not any(reading.values for reading in read.values()):
-    return head | {'undefined': 'no run ended with an accuracy by class on record'}
+    return head | {'undefined': Reason('no_class_accuracies')}
   names = list(dict.fromkeys(name for reading in read.values() for name in reading.values))
   return head | {
     'batch_sizes': [
       _row(chosen[size], read[size], names)
       if size in chosen
-      else {'batch_size': size, 'undefined': 'no learning rate was chosen'}
-      for size in found
+      else {'batch_size': size, 'undefined': Reason('no_learning_rate')}
+      for size in tried
     ],
-    'slopes': {name: _slope_row(slope(read, name)) for name in names},
+    'slopes': {name: slope_row(slope(read, name)) for name in names},
     'pairs': _pairs(read),
     'claims': [
-      _claim(text, name, found, chosen, read) for name, text in CLAIMS.items() if name in names
+      trend(ABOVE, name, 'epochs', tried, chosen, read, Kind.CLASS)
+      for name in CLAIMED
+      if name in names
     ],
   }
 
 
 def class_groups(
   train: Sequence[int], validation: Sequence[int]
-) -> tuple[dict[str, list[int]], str]:
+) -> tuple[dict[str, list[int]], Reason | None]:
   """The rarest third of the classes by training examples, the middle, and the most frequent third.
 
   Classes without validation examples have no accuracy and take no part. None, and why, where rare
@@ -92,11 +89,11 @@ def class_groups(
   order = [c for c in np.lexsort((-np.arange(len(train)), train)).tolist() if validation[c]]
   third = len(order) // 3 or 1
   if len(order) < 2 or train[order[third - 1]] >= train[order[-third]]:
-    return {}, 'the rarest third of the classes has as many training examples as the most frequent'
+    return {}, Reason('classes_alike')
   rare, frequent = order[:third], order[-third:]
   middle = order[third : len(order) - third]
   groups = {'rare': rare, 'medium': middle, 'frequent': frequent}
-  return {name: sorted(members) for name, members in groups.items() if members}, ''
+  return {name: sorted(members) for name, members in groups.items() if members}, None
 
 
 def _imbalance(train: Sequence[int]) -> float:
@@ -109,10 +106,9 @@ def _reading(setting: Setting, groups: Mapping[str, Sequence[int]]) -> Reading:
   """The final accuracies of every trial; nothing is interpolated at equal epochs."""
   finals = [_quantities(lane, groups) for lane in setting.lanes]
   if not finals or any(not values for values in finals):
-    return Reading(problem='a trial has no final accuracy by class')
-  values = {name: np.array([final[name] for final in finals]) for name in finals[0]}
-  trials = tuple(lane.plan['trial'] for lane in setting.lanes)
-  return Reading(trials, values, values, values)
+    return Reading(problem=Reason('no_class_accuracy'))
+  columns = {name: [final[name] for final in finals] for name in finals[0]}
+  return of_columns((lane.plan['trial'] for lane in setting.lanes), columns)
 
 
 def _quantities(lane: LaneHistory, groups: Mapping[str, Sequence[int]]) -> dict[str, float]:
@@ -144,46 +140,14 @@ def _row(setting: Setting, reading: Reading, names: Sequence[str]) -> Row:
   return row | {'class_accuracy': [estimate(list(column)) for column in columns]}
 
 
-def _slope_row(found: Slope) -> dict[str, Any]:
-  if found.reason:
-    return {'undefined': found.reason}
-  return found.interval.to_json('value') | {'batch_sizes': list(found.sizes)}
-
-
 def _pairs(read: Mapping[int, Reading]) -> list[Row]:
   """The best batch size against every other, within trials; intervals hold for all pairs of one."""
   rows = []
   for quantity in ('rare', 'balanced_accuracy'):
     values = {size: list(reading.values.get(quantity, [])) for size, reading in read.items()}
-    usable, _ = usable_values(values)
-    for best, other, interval, p_holm, confidence in against_best(usable):
-      mean, low, high, n = interval.value, interval.low, interval.high, interval.n
-      rows.append(
-        {'quantity': quantity, 'best': best, 'other': other, 'effect': mean, 'ci95': [low, high]}
-        | {'n': n, 'p_holm': p_holm, 'confidence': confidence, 'verdict': verdicts.above(interval)}
-      )
+    for pair in pairs_with_best(values)[0]:
+      interval = pair.plain.interval
+      row = {'quantity': quantity, 'best': pair.best, 'other': pair.other}
+      row |= interval.to_json('effect') | {'p_holm': pair.p_holm, 'confidence': interval.confidence}
+      rows.append(row | {'verdict': ABOVE.verdict(interval)})
   return rows
-
-
-def _claim(
-  text: str,
-  quantity: str,
-  found: Mapping[int, Sequence[Setting]],
-  chosen: Mapping[int, Setting],
-  read: Mapping[int, Reading],
-) -> dict[str, Any]:
-  """Whether the quantity rises with batch size: the whole interval of its slope says so, or not."""
-  plain = slope(read, quantity)
-  out = confounds.left_out(read, plain.sizes)
-  if plain.reason:
-    why = f'{plain.reason[0].upper()}{plain.reason[1:]}.'
-    return claim(text, UNDETERMINED, plain.interval, UNIT, [why, *out])
-  name = f'reestimated_{quantity}'
-  again = slope(read, name) if any(name in reading.values for reading in read.values()) else None
-  verdict, doubts = verdicts.settle(verdicts.above, plain, again)
-  shown = 'percentage points per doubling'
-  why = [verdicts.found_text(plain.interval, shown), *doubts]
-  if verdicts.above(plain.interval) == UNDETERMINED:
-    why.append(verdicts.need_text(plain.interval, shown))
-  why += confounds.tuning(found, chosen, plain.sizes) + confounds.budget(chosen, plain.sizes)
-  return claim(text, verdict, plain.interval, UNIT, why + out)

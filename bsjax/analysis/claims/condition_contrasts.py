@@ -7,45 +7,53 @@ numbers of their updates differ, at as many updates.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from bsjax.analysis.claims import conditions, verdicts
-from bsjax.analysis.claims.condition_pairs import Differences, Pair, again, difference, read_pair
-from bsjax.analysis.claims.conditions import Condition
-from bsjax.analysis.claims.verdicts import MARGIN, UNDETERMINED, Rule, claim
-from bsjax.stats.estimate import Estimate, Reason
-from bsjax.stats.intervals import mean_interval
-from bsjax.stats.paired import holm, p_value
+from bsjax.analysis.claims import conditions, confounds
+from bsjax.analysis.claims.claim import ABOVE, BELOW, MARGIN, Claim, Kind, Question, judge, within
+from bsjax.analysis.claims.conditions import Condition, Held
+from bsjax.analysis.measures.contrast import (
+  DIFFERENCE,
+  Contrast,
+  Effect,
+  average,
+  both_kinds,
+  contrast,
+  effect,
+)
+from bsjax.analysis.runs.budgets import Reading, meeting_point, read
+from bsjax.analysis.runs.histories import Setting
+from bsjax.stats.estimate import Reason
+from bsjax.stats.paired import holm, p_value, simultaneous
 
-CLOCKS = ('examples', 'updates')
-NOTHING = Estimate(None)
+BUDGETS = ('examples', 'updates')
 POOLED = 'pooled'
-
-
-class Quantity(NamedTuple):
-  """What is compared: its name, the side that a claim takes, and the unit (fractions in points)."""
-
-  noun: str
-  says: str
-  rule: Rule
-  unit: str = 'fraction'
-
-  @property
-  def shown(self) -> tuple[str, int]:
-    """The unit for a reader, and what it multiplies by."""
-    return ('percentage points', 100) if self.unit == 'fraction' else (self.unit, 1)
-
-
-_HIGHER, _LOWER = ('reaches higher', verdicts.above), ('has a lower', verdicts.below)
-QUANTITIES = {
-  'val_accuracy': Quantity('validation accuracy', *_HIGHER),
-  'train_accuracy': Quantity('training accuracy', *_HIGHER),
-  'gap': Quantity('generalization gap', *_LOWER),
-  'val_loss': Quantity('validation loss', *_LOWER, 'nats'),
-  'val_balanced_accuracy': Quantity('balanced validation accuracy', *_HIGHER),
+# What is compared, the side that a claim takes, and the unit.
+QUANTITIES: dict[str, tuple[Question, str]] = {
+  'val_accuracy': (ABOVE, 'fraction'),
+  'train_accuracy': (ABOVE, 'fraction'),
+  'gap': (BELOW, 'fraction'),
+  'val_loss': (BELOW, 'nats'),
+  'val_balanced_accuracy': (ABOVE, 'fraction'),
 }
+
+
+class Pair(NamedTuple):
+  """Two conditions read at one budget: batch size -> the readings of both, or why there are none.
+
+  `context` is what else differs, `unread` whether a batch size that both have could not be read.
+  """
+
+  first: str
+  second: str
+  budget: str
+  read: Mapping[int, tuple[Reading, Reading]]
+  out: Mapping[int, Any]
+  context: tuple[Reason, ...]
+  unread: bool = False
 
 
 class Place(NamedTuple):
@@ -55,37 +63,23 @@ class Place(NamedTuple):
   sizes: tuple[int, ...]
   pooled: bool
 
-  @property
-  def where(self) -> str:
-    """The start of every claim made here."""
-    return f'at equal {self.pair.clock}' + ('' if self.pooled else f', batch size {self.sizes[0]}')
+  def contrast(self, quantity: str) -> Contrast | None:
+    """The second condition less the first in each trial, averaged over batch sizes."""
+    both = [self.pair.read[size] for size in self.sizes]
+    return average([contrast((b, a), DIFFERENCE, quantity) for a, b in both])
 
   @property
-  def context(self) -> list[Reason | str]:
+  def context(self) -> list[Reason]:
     """What else differs, and which batch sizes take no part."""
-    parts = self.pair.out.items()
-    out = [Reason('takes_no_part', batch_size=size, why=why) for size, why in parts]
-    return [*self.pair.why, *(out if self.pooled else [])]
+    out = confounds.left_out(self.pair.out) if self.pooled else []
+    return [*self.pair.context, *out]
 
-  def claim(self, quantity: Quantity) -> str:
-    """The sentence that the second condition is the better one."""
-    names = self.pair.second, self.pair.first
-    return f'{self.where}, {names[0]} {quantity.says} {quantity.noun} than {names[1]}'
-
-  def columns(self, name: str) -> dict[str, Any]:
+  @property
+  def columns(self) -> dict[str, Any]:
     """What a row says of its place."""
-    pair = self.pair
-    row = {'first': pair.first, 'second': pair.second, 'clock': pair.clock, 'quantity': name}
+    row = {'first': self.pair.first, 'second': self.pair.second, 'clock': self.pair.budget}
     row['batch_size'] = POOLED if self.pooled else self.sizes[0]
     return row | {'batch_sizes': list(self.sizes)}
-
-
-class Contrast(NamedTuple):
-  """A mean difference; `low` and `high` as for verdicts.Bounded."""
-
-  interval: Estimate
-  low: float | None
-  high: float | None
 
 
 def compare(all_conditions: Sequence[Condition], margin: float = MARGIN) -> dict[str, Any]:
@@ -95,16 +89,11 @@ def compare(all_conditions: Sequence[Condition], margin: float = MARGIN) -> dict
   'contrasts'}; docs/analysis.md says what each holds. `margin` is the largest difference of
   fractions that counts as none.
   """
-  held = {each.name: conditions.hold(each) for each in all_conditions}
+  held = {condition.name: conditions.hold(condition) for condition in all_conditions}
   if len(held) < len(all_conditions):
     raise ValueError(f'conditions are {[c.name for c in all_conditions]}: give each its own name.')
   names = list(held)
   asked = conditions.pairs(names)
-  found = [
-    row
-    for clock in CLOCKS
-    for row in contrasts([read_pair(held, *pair, clock) for pair in asked], margin)
-  ]
   return {
     'names': names,
     'baseline': names[0] if names else None,
@@ -112,22 +101,25 @@ def compare(all_conditions: Sequence[Condition], margin: float = MARGIN) -> dict
     'table': conditions.table(held),
     'failed': conditions.failures(held),
     'differs': conditions.differences(all_conditions),
-    'contrasts': found,
+    'contrasts': [
+      claim
+      for budget in BUDGETS
+      for claim in contrasts([read_pair(held, *pair, budget) for pair in asked], margin)
+    ],
   }
 
 
-def claims(found: Mapping[str, Any]) -> list[dict[str, Any]]:
+def claims(compared: Mapping[str, Any]) -> list[Claim]:
   """The contrasts pooled over batch sizes as claims, and of accuracy those of no difference."""
-  rows = []
-  for row in found['contrasts']:
-    if not is_pooled(row):
+  result = []
+  for claim in compared['contrasts']:
+    if not is_pooled(claim.columns):
       continue
-    same = {key: row[key] for key in ('effect', 'ci95', 'n', 'unit', 'confidence')}
-    same['about'] = 'conditions'
-    rows.append({'claim': row['claim'], 'verdict': row['verdict'], 'why': row['why']} | same)
-    if row['equivalent'] and row['quantity'] == 'val_accuracy':
-      rows.append({key: row['equivalent'][key] for key in ('claim', 'verdict', 'why')} | same)
-  return rows
+    result.append(replace(claim, columns={}))
+    same = claim.columns['equivalent']
+    if same and claim.quantity == 'val_accuracy':
+      result.append(replace(same, columns={}))
+  return result
 
 
 def is_pooled(row: Mapping[str, Any]) -> bool:
@@ -135,97 +127,118 @@ def is_pooled(row: Mapping[str, Any]) -> bool:
   return row['batch_size'] == POOLED
 
 
-def contrasts(read_pairs: Sequence[Pair], margin: float) -> list[dict[str, Any]]:
-  """All pairs read at one clock: pooled over batch sizes, and by batch size if there are several.
+def contrasts(read_pairs: Sequence[Pair], margin: float) -> list[Claim]:
+  """All pairs read at one budget: pooled over batch sizes, and by batch size if there are several.
 
-  Intervals hold with 95% at once for a family: all pairs, at one clock and in one quantity, pooled;
-  or all pairs at all their batch sizes (Bonferroni). 'p_holm' is Holm's over the same family.
+  Intervals hold with 95% at once for a family: all pairs, at one budget and in one quantity,
+  pooled; or all pairs at all their batch sizes (Bonferroni). 'p_holm' is Holm's over the same
+  family. The claim that both are alike is the column 'equivalent'.
   """
   pooled = [Place(pair, tuple(pair.read), True) for pair in read_pairs]
   several = [pair for pair in read_pairs if len(pair.read) > 1]
   single = [Place(pair, (size,), False) for pair in several for size in pair.read]
   return [
-    row
-    for name in QUANTITIES
+    claim
+    for quantity in QUANTITIES
     for family in (pooled, single)
-    for row in _family(family, name, margin)
+    for claim in _family(family, quantity, margin)
   ]
 
 
-def _family(places: Sequence[Place], name: str, margin: float) -> list[dict[str, Any]]:
-  found = [difference(place.pair, place.sizes, name) for place in places]
-  known = [each for each in found if each is not None]
-  confidence = 1 - 0.05 / max(1, len(known))
-  adjusted = iter(holm([p_value(each.at) for each in known]))
-  rows = []
-  for place, plain in zip(places, found, strict=True):
-    if plain is not None:
-      row = _row(place, name, plain, margin, confidence)
-      rows.append(row | {'confidence': confidence, 'p_holm': next(adjusted)})
-    elif name == 'val_accuracy' and (place.pair.clock == 'examples' or place.pair.unread):
-      rows.append(_nothing(place, name, confidence))
-  return rows
+def _family(places: Sequence[Place], quantity: str, margin: float) -> list[Claim]:
+  differences = [place.contrast(quantity) for place in places]
+  known = [one for one in differences if one is not None]
+  confidence = simultaneous(len(known))
+  adjusted = iter(holm([p_value(one.at) for one in known]))
+  claims = []
+  for place, one in zip(places, differences, strict=True):
+    if one is not None:
+      claims.append(_claim(place, quantity, confidence, next(adjusted), margin))
+    elif quantity == 'val_accuracy' and (place.pair.budget == 'examples' or place.pair.unread):
+      # A pair that cannot be compared must not be missing without a word.
+      claims.append(_claim(place, quantity, confidence, None, margin))
+  return claims
 
 
-def contrast(found: Differences, confidence: float) -> Contrast:
-  """Student's interval of the mean difference, and its ends for values anywhere between records."""
-  interval = mean_interval(found.at, confidence)
-  if interval.low is None or np.array_equal(found.low, found.high):
-    return Contrast(interval, interval.low, interval.high)
-  ends = [mean_interval(part, confidence) for part in found]
-  return Contrast(interval, min(end.low for end in ends), max(end.high for end in ends))
+def _claim(
+  place: Place, quantity: str, confidence: float, p_holm: float | None, margin: float
+) -> Claim:
+  """The claim that the second condition is the better one, beside it that both are alike."""
+  question, unit = QUANTITIES[quantity]
+  about = {'kind': Kind.CONDITION, 'subject': (place.pair.second, place.pair.first), 'unit': unit}
+  about |= {'quantity': quantity, 'budget': place.pair.budget}
+
+  def measure(name: str) -> Effect:
+    return effect(place.contrast(name), confidence)
+
+  readings = [reading for size in place.sizes for reading in place.pair.read[size]]
+  plain, again = both_kinds(measure, readings, quantity)
+  again = again if again and again.interval.value is not None else None
+  nothing = [Reason('nothing_shared')] if plain.interval.value is None else []
+  columns = place.columns | {'p_holm': p_holm, 'equivalent': None}
+  if unit == 'fraction' and not nothing:
+    # The context of one batch size stands beside the other claim.
+    context = place.context if place.pooled else ()
+    here = place.columns | {'margin': margin}
+    columns['equivalent'] = judge(within(margin), plain, again, context, columns=here, **about)
+  return judge(question, plain, again, [*nothing, *place.context], columns=columns, **about)
 
 
-def _row(
-  place: Place, name: str, found: Differences, margin: float, confidence: float
-) -> dict[str, Any]:
-  quantity, plain = QUANTITIES[name], contrast(found, confidence)
-  second = again(place.pair, place.sizes, name)
-  fresh = None if second is None else contrast(second, confidence)
-  verdict, why = _judge(quantity, quantity.rule, plain, fresh, None, confidence)
-  why += place.context
-  row = claim(place.claim(quantity), verdict, plain.interval, quantity.unit, why)
-  row |= place.columns(name) | {'ci95_interpolation': [plain.low, plain.high]}
-  row['reestimated'] = None if fresh is None else _effect(fresh.interval)
-  row['equivalent'] = None
-  if quantity.unit == 'fraction':
-    verdict, why = _judge(quantity, verdicts.near(0.0, margin), plain, fresh, margin, confidence)
-    row['equivalent'] = {
-      'claim': f'{place.where}, {place.pair.second} and {place.pair.first} differ by less than '
-      f'{100 * margin:g} percentage points in {quantity.noun}',
-      'verdict': verdict,
-      'margin': margin,
-      'why': verdicts.paragraph([*why, *(place.context if place.pooled else [])]),
-    }
-  return row
+def read_pair(held: Mapping[str, Held], first: str, second: str, budget: str) -> Pair:
+  """Reads two conditions at every batch size that both have."""
+  names, both = (first, second), (held[first], held[second])
+  readable, out, unread = {}, {}, False
+  for size in sorted(set(both[0].tried) | set(both[1].tried)):
+    if why := _missing(held, names, size):
+      out[size] = why
+      continue
+    pair = _common_trials(*(one.chosen[size] for one in both))
+    ends = [[lane.final['updates'] for lane in setting.lanes] for setting in pair]
+    if budget == 'updates' and ends[0] == ends[1]:
+      continue  # the same as at equal examples
+    value = meeting_point(dict(enumerate(pair)), budget)
+    readings = [read(setting, budget, value) for setting in pair]
+    if problem := next((reading.problem for reading in readings if reading.problem), None):
+      out[size], unread = problem, True
+    else:
+      readable[size] = (readings[0], readings[1])
+  context = _unequal(names, budget, readable)
+  for name, one in zip(names, both, strict=True):
+    context += confounds.tuning(one.tried, one.chosen, list(readable), condition=name)
+  return Pair(first, second, budget, readable, out, tuple(context), unread)
 
 
-def _nothing(place: Place, name: str, confidence: float) -> dict[str, Any]:
-  """The row of a pair that cannot be compared: it must not be missing without a word."""
-  quantity = QUANTITIES[name]
-  why = ['There is no batch size at which both can be read in every trial.', *place.context]
-  row = claim(place.claim(quantity), UNDETERMINED, NOTHING, quantity.unit, why)
-  row |= place.columns(name) | {'ci95_interpolation': [None, None]}
-  empty = dict.fromkeys(('equivalent', 'reestimated', 'p_holm'))
-  return row | empty | {'confidence': confidence}
+def _missing(held: Mapping[str, Held], names: Sequence[str], size: int) -> Reason | None:
+  for name in names:
+    if size not in held[name].tried:
+      return Reason('not_trained', condition=name)
+    if size in held[name].failed:
+      return Reason('failed', condition=name, why=held[name].failed[size])
+  trials = [{lane.plan['trial'] for lane in held[name].chosen[size].lanes} for name in names]
+  return None if set.intersection(*trials) else Reason('two_share_no_trial')
 
 
-def _judge(
-  quantity: Quantity,
-  rule: Rule,
-  plain: Contrast,
-  fresh: Contrast | None,
-  margin: float | None,
-  confidence: float,
-) -> tuple[str, list[str]]:
-  unit, scale = quantity.shown
-  verdict, doubts = verdicts.settle(rule, plain, fresh, scale)
-  why = [verdicts.found_text(plain.interval, unit, confidence, scale), *doubts]
-  if rule(plain.interval) == UNDETERMINED:
-    why.append(verdicts.need_text(plain.interval, unit, margin, confidence, scale))
-  return verdict, why
+def _common_trials(first: Setting, second: Setting) -> tuple[Setting, Setting]:
+  """Both with the lanes of the trials that both have, in their order."""
+  by_trial = [{lane.plan['trial']: lane for lane in setting.lanes} for setting in (first, second)]
+  shared = sorted(by_trial[0].keys() & by_trial[1].keys())
+  lanes = [tuple(lanes[trial] for trial in shared) for lanes in by_trial]
+  return replace(first, lanes=lanes[0]), replace(second, lanes=lanes[1])
 
 
-def _effect(interval: Estimate) -> dict[str, Any]:
-  mean, low, high, n = interval.value, interval.low, interval.high, interval.n
-  return {'effect': mean, 'ci95': [low, high], 'n': n}
+def _unequal(
+  names: tuple[str, str], budget: str, read_: Mapping[int, tuple[Reading, Reading]]
+) -> list[Reason]:
+  """What is not equal where the two are read."""
+  if not read_:
+    return []
+  key = 'epoch' if budget == 'updates' else 'updates'
+  means = np.array([[reading.values[key].mean() for reading in pair] for pair in read_.values()])
+  if budget == 'updates':
+    epochs = [float(mean) for mean in means.mean(axis=0)]
+    return [Reason('conditions_stand_at', first=names[0], second=names[1], epochs=epochs)]
+  ratios = means[:, 1] / np.maximum(means[:, 0], 1)
+  if np.allclose(ratios, 1, atol=0.01):
+    return []
+  low, high = float(ratios.min()), float(ratios.max())
+  return [Reason('condition_updates', second=names[1], first=names[0], low=low, high=high)]

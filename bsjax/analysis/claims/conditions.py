@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from bsjax.analysis.claims import confounds
 from bsjax.analysis.measures.gap import estimate
 from bsjax.analysis.runs.budgets import quantities
 from bsjax.analysis.runs.histories import Row, Setting, by_branch, settings
@@ -42,22 +43,7 @@ class Held(NamedTuple):
   tried: Mapping[int, Sequence[Setting]]
   chosen: Mapping[int, Setting]
   selection: Mapping[int, Chosen]
-  failed: Mapping[int, Reason | str]
-
-  @property
-  def at_edge(self) -> list[int]:
-    """Batch sizes whose learning rate is at the edge of the grid: a better one may lie outside."""
-    return [
-      size
-      for size, setting in self.chosen.items()
-      if len(rates := [each.learning_rate for each in self.tried[size]]) > 1
-      and setting.learning_rate in (min(rates), max(rates))
-    ]
-
-  @property
-  def untuned(self) -> list[int]:
-    """Batch sizes at which one learning rate was tried."""
-    return [size for size in self.chosen if len(self.tried[size]) == 1]
+  failed: Mapping[int, Reason]
 
 
 def of_study(
@@ -76,19 +62,28 @@ def of_study(
 def hold(condition: Condition) -> Held:
   """Chooses the learning rate of every batch size, or says why there is none."""
   tried = settings(condition.plan, condition.rows)
-  selection = {size: leave_one_trial_out(each) for size, each in tried.items()}
-  failed = {size: each.reason for size, each in selection.items() if each.reason}
-  chosen = {
-    size: Setting(size, best_setting(tried[size]).learning_rate, each.lanes)
-    for size, each in selection.items()
-    if size not in failed and best_setting(tried[size])
-  }
-  failed |= {
-    size: 'no learning rate ended well in every trial'
-    for size in tried
-    if size not in chosen and size not in failed
-  }
-  return Held(tried, chosen, selection, _with_problems(failed, tried))
+  selection = {size: leave_one_trial_out(at_size) for size, at_size in tried.items()}
+  chosen, failed = {}, {}
+  for size, held_out in selection.items():
+    best = best_setting(tried[size])
+    if held_out.reason or not best:
+      failed[size] = Reason(
+        'no_result',
+        why=held_out.reason or Reason('none_ended_well'),
+        problems=problems_by_rate(tried[size]),
+      )
+    else:
+      chosen[size] = Setting(size, best.learning_rate, held_out.lanes)
+  return Held(tried, chosen, selection, failed)
+
+
+def problems_by_rate(tried: Sequence[Setting]) -> list[tuple[Any, list[float]]]:
+  """What went wrong, with the learning rates at which it did: often the same at many."""
+  rates: dict[Any, list[float]] = {}
+  for setting in tried:
+    if setting.problem:
+      rates.setdefault(setting.problem, []).append(setting.learning_rate)
+  return list(rates.items())
 
 
 def pairs(names: Sequence[str]) -> list[tuple[str, str]]:
@@ -106,13 +101,13 @@ def table(held: Mapping[str, Held]) -> list[dict[str, Any]]:
   'batch_size', 'reason'}], E as {'mean', 'ci95', 'n'}.
   """
   rows = []
-  for name, each in held.items():
-    for size in each.tried:
+  for name, one in held.items():
+    for size in one.tried:
       row: dict[str, Any] = {'condition': name, 'batch_size': size}
-      if size in each.failed:
-        rows.append(row | {'reason': each.failed[size]})
+      if size in one.failed:
+        rows.append(row | {'reason': one.failed[size]})
         continue
-      rows.append(row | _reached(each, size))
+      rows.append(row | _reached(one, size))
   return rows
 
 
@@ -120,8 +115,8 @@ def failures(held: Mapping[str, Held]) -> list[dict[str, Any]]:
   """The conditions that have no result at some batch size, and why."""
   return [
     {'condition': name, 'batch_size': size, 'reason': reason}
-    for name, each in held.items()
-    for size, reason in each.failed.items()
+    for name, one in held.items()
+    for size, reason in one.failed.items()
   ]
 
 
@@ -142,18 +137,6 @@ def differences(conditions: Sequence[Condition]) -> dict[str, dict[str, list[Any
   }
 
 
-def _with_problems(
-  failed: Mapping[int, Reason | str], tried: Mapping[int, Sequence[Setting]]
-) -> dict[int, Reason | str]:
-  """The same reasons, with what went wrong in the settings themselves."""
-  result = {}
-  for size, reason in failed.items():
-    rates = [[each.learning_rate, each.problem] for each in tried[size] if each.problem]
-    failed_at = Reason('rates_failed', rates=rates)
-    result[size] = Reason('with_rates', why=reason, rates=failed_at) if rates else reason
-  return result
-
-
 def _reached(held: Held, size: int) -> dict[str, Any]:
   setting, selection = held.chosen[size], held.selection[size]
   finals = [lane.final for lane in setting.lanes]
@@ -162,10 +145,9 @@ def _reached(held: Held, size: int) -> dict[str, Any]:
   names = [
     name for name in values[0] if name not in ('epoch', 'updates', 'learning_rate', 'loss_gap')
   ]
-  one = 'one learning rate was tried: nothing was tuned at this batch size'
-  return ({'note': one} if size in held.untuned else {}) | {
+  return ({'note': Reason('untuned')} if len(held.tried[size]) == 1 else {}) | {
     'learning_rate': setting.learning_rate,
-    'at_grid_edge': size in held.at_edge,
+    'at_grid_edge': confounds.at_edge(held.tried[size], setting.learning_rate),
     'selection': selection.selection,
     'trial_learning_rates': selection.learning_rates,
     'examples': max(row['examples'] for row in finals),
@@ -175,10 +157,10 @@ def _reached(held: Held, size: int) -> dict[str, Any]:
 
 
 def _flat(config: Mapping[str, Any], prefix: str = '') -> list[tuple[str, Any]]:
-  found = []
+  keys = []
   for key, value in config.items():
     if isinstance(value, Mapping):
-      found += _flat(value, f'{prefix}{key}.')
+      keys += _flat(value, f'{prefix}{key}.')
     else:
-      found.append((f'{prefix}{key}', value))
-  return found
+      keys.append((f'{prefix}{key}', value))
+  return keys

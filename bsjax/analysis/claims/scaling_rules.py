@@ -11,90 +11,97 @@ from typing import Any
 
 import numpy as np
 
-from bsjax.analysis.claims import tuned_runs, verdicts
-from bsjax.analysis.claims.verdicts import MARGIN, SUPPORTED, UNDETERMINED, claim
+from bsjax.analysis.claims import tuned_runs
+from bsjax.analysis.claims.claim import (
+  ABOVE,
+  BELOW,
+  MARGIN,
+  SUPPORTED,
+  UNDETERMINED,
+  Claim,
+  Finding,
+  Kind,
+  judge,
+  within,
+)
+from bsjax.analysis.measures.contrast import at_end, exact
 from bsjax.analysis.measures.gap import estimate
 from bsjax.analysis.runs import curve_distance
 from bsjax.analysis.runs.curve_distance import aligned, curves
-from bsjax.analysis.runs.histories import LaneHistory, Setting
+from bsjax.analysis.runs.histories import Setting
 from bsjax.plan.scaling_rules import names, same, scaled
-from bsjax.stats.estimate import Estimate, Reason
+from bsjax.stats.estimate import Reason, undefined
 from bsjax.stats.intervals import mean_interval
-from bsjax.stats.paired import against_best
+from bsjax.stats.paired import against_best, simultaneous
 
-Found = Mapping[int, Sequence[Setting]]
-NAMES = {
-  'none': 'the learning rate kept',
-  'sqrt': 'square-root scaling',
-  'linear': 'linear scaling',
-}
-ACCURACIES = ('val_accuracy', 'reestimated_val_accuracy')
+Tried = Mapping[int, Sequence[Setting]]
+ACCURACY = tuned_runs.ACCURACY
 
 
 def scaling_rules(
-  config: Mapping[str, Any], found: Found, margin: float = MARGIN
+  config: Mapping[str, Any], tried: Tried, margin: float = MARGIN
 ) -> dict[str, Any] | None:
   """The content of summary['scaling_rules'], or None where the config names one rule only.
 
-  {'base_batch_size', 'rules', 'margin', 'rates': a row a learning rate of the grid, 'shown': the
-  place of the one that is best at the base batch size, 'ways': as `tuned_runs.ways` gives it}, or
-  'undefined' with the reason in place of the last three.
+  {'base_batch_size', 'rules', 'margin', 'rates': one row for each learning rate of the grid,
+  'shown': the place of the one that is best at the base batch size, 'ways': as `tuned_runs.ways`
+  gives it}, or 'undefined' with the reason in place of the last three.
   """
   rules, base = names(config['scaling']['rule']), config['scaling']['base_batch_size']
   if len(rules) < 2:
     return None
   result: dict[str, Any] = {'base_batch_size': base, 'rules': rules, 'margin': margin}
-  if why := _not_comparable(found, base):
+  if why := _not_comparable(tried, base):
     return result | {'undefined': why}
-  rates = [_at_rate(found, base, rate, rules, margin) for rate in sorted(config['learning_rates'])]
-  accuracies = [row['base']['val_accuracy']['mean'] for row in rates]
+  rates = [_at_rate(tried, base, rate, rules, margin) for rate in sorted(config['learning_rates'])]
+  accuracies = [row['base'][ACCURACY]['mean'] for row in rates]
   known = [place for place, value in enumerate(accuracies) if value is not None]
   shown = max(known, key=lambda place: accuracies[place], default=0)
-  ways = tuned_runs.ways(found, base, rules, margin)
+  ways = tuned_runs.ways(tried, base, rules, margin)
   return result | {'rates': rates, 'shown': shown, 'ways': ways}
 
 
 def setting_at(tried: Sequence[Setting], learning_rate: float) -> Setting | None:
   """The setting of a learning rate, but for rounding."""
-  return next((each for each in tried if same(each.learning_rate, learning_rate)), None)
+  return next((one for one in tried if same(one.learning_rate, learning_rate)), None)
 
 
-def _not_comparable(found: Found, base: int) -> str:
-  if base not in found:
-    return f'scaling.base_batch_size={base} is not a batch size of the study: nothing to compare to'
-  if len(found) < 2:
-    return f'batch size {base} is the only one'
-  for setting in (setting for tried in found.values() for setting in tried):
+def _not_comparable(tried: Tried, base: int) -> Reason | None:
+  if base not in tried:
+    return Reason('base_not_run', base=base)
+  if len(tried) < 2:
+    return Reason('base_alone', base=base)
+  for setting in (setting for settings in tried.values() for setting in settings):
     trials = [lane.plan['trial'] for lane in setting.lanes]
     if len(set(trials)) < len(trials):
-      return 'a setting has several lanes a trial (branches), and none of them is the reference'
-  return ''
+      return Reason('several_lanes_per_trial')
+  return None
 
 
 def _at_rate(
-  found: Found, base: int, rate: float, rules: Sequence[str], margin: float
+  tried: Tried, base: int, rate: float, rules: Sequence[str], margin: float
 ) -> dict[str, Any]:
   """All rules and batch sizes at one rate of the grid; intervals of accuracies hold together."""
-  reference, sizes = setting_at(found[base], rate), [size for size in found if size != base]
-  confidence = 1 - 0.05 / (len(rules) * len(sizes))
+  reference, sizes = setting_at(tried[base], rate), [size for size in tried if size != base]
+  confidence = simultaneous(len(rules) * len(sizes))
   if reference is None:
     raise ValueError(f'the plan has no lanes of batch size {base} at learning rate {rate}.')
-  own, why = curves(reference.lanes)
-  grid = np.array(list(own.values())).T
-  floor = curve_distance.noise_floor(grid).value if own else curve_distance.NOTHING.value
+  by_examples, why = curves(reference.lanes)
+  grid = np.array(list(by_examples.values())).T
+  floor = curve_distance.noise_floor(grid).value if by_examples else curve_distance.NOTHING.value
   runs = []
   for size in sizes:
     for rule in rules:
       value = scaled(rule, rate, size, base)
-      other = setting_at(found[size], value)
+      other = setting_at(tried[size], value)
       if other is None:
         raise ValueError(f'the plan has no lanes of batch size {size} at learning rate {value}.')
-      runs.append({'rule': rule} | _run(reference, other, NAMES[rule], confidence, margin))
+      runs.append({'rule': rule} | _run(reference, other, rule, confidence, margin))
   return {
     'learning_rate': rate,
     'base': {'trials': len(reference.lanes), 'diverged': _diverged(reference)}
-    | {'val_accuracy': _final(reference), 'problem': reference.problem or why or None},
-    'noise_floor': _json(floor),
+    | {ACCURACY: _final(reference), 'problem': reference.problem or why or None},
+    'noise_floor': floor.to_json(),
     'confidence': confidence,
     'runs': runs,
     'closest': [_closest(runs, size, len(sizes)) for size in sizes],
@@ -102,89 +109,77 @@ def _at_rate(
 
 
 def _run(
-  reference: Setting, other: Setting, name: str, confidence: float, margin: float
+  reference: Setting, other: Setting, rule: str, confidence: float, margin: float
 ) -> dict[str, Any]:
   """One rule at one batch size: the curve, the end, and what they show."""
-  size, base = other.batch_size, reference.batch_size
-  row: dict[str, Any] = {'batch_size': size, 'learning_rate': other.learning_rate}
+  subject = rule, other.batch_size, reference.batch_size
+  row: dict[str, Any] = {'batch_size': other.batch_size, 'learning_rate': other.learning_rate}
   row |= {'trials': len(other.lanes), 'diverged': _diverged(other)}
-  why = _unpaired(reference, other)
-  if why:
+  if why := _unpaired(reference, other):
     return row | {'undefined': why}
-  row |= _curve(reference, other, f'with {name}, batch size {size}')
-  differences = {
-    key: _difference(other.lanes, reference.lanes, key, confidence)
-    for key in ACCURACIES
-    if all(key in lane.final for lane in (*reference.lanes, *other.lanes))
-  }
-  row |= {key: _json(interval) for key, interval in differences.items()}
-  text = (
-    f'{name} keeps the accuracy of batch size {base} at {size}, within {100 * margin:g} '
-    'percentage points'
-  )
-  kinds, rule = list(differences.values()), verdicts.near(0.0, margin)
-  return row | {'keeps': verdicts.of_accuracies(text, rule, kinds, confidence, margin)}
+  row |= _curve(reference, other, subject)
+  ends = at_end(other.lanes), at_end(reference.lanes)
+  plain, again, intervals = tuned_runs.accuracies(*ends, confidence)
+  about = {'kind': Kind.SCALING, 'subject': subject, 'quantity': ACCURACY, 'budget': 'epochs'}
+  return row | intervals | {'keeps': judge(within(margin), plain, again, **about)}
 
 
-def _curve(reference: Setting, other: Setting, name: str) -> dict[str, Any]:
+def _curve(reference: Setting, other: Setting, subject: tuple[str, int, int]) -> dict[str, Any]:
   """The distance of the curves, and how it compares with that of two seeds."""
-  (own, why), (there, why_there) = curves(reference.lanes), curves(other.lanes)
-  pair = aligned(own, there) if own and there else None
+  (base_curves, why), (other_curves, why_other) = curves(reference.lanes), curves(other.lanes)
+  pair = aligned(base_curves, other_curves) if base_curves and other_curves else None
   if pair is None or not pair[0].size:
-    nothing = why or why_there or 'they have no evaluation in common'
+    nothing = why or why_other or Reason('curves_share_no_evaluation')
     return {'distance': {'undefined': nothing}, 'train_loss_ratio': {'undefined': nothing}}
-  each, largest = curve_distance.paired(*pair), float(np.abs(pair[0] - pair[1]).max())
+  distances, largest = curve_distance.paired(*pair), float(np.abs(pair[0] - pair[1]).max())
   ratio = curve_distance.against_seeds(*pair)
   ends = mean_interval(pair[1][:, -1] - pair[0][:, -1])
-  text = f'{name} is as close to the curve of {reference.batch_size} as two seeds are'
-  sound = ratio.log.value is not None
-  why_not = 'Found: ' + _ratio_text(ratio.value) if sound else 'A distance is zero or unknown.'
-  verdict = verdicts.below(ratio.log) if sound else UNDETERMINED
   return {
-    'distance': _json(curve_distance.mean_distance(*pair).value)
-    | {'largest': largest, 'each': each.tolist()},
-    'against_seeds': _json(ratio.value),
-    'as_close_as_seeds': claim(text, verdict, ratio.value, 'ratio of distances', [why_not]),
-    'train_loss_ratio': _json(curve_distance.Ratio(ends).value),
+    'distance': curve_distance.mean_distance(*pair).value.to_json()
+    | {'largest': largest, 'each': distances.tolist()},
+    'against_seeds': ratio.value.to_json(),
+    'as_close_as_seeds': _as_close_as_seeds(ratio, subject),
+    'train_loss_ratio': curve_distance.Ratio(ends).value.to_json(),
   }
 
 
-def _closest(runs: Sequence[Mapping[str, Any]], size: int, sizes: int) -> dict[str, Any]:
+def _as_close_as_seeds(ratio: curve_distance.Ratio, subject: tuple[str, int, int]) -> Claim:
+  """Whether curves are closer than those of two seeds."""
+  log = ratio.log if ratio.log.value is not None else undefined('no_distance')
+  about = {'kind': Kind.CURVE, 'subject': subject, 'quantity': 'train_loss', 'budget': 'examples'}
+  return judge(BELOW, exact(log), unit='ratio', **about)
+
+
+def _closest(runs: Sequence[Mapping[str, Any]], size: int, sizes: int) -> Finding:
   """The rule whose curve is closest at a batch size, named only where it is shown."""
   mine = [run for run in runs if run['batch_size'] == size]
   usable = [run for run in mine if 'each' in run.get('distance', {})]
-  out = [NAMES[run['rule']] for run in mine if run not in usable]
+  missing = [run['rule'] for run in mine if run not in usable]
+  out = [Reason('rules_without_distance', rules=missing)] if missing else []
   row: dict[str, Any] = {'batch_size': size, 'rule': None, 'verdict': UNDETERMINED}
-  note = f' Left out, without a distance: {", ".join(out)}.' if out else ''
   if len(usable) < 2:
-    return row | {'why': f'{len(usable)} rule(s) have a distance: nothing to compare.{note}'}
-  values = {place: -np.array(run['distance']['each']) for place, run in enumerate(usable)}
-  pairs = against_best(values, 1 - 0.05 / sizes)
-  name = lambda place: NAMES[usable[place]['rule']]
-  level = [name(pair.other) for pair in pairs if verdicts.above(pair.interval) != SUPPORTED]
+    return Finding(row, (Reason('too_few_distances', rules=len(usable)), *out))
+  # The smallest distance is the best: so the values are minus distances.
+  values = {run['rule']: -np.array(run['distance']['each']) for run in usable}
+  pairs = against_best(values, simultaneous(sizes))
   best = pairs[0].best
+  level = [pair.other for pair in pairs if ABOVE.verdict(pair.interval) != SUPPORTED]
   if level:
-    why = f'{name(best)} has the smallest mean, not told apart from {", ".join(level)}.{note}'
-    return row | {'why': why}
-  gaps = [f'{name(pair.other)} is farther by {_gap_text(pair.interval)}' for pair in pairs]
-  why = f'{"; ".join(gaps)}, at 95% for all pairs and batch sizes at once.{note}'
-  return row | {'rule': usable[best]['rule'], 'verdict': SUPPORTED, 'why': why}
+    return Finding(row, (Reason('not_told_apart', rule=best, others=level), *out))
+  gaps = [[p.other, p.interval.value, p.interval.low, p.interval.high] for p in pairs]
+  row |= {'rule': best, 'verdict': SUPPORTED}
+  return Finding(row, (Reason('others_farther', others=gaps), *out))
 
 
-def _unpaired(reference: Setting, other: Setting) -> str | Reason:
-  """Why two settings cannot be compared within trials, or nothing."""
+def _unpaired(reference: Setting, other: Setting) -> Reason | None:
+  """Why two settings cannot be compared within trials, if they cannot."""
   for setting in (reference, other):
     if setting.problem:
-      return Reason('of_batch_size', batch_size=setting.batch_size, why=setting.problem)
+      return Reason('unreadable', problems=[[setting.batch_size, setting.problem]])
   trials = [[lane.plan['trial'] for lane in setting.lanes] for setting in (reference, other)]
-  return '' if trials[0] == trials[1] else f'the trials differ: {trials[0]} and {trials[1]}'
-
-
-def _difference(
-  a: Sequence[LaneHistory], b: Sequence[LaneHistory], key: str, confidence: float
-) -> Estimate:
-  columns = (np.array([lane.final[key] for lane in lanes], dtype=np.float64) for lanes in (a, b))
-  return mean_interval(np.subtract(*columns), confidence)
+  return (
+    None if trials[0] == trials[1] else Reason('trials_differ', first=trials[0], second=trials[1])
+  )
 
 
 def _diverged(setting: Setting) -> int:
@@ -192,21 +187,4 @@ def _diverged(setting: Setting) -> int:
 
 
 def _final(setting: Setting) -> dict[str, Any]:
-  return estimate([]) if setting.problem else estimate(setting.finals('val_accuracy'))
-
-
-def _json(interval: Estimate) -> dict[str, Any]:
-  return {'mean': interval.value, 'ci95': [interval.low, interval.high], 'n': interval.n}
-
-
-def _gap_text(interval: Estimate) -> str:
-  return f'{interval.value:.3g} [{interval.low:.3g}, {interval.high:.3g}]'
-
-
-def _ratio_text(ratio: Estimate) -> str:
-  if ratio.low is None:
-    return f'{ratio.value:.3g} times the distance of two seeds, n = {ratio.n}, without an interval.'
-  return (
-    f'{ratio.value:.3g} times the distance of two seeds, 95% interval {ratio.low:.3g} to '
-    f'{ratio.high:.3g}, n = {ratio.n}.'
-  )
+  return estimate([] if setting.problem else setting.finals(ACCURACY))

@@ -9,20 +9,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from bsjax.analysis.claims import verdicts
-from bsjax.analysis.claims.slopes import Question, judge
+from bsjax.analysis.claims.claim import Claim, Kind
+from bsjax.analysis.claims.slopes import ACCURACY_FALLS, GAP_GROWS, trend
 from bsjax.analysis.measures.gap import at_clock
-from bsjax.analysis.runs.budgets import readings
+from bsjax.analysis.runs.budgets import Reading, readings
 from bsjax.analysis.runs.histories import Setting
+from bsjax.stats.estimate import Reason
 
-Found = Mapping[int, Sequence[Setting]]
+Tried = Mapping[int, Sequence[Setting]]
 Chosen = Mapping[int, Setting]
 # An evaluation this near, in parts of the epoch asked for, is taken for it.
 NEAR = 0.01
 
 
 def stages(
-  config: Mapping[str, Any], found: Mapping[str, Found], chosen: Mapping[str, Chosen]
+  config: Mapping[str, Any], tried: Mapping[str, Tried], chosen: Mapping[str, Chosen]
 ) -> dict[str, Any]:
   """The content of summary['stages'], from the settings of each branch, the baseline first.
 
@@ -32,39 +33,42 @@ def stages(
   recorded); 'trained' holds patterns of parameter paths, empty for all. C is as `gap.at_clock` has
   it; 'ends' names the stage that ends at the epoch, if one does.
   """
-  first = next(iter(found))
-  listed = _listed(config, boundaries(config, found[first]), found[first], chosen[first])
+  first = next(iter(tried))
+  listed = _listed(config, boundaries(config, tried[first]), tried[first], chosen[first])
   wanted = config.get('report', {}).get('epochs', ())
-  asked = [_evaluated(float(epoch), found[first]) for epoch in wanted]
+  asked = [_evaluated(float(epoch), tried[first]) for epoch in wanted]
   epochs = asked or [row['epoch'] for row in listed]
   names = {round(row['epoch'], 9): row['name'] for row in listed}
   return {
     'stages': listed,
     'at': [
       {'branch': branch, 'epoch': epoch, 'ends': names.get(round(epoch, 9))}
-      | _at(found[branch], chosen[branch], epoch, f' of {branch}' if branch else '')
-      for branch in found
+      | _at(tried[branch], chosen[branch], epoch, branch)
+      for branch in tried
       for epoch in epochs
     ],
   }
 
 
-def _evaluated(epoch: float, found: Found) -> float:
+def _evaluated(epoch: float, tried: Tried) -> float:
   """The epoch of an evaluation that is as good as at the one asked for, or that one.
 
   Evaluations stand at whole blocks, so rarely at a round epoch, and what is read between two of
   them is less certain than they are.
   """
   epochs = {
-    row['epoch'] for tried in found.values() for each in tried for row in each.lanes[0].rows
+    row['epoch']
+    for settings in tried.values()
+    for setting in settings
+    for row in setting.lanes[0].rows
   }
-  nearest = min(epochs, key=lambda each: abs(each - epoch), default=epoch)
+  nearest = min(epochs, key=lambda at: abs(at - epoch), default=epoch)
   return nearest if abs(nearest - epoch) <= NEAR * epoch else epoch
 
 
-def stage_claims(found: Mapping[str, Any]) -> list[dict[str, Any]]:
+def stage_claims(compared: Mapping[str, Any]) -> list[Claim]:
   """All claims of summary['stages'], for the list of all claims."""
-  return [claim for row in found['at'] for claim in row['claims']]
+  return [claim for row in compared['at'] for claim in row['claims']]
 
 
 class End(NamedTuple):
@@ -74,13 +78,13 @@ class End(NamedTuple):
   epoch: float
 
 
-def boundaries(config: Mapping[str, Any], found: Found) -> list[End]:
+def boundaries(config: Mapping[str, Any], tried: Tried) -> list[End]:
   """Where each stage ends: at its last record, or while it is not there, as configured.
 
   A plan rounds ends to whole blocks, evaluates there and counts that record to the stage it ends.
   """
   order = config['stages']['order']
-  lanes = [lane for tried in found.values() for setting in tried for lane in setting.lanes]
+  lanes = [lane for settings in tried.values() for setting in settings for lane in setting.lanes]
   plan, rows = lanes[0].plan, [row for lane in lanes for row in lane.rows]
   training_set = plan['examples'] / plan['epochs']
   if begun := next((row for row in rows if row['stage'] == 0 and row['epoch']), None):
@@ -92,17 +96,17 @@ def boundaries(config: Mapping[str, Any], found: Found) -> list[End]:
     share = keys.get('data_share', 1.0) * training_set
     length = keys.get('examples') or keys['epochs'] * share
     end = End(end.examples + length, end.epoch + length / share)
-    own = [row for row in rows if row['stage'] == index]
+    inside = [row for row in rows if row['stage'] == index]
     left = any(row['stage'] > index for row in rows)
-    if own and (left or all(lane.final for lane in lanes)):
-      last = max(own, key=lambda row: row['examples'])
+    if inside and (left or all(lane.final for lane in lanes)):
+      last = max(inside, key=lambda row: row['examples'])
       end = End(float(last['examples']), float(last['epoch']))
     ends.append(end)
   return ends
 
 
 def _listed(
-  config: Mapping[str, Any], ends: Sequence[End], found: Found, chosen: Chosen
+  config: Mapping[str, Any], ends: Sequence[End], tried: Tried, chosen: Chosen
 ) -> list[dict[str, Any]]:
   rows = []
   starts = [End(0.0, 0.0), *ends]
@@ -111,37 +115,36 @@ def _listed(
     row = {'name': name, 'trained': list(config['stages'][name].get('trainable', ()))}
     row |= {'start_epoch': start.epoch, 'epoch': end.epoch, 'examples': end.examples}
     row['updates'] = {
-      str(size): None if each.problem else float(each.values['updates'].mean())
-      for size, each in read.items()
+      str(size): None if reading.problem else float(reading.values['updates'].mean())
+      for size, reading in read.items()
     }
     rows.append(row | {'settings': dict(config['stages'][name])})
   return rows
 
 
-def _at(found: Found, chosen: Chosen, epoch: float, of_branch: str) -> dict[str, Any]:
+def _at(tried: Tried, chosen: Chosen, epoch: float, branch: str) -> dict[str, Any]:
   """All batch sizes at an epoch, and at the updates of the largest of them at that epoch."""
-  missing = {size: 'no learning rate was chosen' for size in found if size not in chosen}
+  missing = {size: Reason('no_learning_rate') for size in tried if size not in chosen}
   at_epoch = readings(chosen, 'epochs', epoch)
+  place = {'epoch': epoch, 'branch': branch}
   result = {'epochs': at_clock(chosen, 'epochs', missing, epoch)}
-  where = f'at epoch {epoch:.4g}{of_branch}'
-  questions = _questions(where, 'epochs')
-  claims = [judge(question, found, chosen, at_epoch) for question in questions]
-  readable = [size for size, each in at_epoch.items() if not each.problem]
+  claims = _claims('epochs', tried, chosen, at_epoch, **place)
+  readable = [size for size, reading in at_epoch.items() if not reading.problem]
   if not readable:
-    result['updates'] = {'undefined': 'no batch size can be read at this epoch'}
+    result['updates'] = {'undefined': Reason('nothing_at_epoch')}
   else:
     largest = max(readable)
     value = float(at_epoch[largest].values['updates'].min())
     result['updates'] = at_clock(chosen, 'updates', missing, value)
-    where = f'at the updates of batch size {largest} by epoch {epoch:.4g}{of_branch}'
     read = readings(chosen, 'updates', value)
-    claims += [judge(question, found, chosen, read) for question in _questions(where, 'updates')]
-  return result | {'claims': [claim | {'about': 'stages'} for claim in claims]}
+    claims += _claims('updates', tried, chosen, read, **place, updates_of=largest)
+  return result | {'claims': claims}
 
 
-def _questions(where: str, clock: str) -> list[Question]:
-  better, grows = 'smaller batches reach higher validation accuracy', 'the generalization gap grows'
+def _claims(
+  budget: str, tried: Tried, chosen: Chosen, read: Mapping[int, Reading], **place: Any
+) -> list[Claim]:
   return [
-    Question(f'{where}, {better}', clock, 'val_accuracy', verdicts.below),
-    Question(f'{where}, {grows} with batch size', clock, 'gap', verdicts.above),
+    trend(question, quantity, budget, tried, chosen, read, Kind.STAGE, **place)
+    for quantity, question in (ACCURACY_FALLS, GAP_GROWS)
   ]

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from bsjax.analysis.measures.contrast import REESTIMATED, Effect, slope
 from bsjax.analysis.runs.budgets import (
   ALONGSIDE,
   CLOCKS,
@@ -26,26 +27,8 @@ from bsjax.analysis.runs.budgets import (
   trained_rows,
 )
 from bsjax.analysis.runs.histories import Curve, Setting
-from bsjax.stats.estimate import Estimate
+from bsjax.stats.estimate import Reason
 from bsjax.stats.intervals import mean_interval
-from bsjax.stats.paired import slope_bounds, slopes
-
-NOTHING = Estimate(None)
-
-
-class Slope(NamedTuple):
-  """A change per doubling of the batch size, over trials.
-
-  `low` and `high` bound the interval wherever between their records the interpolated values lie;
-  they are those of `interval` where nothing was interpolated. `sizes` are those that took part,
-  `reason` says why there is no slope.
-  """
-
-  interval: Estimate
-  low: float | None
-  high: float | None
-  sizes: tuple[int, ...] = ()
-  reason: str = ''
 
 
 def generalization_gap(
@@ -57,7 +40,7 @@ def generalization_gap(
   the clocks of `CLOCKS`, with C as `at_clock` gives it.
   """
   common, why = common_settings(found)
-  missing = {size: 'no learning rate was chosen' for size in found if size not in chosen}
+  missing = {size: Reason('no_learning_rate') for size in found if size not in chosen}
   result: dict[str, Any] = {
     'chosen': {clock: at_clock(chosen, clock, missing) for clock in CLOCKS},
     'common_learning_rate': {'undefined': why},
@@ -72,7 +55,7 @@ def generalization_gap(
 def at_clock(
   chosen: Mapping[int, Setting],
   clock: str,
-  missing: Mapping[int, str] | None = None,
+  missing: Mapping[int, Any] | None = None,
   value: int | float | None = None,
 ) -> dict[str, Any]:
   """All batch sizes at a value of the clock, and the slopes over them.
@@ -92,37 +75,8 @@ def at_clock(
   return {
     'value': value,
     'batch_sizes': [rows[size] for size in sorted(rows)],
-    'slopes': {name: _slope_row(slope(read, name)) for name in names or QUANTITIES},
+    'slopes': {name: slope_row(slope(read, name)) for name in names or QUANTITIES},
   }
-
-
-def slope(read: Mapping[int, Reading], quantity: str) -> Slope:
-  """The least-squares slope on log2(batch size) within each trial, and Student's t over trials.
-
-  Batch sizes that could not be read, or where the quantity is not finite, stay out.
-  """
-  usable = {
-    size: reading
-    for size, reading in sorted(read.items())
-    if quantity in reading.values and np.isfinite(reading.values[quantity]).all()
-  }
-  if len(usable) < 2:
-    why = f'{len(usable)} of {len(read)} batch sizes can be compared here, and a slope needs two'
-    return Slope(NOTHING, None, None, tuple(usable), why)
-  trials = set.intersection(*(set(reading.trials) for reading in usable.values()))
-  if not trials:
-    why = 'the batch sizes have no trial in common'
-    return Slope(NOTHING, None, None, tuple(usable), why)
-  sizes = tuple(usable)
-  at, before, after = (
-    np.stack([_paired(reading, part, quantity, trials) for reading in usable.values()])
-    for part in ('values', 'before', 'after')
-  )
-  found = mean_interval(slopes(sizes, at))
-  ends = [found, *(mean_interval(bound) for bound in slope_bounds(sizes, before, after))]
-  if found.low is None:
-    return Slope(found, None, None, sizes)
-  return Slope(found, min(end.low for end in ends), max(end.high for end in ends), sizes)
 
 
 def curves(chosen: Mapping[int, Setting]) -> dict[str, dict[str, dict[int, Curve]]]:
@@ -142,7 +96,7 @@ def curves(chosen: Mapping[int, Setting]) -> dict[str, dict[str, dict[int, Curve
 
 def compared(reading: Reading) -> list[str]:
   """The quantities of a reading that come with slopes: QUANTITIES, and those re-estimated."""
-  return [name for name in reading.values if name.removeprefix('reestimated_') in QUANTITIES]
+  return [name for name in reading.values if name.removeprefix(REESTIMATED) in QUANTITIES]
 
 
 def estimate(values: ArrayLike) -> dict[str, Any]:
@@ -165,9 +119,10 @@ def _row(setting: Setting, reading: Reading) -> dict[str, Any]:
   return row | {name: estimate(reading.values[name]) for name in compared(reading)}
 
 
-def _slope_row(found: Slope) -> dict[str, Any]:
-  if found.reason:
-    return {'undefined': found.reason}
+def slope_row(found: Effect) -> dict[str, Any]:
+  """As summary.json holds a slope: {'value', 'ci95', 'n', 'batch_sizes', ...} or {'undefined'}."""
+  if found.interval.value is None:
+    return {'undefined': found.interval.reasons}
   return found.interval.to_json('value') | {
     'batch_sizes': list(found.sizes),
     'ci95_interpolation': [found.low, found.high],
@@ -175,14 +130,8 @@ def _slope_row(found: Slope) -> dict[str, Any]:
 
 
 def _order(name: str) -> tuple[bool, int]:
-  plain = name.removeprefix('reestimated_')
+  plain = name.removeprefix(REESTIMATED)
   return plain != name, QUANTITIES.index(plain)
-
-
-def _paired(reading: Reading, part: str, quantity: str, trials: set[int]) -> np.ndarray:
-  """The values of the trials in common, in their order."""
-  by_trial = dict(zip(reading.trials, getattr(reading, part)[quantity], strict=True))
-  return np.array([by_trial[trial] for trial in sorted(trials)])
 
 
 def _drawn(chosen: Mapping[int, Setting]) -> list[str]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bsjax.analysis.claims import verdicts
-from bsjax.analysis.claims.scaling_rules import NAMES
+from bsjax.analysis.claims.claim import REFUTED, SUPPORTED
 from bsjax.format import joined
+from bsjax.report.text.formats import RULES
 
 UNDECIDED = 'No scaling rule is shown to keep the training curve closest.'
 FEW = 'The scaling rules are compared in one arm only.'
@@ -20,15 +20,15 @@ def headline(found: Mapping[str, Any]) -> str:
   sizes = sorted({row['batch_size'] for row in found['distances']})
   closest = {}
   for size in sizes:
-    own = [row for row in found['distances'] if row['batch_size'] == size]
+    at_size = [row for row in found['distances'] if row['batch_size'] == size]
     for rule in found['rules']:
-      others = [row for row in own if rule in (row['first'], row['second'])]
+      others = [row for row in at_size if rule in (row['first'], row['second'])]
       if others and all(_wins(row, rule) for row in others):
         closest[size] = rule
   best = set(closest.values())
   if len(best) != 1:
     return UNDECIDED
-  name = NAMES[best.pop()]
+  name = RULES[best.pop()]
   where = '' if len(closest) == len(sizes) else f' at batch size {joined(sorted(closest))}'
   return f'{name[0].upper()}{name[1:]} keeps the training curve closest{where}.'
 
@@ -40,7 +40,7 @@ def detail(found: Mapping[str, Any]) -> str:
     if row['mean'] is not None and row['ci95'][0] is not None:
       value, low, high = (100 * x for x in (row['mean'], *row['ci95']))
       parts.append(
-        f'{NAMES[row["rule"]]} {value:+.2f} [{low:+.2f}, {high:+.2f}] at {row["batch_size"]}'
+        f'{RULES[row["rule"]]} {value:+.2f} [{low:+.2f}, {high:+.2f}] at {row["batch_size"]}'
       )
   if not parts:
     return ''
@@ -51,4 +51,4 @@ def detail(found: Mapping[str, Any]) -> str:
 
 
 def _wins(row: Mapping[str, Any], rule: str) -> bool:
-  return row['verdict'] == (verdicts.SUPPORTED if row['first'] == rule else verdicts.REFUTED)
+  return row['verdict'] == (SUPPORTED if row['first'] == rule else REFUTED)

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from bsjax.analysis.claims.verdicts import REFUTED, SUPPORTED
+from bsjax.analysis.claims.claim import REFUTED, SUPPORTED, Kind
 from bsjax.analysis.runs.histories import Row
 from bsjax.format import joined, percent, sizes_text
 from bsjax.report.text.claim_blocks import effect_text
 from bsjax.report.text.results import noise_scale_text
 from bsjax.report.text.words import selection
-
-_TREND = 'at equal {}, smaller batches reach higher validation accuracy'
-_BEATS = re.compile(r'batch size (\d+) beats (\d+)')
-
 
 LONG_TAIL = 10.0  # from this ratio of the largest class to the smallest, rare ones are a headline
 UNDECIDED = 'No batch size is shown to be better.'
@@ -100,14 +95,19 @@ def _rare_classes(summary: Mapping[str, Any]) -> list[str]:
     f'{claim["claim"][0].upper()}{claim["claim"][1:]}: {claim["verdict"]}, {effect_text(claim)} of '
     f'batch size (n = {claim["n"]}).'
     for claim in found.get('claims', ())
-    if 'rare' in claim['claim'] and claim['effect'] is not None
+    if claim['quantity'] in ('rare', 'rare_less_frequent') and claim['effect'] is not None
   ]
 
 
 def _trend(claims: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
   """'Smaller' or 'Larger' if accuracy is shown to change with batch size, and a sentence on it."""
-  by_text = {claim['claim']: claim for claim in claims}
-  at_epochs, at_updates = (by_text.get(_TREND.format(clock)) for clock in ('epochs', 'updates'))
+  asked = Kind.TREND, 'val_accuracy', 'below'
+  by_budget = {
+    claim['budget']: claim
+    for claim in claims
+    if (claim['kind'], claim['quantity'], claim['question']['side']) == asked
+  }
+  at_epochs, at_updates = by_budget.get('epochs'), by_budget.get('updates')
   if not at_epochs or at_epochs['verdict'] not in (SUPPORTED, REFUTED):
     return '', ''
   better = 'Smaller' if at_epochs['verdict'] == SUPPORTED else 'Larger'
@@ -123,8 +123,11 @@ def _trend(claims: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
 
 def _verdicts(claims: Sequence[Mapping[str, Any]]) -> dict[tuple[int, int], str]:
   """(best, other) -> the verdict that the best beats the other."""
-  found = ((_BEATS.fullmatch(claim['claim']), claim['verdict']) for claim in claims)
-  return {(int(match[1]), int(match[2])): verdict for match, verdict in found if match}
+  return {
+    tuple(claim['subject']): claim['verdict']
+    for claim in claims
+    if (claim['kind'], claim['question']['side']) == (Kind.PAIR, 'above')
+  }
 
 
 def _compare(rows: Sequence[Row], verdicts: Mapping[tuple[int, int], str]) -> tuple[str, str]:

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from bsjax.analysis.claims.claim import Kind
 from bsjax.format import by_reason
+from bsjax.report.text.formats import UNITS
+from bsjax.report.text.reasons import decoded, full_sentence, in_words
 
 Claim = Mapping[str, Any]
 
-_UNITS = {
-  'fraction': 'points',
-  'fraction, per doubling of the batch size': 'points per doubling',
-  'fraction, over the range of batch sizes': 'points over the range',
-  'exponent of the batch size': 'exponent',
-}
-_SENTENCE = re.compile(r'(?<=\.) (?=[A-Z])(?!For any values)')  # which goes on with the one before
-_LEFT_OUT = re.compile(r'Batch size (\d+) takes no part \((.*)\)\.')
-_ONE_TRIAL = 'one trial has no spread and shows nothing.'
+_UNITS = {unit.name: unit for unit in UNITS.values()}
 
 
 class ClaimRow(NamedTuple):
@@ -50,7 +44,7 @@ class Block(NamedTuple):
 
 def is_pair(claim: Claim) -> bool:
   """Whether two batch sizes are compared: those intervals hold together for all pairs."""
-  return 'confidence' in claim
+  return claim['kind'] == Kind.PAIR
 
 
 def blocks(claims: Sequence[Claim]) -> tuple[list[Block], Block]:
@@ -58,27 +52,29 @@ def blocks(claims: Sequence[Claim]) -> tuple[list[Block], Block]:
 
   Claims about stages and conditions ('about') stand in their own parts of the page.
   """
-  claims = [claim for claim in claims if 'about' not in claim]
-  pairs = [claim for claim in claims if is_pair(claim)]
-  rate = [claim for claim in claims if claim['unit'] == 'exponent of the batch size']
-  other = [claim for claim in claims if claim not in pairs and claim not in rate]
-  kinds = ('Small and large batches', other), ('The best learning rate', rate)
-  whole = [block(title, found) for title, found in kinds if found]
-  return whole, block('The best batch size against each other one', pairs)
+  kinds = {
+    Kind.TREND: 'Small and large batches',
+    Kind.EXPONENT: 'The best learning rate',
+    Kind.PAIR: 'The best batch size against each other one',
+  }
+  *whole, pairs = (
+    block(title, [claim for claim in claims if claim['kind'] == kind])
+    for kind, title in kinds.items()
+  )
+  return [part for part in whole if part.rows], pairs
 
 
 def effect_text(claim: Claim) -> str:
   """The effect with its interval; accuracies in percentage points, an open end as infinity."""
   if claim['effect'] is None:
     return '–'
-  is_fraction = claim['unit'].startswith('fraction')
-  show = _points if is_fraction else lambda value: f'{value:.3g}'
+  unit = _UNITS[claim['unit']]
+  show = _points if unit.scale == 100 else lambda value: f'{value:.3g}'
   (low, high), value = claim['ci95'], show(claim['effect'])
-  unit = _UNITS.get(claim['unit'], claim['unit'])
   if low is None and high is None:
-    return f'{value} {unit}'
+    return f'{value} {unit.short}'
   ends = '−∞' if low is None else show(low), '∞' if high is None else show(high)
-  return f'{value} [{ends[0]}, {ends[1]}] {unit}'
+  return f'{value} [{ends[0]}, {ends[1]}] {unit.short}'
 
 
 def _points(value: float) -> str:
@@ -108,13 +104,9 @@ def block(title: str, claims: Sequence[Claim]) -> Block:
 
 
 def _reasons(claim: Claim) -> list[str]:
-  """The sentences of `why` but for the one that says what stands beside it in numbers."""
-  kept, out = [], {}
-  for sentence in _SENTENCE.split(claim['why']):
-    if match := _LEFT_OUT.fullmatch(sentence):
-      out[match[1]] = match[2]
-    elif sentence.endswith(_ONE_TRIAL):
-      kept.append('One trial has no spread and shows nothing.')
-    elif not (sentence.startswith('Found: ') and claim['ci95'] != [None, None]):
-      kept.append(sentence)
-  return kept + [f'Left out: {line}.' for line in by_reason(out)]
+  """The sentences of its reasons, with the batch sizes left out brought together by reason."""
+  reasons = [decoded(row) for row in claim['reasons']]
+  out = [reason.details for reason in reasons if reason.code == 'left_out']
+  lines = by_reason({details['size']: in_words(details['why']) for details in out})
+  kept = [full_sentence(reason) for reason in reasons if reason.code != 'left_out']
+  return kept + [f'Left out: {line}.' for line in lines]

@@ -1,5 +1,140 @@
-"""The sentences of reasons that claims give."""
+"""The sentences of reasons that claims give: what shows nothing, what would, what else differs.
 
-from collections.abc import Callable
+A sentence begins in lower case, unless with a name, and has no full stop. Details are formatted as
+`formats.py` says.
+"""
 
-OF_CLAIMS: dict[str, str | Callable[..., str]] = {}
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from bsjax.report.text.formats import UNITS, count, named, points
+
+
+def _interpolated(verdict: str, low: float, high: float, unit: str) -> str:
+  ends = ' to '.join(points(end, UNITS[unit].scale) for end in (low, high))
+  return (
+    f'it would be {verdict} if the curves were straight between their records. For any values '
+    f'between these the interval is {ends}: evaluate more often'
+  )
+
+
+def _contains_zero(half: float, trials: int | None, unit: str) -> str:
+  seen = f'{UNITS[unit].scale * half:.3g} {UNITS[unit].shown}'
+  return (
+    f'the interval contains zero: an effect above {seen} would have been seen, one as small as '
+    f'that found needs {count(trials)} trials of this spread'
+  )
+
+
+def _at_grid_edge(sizes: Sequence[int], condition: str = '') -> str:
+  rate = f'the learning rate of {condition}' if condition else 'the learning rate'
+  return f'{rate} is at the edge of the grid at {named(sizes)}: a better may lie outside'
+
+
+def _one_rate(sizes: Sequence[int], condition: str = '') -> str:
+  only = f'of {condition} only' if condition else 'only'
+  return f'{only} one learning rate was tried at {named(sizes)}: nothing was tuned there'
+
+
+def _stand_at(sizes: Sequence[int], epochs: Sequence[float], shares: Sequence[float]) -> str:
+  places = [f'batch size {s} stands at epoch {e:.3g}' for s, e in zip(sizes, epochs, strict=True)]
+  text = f'there {" and ".join(places)}'
+  if abs(shares[0] - shares[1]) <= 0.01:
+    return text
+  rates = ' and '.join(f'{100 * share:.0f}%' for share in shares)
+  return f'{text}, their learning rates at {rates} of their peaks by the schedule'
+
+
+def _condition_updates(second: str, first: str, low: float, high: float) -> str:
+  times = ' to '.join(dict.fromkeys(f'{end:.3g}' for end in (low, high)))
+  return (
+    f'there {second} has made {times} times as many updates as {first}: an effect of their number '
+    'would look the same'
+  )
+
+
+def _no_result(why: str, problems: Sequence[Sequence[Any]]) -> str:
+  return f'{why} ({_at_rates(problems)})' if problems else why
+
+
+def _at_rates(problems: Sequence[Sequence[Any]]) -> str:
+  """Problems with the learning rates at which they occurred."""
+  return '; '.join(
+    f'{problem} at learning rate {", ".join(f"{rate:.4g}" for rate in rates)}'
+    for problem, rates in problems
+  )
+
+
+OF_CLAIMS: dict[str, str | Callable[..., str]] = {
+  # What an effect itself shows, and what would decide the claim.
+  'one_trial': 'one {over:singular} has no spread and shows nothing',
+  'no_interval': 'there is no interval, so that nothing is shown',
+  'no_width': 'all trials gave the same number, so the validation split is too coarse to see their '
+  'spread and the interval proves nothing: use more validation examples',
+  'statistics_disagree': 'with the running statistics of BatchNorm it would be {running}, with '
+  're-estimated ones {reestimated}: what differs may be the statistics',
+  'interpolated': _interpolated,
+  'contains_zero': _contains_zero,
+  'crosses_margin': 'the interval crosses the margin of {margin:percent} percentage points; '
+  '{trials:count} trials of this spread would decide it',
+  'all_pairs': 'intervals of all pairs hold together with 95%: which is best is read off the same '
+  'numbers',
+  'holm_alone': "Holm's test alone would call it a difference (adjusted p = {p_value:.2g})",
+  'exponent_margin': 'supported if all of it is within {margin:g} of {power:g}, refuted if all is '
+  'outside',
+  'no_exponent': 'the exponent is undefined: {why}',
+  'exponent_not_finite': 'the exponent or its interval is not finite',
+  # What else differs between the runs compared.
+  'chosen_at_grid_edge': _at_grid_edge,
+  'one_rate': _one_rate,
+  'more_updates': 'batch size {small} makes {times:.3g} times as many updates as {large}: an '
+  'effect of their number would look the same',
+  'stand_at': _stand_at,
+  'condition_updates': _condition_updates,
+  'conditions_stand_at': 'there {first} stands at epoch {epochs[0]:.3g} and {second} at epoch '
+  '{epochs[1]:.3g}',
+  'means_turn': 'the means do not go one way from size to size: the slope is an average over the '
+  'range',
+  # What takes no part, and why.
+  'left_out': 'batch size {size} takes no part ({why})',
+  'fewer_trials': 'it has {trials} of {of} trials',
+  'trial_not_finite': 'a trial has no finite value',
+  'too_few_batch_sizes': '{readable} of {of} batch sizes can be compared here, and a slope needs '
+  'two',
+  'sizes_share_no_trial': 'the batch sizes have no trial in common',
+  'no_learning_rate': 'no learning rate was chosen',
+  'nothing_at_epoch': 'no batch size can be read at this epoch',
+  'not_trained': '{condition} was not trained with it',
+  'failed': '{condition}: {why}',
+  'two_share_no_trial': 'the two have no trial in common',
+  'nothing_shared': 'there is no batch size at which both can be read in every trial',
+  'none_ended_well': 'no learning rate ended well in every trial',
+  'no_result': _no_result,
+  'all_failed': _at_rates,
+  'untuned': 'one learning rate was tried: nothing was tuned at this batch size',
+  'chosen_on_reported': 'reported on the trials that chose the learning rate: {why}',
+  # Classes.
+  'classes_alike': 'the rarest third of the classes has as many training examples as the most '
+  'frequent',
+  'no_class_accuracy': 'a trial has no final accuracy by class',
+  'no_class_accuracies': 'no run ended with an accuracy by class on record',
+  # Scaling rules.
+  'base_not_run': 'scaling.base_batch_size={base} is not a batch size of the study: nothing to '
+  'compare to',
+  'base_alone': 'batch size {base} is the only one',
+  'several_lanes_per_trial': 'a setting has several lanes per trial (branches), and none of them '
+  'is the reference',
+  'unreadable': '{problems:by_size}',
+  'trials_differ': 'the trials differ: {first} and {second}',
+  'curves_share_no_evaluation': 'they have no evaluation in common',
+  'no_distance': 'a distance is zero or unknown',
+  'too_few_distances': '{rules} rule(s) have a distance: nothing to compare',
+  'not_told_apart': '{rule:rule} has the smallest mean, not told apart from {others:rules}',
+  'others_farther': '{others:farther}, at 95% for all pairs and batch sizes at once',
+  'rules_without_distance': 'left out, without a distance: {rules:rules}',
+  'nothing_to_scale': 'batch size {base} has no learning rate to scale: {why}',
+  'trial_not_run': 'trial {trial} was not run at learning rate {learning_rate:.4g}',
+  'nearer_in_arms': 'so it is in {nearer} of {arms} arms',
+}

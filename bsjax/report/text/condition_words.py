@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bsjax.analysis.claims.claim import REFUTED, SUPPORTED
 from bsjax.analysis.claims.condition_contrasts import POOLED
-from bsjax.analysis.claims.verdicts import REFUTED, SUPPORTED
 from bsjax.analysis.runs.histories import Row
 from bsjax.format import by_reason, joined, sizes_text
 from bsjax.report.text.answer import Answer

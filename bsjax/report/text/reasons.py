@@ -5,10 +5,13 @@ Each code stands once, with a template or a function of its details. Nothing rea
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from bsjax.report.text.claim_reasons import OF_CLAIMS
+from bsjax.report.text.formats import filled
+from bsjax.report.text.goal_reasons import OF_GOALS
 from bsjax.report.text.run_reasons import OF_RUNS
 from bsjax.stats.estimate import Reason
 
@@ -34,14 +37,14 @@ OF_NOISE: dict[str, str | Callable[..., str]] = {
   'curvature_along_gradient': 'the curvature along the gradient is not positive',
   'curvature_weighted_by_noise': 'the curvature weighted by the noise is not positive',
 }
-TEMPLATES = OF_INTERVALS | OF_NOISE | OF_CLAIMS | OF_RUNS
+TEMPLATES = OF_INTERVALS | OF_NOISE | OF_CLAIMS | OF_GOALS | OF_RUNS
 
 
 def sentence(reason: Reason) -> str:
   """The words of a reason, beginning in lower case and without a full stop."""
   template = TEMPLATES[reason.code]
-  details = {name: _in_words(detail) for name, detail in reason.details.items()}
-  return template(**details) if callable(template) else template.format(**details)
+  details = {name: in_words(detail) for name, detail in reason.details.items()}
+  return template(**details) if callable(template) else filled(template, **details)
 
 
 def sentences(reasons: Iterable[Reason]) -> str:
@@ -49,12 +52,52 @@ def sentences(reasons: Iterable[Reason]) -> str:
   return '; '.join(map(sentence, reasons))
 
 
-def _in_words(detail: Any) -> Any:
+def full_sentence(reason: Reason) -> str:
+  """The words of a reason as a sentence of its own."""
+  text = sentence(reason)
+  return f'{text[0].upper()}{text[1:]}.'
+
+
+def coded(reason: Reason) -> dict[str, Any]:
+  """A reason as summary.json holds it: {'code', **details}, those among its details too."""
+  return {'code': reason.code} | {name: _in_codes(each) for name, each in reason.details.items()}
+
+
+def decoded(row: Mapping[str, Any]) -> Reason:
+  """The reason of a row as `coded` gives it, also after it was JSON."""
+  return Reason(**{name: _from_codes(detail) for name, detail in row.items()})
+
+
+def _in_codes(detail: Any) -> Any:
+  if isinstance(detail, Reason):
+    return coded(detail)
+  if isinstance(detail, Mapping):
+    return {key: _in_codes(value) for key, value in detail.items()}
+  return [_in_codes(item) for item in detail] if isinstance(detail, tuple | list) else detail
+
+
+def _from_codes(detail: Any) -> Any:
+  if isinstance(detail, Mapping):
+    if 'code' in detail:
+      return decoded(detail)
+    return {_as_number(key): _from_codes(value) for key, value in detail.items()}
+  return [_from_codes(item) for item in detail] if isinstance(detail, list) else detail
+
+
+def _as_number(key: Any) -> Any:
+  """Batch sizes, trials and learning rates, which are text where they are keys of JSON."""
+  for kind in (int, float):
+    with contextlib.suppress(ValueError):
+      return kind(key) if isinstance(key, str) else key
+  return key
+
+
+def in_words(detail: Any) -> Any:
   """Reasons among the details of a reason become sentences, at any depth."""
   if isinstance(detail, Reason):
     return sentence(detail)
   if isinstance(detail, Mapping):
-    return {key: _in_words(value) for key, value in detail.items()}
+    return {key: in_words(value) for key, value in detail.items()}
   if isinstance(detail, tuple | list):
-    return [_in_words(value) for value in detail]
+    return [in_words(value) for value in detail]
   return detail

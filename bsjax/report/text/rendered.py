@@ -1,11 +1,14 @@
-"""A summary as summary.json holds it: reasons as sentences, estimates as numbers with intervals."""
+"""A summary as summary.json holds it: rows of claims, sentences of reasons, plain numbers."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from bsjax.report.text.reasons import sentence, sentences
+from bsjax.analysis.claims.claim import Claim, Finding
+from bsjax.report.text.claims import claim_row
+from bsjax.report.text.goal_reasons import TITLES
+from bsjax.report.text.reasons import coded, full_sentence, sentence, sentences
 from bsjax.stats.estimate import Estimate, Reason
 
 
@@ -15,6 +18,10 @@ def rendered(tree: Any) -> Any:
     return sentence(tree)
   if isinstance(tree, Estimate):
     return tree.to_json()
+  if isinstance(tree, Claim):
+    return rendered(claim_row(tree))
+  if isinstance(tree, Finding):
+    return rendered(_finding(tree))
   if isinstance(tree, Mapping):
     return {key: rendered(value) for key, value in tree.items()}
   if isinstance(tree, tuple) and tree and all(isinstance(item, Reason) for item in tree):
@@ -22,3 +29,13 @@ def rendered(tree: Any) -> Any:
   if isinstance(tree, list | tuple):
     return [rendered(item) for item in tree]
   return tree
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+  goal = finding.columns.get('goal')
+  return {
+    **finding.columns,
+    **({'goal': TITLES[goal], 'quantity': goal} if goal else {}),
+    'why': ' '.join(map(full_sentence, finding.reasons)),
+    'reasons': [coded(reason) for reason in finding.reasons],
+  }

@@ -32,13 +32,6 @@ def _lanes_failed(trials: Pairs) -> str:
   return '; '.join(f'{_numbered("trial", at)} {why}' for why, at in _together(trials).items())
 
 
-def _rates_failed(rates: Pairs) -> str:
-  return '; '.join(
-    f'{why} at {_numbered("learning rate", [f"{rate:.4g}" for rate in at])}'
-    for why, at in _together(rates).items()
-  )
-
-
 def _too_few_to_compare(batch_sizes: int, runs: int) -> str:
   counts = f'{_counted(batch_sizes, "batch size")} with {_counted(runs, "run")}'
   return f'{counts} that did not fail: three batch sizes are needed'
@@ -80,7 +73,6 @@ OF_LANES: dict[str, str | Callable[..., str]] = {
   'unfinished': 'unfinished at epoch {epoch:.3g} of {epochs:.3g}',
   'no_accuracy': 'ended without an accuracy',
   'lanes_failed': _lanes_failed,
-  'rates_failed': _rates_failed,
   'different_trials': 'the learning rates were not tried in the same trials',
   'no_rate_ended_well': 'no learning rate ended well',
   'no_rate_ended_well_in_others': 'no learning rate ended well in all trials but trial {trial}',
@@ -88,7 +80,6 @@ OF_LANES: dict[str, str | Callable[..., str]] = {
     'trial {trial} {problem} at {learning_rate:.4g}, the learning rate that the others chose'
   ),
   'quantity_not_finite': '{quantity} is not finite in some trial',
-  'chosen_on_trials_reported': 'reported on the trials that chose the learning rate: {why}',
 }
 OF_BUDGETS: dict[str, str | Callable[..., str]] = {
   'not_recorded': 'the records hold no {key}',
@@ -186,16 +177,4 @@ OF_LEARNING_RATES: dict[str, str | Callable[..., str]] = {
     'its noise scale is that of steps by sign, for which the one of the gradient stands in'
   ),
 }
-# Reasons passed on: by whom, and as a whole sentence.
-PASSED_ON: dict[str, str | Callable[..., str]] = {
-  'paragraph': lambda parts: ' '.join(parts),
-  'stop': '{why}.',
-  'takes_no_part': 'Batch size {batch_size} takes no part ({why}).',
-  'with_rates': '{why} ({rates})',
-  'of_condition': '{condition}: {why}',
-  'of_batch_size': 'batch size {batch_size}: {why}',
-  'batch_sizes_failed': lambda problems: '; '.join(by_reason(dict(problems))),
-  'no_rate_to_scale': 'batch size {batch_size} has no learning rate to scale: {why}',
-  'exponent_is_undefined': 'The exponent is undefined: {why}.',
-}
-OF_RUNS = PASSED_ON | OF_LANES | OF_BUDGETS | OF_TARGETS | OF_LEARNING_RATES
+OF_RUNS = OF_LANES | OF_BUDGETS | OF_TARGETS | OF_LEARNING_RATES

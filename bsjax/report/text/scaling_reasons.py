@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bsjax.analysis.claims.claim import REFUTED, SUPPORTED, UNDETERMINED
 from bsjax.analysis.claims.tuned_runs import TUNED
-from bsjax.analysis.claims.verdicts import REFUTED, SUPPORTED, UNDETERMINED
 from bsjax.analysis.runs.histories import Row
 from bsjax.format import joined, sizes_text
 from bsjax.plan.scaling_rules import names

@@ -1,0 +1,148 @@
+"""The sentence of every kind of claim, and a claim as summary.json holds it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from bsjax.analysis.claims.claim import Claim, Kind
+from bsjax.report.text.formats import UNITS, filled, points
+from bsjax.report.text.reasons import coded, full_sentence
+from bsjax.stats.estimate import Estimate
+
+# Of each kind the claim about a sign, and the one about no more than a margin.
+TEMPLATES: dict[Kind, tuple[str, str]] = {
+  Kind.TREND: (
+    '{where}, {trend}',
+    '{where}, {the_noun} changes by less than {points} from the smallest to the largest batch size',
+  ),
+  Kind.STAGE: ('{where}, {trend}', ''),
+  Kind.CLASS: ('{where}, {trend}', ''),
+  Kind.PAIR: (
+    'batch size {0} beats {1}',
+    'batch sizes {0} and {1} differ by less than {points} in {noun}',
+  ),
+  Kind.CONDITION: (
+    '{where}, {0} {says} {noun} than {1}',
+    '{where}, {0} and {1} differ by less than {points} in {noun}',
+  ),
+  Kind.SCALING: ('', '{0:rule} keeps the accuracy of batch size {2} at {1}, within {points}'),
+  Kind.CURVE: (
+    'with {0:rule}, batch size {1} is as close to the curve of {2} as two seeds are',
+    '',
+  ),
+  Kind.WAY: (
+    'batch size {0} is better than {1}, {way}, {where}',
+    'batch sizes {0} and {1}, {way}, differ by less than {points} {where}',
+  ),
+  Kind.ARMS: (
+    'with {0:rule}, the training curve of batch size {2} stays closer to that of {3} than with '
+    '{1:rule}',
+    '',
+  ),
+  Kind.EXPONENT: ('', 'the best learning rate {growth}'),
+}
+_NOUNS = {
+  'val_accuracy': 'validation accuracy',
+  'train_accuracy': 'training accuracy',
+  'gap': 'generalization gap',
+  'val_loss': 'validation loss',
+  'val_balanced_accuracy': 'balanced validation accuracy',
+}
+_TRENDS = {
+  'val_accuracy': 'smaller batches reach higher validation accuracy',
+  'gap': 'the generalization gap grows with batch size',
+  'rare': 'too small a batch hurts the rare classes',
+  'balanced_accuracy': 'too small a batch lowers the balanced accuracy',
+  'rare_less_frequent': 'too small a batch hurts rare classes more than frequent',
+}
+_GROWTH = {
+  1.0: 'grows linearly with batch size',
+  0.5: 'grows with the square root of batch size',
+  0.0: 'does not depend on batch size',
+}
+_WAYS = {
+  'none': 'learning rate fixed',
+  'sqrt': 'learning rate scaled by the square root',
+  'linear': 'learning rate scaled linearly',
+  'tuned': 'learning rate tuned for itself',
+}
+_BUDGETS = {'learning_rate_updates': 'updates weighted by learning rate'}
+# Claims that stand in a part of the page of their own.
+_ABOUT = {Kind.STAGE: 'stages', Kind.CONDITION: 'conditions', Kind.ARMS: 'scaling rules'}
+
+
+def claim_row(claim: Claim) -> dict[str, Any]:
+  """A claim in plain values: its sentence and those of its reasons, and the same in codes.
+
+  What of `columns` is itself a claim stays one.
+  """
+  about = {'about': _ABOUT[claim.kind]} if claim.kind in _ABOUT else {}
+  found = [_found(claim.estimate, claim.unit)] if claim.kind != Kind.ARMS else []
+  return {
+    'claim': claim_sentence(claim),
+    'verdict': claim.verdict,
+    **claim.estimate.to_json('effect'),
+    'confidence': claim.estimate.confidence,
+    'ci95_interpolation': list(claim.ends),
+    'reestimated': claim.again.to_json('effect') if claim.again else None,
+    'unit': UNITS[claim.unit].name,
+    'why': ' '.join(filter(None, [*found, *map(full_sentence, claim.reasons)])),
+    'kind': claim.kind.value,
+    'subject': list(claim.subject),
+    'quantity': claim.quantity,
+    'budget': claim.budget,
+    'question': asdict(claim.question),
+    'reasons': [coded(reason) for reason in claim.reasons],
+    **about,
+    **claim.columns,
+  }
+
+
+def claim_sentence(claim: Claim) -> str:
+  """What is claimed, without a full stop."""
+  of_sign, of_margin = TEMPLATES[claim.kind]
+  margin, noun = claim.question.margin, _NOUNS.get(claim.quantity, '')
+  return filled(
+    of_sign if margin is None else of_margin,
+    *claim.subject,
+    where=_where(claim),
+    trend=_TRENDS.get(claim.quantity),
+    noun=noun,
+    the_noun=f'the {noun}' if claim.quantity == 'gap' else noun,
+    says='has a lower' if claim.question.side == 'below' else 'reaches higher',
+    points=margin and f'{100 * margin:g} percentage points',
+    way=_WAYS.get(claim.subject[-1]) if claim.kind == Kind.WAY else None,
+    growth=_GROWTH.get(claim.question.center),
+  )
+
+
+def _where(claim: Claim) -> str:
+  """What is equal between the runs compared."""
+  place, equal = claim.columns, f'at equal {_BUDGETS.get(claim.budget, claim.budget)}'
+  if claim.kind == Kind.CONDITION and isinstance(place.get('batch_size'), int):
+    return f'{equal}, batch size {place["batch_size"]}'
+  if claim.kind != Kind.STAGE:
+    return equal
+  epoch = f'epoch {place["epoch"]:.4g}' + (f' of {place["branch"]}' if place['branch'] else '')
+  if claim.budget == 'epochs':
+    return f'at {epoch}'
+  return f'at the updates of batch size {place["updates_of"]} by {epoch}'
+
+
+def _found(found: Estimate, unit: str) -> str:
+  """The value with its interval and n, as a sentence; empty where there is no value."""
+  if found.value is None:
+    return ''
+  _, shown, _, scale = UNITS[unit]
+
+  def text(number: float | None) -> str:
+    if number is None:
+      return 'unbounded'
+    return f'{number:.3g}' if unit in ('exponent', 'ratio') else points(number, scale)
+
+  start = f'Found: {text(found.value)} {shown}'.rstrip()
+  if not found.has_interval:
+    return f'{start}, n = {found.n}.'
+  level = f'{100 * found.confidence:.3g}% interval'
+  return f'{start}, {level} {text(found.low)} to {text(found.high)}, n = {found.n}.'

@@ -1,0 +1,74 @@
+"""Every reason has a sentence, every sentence a reason, and no English stands in the analysis."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from bsjax.analysis.claims.claim import Kind
+from bsjax.analysis.recommend import GOALS
+from bsjax.report.text import claims, reasons
+from bsjax.report.text.claim_reasons import OF_CLAIMS
+from bsjax.report.text.goal_reasons import OF_GOALS, TITLES
+from bsjax.report.text.reasons import TEMPLATES
+
+PACKAGE = Path(__file__).parents[2] / 'bsjax'
+FILES = sorted(PACKAGE.rglob('*.py'))
+OUTSIDE = [path for path in FILES if PACKAGE / 'report' / 'text' not in path.parents]
+MAKERS = ('Reason', 'undefined')
+
+
+def codes_of(path):
+  """The codes that a file gives as the first argument of a reason."""
+  calls = (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call))
+  for call in calls:
+    name = call.func.id if isinstance(call.func, ast.Name) else ''
+    if name in MAKERS and call.args and isinstance(call.args[0], ast.Constant):
+      yield call.args[0].value
+
+
+def texts_of(path):
+  return {
+    node.value
+    for node in ast.walk(ast.parse(path.read_text()))
+    if isinstance(node, ast.Constant) and isinstance(node.value, str)
+  }
+
+
+def test_every_code_has_one_sentence():
+  parts = reasons.OF_INTERVALS, reasons.OF_NOISE, OF_CLAIMS, OF_GOALS, reasons.OF_RUNS
+  assert len(TEMPLATES) == sum(map(len, parts))
+
+
+def test_every_reason_has_a_sentence():
+  used = {code: path for path in FILES for code in codes_of(path)}
+  assert len(used) > 40
+  missing = {code: path.name for code, path in used.items() if code not in TEMPLATES}
+  assert not missing
+
+
+def test_every_sentence_has_a_reason():
+  given = set().union(*map(texts_of, OUTSIDE))
+  assert not set(TEMPLATES) - given
+  assert not {*OF_CLAIMS, *OF_GOALS} - {code for path in OUTSIDE for code in codes_of(path)}
+
+
+def test_every_kind_of_claim_and_every_goal_has_words():
+  assert set(claims.TEMPLATES) == set(Kind) and set(TITLES) == set(GOALS)
+
+
+@pytest.mark.parametrize(
+  'path', sorted((PACKAGE / 'analysis' / 'claims').glob('*.py')), ids=lambda path: path.name
+)
+def test_claims_are_codes_and_no_sentences(path):
+  """But for docstrings and what is raised."""
+  tree = ast.parse(path.read_text())
+  raised = [n for r in ast.walk(tree) if isinstance(r, ast.Raise) for n in ast.walk(r)]
+  docstrings = [node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)]
+  sentences = [
+    node.value
+    for node in ast.walk(tree)
+    if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    if node not in raised and node not in docstrings and node.value.count(' ') > 2
+  ]
+  assert not sentences
