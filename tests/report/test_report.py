@@ -82,7 +82,7 @@ def test_a_study_that_has_just_begun_has_nothing_to_compare(tmp_path):
     ({'trials': 1}, 'one trial, hence no intervals'),
     ({'sizes': (32,), 'rates': (0.1,)}, 'not tuned'),
     ({'normalization': 'batch'}, 'BatchNorm saw micro-batches, of 8 examples'),
-    ({'diverges': lambda lane: lane['batch_size'] == 8}, 'no result: trial 0, 1, 2 diverged'),
+    ({'diverges': lambda lane: lane['batch_size'] == 8}, 'no result: trials 0, 1 and 2 diverged'),
     ({'diverges': lambda lane: True}, 'No batch size has a result.'),
   ],
 )
