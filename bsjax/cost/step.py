@@ -19,7 +19,7 @@ from ml_collections import ConfigDict
 
 from bsjax.data import Dataset, Split, stream
 from bsjax.engine import lanes
-from bsjax.engine.lanes import LaneSpec
+from bsjax.engine.lanes import LaneSpec, Weights
 from bsjax.engine.spec import lane_spec
 from bsjax.engine.strategies import STRATEGIES
 from bsjax.optim import freezing
@@ -37,11 +37,9 @@ class Training:
 
 
 @struct.dataclass
-class State:
+class State(Weights):
   """What a step takes and gives back; only trainable parameters have an optimizer state."""
 
-  params: PyTree
-  batch_stats: PyTree
   opt_state: PyTree
 
 

@@ -74,11 +74,17 @@ class LaneParams:
 
 
 @struct.dataclass
-class LaneState:
-  """Everything a lane carries from one tick to the next."""
+class Weights:
+  """What a model computes with."""
 
   params: PyTree
   batch_stats: PyTree
+
+
+@struct.dataclass
+class LaneState(Weights):
+  """Everything a lane carries from one tick to the next."""
+
   opt_state: PyTree
   grad_sum: PyTree  # of the micro-batches since the last update; where there is none, meaningless
   count: Any  # int32, how many those are
@@ -153,7 +159,7 @@ def read_ticks(
 
 def gradients(
   spec: LaneSpec,
-  state: LaneState,
+  state: Weights,
   trial: Int[Array, ''],
   start: Int[Array, ''],
   images: Float[Array, 'micro height width channel'],
@@ -162,8 +168,7 @@ def gradients(
   """Returns the mean gradient over a micro-batch and the batch statistics after it.
 
   The gradient is that of the trainable parameters: nothing is propagated back beyond them. Trial
-  and position of the first example say what a model with dropout draws. Of the state only
-  parameters and batch statistics are read.
+  and position of the first example say what a model with dropout draws.
   """
   trainable, frozen = freezing.split(state.params, spec.trainable)
   keys = functools.partial(example_keys, spec, trial, start, len(images))

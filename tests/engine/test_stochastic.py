@@ -78,31 +78,31 @@ def test_masks_are_those_of_trial_and_position_whatever_the_batch_size(dataset):
     assert all((a != b).any() for b in first[:i])
 
 
+@jax.jit
+def plain_gradient(params, trial_key, images, labels, start):
+  """The mean gradient over a batch, of losses of single examples with a key each."""
+  model_key = jax.random.fold_in(trial_key, lanes.MODEL)
+
+  def loss(params, image, label, position):
+    rngs = {'dropout': jax.random.fold_in(model_key, position)}
+    logits = Dropped().apply({'params': params}, image[None], train=True, rngs=rngs)
+    return optax.softmax_cross_entropy_with_integer_labels(logits, label[None])[0]
+
+  positions = start + jnp.arange(len(images))
+  grads = jax.vmap(jax.grad(loss), (None, 0, 0, 0))(params, images, labels, positions)
+  return jax.tree.map(lambda g: g.mean(0), grads)
+
+
 def plain_loop(config, dataset, study, lane):
-  """A lane's parameters, from whole batches and dropout by hand."""
-  model, key = Dropped(), stream.trial_key(config.seed, jnp.int32(lane.trial))
+  """A lane's parameters, from whole batches and keys given by hand."""
+  key = stream.trial_key(config.seed, jnp.int32(lane.trial))
   images = stream.normalize(jnp.asarray(dataset.train.images), dataset.mean, dataset.std)
   labels = jnp.asarray(dataset.train.labels)
-  params = model.init(jax.random.fold_in(key, lanes.INIT), images[:1], train=False)['params']
+  params = Dropped().init(jax.random.fold_in(key, lanes.INIT), images[:1], train=False)['params']
   orders = np.asarray(stream.epoch_orders(key, jnp.int32(0), 3, study.train_examples)).ravel()
-
-  @jax.jit
-  def gradient(params, images, labels, start):
-    model_key = jax.random.fold_in(key, lanes.MODEL)
-
-    def loss(params):
-      losses = []
-      for i in range(len(images)):
-        rngs = {'dropout': jax.random.fold_in(model_key, start + i)}
-        logits = model.apply({'params': params}, images[i : i + 1], train=True, rngs=rngs)
-        losses.append(optax.softmax_cross_entropy_with_integer_labels(logits, labels[i : i + 1]))
-      return jnp.concatenate(losses).mean()
-
-    return jax.grad(loss)(params)
-
   for first in range(0, study.total_examples, lane.batch_size):
     batch = orders[first : first + lane.batch_size]
-    grads = gradient(params, images[batch], labels[batch], first)
+    grads = plain_gradient(params, key, images[batch], labels[batch], first)
     params = jax.tree.map(lambda w, g: w - lane.learning_rate * g, params, grads)
   return params
 

@@ -58,7 +58,7 @@ class Size(NamedTuple):
   examples: int  # that every setting sees
 
 
-class LaneSpec(NamedTuple):
+class Recipe(NamedTuple):
   """The fixed part of a work."""
 
   learning_rates: tuple[float, float]
@@ -69,20 +69,20 @@ class LaneSpec(NamedTuple):
 
 
 RECIPES = {
-  'mlp': LaneSpec(
+  'mlp': Recipe(
     (0.005, 0.02),
     Size((8, 16, 32, 64, 128, 256), 16384),
     Size((8, 16, 32, 64, 128, 256), 16384),
     {'name': 'mlp', 'width': 256, 'depth': 2, 'normalization': 'none'},
     digits=True,
   ),
-  'cnn': LaneSpec(
+  'cnn': Recipe(
     (0.0001, 0.0005),
     Size((16, 32, 64, 128, 256, 512), 1024),
     Size((16, 32, 64, 128, 256, 512), 8192),
     {'name': 'cnn', 'normalization': 'none'},
   ),
-  'resnet20': LaneSpec(
+  'resnet20': Recipe(
     (0.01, 0.05),
     Size((16, 64, 256), 512),
     Size((16, 32, 64, 128, 256, 512), 4096),
