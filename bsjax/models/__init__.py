@@ -7,8 +7,6 @@ import flax.linen as nn
 from jaxtyping import Array
 from ml_collections import ConfigDict
 
-from bsjax.config.errors import unknown
-from bsjax.models import normalization, small_images
 from bsjax.models.arithmetic import ARITHMETIC
 from bsjax.models.cnn import CNN
 from bsjax.models.efficientnet import EfficientNetB0
@@ -19,7 +17,7 @@ from bsjax.models.resnet import cifar_resnet, imagenet_resnet
 from bsjax.models.vgg import vgg11, vgg16
 from bsjax.models.vit import vit_small, vit_tiny
 
-__all__ = ['MODELS', 'batch_norm_paths', 'create', 'head', 'problems']
+__all__ = ['MODELS', 'batch_norm_paths', 'create', 'head']
 
 # Each takes the model's config, the convolution and the fields that all models share.
 MODELS: dict[str, Callable[..., nn.Module]] = {
@@ -74,23 +72,3 @@ def create(
     frozen_norms=frozen_norms,
     **width,
   )
-
-
-def problems(config: ConfigDict) -> list[str]:
-  """What is wrong with `config.model`: each a sentence with the value, the bound and the remedy."""
-  choices = (
-    ('model.name', config.name, MODELS),
-    ('model.normalization', config.normalization, normalization.KINDS),
-    ('model.dtype', config.dtype, ARITHMETIC),
-  )
-  found = [unknown(*choice) for choice in choices if choice[1] not in choice[2]]
-  if config.width < 0:
-    found.append(f"model.width={config.width} must be at least 0; 0 is the model's usual width")
-  if config.depth < 0:
-    found.append(f'model.depth={config.depth} must be at least 0; 0 is a linear classifier')
-  if config.small_stride not in (0, *small_images.STRIDES):
-    known = ', '.join(map(str, small_images.STRIDES))
-    found.append(
-      f"model.small_stride={config.small_stride} must be one of {known}, or 0, the model's usual"
-    )
-  return found

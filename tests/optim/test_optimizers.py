@@ -6,6 +6,7 @@ import pytest
 from helpers.small import small_config
 
 from bsjax.optim import optimizers, schedules
+from bsjax.optim.entries import OPTIMIZERS
 
 
 def factors(examples, **keys):
@@ -43,7 +44,9 @@ def test_steps_are_shares_of_the_whole_training(warmup):
 def test_weight_decay_leaves_biases_alone_unless_asked():
   params = {'kernel': jnp.ones((2, 2)), 'bias': jnp.ones(2)}
   zero = {'kernel': jnp.zeros((2, 2)), 'bias': jnp.zeros(2)}
-  for name in ('sgd', 'adamw', 'rmsprop', 'lamb', 'adam'):
+  for name in OPTIMIZERS:
+    if name == 'lars':  # without a gradient its trust ratio is that of the decay alone
+      continue
     for everything in (False, True):
       config = small_config(
         optimizer__name=name, optimizer__weight_decay=0.1, optimizer__decay_all=everything

@@ -15,9 +15,9 @@ import numpy as np
 from jaxtyping import Num
 
 from bsjax.analysis.measures.exponent import Points, too_few
+from bsjax.optim.entries import OPTIMIZERS
 
 Sizes = Num[np.ndarray, '...']  # batch sizes, or what a rule gives at each of them
-ADAPTIVE = ('adam', 'adamw', 'rmsprop', 'lamb')
 _LIMIT = 1e6  # a noise scale so many times the batch sizes stands for an infinite one
 _BAND = 33
 
@@ -135,7 +135,7 @@ def _about(
   name: str, rule: Rule, given: Points, noise_scale: Mapping[str, Any], optimizer: str
 ) -> dict[str, Any]:
   """The rule's name and source, and why it does not apply here; `applies` is null if unknown."""
-  adaptive = optimizer in ADAPTIVE
+  adaptive = optimizer in OPTIMIZERS and OPTIMIZERS[optimizer].adaptive
   reasons, applies = [], True
   if rule.adaptive != adaptive:
     kind = 'optimizers such as Adam' if rule.adaptive else 'SGD'

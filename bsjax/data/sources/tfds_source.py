@@ -22,7 +22,7 @@ from bsjax.data.dataset import DataError, Raw, quoted
 from bsjax.data.sources import images
 
 
-def problems(config: ConfigDict) -> list[str]:
+def set_conflicts(config: ConfigDict) -> list[str]:
   """What is wrong with the set where it is prepared already."""
   if not config.name:
     return [
@@ -30,14 +30,14 @@ def problems(config: ConfigDict) -> list[str]:
       " 'emnist/balanced' where a set has several variants"
     ]
   folder = _prepared(config)
-  return [] if folder is None else _folder_problems(config, folder)
+  return [] if folder is None else _folder_conflicts(config, folder)
 
 
 def read(config: ConfigDict, split: str) -> Raw:
   folder = _prepared(config)
   if folder is None:
     folder = _prepare(config)
-    if found := _folder_problems(config, folder):
+    if found := _folder_conflicts(config, folder):
       raise DataError('\n'.join(found))
   files = [[path.name, *stamp(path)] for path in sorted(folder.iterdir())]
   arrays = cached(
@@ -75,7 +75,7 @@ def _examples(folder: Path) -> dict[str, int]:
   return {split['name']: sum(map(int, split.get('shardLengths', ()))) for split in splits}
 
 
-def _folder_problems(config: ConfigDict, folder: Path) -> list[str]:
+def _folder_conflicts(config: ConfigDict, folder: Path) -> list[str]:
   found = []
   file_format = _info(folder).get('fileFormat', 'tfrecord')
   if file_format != 'array_record':
