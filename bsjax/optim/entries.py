@@ -30,7 +30,7 @@ class Optimizer:
   hyperparameters: Mapping[str, str]
   shown: Mapping[str, str]  # key of `config.optimizer` -> its name in the paragraph on method
   decoupled_decay: bool  # of the weights themselves, and not added to the gradient (L2)
-  adaptive: bool  # steps hardly depend on the scale of gradients, as in Adam
+  adaptive: bool  # a coordinate's step hardly depends on the scale of its gradient, as in Adam
   nesterov: bool = False  # whether `optimizer.nesterov` is read
   preconditioner: str | None = None  # how it scales coordinates: one of preconditioners.FORMS
 

@@ -18,6 +18,21 @@ from bsjax.models.small_images import STRIDES
 from bsjax.plan import stages
 from bsjax.storage import workdirs
 
+OPEN_BELOW = {'learning_rates', 'epochs', 'data.validation_share', 'schedule.factor'}
+OPEN_BELOW |= {'report.epochs', 'stages.epochs', 'stages.data_share'}
+OPEN_ABOVE = {'data.validation_share', 'data.sampler_beta'}
+OPEN_ABOVE |= {f'optimizer.{name}' for name in ('momentum', 'b1', 'b2')}
+OPEN_ABOVE |= {f'optimizer.rmsprop_{name}' for name in ('decay', 'momentum')}
+LOWS = {  # of those that begin elsewhere than at 0
+  **dict.fromkeys(('batch_sizes', 'trials', 'evaluations', 'noise_scale.every'), 1),
+  **dict.fromkeys(('scaling.base_batch_size', 'evaluation.batch_size', 'data.imbalance_factor'), 1),
+  **{
+    'native_cost.batch_sizes': 1,
+    'native_cost.repeats': 5,
+    'transfer.lane': -1,
+    'stages.crop': -1,
+  },
+}
 NUMBERS = [key for key in KEYS if key.kind in (int, float) and not isinstance(key.default, tuple)]
 
 
@@ -47,6 +62,17 @@ def test_the_config_has_the_defaults_of_the_table_and_their_types():
     config.micro_batch = micro_batch
   with pytest.raises(AttributeError):
     config.trails = 3
+
+
+def test_the_bounds_of_the_table():
+  keys = {key.name: key for key in KEYS} | {f'stages.{key.name}': key for key in STAGE}
+  assert {name for name, key in keys.items() if key.low_open} == OPEN_BELOW
+  assert {name for name, key in keys.items() if key.high_open} == OPEN_ABOVE
+  assert {name: key.low for name, key in keys.items() if key.low} == LOWS
+  assert {name: key.high for name, key in keys.items() if key.high is not None} == {
+    **dict.fromkeys(OPEN_ABOVE, 1),
+    'stages.data_share': 1,
+  }
 
 
 @pytest.mark.parametrize('key', NUMBERS, ids=lambda key: key.name)

@@ -244,23 +244,23 @@ def noise_scale(config: Config) -> str:
     return ''
   sentences = []
   if settings['online']:
+    every = settings['every']
+    which = f'the first update that began in every {every:,} micro-batches'
     text = (
-      'The gradient noise scale was measured while training, from the micro-batches of the first '
-      f'update that began in every {settings["every"]:,} ticks of one micro-batch'
+      'The gradient noise scale was measured while training, from the micro-batches of '
+      f'{which if every > 1 else "every update"}'
     )
     if settings['probe_every']:
       text += (
-        '; runs that update every tick compared two micro-batches every '
-        f'{settings["probe_every"]:,} ticks'
+        '; runs that update with every micro-batch took a second one once in every '
+        f'{settings["probe_every"]:,}'
       )
     sentences.append(f'{text}.')
   if settings['exact_examples']:
     blocks = settings.get('curvature_blocks')
-    also = f', weighted by curvature also from the Hessians of {blocks} blocks of them' * bool(
-      blocks
-    )
+    also = f', and weighted by curvature from the Hessians of {blocks} blocks of them'
     sentences.append(
       'At every evaluation the gradient noise scale was measured from the single gradients of '
-      f'{settings["exact_examples"]:,} training examples{also}.'
+      f'{settings["exact_examples"]:,} training examples{also if blocks else ""}.'
     )
   return ' '.join(sentences)
