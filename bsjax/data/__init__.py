@@ -31,12 +31,16 @@ __all__ = [
 ]
 
 
+def _no_conflicts(config: ConfigDict) -> list[str]:
+  return []
+
+
 class Source(NamedTuple):
   """What a value of config.data.source stands for."""
 
   read: Callable[[ConfigDict, str], Raw]  # the named split, 'train' or another
-  # What of the keys does not go with what lies there, found without reading images.
-  conflicts: Callable[[ConfigDict], list[str]] = lambda config: []
+  # What of the keys does not go with the files, as far as can be told without reading images.
+  conflicts: Callable[[ConfigDict], list[str]] = _no_conflicts
   path: str = ''  # what config.data.path must lead to, where the source needs it
   has_splits: bool = False  # whether there may be others than 'train'
 
@@ -62,15 +66,15 @@ def load(config: ConfigDict, seed: int) -> Dataset:
     raise DataError('\n'.join(sentences))
   read = SOURCES[config.source].read
   train = read(config, 'train')
-  own = None if config.validation == 'split' else read(config, config.validation)
-  _check_shapes(config, train, own)
+  held = None if config.validation == 'split' else read(config, config.validation)
+  _check_shapes(config, train, held)
   values = np.unique(train.labels)
   class_names = train.class_names or tuple(str(value) for value in values)
   known = np.arange(len(class_names)) if train.class_names else values
   whole = Split(train.images, _numbered(train.labels, known))
   kept, held_out = choose(config, whole.labels, seed)
   training = _take(whole, kept)
-  validation = Split(own.images, _numbered(own.labels, known)) if own else _take(whole, held_out)
+  validation = Split(held.images, _numbered(held.labels, known)) if held else _take(whole, held_out)
   name = config.name or Path(config.path).stem or config.source
   return Dataset(name, class_names, training, validation, *mean_and_std(training.images))
 
@@ -108,12 +112,12 @@ def source_conflicts(config: ConfigDict) -> list[str]:
   return sentences + source.conflicts(config)
 
 
-def _check_shapes(config: ConfigDict, train: Raw, own: Raw | None) -> None:
+def _check_shapes(config: ConfigDict, train: Raw, held: Raw | None) -> None:
   shape = train.images.shape[1:]
-  if own is not None and own.images.shape[1:] != shape:
+  if held is not None and held.images.shape[1:] != shape:
     raise DataError(
-      f'the images of split {config.validation!r} are {own.images.shape[1:]}, those of the training'
-      f' split {shape} (height, width, channels); bring them to one shape'
+      f'the images of split {config.validation!r} are {held.images.shape[1:]}, those of the'
+      f' training split {shape} (height, width, channels); bring them to one shape'
     )
   if config.crop >= min(shape[:2]):
     raise DataError(

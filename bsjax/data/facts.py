@@ -19,8 +19,8 @@ def data_facts(config: ConfigDict, dataset: Dataset, study: plan.Plan) -> dict[s
   parts = (study, *study.later)
   rows = []
   for part in parts:
-    found = _classes_per_batch(config, dataset, part)
-    rows += [{'stage': part.stage.index} | row for row in found] if len(parts) > 1 else found
+    stage = {'stage': part.stage.index} if len(parts) > 1 else {}
+    rows += [stage | row for row in _classes_per_batch(config, dataset, part)]
   return {
     'class_names': list(dataset.class_names),
     'class_counts': dataset.class_counts(),

@@ -112,13 +112,13 @@ def distinct_classes(
 def _distinct_row(drawn: Int[np.ndarray, 'trial draw'], size: int, classes: int) -> dict[str, Any]:
   batches = drawn.shape[1] // size
   rows = np.sort(drawn[:, : batches * size].reshape(-1, size), axis=1)
-  found = 1 + (np.diff(rows, axis=1) != 0).sum(axis=1)
-  known = len(found) > 0
+  present = 1 + (np.diff(rows, axis=1) != 0).sum(axis=1)
+  known = len(present) > 0
   return {
     'batch_size': int(size),
-    'mean': float(found.mean()) if known else None,
-    'percentile_5': float(np.percentile(found, 5)) if known else None,
-    'share_lacking': float((found < classes).mean()) if known else None,
-    'batches': len(found),
+    'mean': float(present.mean()) if known else None,
+    'percentile_5': float(np.percentile(present, 5)) if known else None,
+    'share_lacking': float((present < classes).mean()) if known else None,
+    'batches': len(present),
     'classes': classes,
   }

@@ -63,13 +63,13 @@ def rates(
   given, rules = sorted(learning_rates), names(rule)
   if len(rules) == 1:
     return [scaled(rules[0], rate, batch_size, base_batch_size) for rate in given]
-  found: list[float] = []
+  merged: list[float] = []
   for name in sorted(rules, key=lambda name: RULES[name].exponent):
     for rate in given:
       value = scaled(name, rate, batch_size, base_batch_size)
-      if not any(same(value, other) for other in found):
-        found.append(value)
-  return sorted(found)
+      if not any(same(value, other) for other in merged):
+        merged.append(value)
+  return sorted(merged)
 
 
 def same(a: float, b: float) -> bool:

@@ -112,11 +112,15 @@ def configured(keys):
 
 def text(config):
   """The method of a study, or of the arms of one, as it would be written."""
-  facts = lambda study: (json.loads(study.to_json()), lane_rows(make_plan(study, 1000)), {})
   if config.arms.order:
-    found = {name: topics(*facts(arm)) for name, arm in arms.configs(config).items()}
-    return as_text(joined_arms(found))
+    methods = {name: topics(*facts(arm)) for name, arm in arms.configs(config).items()}
+    return as_text(joined_arms(methods))
   return paragraph(*facts(config))
+
+
+def facts(config):
+  """What a workdir holds of a study before it is trained."""
+  return json.loads(config.to_json()), lane_rows(make_plan(config, 1000)), {}
 
 
 def test_every_key_that_computes_is_tried_here_and_no_other():

@@ -37,8 +37,8 @@ def read(config: ConfigDict, split: str) -> Raw:
   folder = _prepared(config)
   if folder is None:
     folder = _prepare(config)
-    if found := _folder_conflicts(config, folder):
-      raise DataError('\n'.join(found))
+    if sentences := _folder_conflicts(config, folder):
+      raise DataError('\n'.join(sentences))
   files = [[path.name, *stamp(path)] for path in sorted(folder.iterdir())]
   arrays = cached(
     config,
@@ -76,21 +76,21 @@ def _examples(folder: Path) -> dict[str, int]:
 
 
 def _folder_conflicts(config: ConfigDict, folder: Path) -> list[str]:
-  found = []
+  sentences = []
   file_format = _info(folder).get('fileFormat', 'tfrecord')
   if file_format != 'array_record':
-    found.append(
+    sentences.append(
       f'{folder} is prepared as {file_format} files, and only array_record can be read without'
       f' TensorFlow; prepare the set in another directory:\n{_recipe(config)}'
     )
   splits = _examples(folder)
   if missing := {'train', config.validation} - {'split', *splits}:
-    found.append(
+    sentences.append(
       f'data.validation={config.validation!r}: {config.name} has no split'
       f" {quoted(sorted(missing))}; it has {quoted(sorted(splits), 9)}, and 'split' holds out a"
       ' share of the training data'
     )
-  return found
+  return sentences
 
 
 def _recipe(config: ConfigDict) -> str:

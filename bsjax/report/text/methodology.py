@@ -71,18 +71,18 @@ def topics(
 
 def joined_arms(arms: Mapping[str, Mapping[str, str]]) -> Joined:
   """The topics of several arms brought together: what is the same in all is said once."""
-  order = list(dict.fromkeys(topic for found in arms.values() for topic in found))
-  texts = {topic: {arm: found.get(topic, '') for arm, found in arms.items()} for topic in order}
+  order = list(dict.fromkeys(topic for texts in arms.values() for topic in texts))
+  texts = {topic: {arm: said.get(topic, '') for arm, said in arms.items()} for topic in order}
   same = [topic for topic in order if len(set(texts[topic].values())) == 1]
   common = ' '.join(next(iter(texts[topic].values())) for topic in same)
   about = f'{len(arms)} studies were run: {joined(arms)}. {common}'.strip()
   return Joined(about, {topic: texts[topic] for topic in order if topic not in same})
 
 
-def as_text(found: Joined) -> str:
+def as_text(methods: Joined) -> str:
   """The same as plain text, the differences as a list."""
-  lines = [found.text]
-  for topic, texts in found.differs.items():
+  lines = [methods.text]
+  for topic, texts in methods.differs.items():
     lines += ['', f'{topic[0].upper()}{topic[1:]}']
     lines += [f'- {arm}: {text or "not known"}' for arm, text in texts.items()]
   return '\n'.join(lines)
