@@ -4,7 +4,6 @@ A source is a function `read(config, split) -> Raw` and its entry in SOURCES bel
 knows the sources apart. Images are decoded once and memory-mapped afterwards (cache.py).
 """
 
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -13,19 +12,35 @@ import numpy as np
 from jaxtyping import Int, Int32, Shaped
 from ml_collections import ConfigDict
 
+from bsjax.config import bounds
 from bsjax.config.errors import unknown
+from bsjax.config.keys import section
 from bsjax.data.dataset import DataError, Dataset, Raw, Split, mean_and_std, quoted
 from bsjax.data.sources import digits, image_folder, npz, tfds_source
 from bsjax.data.stratify import choose
 
-__all__ = ['SOURCES', 'DataError', 'Dataset', 'Source', 'Split', 'load', 'problems']
+__all__ = [
+  'SOURCES',
+  'DataError',
+  'Dataset',
+  'Source',
+  'Split',
+  'load',
+  'source_conflicts',
+  'wrong',
+]
+
+
+def _no_conflicts(config: ConfigDict) -> list[str]:
+  return []
 
 
 class Source(NamedTuple):
   """What a value of config.data.source stands for."""
 
   read: Callable[[ConfigDict, str], Raw]  # the named split, 'train' or another
-  problems: Callable[[ConfigDict], list[str]] = lambda config: []  # found without reading images
+  # What of the keys does not go with the files, as far as can be told without reading images.
+  conflicts: Callable[[ConfigDict], list[str]] = _no_conflicts
   path: str = ''  # what config.data.path must lead to, where the source needs it
   has_splits: bool = False  # whether there may be others than 'train'
 
@@ -33,85 +48,76 @@ class Source(NamedTuple):
 SOURCES = {
   'digits': Source(digits.read),
   'image_folder': Source(
-    image_folder.read, image_folder.problems, path='a folder with images and a CSV of their labels'
+    image_folder.read,
+    image_folder.csv_conflicts,
+    path='a folder with images and a CSV of their labels',
   ),
-  'npz': Source(npz.read, npz.problems, path='a .npz file', has_splits=True),
-  'tfds': Source(tfds_source.read, tfds_source.problems, has_splits=True),
+  'npz': Source(npz.read, npz.array_conflicts, path='a .npz file', has_splits=True),
+  'tfds': Source(tfds_source.read, tfds_source.set_conflicts, has_splits=True),
 }
 
 
 def load(config: ConfigDict, seed: int) -> Dataset:
   """The data set of the `data` config; `seed` draws the stratified share and subset.
 
-  Raises DataError with everything `problems` finds, or with what only reading the data can tell.
+  Raises DataError with everything `wrong` lists, or with what only reading the data can tell.
   """
-  if found := problems(config):
-    raise DataError('\n'.join(found))
+  if sentences := wrong(config):
+    raise DataError('\n'.join(sentences))
   read = SOURCES[config.source].read
   train = read(config, 'train')
-  own = None if config.validation == 'split' else read(config, config.validation)
-  _check_shapes(config, train, own)
+  held = None if config.validation == 'split' else read(config, config.validation)
+  _check_shapes(config, train, held)
   values = np.unique(train.labels)
   class_names = train.class_names or tuple(str(value) for value in values)
   known = np.arange(len(class_names)) if train.class_names else values
   whole = Split(train.images, _numbered(train.labels, known))
   kept, held_out = choose(config, whole.labels, seed)
   training = _take(whole, kept)
-  validation = Split(own.images, _numbered(own.labels, known)) if own else _take(whole, held_out)
+  validation = Split(held.images, _numbered(held.labels, known)) if held else _take(whole, held_out)
   name = config.name or Path(config.path).stem or config.source
   return Dataset(name, class_names, training, validation, *mean_and_std(training.images))
 
 
-def problems(config: ConfigDict) -> list[str]:
-  """What is wrong with the `data` config, as far as can be told without reading the images."""
-  found = []
-  if not 0 < config.validation_share < 1:
-    found.append(
-      f'data.validation_share={config.validation_share} must lie between 0 and 1, both excluded;'
-      ' 0.2 holds out a fifth of the training data'
-    )
-  if config.train_examples < 0:
-    found.append(f'data.train_examples={config.train_examples} must be at least 0; 0 takes all')
-  if not 1 <= config.imbalance_factor < math.inf:
-    found.append(
-      f'data.imbalance_factor={config.imbalance_factor} must be finite and at least 1, which leaves'
-      ' the classes as they are; 100 keeps a hundredth of the first class in the last'
-    )
-  if config.max_per_class < 0:
-    found.append(f'data.max_per_class={config.max_per_class} must be at least 0; 0 keeps all')
-  if config.crop < 0:
-    found.append(f'data.crop={config.crop} must be at least 0 pixels; 0: no crop')
+def wrong(config: ConfigDict) -> list[str]:
+  """Lists all that is wrong with a `data` config, as far as can be told without reading images."""
+  keys = section('data')
+  out_of_bounds = bounds.wrong({'data': config}, keys)
+  if out_of_bounds.keys() & {key.name for key in keys if key.kind is str}:
+    return list(out_of_bounds.values())
+  return [*out_of_bounds.values(), *source_conflicts(config)]
+
+
+def source_conflicts(config: ConfigDict) -> list[str]:
+  """Lists what the source of a `data` config does not have, without reading its images."""
+  sentences = []
   if config.validation == 'train':
-    found.append(
+    sentences.append(
       "data.validation='train' would validate on the training data; choose 'split' to hold out a"
       ' share of them, or the name of another split of the set'
     )
   if config.source not in SOURCES:
-    return [*found, unknown('data.source', config.source, SOURCES)]
-  return found + _source_problems(config, SOURCES[config.source])
-
-
-def _source_problems(config: ConfigDict, source: Source) -> list[str]:
-  found = []
+    return [*sentences, unknown('data.source', config.source, SOURCES)]
+  source = SOURCES[config.source]
   if not source.has_splits and config.validation not in ('split', 'train'):
-    found.append(
+    sentences.append(
       f'data.validation={config.validation!r}: source {config.source!r} has no split beside the'
       " training data; choose 'split'"
     )
   if source.path and not (config.path and Path(config.path).expanduser().exists()):
-    found.append(
+    sentences.append(
       f'data.path={config.path!r} does not exist; source {config.source!r} needs {source.path}'
     )
-    return found
-  return found + source.problems(config)
+    return sentences
+  return sentences + source.conflicts(config)
 
 
-def _check_shapes(config: ConfigDict, train: Raw, own: Raw | None) -> None:
+def _check_shapes(config: ConfigDict, train: Raw, held: Raw | None) -> None:
   shape = train.images.shape[1:]
-  if own is not None and own.images.shape[1:] != shape:
+  if held is not None and held.images.shape[1:] != shape:
     raise DataError(
-      f'the images of split {config.validation!r} are {own.images.shape[1:]}, those of the training'
-      f' split {shape} (height, width, channels); bring them to one shape'
+      f'the images of split {config.validation!r} are {held.images.shape[1:]}, those of the'
+      f' training split {shape} (height, width, channels); bring them to one shape'
     )
   if config.crop >= min(shape[:2]):
     raise DataError(

@@ -39,8 +39,11 @@ class Dataset:
 
   def class_counts(self) -> dict[str, list[int]]:
     """Examples of each class in both splits, in order of labels."""
-    count = lambda split: np.bincount(split.labels, minlength=self.num_classes).tolist()
-    return {'train': count(self.train), 'validation': count(self.validation)}
+    splits = {'train': self.train, 'validation': self.validation}
+    return {
+      name: np.bincount(split.labels, minlength=self.num_classes).tolist()
+      for name, split in splits.items()
+    }
 
   def fingerprint(self) -> str:
     """A checksum of all images and labels, to tell another data set under the same name."""

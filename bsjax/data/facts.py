@@ -18,8 +18,8 @@ def data_facts(config: ConfigDict, dataset: Dataset, study: plan.StudyPlan) -> d
   """
   rows = []
   for part in study.stages:
-    found = _classes_per_batch(config, dataset, part)
-    rows += [{'stage': part.stage.index} | row for row in found] if len(study.stages) > 1 else found
+    stage = {'stage': part.stage.index} if len(study.stages) > 1 else {}
+    rows += [stage | row for row in _classes_per_batch(config, dataset, part)]
   return {
     'class_names': list(dataset.class_names),
     'class_counts': dataset.class_counts(),

@@ -5,73 +5,25 @@ examples at `orders[epoch, place]`: a pure function of the trial and of the posi
 lanes of a trial, that training resumes anywhere. An epoch is as many draws as there are examples.
 
 Uniform epochs hold every example once. Weighted ones draw with replacement: first the class, then
-one of its examples. A new way to weigh classes is one function and its entry in WEIGHTS.
+one of its examples. How classes are weighed is in sampling.py.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Int, Key
 from ml_collections import ConfigDict
 
-from bsjax.config.errors import unknown
 from bsjax.data import stream
+from bsjax.data.sampling import SAMPLERS as SAMPLERS
+from bsjax.data.sampling import class_probabilities, with_replacement
 
 Sampler = Callable[[Key[Array, ''], Int[Array, ''], int], Int[Array, 'epoch place']]
-Counts = Float[np.ndarray, ' class']
-
-
-def _inverse_frequency(config: ConfigDict, counts: Counts) -> Counts:
-  """Every class as often as any other."""
-  return 1 / counts
-
-
-def _effective_number(config: ConfigDict, counts: Counts) -> Counts:
-  """(1 - b) / (1 - b^n): one over the effective number of n examples (Cui et al. 2019, eq. 2).
-
-  b = 0 weighs all examples alike, b towards 1 becomes the inverse frequency. Cui et al. weigh the
-  loss with it; drawing by it has the same expected gradient, up to a factor common to all classes.
-  """
-  beta = config.sampler_beta
-  # 1 - b^n without the cancellation where b is close to 1.
-  return (1 - beta) / -np.expm1(counts * (math.log(beta) if beta else -math.inf))
-
-
-# How likely an example is drawn, given how many its class has, but for a common factor.
-WEIGHTS = {'inverse_frequency': _inverse_frequency, 'effective_number': _effective_number}
-SAMPLERS = ('uniform', *WEIGHTS)
 # Of a trial's draws, so many from the start are looked at for the classes in its batches.
 MOST_DRAWS = 1_000_000
-
-
-def problems(config: ConfigDict) -> list[str]:
-  """What is wrong with the sampler of a whole config, and what else cannot be had with it."""
-  name, exact = config.data.sampler, config.noise_scale.exact_examples
-  if name not in SAMPLERS:
-    return [unknown('data.sampler', name, SAMPLERS)]
-  found = []
-  if not 0 <= config.data.sampler_beta < 1:
-    found.append(
-      f'data.sampler_beta={config.data.sampler_beta} must be at least 0 and below 1; near 1, such'
-      ' as 0.9999, it evens classes out, and 0 leaves them as they are'
-    )
-  if exact and with_replacement(config.data):
-    found.append(
-      f'noise_scale.exact_examples={exact} draws examples uniformly, but data.sampler={name!r} does'
-      ' not: the probe would measure another loss than the one trained on; set'
-      ' noise_scale.exact_examples=0 (the online noise scale is that of the weighted draws), or'
-      " data.sampler='uniform'"
-    )
-  return found
-
-
-def with_replacement(config: ConfigDict) -> bool:
-  """Whether the sampler of a `data` config draws every example anew, so that some may repeat."""
-  return config.sampler != 'uniform'
 
 
 def create(
@@ -88,18 +40,6 @@ def create(
     return _shuffled(len(labels), indices)
   used = np.arange(len(labels)) if indices is None else np.asarray(indices)
   return _weighted(config, labels[used], used)
-
-
-def class_probabilities(
-  config: ConfigDict, counts: Int[np.ndarray, ' class']
-) -> Float[np.ndarray, ' class']:
-  """How likely a draw is of each class; 0 for a class without examples."""
-  counts = np.asarray(counts, np.float64)
-  mass = counts
-  if with_replacement(config):
-    present = np.maximum(counts, 1)  # what is absent has no mass whatever its weight
-    mass = counts * WEIGHTS[config.sampler](config, present)
-  return mass / mass.sum()
 
 
 def _shuffled(examples: int, indices: Int[np.ndarray, ' used'] | None) -> Sampler:
@@ -172,13 +112,13 @@ def distinct_classes(
 def _distinct_row(drawn: Int[np.ndarray, 'trial draw'], size: int, classes: int) -> dict[str, Any]:
   batches = drawn.shape[1] // size
   rows = np.sort(drawn[:, : batches * size].reshape(-1, size), axis=1)
-  found = 1 + (np.diff(rows, axis=1) != 0).sum(axis=1)
-  known = len(found) > 0
+  present = 1 + (np.diff(rows, axis=1) != 0).sum(axis=1)
+  known = len(present) > 0
   return {
     'batch_size': int(size),
-    'mean': float(found.mean()) if known else None,
-    'percentile_5': float(np.percentile(found, 5)) if known else None,
-    'share_lacking': float((found < classes).mean()) if known else None,
-    'batches': len(found),
+    'mean': float(present.mean()) if known else None,
+    'percentile_5': float(np.percentile(present, 5)) if known else None,
+    'share_lacking': float((present < classes).mean()) if known else None,
+    'batches': len(present),
     'classes': classes,
   }

@@ -35,7 +35,10 @@ def epoch_orders(
 ) -> Int[Array, '{num_epochs} {num_examples}']:
   """Orders in which the epochs `first_epoch`, `first_epoch + 1`, ... visit the examples."""
   key = jax.random.fold_in(trial_key, ORDER)
-  order = lambda epoch: jax.random.permutation(jax.random.fold_in(key, epoch), num_examples)
+
+  def order(epoch):
+    return jax.random.permutation(jax.random.fold_in(key, epoch), num_examples)
+
   return jax.vmap(order)(first_epoch + jnp.arange(num_epochs))
 
 

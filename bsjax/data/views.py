@@ -24,10 +24,11 @@ def view(dataset: Dataset, stage: Stage) -> Dataset:
   size = stage.image_size
   if not size or dataset.image_shape[:2] == (size, size):
     return dataset
-  resize = lambda split: Split(_resized(split.images, size), split.labels)
-  return dataclasses.replace(
-    dataset, train=resize(dataset.train), validation=resize(dataset.validation)
+  train, validation = (
+    Split(_resized(split.images, size), split.labels)
+    for split in (dataset.train, dataset.validation)
   )
+  return dataclasses.replace(dataset, train=train, validation=validation)
 
 
 def _resized(images: np.ndarray, size: int) -> np.ndarray:

@@ -1,6 +1,5 @@
 """The device axis: one per-device function on every device, each with its own lanes."""
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -8,10 +7,6 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Int, PyTree
-from ml_collections import ConfigDict
-
-from bsjax.config.errors import unknown
-from bsjax.engine.strategies import STRATEGIES
 
 AXIS = 'device'
 
@@ -122,22 +117,15 @@ def collect(tree: PyTree, order: Int[np.ndarray, 'device seat']) -> PyTree:
   return jax.tree.map(lambda x: np.asarray(x).reshape(-1, *x.shape[2:])[first], tree)
 
 
-def problems(config: ConfigDict) -> list[str]:
-  """Lists what is wrong with the execution keys."""
-  found = []
-  if config.replicate not in BACKENDS:
-    found.append(unknown('execution.replicate', config.replicate, BACKENDS))
-  if config.strategy not in ('auto', *STRATEGIES):
-    found.append(unknown('execution.strategy', config.strategy, ('auto', *STRATEGIES)))
-  if not 0 <= config.memory < math.inf:
-    found.append(f'execution.memory={config.memory} must be finite and at least 0 (GiB)')
-  there = jax.local_devices()
-  if not 0 <= config.devices <= len(there):
-    found.append(
-      f'execution.devices={config.devices} must be at least 0 (all) and at most {len(there)}, the '
-      f'{there[0].platform} devices of this process'
-    )
-  return found
+def count_conflicts(count: int) -> list[str]:
+  """Says whether more devices are asked for than this process has."""
+  present = jax.local_devices()
+  if count <= len(present):
+    return []
+  return [
+    f'execution.devices={count} must be at least 0 (all) and at most {len(present)}, the '
+    f'{present[0].platform} devices of this process'
+  ]
 
 
 def _mesh(devices: list[jax.Device]) -> Mesh:

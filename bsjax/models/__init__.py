@@ -11,8 +11,6 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from bsjax.config.errors import unknown
-
 HEAD = 'head'  # the last layer of models that name it; others count their dense layers
 
 
@@ -25,9 +23,11 @@ class Model:
   fields: dict[str, Any] = dataclasses.field(default_factory=dict)  # of the class, if not its usual
   keys: tuple[str, ...] = ()  # of config.model that are fields of the class, beside those of all
   convolves: bool = True
+  stride: str = ''  # what `small_stride` is, on images of up to 64 pixels
 
 
 _RESNET, _VGG, _VIT = 'bsjax.models.resnet:ResNet', 'bsjax.models.vgg:VGG', 'bsjax.models.vit:ViT'
+_STRIDE, _PATCHES = 'a total stride of {}', 'patches of {} pixels'
 _CIFAR = {'projection': False, 'width': 16}
 _IMAGENET = {'projection': True, 'width': 64}
 
@@ -41,13 +41,16 @@ MODELS = {
   'vgg11': Model(_VGG, 'VGG-11', {'stages': (1, 1, 2, 2, 2)}),
   'vgg16': Model(_VGG, 'VGG-16', {'stages': (2, 2, 3, 3, 3)}),
   'mobilenet_v2': Model(
-    'bsjax.models.mobilenet:MobileNetV2', 'MobileNetV2', keys=('small_stride',)
+    'bsjax.models.mobilenet:MobileNetV2', 'MobileNetV2', keys=('small_stride',), stride=_STRIDE
   ),
   'efficientnet_b0': Model(
-    'bsjax.models.efficientnet:EfficientNetB0', 'EfficientNet-B0', keys=('small_stride',)
+    'bsjax.models.efficientnet:EfficientNetB0',
+    'EfficientNet-B0',
+    keys=('small_stride',),
+    stride=_STRIDE,
   ),
-  'vit_tiny': Model(_VIT, 'ViT-Tiny', {'width': 192}, keys=('small_stride',), convolves=False),
-  'vit_small': Model(_VIT, 'ViT-Small', {'width': 384}, keys=('small_stride',), convolves=False),
+  'vit_tiny': Model(_VIT, 'ViT-Tiny', {'width': 192}, ('small_stride',), False, _PATCHES),
+  'vit_small': Model(_VIT, 'ViT-Small', {'width': 384}, ('small_stride',), False, _PATCHES),
 }
 _USUAL_AT_ZERO = ('width', 'small_stride')  # keys that leave the model's own choice at 0
 
@@ -94,26 +97,3 @@ def head(params: Mapping[str, Any]) -> str:
       f'a model calls its last dense layer {HEAD!r}, or Dense_N'
     )
   return max(dense, key=lambda name: int(name.removeprefix('Dense_')))
-
-
-def problems(config: ConfigDict) -> list[str]:
-  """What is wrong with `config.model`: each a sentence with the value, the bound and the remedy."""
-  from bsjax.models import normalization, small_images
-  from bsjax.models.arithmetic import ARITHMETIC
-
-  choices = (
-    ('model.name', config.name, MODELS),
-    ('model.normalization', config.normalization, normalization.KINDS),
-    ('model.dtype', config.dtype, ARITHMETIC),
-  )
-  found = [unknown(*choice) for choice in choices if choice[1] not in choice[2]]
-  if config.width < 0:
-    found.append(f"model.width={config.width} must be at least 0; 0 is the model's usual width")
-  if config.depth < 0:
-    found.append(f'model.depth={config.depth} must be at least 0; 0 is a linear classifier')
-  if config.small_stride not in (0, *small_images.STRIDES):
-    known = ', '.join(map(str, small_images.STRIDES))
-    found.append(
-      f"model.small_stride={config.small_stride} must be one of {known}, or 0, the model's usual"
-    )
-  return found

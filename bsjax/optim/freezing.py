@@ -29,20 +29,20 @@ def trainable_paths(params: PyTree, patterns: Sequence[str], where: str) -> froz
   """
   if not patterns:
     return None
-  there = paths(params)
-  found, unmatched = set(), []
+  all_paths = paths(params)
+  trainable, unmatched = set(), []
   for pattern in patterns:
-    own = [path for path in there if fnmatchcase(path, pattern) or path.startswith(f'{pattern}/')]
-    found.update(own)
-    if not own:
+    matched = [p for p in all_paths if fnmatchcase(p, pattern) or p.startswith(f'{pattern}/')]
+    trainable.update(matched)
+    if not matched:
       unmatched.append(pattern)
   if unmatched:
-    modules = sorted({path.partition('/')[0] for path in there})
+    modules = sorted({path.partition('/')[0] for path in all_paths})
     raise ConfigError(
-      f'{where}: {unmatched} match none of the {len(there)} parameters; their paths begin with '
+      f'{where}: {unmatched} match none of the {len(all_paths)} parameters; their paths begin with '
       f"{', '.join(modules)}: give one of these, or a pattern such as '{modules[-1]}/*'"
     )
-  return frozenset(found)
+  return frozenset(trainable)
 
 
 def split(params: PyTree, trainable: frozenset[str] | None) -> tuple[PyTree, PyTree]:
@@ -50,10 +50,9 @@ def split(params: PyTree, trainable: frozenset[str] | None) -> tuple[PyTree, PyT
   if trainable is None:
     return params, {}
   flat = flatten_dict(params, sep='/')
-  part = lambda inside: unflatten_dict(
-    {path: leaf for path, leaf in flat.items() if (path in trainable) == inside}, sep='/'
-  )
-  return part(True), part(False)
+  chosen = {path: leaf for path, leaf in flat.items() if path in trainable}
+  rest = {path: leaf for path, leaf in flat.items() if path not in trainable}
+  return unflatten_dict(chosen, sep='/'), unflatten_dict(rest, sep='/')
 
 
 def join(trainable: PyTree, frozen: PyTree) -> PyTree:
@@ -70,14 +69,14 @@ def frozen_norms(
   if trainable is None:
     return frozenset()
   layers = {path.rpartition('/')[0] for path in flatten_dict(batch_stats, sep='/')}
-  own = {layer: [p for p in paths(params) if p.startswith(f'{layer}/')] for layer in layers}
-  return frozenset(layer for layer in layers if not trainable.intersection(own[layer]))
+  inside = {layer: [p for p in paths(params) if p.startswith(f'{layer}/')] for layer in layers}
+  return frozenset(layer for layer in layers if not trainable.intersection(inside[layer]))
 
 
 def table(
   params: PyTree, trainable: frozenset[str] | None, title: str, norms: frozenset[str] = frozenset()
 ) -> Table:
-  """Returns what is trained and what is frozen, a row for each module, for a person.
+  """Returns what is trained and what is frozen, one row per module, for a person.
 
   `norms` are the BatchNorm layers that use their running statistics.
   """
@@ -85,8 +84,11 @@ def table(
   for path, leaf in flatten_dict(params, sep='/').items():
     trained, frozen = rows.setdefault(path.partition('/')[0], [0, 0])
     size = int(np.prod(np.shape(leaf)))
-    own = trainable is None or path in trainable
-    rows[path.partition('/')[0]] = [trained + size * own, frozen + size * (not own)]
+    is_trained = trainable is None or path in trainable
+    rows[path.partition('/')[0]] = [
+      trained + size * is_trained,
+      frozen + size * (not is_trained),
+    ]
   result = Table(title=title, title_justify='left')
   result.add_column('module')
   for column in ('trained', 'frozen', 'BatchNorm by running statistics'):

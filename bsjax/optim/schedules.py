@@ -1,11 +1,13 @@
 """Schedules: the factor on peak learning rates, by examples seen."""
 
+import itertools
 from collections.abc import Callable
 
-import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 from ml_collections import ConfigDict
+
+from bsjax.optim.entries import SCHEDULES
 
 Schedule = Callable[[Int[Array, '']], Float[Array, '']]
 
@@ -17,20 +19,28 @@ def create_schedule(config: ConfigDict, total_examples: int, train_examples: int
   examples, so lanes of all batch sizes go through the schedule together.
   """
   warmup = round(config.warmup_epochs * train_examples)
-  main = SCHEDULES[config.name](config, total_examples, warmup)
+  main = SCHEDULES[config.name].make(config, total_examples, warmup)
   if not warmup:
     return main
   return optax.join_schedules([optax.linear_schedule(0.0, 1.0, warmup), main], [warmup])
 
 
-def _step(config: ConfigDict, total: int, warmup: int) -> Schedule:
-  drops = {round(share * total) - warmup: config.factor for share in config.boundaries}
-  return optax.piecewise_constant_schedule(1.0, drops)
+def conflicts(config: ConfigDict) -> list[str]:
+  """Lists what of a config's schedule does not go with its length."""
+  schedule, shares = config.schedule, tuple(config.schedule.boundaries)
+  ends = schedule.warmup_epochs / config.epochs
+  if ends >= 1:
+    return [
+      f'schedule.warmup_epochs={schedule.warmup_epochs} must be at least 0 and below '
+      f'epochs={config.epochs}'
+    ]
+  if schedule.name == 'step' and not _rising((ends, *shares, 1.0)):
+    return [
+      f'schedule.boundaries={shares} must be rising shares of training, above {ends:.3g} (0, or '
+      'the end of the warm-up) and below 1'
+    ]
+  return []
 
 
-# A schedule is one function: (config, total examples, warm-up examples) -> factor of examples seen.
-SCHEDULES = {
-  'constant': lambda config, total, warmup: lambda examples: jnp.ones(()),
-  'cosine': lambda config, total, warmup: optax.cosine_decay_schedule(1.0, total - warmup),
-  'step': _step,
-}
+def _rising(values: tuple[float, ...]) -> bool:
+  return all(a < b for a, b in itertools.pairwise(values))

@@ -29,9 +29,9 @@ def configs(config: ConfigDict) -> dict[str, ConfigDict]:
   Raises ConfigError for an unknown arm, or a key that is none of the config's.
   """
   names = tuple(config.arms.order)
-  there = sorted(key for key in config.arms if key != 'order')
-  if odd := [name for name in names if name not in there]:
-    raise ConfigError(unknown('arms.order', odd[0], there))
+  defined = sorted(key for key in config.arms if key != 'order')
+  if missing := [name for name in names if name not in defined]:
+    raise ConfigError(unknown('arms.order', missing[0], defined))
   if len(set(names)) < len(names):
     raise ConfigError(f'arms.order={names} names an arm twice')
   return {name: _changed(config, config.arms[name], f'arms.{name}') for name in names}
@@ -50,34 +50,36 @@ def pretraining(config: ConfigDict) -> ConfigDict | None:
 def _changed(
   config: ConfigDict, changes: ConfigDict, where: str, stages: bool = False
 ) -> ConfigDict:
-  found = config.copy_and_resolve_references()
-  with found.unlocked():
-    found.arms = ConfigDict({'order': ()})
+  changed = config.copy_and_resolve_references()
+  with changed.unlocked():
+    changed.arms = ConfigDict({'order': ()})
     if stages:
-      found.stages = ConfigDict({'order': ()})
-      found.pretrain = ConfigDict()
-      found.transfer.workdir = ''
+      changed.stages = ConfigDict({'order': ()})
+      changed.pretrain = ConfigDict()
+      changed.transfer.workdir = ''
   try:
-    found.update(changes)
+    changed.update(changes)
   except (AttributeError, KeyError, TypeError, ValueError) as error:
     raise ConfigError(f'{where} changes a key that it cannot: {error}') from None
-  return found
+  return changed
 
 
-def problems(config: ConfigDict, validate: Callable[[ConfigDict], None]) -> list[str]:
-  """Lists what is wrong with the arms and the lending study, each line with its name."""
+def refused(config: ConfigDict, validate: Callable[[ConfigDict], None]) -> list[str]:
+  """Lists what `validate` refuses of the arms and of the lending study, each with its name."""
   try:
-    own = {f'{FOLDER}.{name}': arm for name, arm in configs(config).items()}
+    studies = {f'{FOLDER}.{name}': arm for name, arm in configs(config).items()}
     lender = pretraining(config)
   except ConfigError as error:
     return [str(error)]
-  found = []
-  for where, each in (own | ({PRETRAIN: lender} if lender and not own else {})).items():
+  if lender and not studies:
+    studies[PRETRAIN] = lender
+  sentences = []
+  for where, study in studies.items():
     try:
-      validate(each)
+      validate(study)
     except ConfigError as error:
-      found.append(f'{where}: {error}')
-  return found
+      sentences.append(f'{where}: {error}')
+  return sentences
 
 
 def workdir(whole: Path, name: str) -> Path:

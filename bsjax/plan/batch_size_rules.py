@@ -144,7 +144,8 @@ def _whole(rule: str, before: int, size: int | float) -> int:
 
 def measured(window: Mapping[str, Any], learning_rate: float, loss: float | None) -> Measured:
   """Returns what a record's noise columns (`noise_scale.window_summary`) say to a rule."""
-  number = lambda value: math.nan if value is None else float(value)
-  return Measured(
-    number(window.get('trace')), number(window.get('grad_sq')), learning_rate, number(loss)
+  trace, grad_sq, loss = (
+    math.nan if value is None else float(value)
+    for value in (window.get('trace'), window.get('grad_sq'), loss)
   )
+  return Measured(trace, grad_sq, learning_rate, loss)

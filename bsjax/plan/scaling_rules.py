@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 
 from ml_collections import ConfigDict
 
 from bsjax.config.errors import unknown
+
+
+@dataclasses.dataclass(frozen=True)
+class ScalingRule:
+  """What is known of a rule of `scaling.rule`."""
+
+  exponent: float  # of the ratio of batch sizes
+  title: str  # what it is called after 'with', such as square-root scaling
+  method: str  # what the paragraph on method says became of the learning rates
+
+
+RULES = {
+  'none': ScalingRule(0.0, 'an unchanged learning rate', 'kept'),
+  'sqrt': ScalingRule(0.5, 'square-root scaling', 'scaled by the square root of'),
+  'linear': ScalingRule(1.0, 'linear scaling', 'scaled in proportion to'),
+}
+SAME = 1e-9  # relative: rates so close differ by rounding only
 
 
 def scaled_learning_rate(config: ConfigDict, learning_rate: float, batch_size: int) -> float:
@@ -24,10 +42,6 @@ def learning_rates_of(config: ConfigDict, batch_size: int) -> list[float]:
   return rates(given.rule, config.learning_rates, batch_size, given.base_batch_size)
 
 
-EXPONENTS = {'none': 0.0, 'linear': 1.0, 'sqrt': 0.5}  # of the ratio of batch sizes
-SAME = 1e-9  # relative: rates so close differ by rounding only
-
-
 def names(rule: str) -> list[str]:
   """The rules that `scaling.rule` names, such as 'none,sqrt,linear', in its order."""
   return [name.strip() for name in rule.split(',')]
@@ -35,7 +49,7 @@ def names(rule: str) -> list[str]:
 
 def scaled(rule: str, learning_rate: float, batch_size: int, base_batch_size: int) -> float:
   """The learning rate of a batch size by one rule, from the one given at the base batch size."""
-  return learning_rate * (batch_size / base_batch_size) ** EXPONENTS[rule]
+  return learning_rate * (batch_size / base_batch_size) ** RULES[rule].exponent
 
 
 def rates(
@@ -49,13 +63,13 @@ def rates(
   given, rules = sorted(learning_rates), names(rule)
   if len(rules) == 1:
     return [scaled(rules[0], rate, batch_size, base_batch_size) for rate in given]
-  found: list[float] = []
-  for name in sorted(rules, key=lambda name: EXPONENTS[name]):
+  merged: list[float] = []
+  for name in sorted(rules, key=lambda name: RULES[name].exponent):
     for rate in given:
       value = scaled(name, rate, batch_size, base_batch_size)
-      if not any(same(value, other) for other in found):
-        found.append(value)
-  return sorted(found)
+      if not any(same(value, other) for other in merged):
+        merged.append(value)
+  return sorted(merged)
 
 
 def same(a: float, b: float) -> bool:
@@ -63,12 +77,10 @@ def same(a: float, b: float) -> bool:
   return math.isclose(a, b, rel_tol=SAME)
 
 
-def problems(rule: str, base_batch_size: int) -> list[str]:
-  """What is wrong with the `scaling` keys of a study."""
+def conflicts(rule: str) -> list[str]:
+  """Lists the names in `scaling.rule` that are no rules, or stand there twice."""
   given = names(rule)
-  found = [unknown('scaling.rule', name, EXPONENTS) for name in given if name not in EXPONENTS]
+  sentences = [unknown('scaling.rule', name, RULES) for name in given if name not in RULES]
   if len(set(given)) < len(given):
-    found.append(f'scaling.rule={rule!r} names a rule twice; give each once')
-  if base_batch_size < 1:
-    found.append(f'scaling.base_batch_size={base_batch_size} must be at least 1')
-  return found
+    sentences.append(f'scaling.rule={rule!r} names a rule twice; give each once')
+  return sentences

@@ -5,40 +5,24 @@ nothing. Where each begins and ends, and with which batch sizes, is plan.py's.
 """
 
 import dataclasses
-import math
-from collections.abc import Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
 
+from bsjax.config import bounds
 from bsjax.config.errors import unknown
+from bsjax.config.stage_keys import RUNNING as RUNNING
+from bsjax.config.stage_keys import STAGE
 from bsjax.plan import batch_size_rules
 from bsjax.plan.batch_size_rules import Bounds
 
-RUNNING, BATCH = 'running', 'batch'  # what frozen BatchNorm layers do
 SHARE_OF_DATA = 10  # batch sizes that grow stop at this part of the data (Smith et al. 2018)
-DEFAULTS: dict[str, Any] = {
-  'epochs': 1.0,  # passes over the stage's share of the training set
-  'examples': 0,  # the stage's length; 0: by epochs
-  'trainable': (),  # patterns such as '*/kernel' over parameter paths; none: all parameters
-  # Whether BatchNorm layers whose parameters are all frozen use their running statistics
-  # ('running'), or go on normalizing by batches and updating them ('batch').
-  'frozen_batch_norm': RUNNING,
-  'batch_size': ('keep',),  # rules of batch_size_rules.py; several make a branch of lanes each
-  'smallest_batch_size': 0,  # bounds of rules, in examples; 0: the size a lane begins with
-  'largest_batch_size': 0,  # 0: a tenth of the stage's examples
-  'learning_rate_factor': 1.0,  # on each lane's learning rate, while the stage lasts
-  'reset_optimizer': False,  # begin with a fresh optimizer state
-  'image_size': 0,  # pixels a side that images are resized to; 0: as they are
-  'data_share': 1.0,  # of the training set, stratified; smaller shares lie within larger ones
-  'crop': -1,  # pixels, as data.crop; -1: that of data.crop
-  'flip': -1,  # 1: random flips, 0: none, -1: as data.flip
-}
+DEFAULTS: dict[str, Any] = {key.name: key.default for key in STAGE}
 
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-  """One stretch of training; the fields are the keys of `DEFAULTS`."""
+  """One stretch of training; the fields are the keys of `STAGE`."""
 
   index: int
   name: str
@@ -74,7 +58,7 @@ class Stage:
 def stage_dict(**changes: Any) -> ConfigDict:
   """Returns the keys of one stage, to be put at `config.stages.NAME`.
 
-  Raises KeyError for a key that is none of `DEFAULTS`.
+  Raises KeyError for a key that is none of `STAGE`.
   """
   if odd := sorted(changes.keys() - DEFAULTS.keys()):
     raise KeyError(unknown('the stage key', odd[0], DEFAULTS))
@@ -82,7 +66,7 @@ def stage_dict(**changes: Any) -> ConfigDict:
 
 
 def add(config: ConfigDict, name: str, **changes: Any) -> None:
-  """Appends a stage to a config; `changes` are keys of `DEFAULTS`."""
+  """Appends a stage to a config; `changes` are those of `STAGE`."""
   with config.unlocked():
     config.stages[name] = stage_dict(**changes)
     config.stages.order = (*config.stages.order, name)
@@ -106,61 +90,42 @@ def _stage(config: ConfigDict, index: int, name: str, keys: Any) -> Stage:
   return Stage(index=index, name=name, **values)
 
 
-def problems(config: ConfigDict) -> list[str]:
-  """Lists what is wrong with the stages, each with its value, bound and remedy."""
+def conflicts(config: ConfigDict) -> list[str]:
+  """Lists what is wrong with the stages of a config, each with its value, bound and remedy."""
   names = tuple(config.stages.order)
-  there = sorted(key for key in config.stages if key != 'order')
-  found = [unknown('stages.order', name, there) for name in names if name not in there]
-  if len(set(names)) < len(names):
-    found.append(f'stages.order={names} names a stage twice; give the second a name of its own')
-  if found:
-    return found
-  for rule in config.stages[names[0]].batch_size if names else ():
-    if rule.partition(':')[0] in ('multiply', 'grow', 'set'):
-      found.append(
-        f'stages.{names[0]}.batch_size: {rule!r} changes the batch size where training begins; '
-        "give batch_sizes instead, and 'keep' or a rule that follows a measurement here"
-      )
+  defined = sorted(key for key in config.stages if key != 'order')
+  missing = [unknown('stages.order', name, defined) for name in names if name not in defined]
+  if missing or not names:
+    return missing
+  sentences = []
   for name in names:
-    found += [f'stages.{name}.{text}' for text in _stage_problems(config.stages[name])]
-  if not found and names and config.noise_scale.exact_examples:
-    freezing = [stage.name for stage in of(config) if stage.trainable]
-    if freezing:
-      found.append(
-        f'noise_scale.exact_examples={config.noise_scale.exact_examples} measures gradients of all '
-        f'parameters, but stages {freezing} freeze some; set it to 0'
-      )
-  return found
+    sentences += _stage_conflicts(config.stages[name], f'stages.{name}.', name == names[0])
+  exact = config.noise_scale.exact_examples
+  freezing = [] if sentences else [stage.name for stage in of(config) if stage.trainable]
+  if exact and freezing:
+    sentences.append(
+      f'noise_scale.exact_examples={exact} measures gradients of all parameters, but stages '
+      f'{freezing} freeze some; set it to 0'
+    )
+  return sentences
 
 
-def _stage_problems(keys: ConfigDict) -> Sequence[str]:
-  found = []
-  if missing := sorted(DEFAULTS.keys() - set(keys)):
-    return [f'{missing[0]} is missing; make stages with stages.add(config, name, ...)']
-  for key, low, inclusive in (
-    ('epochs', 0, False),
-    ('examples', 0, True),
-    ('smallest_batch_size', 0, True),
-    ('largest_batch_size', 0, True),
-    ('learning_rate_factor', 0, True),
-    ('image_size', 0, True),
-    ('crop', -1, True),
-  ):
-    value = keys[key]
-    if not (value >= low if inclusive else value > low) or not math.isfinite(value):
-      found.append(f'{key}={value} must be finite and {"at least" if inclusive else "above"} {low}')
-  if not 0 < keys.data_share <= 1:
-    found.append(f'data_share={keys.data_share} must be above 0 and at most 1')
-  if keys.flip not in (-1, 0, 1):
-    found.append(f'flip={keys.flip} must be 1, 0, or -1 for what data.flip says')
-  if keys.frozen_batch_norm not in (RUNNING, BATCH):
-    found.append(unknown('frozen_batch_norm', keys.frozen_batch_norm, (RUNNING, BATCH)))
-  rules = tuple(keys.batch_size)
-  if not rules or len(set(rules)) < len(rules):
-    found.append(f"batch_size={rules}: give one or more different rules, such as 'keep'")
-  for rule in rules:
+def _stage_conflicts(keys: ConfigDict, where: str, begins: bool) -> list[str]:
+  """What is wrong with one stage: bounds of its keys, and the rules of its batch size."""
+  if absent := sorted(DEFAULTS.keys() - set(keys)):
+    return [f'{where}{absent[0]} is missing; make stages with stages.add(config, name, ...)']
+  wrong = bounds.wrong(keys, STAGE, where)
+  sound = [key for key in STAGE if where + key.name not in wrong]
+  sentences = [*wrong.values(), *bounds.repeated(keys, sound, where)]
+  for rule in keys.batch_size if f'{where}batch_size' not in wrong else ():
     try:
-      batch_size_rules.parse(rule)
+      kind, _ = batch_size_rules.parse(rule)
     except ValueError as error:
-      found.append(f'batch_size: {error}')
-  return found
+      sentences.append(f'{where}batch_size: {error}')
+      continue
+    if begins and kind in batch_size_rules.STATIC and kind != 'keep':
+      sentences.append(
+        f'{where}batch_size: {rule!r} changes the batch size where training begins; give '
+        "batch_sizes instead, and 'keep' or a rule that follows a measurement here"
+      )
+  return sentences

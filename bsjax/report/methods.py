@@ -24,8 +24,8 @@ def write(workdir: str | os.PathLike) -> Path:
     FileNotFoundError: the directory holds neither a study nor arms (names what is missing).
   """
   path = Path(workdir) / FILE
-  found = of_arms(path.parent)
-  text = as_text(found) if found else ' '.join(_topics(stored_study.load(path.parent)).values())
+  arms = of_arms(path.parent)
+  text = as_text(arms) if arms else ' '.join(_topics(stored_study.load(path.parent)).values())
   lines = [
     textwrap.fill(line, _WIDTH, subsequent_indent='  ' * line.startswith('- '))
     for line in text.splitlines()

@@ -6,30 +6,29 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from bsjax.config.errors import ConfigError
-from bsjax.config.keys import base_config
+from bsjax.config.keys import base_config, computes
 from bsjax.storage import records
-
-# What may differ when a study is continued: how it runs, what is measured or shown beside it, and
-# not what it computes.
-FREE_KEYS = ('execution.', 'checkpoint.', 'report.', 'native_cost.', 'data.cache_dir')
 
 
 def refuse_another(workdir: Path, config: ConfigDict) -> None:
-  """Checks that a workdir, if it holds a study, holds this one."""
+  """Checks that a workdir, if it holds a study, holds this one.
+
+  It may go on with other values of keys that change nothing of what is computed.
+  """
   path = workdir / 'config.json'
   if not path.exists():
     return
-  found, new = _flat(json.loads(path.read_text())), _flat(json.loads(config.to_json()))
+  old, new = _flat(json.loads(path.read_text())), _flat(json.loads(config.to_json()))
   differing = [
-    f'{key}: {found.get(key)!r} there, {new.get(key)!r} now'
-    for key in sorted(found.keys() | new.keys())
-    if found.get(key) != new.get(key) and not key.startswith(FREE_KEYS)
+    f'{key}: {old.get(key)!r} there, {new.get(key)!r} now'
+    for key in sorted(old.keys() | new.keys())
+    if old.get(key) != new.get(key) and computes(key)
   ]
   if differing:
     raise ConfigError(
       f'{workdir} holds another study; choose another --workdir, or give its configuration:\n'
       + '\n'.join(f'  - {line}' for line in differing)
-      + ('' if found.keys() == new.keys() else '\n(it was begun by another version of bsjax)')
+      + ('' if old.keys() == new.keys() else '\n(it was begun by another version of bsjax)')
     )
 
 

@@ -94,10 +94,10 @@ def test_problems_of_the_keys(tmp_path, overrides, texts):
 
 
 def test_all_problems_at_once_and_none_without(tmp_path):
-  assert data.problems(data_config(tmp_path)) == []
-  assert len(data.problems(data_config(tmp_path, source='x', crop=-1, train_examples=-1))) == 3
+  assert data.wrong(data_config(tmp_path)) == []
+  assert len(data.wrong(data_config(tmp_path, source='x', crop=-1, train_examples=-1))) == 3
   both = data_config(tmp_path, source='image_folder', path='/no/such', validation='test')
-  assert len(data.problems(both)) == 2
+  assert len(data.wrong(both)) == 2
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,12 @@
 """The stream of examples: one order per trial and epoch, the same at every micro-batch size."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import stats
 
 from bsjax.data import stream
 
@@ -128,6 +131,41 @@ def test_augmentation_draws_every_window_of_the_padded_image_evenly(images):
   assert counts.sum() == draws  # nothing but these windows
   # 18 windows, 200 expected each with a standard deviation of 14.
   assert counts.min() > 140 and counts.max() < 260
+
+
+def drawn_windows(images, crop, draws):
+  """Where many copies of the first image were cropped, and whether they were flipped."""
+  image, sides = np.asarray(images[0]), range(2 * crop + 1)
+  windows = {
+    window(image, top, left, crop, flipped).tobytes(): (top, left, flipped)
+    for top, left, flipped in itertools.product(sides, sides, (False, True))
+  }
+  copies = jnp.tile(images[:1], (draws, 1, 1, 1))
+  found = np.asarray(augment(KEY, 0, copies, crop=crop, flip=True))
+  return np.array([windows[cut.tobytes()] for cut in found]).T
+
+
+def test_where_an_image_is_cropped_does_not_tell_whether_it_is_flipped(images):
+  """Offsets and flips of many images against independence, one axis at a time and together."""
+  top, left, flipped = drawn_windows(images, crop=2, draws=20_000)
+  for offset in (top, left, 5 * top + left):
+    table = [np.bincount(offset[flipped == side]) for side in (0, 1)]
+    assert stats.chi2_contingency(table).pvalue > 1e-3
+
+
+def test_crop_and_flip_of_an_image_are_drawn_from_two_keys(images):
+  """Two draws from one key pass for independent ones: no statistic of many images would tell."""
+  crop, draws = 2, 256
+  top, left, flipped = drawn_windows(images, crop, draws)
+
+  def draw(position):
+    key = jax.random.fold_in(jax.random.fold_in(KEY, stream.AUGMENT), position)
+    crop_key, flip_key = jax.random.split(key)
+    return jax.random.randint(crop_key, (2,), 0, 2 * crop + 1), jax.random.bernoulli(flip_key)
+
+  offsets, flips = jax.vmap(draw)(jnp.arange(draws))
+  np.testing.assert_array_equal(np.stack([top, left], axis=1), offsets)
+  np.testing.assert_array_equal(flipped, flips)
 
 
 def test_crop_and_flip_can_be_off_separately(images):

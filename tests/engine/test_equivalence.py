@@ -35,6 +35,7 @@ OPTIMIZERS = {
     rate, 0.1, _kernels, 0.02, trust_ratio_mask=_kernels, momentum=0.9, nesterov=True
   ),
   'lamb': lambda rate: optax.lamb(rate, eps=1e-3, weight_decay=0.1, mask=_kernels),
+  'lion': lambda rate: optax.lion(rate, b2=0.999, weight_decay=0.1, mask=_kernels),
 }
 
 

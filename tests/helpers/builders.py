@@ -55,11 +55,9 @@ def rows(*splits):
 
 
 def expect_problem(config, *texts):
-  """`problems` says all of it in one text, and `load` raises with that text."""
-  matching = [
-    problem for problem in data.problems(config) if all(text in problem for text in texts)
-  ]
-  assert len(matching) == 1, data.problems(config)
+  """`wrong` says all of it in one text, and `load` raises with that text."""
+  matching = [problem for problem in data.wrong(config) if all(text in problem for text in texts)]
+  assert len(matching) == 1, data.wrong(config)
   with pytest.raises(data.DataError) as caught:
     data.load(config, seed=0)
   assert matching[0] in str(caught.value)

@@ -337,20 +337,6 @@ def test_groups_have_at_most_16_channels_and_divide_them_all(channels, size):
   assert group_size(channels) == size
 
 
-def test_problems_are_reported_all_at_once():
-  config = model_config('resnet81', normalization='groop', dtype='float16', width=-1, depth=-2)
-  name, normalization, dtype, width, depth = models.problems(config)
-  assert "model.name='resnet81'" in name and "did you mean 'resnet8'" in name
-  assert all(known in name for known in models.MODELS)
-  assert "did you mean 'group'" in normalization and 'batch' in normalization
-  assert 'bfloat16' in dtype and 'float32' in dtype
-  assert 'model.width=-1' in width and 'model.depth=-2' in depth
-
-
-def test_the_usual_models_have_no_problems():
-  assert all(models.problems(model_config(name)) == [] for name in models.MODELS)
-
-
 @pytest.mark.parametrize('name', models.MODELS)
 def test_entries_say_which_models_convolve(name):
   calls = []

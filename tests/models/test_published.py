@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers.built_models import build, count, model_config, products, shapes, step_gradient
+from helpers.built_models import build, count, products, shapes, step_gradient
 from helpers.small_models import short
 
 from bsjax import models
@@ -192,11 +192,3 @@ def test_the_head_is_the_last_of_numbered_layers_and_must_be_there():
   assert models.head({'Dense_9': {}, 'Dense_10': {}, 'Dense_x': {}, 'Conv_11': {}}) == 'Dense_10'
   with pytest.raises(ValueError, match='Conv_0'):
     models.head({'Conv_0': {}})
-
-
-@pytest.mark.parametrize('stride', [-1, 3, 64])
-def test_small_strides_are_powers_of_two_up_to_32(stride):
-  config = model_config('mobilenet_v2', small_stride=stride)
-  (problem,) = models.problems(config)
-  assert f'model.small_stride={stride}' in problem and '32' in problem
-  assert models.problems(model_config('mobilenet_v2', small_stride=8)) == []

@@ -1,11 +1,13 @@
 """Schedules and scaling against values worked out by hand."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers.small import small_config
 
 from bsjax.optim import optimizers, schedules
+from bsjax.optim.entries import OPTIMIZERS
 
 
 def factors(examples, **keys):
@@ -43,7 +45,9 @@ def test_steps_are_shares_of_the_whole_training(warmup):
 def test_weight_decay_leaves_biases_alone_unless_asked():
   params = {'kernel': jnp.ones((2, 2)), 'bias': jnp.ones(2)}
   zero = {'kernel': jnp.zeros((2, 2)), 'bias': jnp.zeros(2)}
-  for name in ('sgd', 'adamw', 'rmsprop', 'lamb', 'adam'):
+  for name in OPTIMIZERS:
+    if name == 'lars':  # without a gradient its trust ratio is that of the decay alone
+      continue
     for everything in (False, True):
       config = small_config(
         optimizer__name=name, optimizer__weight_decay=0.1, optimizer__decay_all=everything
@@ -53,3 +57,39 @@ def test_weight_decay_leaves_biases_alone_unless_asked():
       updates, _ = tx.update(zero, state, params)
       assert (np.asarray(updates['kernel']) < 0).all(), name
       assert (np.asarray(updates['bias']) < 0).all() == everything, name
+
+
+def one_step(name, grads, **keys):
+  """The updates of one step from parameters of ones, and the optimizer's state but for rates."""
+  params = {'kernel': jnp.ones((2, 2))}
+  config = small_config(optimizer__name=name, **{f'optimizer__{k}': v for k, v in keys.items()})
+  tx = optimizers.create(config.optimizer)
+  state = optimizers.with_learning_rate(tx.init(params), jnp.float32(0.01))
+  updates, state = tx.update({'kernel': jnp.asarray(grads)}, state, params)
+  return np.asarray(updates['kernel']), jax.tree.leaves(state.inner_state)
+
+
+@pytest.mark.parametrize('name', OPTIMIZERS)
+def test_an_entry_says_whether_decay_is_decoupled(name):
+  """Then it is no part of what the optimizer remembers of gradients."""
+  grads = [[0.1, -0.2], [0.3, 0.4]]
+  (plain, without), (decayed, state) = (one_step(name, grads, weight_decay=d) for d in (0.0, 0.3))
+  assert (plain != decayed).any()
+  pairs = zip(without, state, strict=True)
+  same = all(np.array_equal(a, b) for a, b in pairs if np.ndim(a) == 2)
+  assert same == OPTIMIZERS[name].decoupled_decay
+
+
+@pytest.mark.parametrize('name', OPTIMIZERS)
+def test_an_entry_says_whether_coordinates_are_scaled(name):
+  """Then a coordinate with a hundred times the gradient steps about as far as the others."""
+  updates, _ = one_step(name, [[0.001, 0.1], [0.1, 0.1]], nesterov=False)
+  ratio = updates[0, 1] / updates[0, 0]
+  assert ratio == pytest.approx(1 if OPTIMIZERS[name].adaptive else 100, rel=0.1)
+
+
+@pytest.mark.parametrize('name', OPTIMIZERS)
+def test_an_entry_says_whether_nesterov_is_read(name):
+  grads = [[0.1, -0.2], [0.3, 0.4]]
+  (plain, _), (nesterov, _) = (one_step(name, grads, nesterov=on) for on in (False, True))
+  assert (plain != nesterov).any() == OPTIMIZERS[name].nesterov

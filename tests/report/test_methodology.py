@@ -106,7 +106,7 @@ def test_the_paragraph_holds_no_figure_that_is_not_an_input(study):
     (('data', 'flip'), True, 'left-right flips'),
     (('optimizer', 'momentum'), 0.83, 'SGD (momentum 0.83'),
     (('optimizer', 'name'), 'adamw', 'AdamW (β1 0.9, β2 0.999, ε 1e-08, no weight decay)'),
-    (('optimizer', 'weight_decay'), 0.007, 'L2 weight decay 0.007 of kernels only'),
+    (('optimizer', 'weight_decay'), 0.007, 'L2 weight decay 0.007 of arrays of two axes'),
     (('schedule', 'name'), 'cosine', 'decayed to zero along a cosine'),
     (('schedule', 'warmup_epochs'), 0.7, 'linear warm-up of 0.7 epochs'),
     (('seed',), 41, 'from seed 41'),
@@ -200,11 +200,11 @@ def test_updates_an_epoch_are_those_of_the_sizes_that_runs_begin_with(study):
   config, plan, summary = study
   epoch = plan[0]['examples'] / plan[0]['epochs']
   each = f'{epoch / 32:,.0f} at batch size 32'
-  assert f'; updates an epoch were {each}' in paragraph(config, plan, summary)
+  assert f'; updates per epoch were {each}' in paragraph(config, plan, summary)
   keys = {'order': ['a', 'b'], 'a': {'batch_size': ['keep']}, 'b': {'batch_size': ['multiply:4']}}
   branched = [row | {'updates': row['updates'] // 2} for row in plan]  # as where sizes have grown
   text = paragraph(config | {'stages': keys}, branched, summary)
-  assert f'; updates an epoch, at the batch sizes that runs began with, were {each}' in text
+  assert f'; updates per epoch, at the batch sizes that runs began with, were {each}' in text
 
 
 def test_arms_say_once_what_they_share(study):

@@ -16,11 +16,10 @@ from bsjax.analysis.measures.gap import estimate
 from bsjax.analysis.runs.budgets import quantities
 from bsjax.analysis.runs.histories import Row, Setting, by_branch, settings
 from bsjax.analysis.runs.selection import Chosen, best_setting, leave_one_trial_out
+from bsjax.config.keys import computes
 from bsjax.stats.estimate import Reason
 
 MOST_PAIRED = 6  # conditions; of more, each is compared with the baseline only
-# Keys that change nothing of what is computed, or are told by the arms themselves.
-_NO_DIFFERENCE = ('arms.', 'execution.', 'checkpoint.', 'report.', 'data.cache_dir', 'pretrain.')
 
 
 @dataclass(frozen=True)
@@ -121,7 +120,7 @@ def failures(held: Mapping[str, Held]) -> list[dict[str, Any]]:
 
 
 def differences(conditions: Sequence[Condition]) -> dict[str, dict[str, list[Any]]]:
-  """condition -> key -> [value of the baseline, its own], for the keys that differ."""
+  """condition -> key -> [value of the baseline, its own], for keys that change what is computed."""
   flat = {each.name: dict(_flat(each.config)) for each in conditions}
   if not flat:
     return {}
@@ -130,7 +129,7 @@ def differences(conditions: Sequence[Condition]) -> dict[str, dict[str, list[Any
     name: {
       key: [first.get(key), own.get(key)]
       for key in sorted(first.keys() | own.keys())
-      if first.get(key) != own.get(key) and not key.startswith(_NO_DIFFERENCE)
+      if first.get(key) != own.get(key) and computes(key)
     }
     for name, own in flat.items()
     if name != conditions[0].name

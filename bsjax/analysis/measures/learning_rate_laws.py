@@ -15,10 +15,10 @@ import numpy as np
 from jaxtyping import Num
 
 from bsjax.analysis.measures.exponent import Points
+from bsjax.optim.entries import OPTIMIZERS
 from bsjax.stats.estimate import Reason
 
 Sizes = Num[np.ndarray, '...']  # batch sizes, or what a rule gives at each of them
-ADAPTIVE = ('adam', 'adamw', 'rmsprop', 'lamb')
 _LIMIT = 1e6  # a noise scale so many times the batch sizes stands for an infinite one
 _BAND = 33
 
@@ -125,8 +125,9 @@ def _about(
   name: str, rule: Rule, given: Points, noise_scale: Mapping[str, Any], optimizer: str
 ) -> dict[str, Any]:
   """The rule's name and source, and why it does not apply here; `applies` is null if unknown."""
+  adaptive = optimizer in OPTIMIZERS and OPTIMIZERS[optimizer].adaptive
   reasons, applies = [], True
-  if rule.adaptive != (optimizer in ADAPTIVE):
+  if rule.adaptive != adaptive:
     code = 'derived_for_adaptive' if rule.adaptive else 'derived_for_sgd'
     reasons, applies = [Reason(code, optimizer=optimizer)], False
   if rule.below_noise_scale and _unusable(noise_scale):

@@ -13,7 +13,7 @@ from bsjax.data.dataset import DataError, Raw, quoted
 from bsjax.data.sources import images
 
 
-def problems(config: ConfigDict) -> list[str]:
+def csv_conflicts(config: ConfigDict) -> list[str]:
   """What is wrong with the CSV."""
   try:
     _read_label_csv(config)

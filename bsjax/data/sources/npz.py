@@ -9,7 +9,7 @@ from bsjax.data.cache import Arrays, cached, stamp
 from bsjax.data.dataset import DataError, Raw
 
 
-def problems(config: ConfigDict) -> list[str]:
+def array_conflicts(config: ConfigDict) -> list[str]:
   """Arrays that are missing; they are not read."""
   try:
     with np.load(Path(config.path).expanduser()) as file:

@@ -22,7 +22,7 @@ from bsjax.data.dataset import DataError, Raw, quoted
 from bsjax.data.sources import images
 
 
-def problems(config: ConfigDict) -> list[str]:
+def set_conflicts(config: ConfigDict) -> list[str]:
   """What is wrong with the set where it is prepared already."""
   if not config.name:
     return [
@@ -30,15 +30,15 @@ def problems(config: ConfigDict) -> list[str]:
       " 'emnist/balanced' where a set has several variants"
     ]
   folder = _prepared(config)
-  return [] if folder is None else _folder_problems(config, folder)
+  return [] if folder is None else _folder_conflicts(config, folder)
 
 
 def read(config: ConfigDict, split: str) -> Raw:
   folder = _prepared(config)
   if folder is None:
     folder = _prepare(config)
-    if found := _folder_problems(config, folder):
-      raise DataError('\n'.join(found))
+    if sentences := _folder_conflicts(config, folder):
+      raise DataError('\n'.join(sentences))
   files = [[path.name, *stamp(path)] for path in sorted(folder.iterdir())]
   arrays = cached(
     config,
@@ -75,22 +75,22 @@ def _examples(folder: Path) -> dict[str, int]:
   return {split['name']: sum(map(int, split.get('shardLengths', ()))) for split in splits}
 
 
-def _folder_problems(config: ConfigDict, folder: Path) -> list[str]:
-  found = []
+def _folder_conflicts(config: ConfigDict, folder: Path) -> list[str]:
+  sentences = []
   file_format = _info(folder).get('fileFormat', 'tfrecord')
   if file_format != 'array_record':
-    found.append(
+    sentences.append(
       f'{folder} is prepared as {file_format} files, and only array_record can be read without'
       f' TensorFlow; prepare the set in another directory:\n{_recipe(config)}'
     )
   splits = _examples(folder)
   if missing := {'train', config.validation} - {'split', *splits}:
-    found.append(
+    sentences.append(
       f'data.validation={config.validation!r}: {config.name} has no split'
       f" {quoted(sorted(missing))}; it has {quoted(sorted(splits), 9)}, and 'split' holds out a"
       ' share of the training data'
     )
-  return found
+  return sentences
 
 
 def _recipe(config: ConfigDict) -> str:

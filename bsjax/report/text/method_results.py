@@ -74,26 +74,26 @@ def noise_scale(summary: Mapping[str, Any]) -> str:
   known = [row for row in rows if row['noise_scale']['b_simple'] is not None]
   if not known:
     return ''
-  each = [f'{_value(row["noise_scale"], "b_simple")} at {row["batch_size"]}' for row in known]
-  return f'Late in training the gradient noise scale was, in examples, {joined(each)}.'
+  values = [f'{_value(row["noise_scale"], "b_simple")} at {row["batch_size"]}' for row in known]
+  return f'Late in training the gradient noise scale was, in examples, {joined(values)}.'
 
 
 def critical(summary: Mapping[str, Any]) -> str:
-  found = summary.get('critical_batch_size', {})
-  if found.get('b_crit') is None:
+  result = summary.get('critical_batch_size', {})
+  if result.get('b_crit') is None:
     return ''
   return (
-    f'The critical batch size, for {loss_text(found)}, was {_value(found, "b_crit")} examples '
-    f'(n = {found["n"]}).'
+    f'The critical batch size, for {loss_text(result)}, was {_value(result, "b_crit")} examples '
+    f'(n = {result["n"]}).'
   )
 
 
-def _value(found: Mapping[str, Any], key: str) -> str:
+def _value(result: Mapping[str, Any], key: str) -> str:
   """A number with its interval; an open end as such."""
-  low, high = found['ci95']
+  low, high = result['ci95']
   if low is None:
-    return f'{number(found[key])} (no interval)'
-  return f'{number(found[key])} [{number(low)}, {"unbounded" if high is None else number(high)}]'
+    return f'{number(result[key])} (no interval)'
+  return f'{number(result[key])} [{number(low)}, {"unbounded" if high is None else number(high)}]'
 
 
 def hardware(summary: Mapping[str, Any], native_cost: Mapping[str, Any] | None) -> str:
@@ -104,5 +104,5 @@ def hardware(summary: Mapping[str, Any], native_cost: Mapping[str, Any] | None) 
     if (row.get('examples_per_second') or {}).get('median') is not None
   ]
   if speeds:
-    text += f' A run by itself trains, in examples a second (median), {joined(speeds)}.'
+    text += f' A run by itself trains, in examples per second (median), {joined(speeds)}.'
   return text.strip()

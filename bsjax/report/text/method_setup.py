@@ -3,45 +3,42 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePath
 from typing import Any
 
 from bsjax.analysis.runs.histories import Row
+from bsjax.config.keys import BY_NAME, computes, section
+from bsjax.config.stage_keys import STAGE
+from bsjax.data.sampling import SAMPLERS
 from bsjax.format import joined, number
 from bsjax.models import MODELS
+from bsjax.optim.entries import OPTIMIZERS, SCHEDULES
+from bsjax.report.text.key_phrases import phrase, phrases, shown
 
 Config = Mapping[str, Any]
 
 _NORMS = {'group': 'GroupNorm', 'batch': 'BatchNorm', 'none': 'no normalization'}
-_ADAM = (('b1', 'β1'), ('b2', 'β2'), ('eps', 'ε'))
-_OPTIMIZERS = {
-  'sgd': ('SGD', (('momentum', 'momentum'),)),
-  'adam': ('Adam', _ADAM),
-  'adamw': ('AdamW', _ADAM),
-  'rmsprop': (
-    'RMSProp',
-    (('rmsprop_decay', 'decay'), ('rmsprop_momentum', 'momentum'), ('eps', 'ε')),
-  ),
-  'lars': ('LARS', (('momentum', 'momentum'), ('trust_coefficient', 'trust coefficient'))),
-  'lamb': ('LAMB', _ADAM),
-}
-_WITH_NESTEROV = ('sgd', 'adam', 'adamw', 'lars')
 
 
 def model(config: Config) -> str:
   model = config.get('model', {})
   if 'name' not in model:
     return ''
-  parts = [f'width {model["width"]}'] if model.get('width') else []
-  if model['name'] == 'mlp' and 'depth' in model:
+  name = model['name']
+  parts = phrases(model, [BY_NAME['model.width']])
+  if name == 'mlp' and 'depth' in model:
     parts.append(f'{model["depth"]} hidden layers')
+  stride = MODELS[name].stride if name in MODELS else ''
+  if stride and model.get('small_stride'):
+    parts.append(f'{stride.format(model["small_stride"])} on images of up to 64 pixels')
   if 'normalization' in model:
     norm = _NORMS.get(model['normalization'], model['normalization'])
-    layer_norm = model['name'].startswith('vit') and model['normalization'] == 'group'
+    layer_norm = name.startswith('vit') and model['normalization'] == 'group'
     parts.append('LayerNorm' if layer_norm else norm)  # as models.vit has it
   parts += [f'{model["dtype"]} arithmetic'] if 'dtype' in model else []
   about = f' ({", ".join(parts)})' if parts else ''
-  return f'The model is {_named(model["name"])}{about}.'
+  return f'The model is {_named(name)}{about}.'
 
 
 def _named(model: str) -> str:
@@ -54,17 +51,37 @@ def data(config: Config, plan_rows: Sequence[Row], summary: Mapping[str, Any]) -
     return ''
   row = plan_rows[0]
   train = splits.get('train', round(row['examples'] / row['epochs']))
-  text = f'We trained on {train:,} examples of {data.get("name") or data.get("source")}'
+  text = f'We trained on {train:,} examples of {_data_name(data)}'
   if data.get('validation', 'split') == 'split':
-    held = f'{100 * data["validation_share"]:g}%' if 'validation_share' in data else 'a share'
-    validation = f'{held} of the training data, stratified by class and held out'
+    share = f'{100 * data["validation_share"]:g}%' if 'validation_share' in data else 'a share'
+    validation = f'{share} of the training data, stratified by class and held out'
   else:
     validation = f'the split {data["validation"]!r}'
   count = f', {splits["validation"]:,} examples' if 'validation' in splits else ''
   text += f' and validated on {validation}{count}.'
-  changes = [f'crops after padding by {data["crop"]} pixels'] if data.get('crop') else []
-  changes += ['left-right flips'] if data.get('flip') else []
-  return text + (f' Training images were augmented by random {joined(changes)}.' if changes else '')
+  cut = ('data.imbalance_factor', 'data.max_per_class', 'data.train_examples')
+  if kept := phrases(data, [BY_NAME[name] for name in cut]):
+    text += f' Of the data to train on we kept {joined(kept)}.'
+  if changes := phrases(data, [BY_NAME['data.crop'], BY_NAME['data.flip']]):
+    text += f' Training images were augmented by random {joined(changes)}.'
+  return text
+
+
+def _data_name(data: Config) -> str:
+  """The set by its name or file, and the source that read it where that says more."""
+  source = data.get('source', '')
+  name = data.get('name') or PurePath(data.get('path') or source).stem
+  if not source or name == source:
+    return name
+  label = [phrase(BY_NAME['data.label_csv'], data['label_csv'])] if 'label_csv' in data else []
+  return f'{name} ({", ".join([source, *(label if source == "image_folder" else [])])})'
+
+
+def sampling(config: Config) -> str:
+  """How examples were drawn."""
+  data = config.get('data', {})
+  entry = SAMPLERS.get(data.get('sampler'))
+  return entry.method.format_map(_shown_section(data, 'data')) if entry else ''
 
 
 def length(config: Config, plan_rows: Sequence[Row], sizes: Sequence[int]) -> str:
@@ -72,31 +89,33 @@ def length(config: Config, plan_rows: Sequence[Row], sizes: Sequence[int]) -> st
     return ''
   row = plan_rows[0]
   epoch = row['examples'] / row['epochs']
-  each = [f'{number(epoch / size)} at batch size {size}' for size in sizes]
+  updates = [f'{number(epoch / size)} at batch size {size}' for size in sizes]
   stages = config.get('stages', {})
   rules = {rule for name in stages.get('order', ()) for rule in stages[name].get('batch_size', ())}
   where = ', at the batch sizes that runs began with,' if rules - {'keep'} else ''
   return (
-    f'Every run took {row["epochs"]:.3g} epochs ({row["examples"]:,} examples); updates an '
-    f'epoch{where} were {joined(each)}.'
+    f'Every run took {row["epochs"]:.3g} epochs ({row["examples"]:,} examples); updates per '
+    f'epoch{where} were {joined(updates)}.'
   )
 
 
 def optimizer(config: Config) -> str:
-  found = config.get('optimizer', {})
-  name = found.get('name')
+  settings = config.get('optimizer', {})
+  name = settings.get('name')
   if name is None:
     return ''
-  title, keys = _OPTIMIZERS.get(name, (name, ()))
-  parts = [f'{label} {found[key]:g}' for key, label in keys if key in found]
-  parts += ['Nesterov momentum'] if found.get('nesterov') and name in _WITH_NESTEROV else []
-  if 'weight_decay' in found:
-    kind = 'decoupled weight decay' if name in ('adamw', 'lamb') else 'L2 weight decay'
-    what = 'all parameters' if found.get('decay_all') else 'kernels only'
-    decay = found['weight_decay']
+  entry = OPTIMIZERS.get(name)
+  if entry is None:
+    return f'We optimized with {name}.'
+  parts = [f'{label} {settings[key]:g}' for key, label in entry.shown.items() if key in settings]
+  parts += ['Nesterov momentum'] if settings.get('nesterov') and entry.nesterov else []
+  if 'weight_decay' in settings:
+    kind = 'decoupled weight decay' if entry.decoupled_decay else 'L2 weight decay'
+    what = 'all parameters' if settings.get('decay_all') else 'arrays of two axes or more only'
+    decay = settings['weight_decay']
     parts.append(f'{kind} {decay:g} of {what}' if decay else 'no weight decay')
   about = f' ({", ".join(parts)})' if parts else ''
-  return f'We optimized with {title}{about}.'
+  return f'We optimized with {entry.title}{about}.'
 
 
 def schedule(config: Config) -> str:
@@ -104,14 +123,44 @@ def schedule(config: Config) -> str:
   name = schedule.get('name')
   if name is None:
     return ''
-  texts = {'constant': 'was constant', 'cosine': 'decayed to zero along a cosine'}
-  text = texts.get(name, f'followed the schedule {name!r}')
-  if name == 'step' and {'factor', 'boundaries'} <= schedule.keys():
-    at = joined(f'{100 * share:g}%' for share in schedule['boundaries'])
-    text = f'was multiplied by {schedule["factor"]:g} after {at} of training'
+  text = f'followed the schedule {name!r}'
+  if name in SCHEDULES:
+    text = SCHEDULES[name].method.format_map(_shown_section(schedule, 'schedule'))
   warmup = schedule.get('warmup_epochs')
   after = f' after a linear warm-up of {warmup:g} epochs' if warmup else ''
   return f'The learning rate {text}{after}, in examples seen and so alike for all batch sizes.'
+
+
+def _shown_section(values: Config, name: str) -> dict[str, str]:
+  """The values of a section as people read them; the usual ones where none is known."""
+  parts = {key.name.partition('.')[2]: key for key in section(name)}
+  return {part: shown(key, values.get(part, key.default)) for part, key in parts.items()}
+
+
+def initial_weights(config: Config) -> str:
+  """The study that lent the weights which runs began with, if any did."""
+  transfer, changes = config.get('transfer', {}), dict(_flat(config.get('pretrain', {})))
+  changes = {key: value for key, value in changes.items() if computes(key)}
+  lane = transfer.get('lane', -1)
+  which = f'lane {lane}' if lane >= 0 else 'the run of the highest validation accuracy'
+  if config.get('pretrain'):
+    but = joined(f'{key}={value}' for key, value in changes.items())
+    study = f'this study trained first{f", with {but}" if but else ""}'
+  elif transfer.get('workdir'):
+    study = f'the study in {transfer["workdir"]}'
+  else:
+    return ''
+  return (
+    f'All runs began with the weights of {which} of {study}; their last layer was initialized anew.'
+  )
+
+
+def _flat(tree: Config, prefix: str = '') -> Iterator[tuple[str, Any]]:
+  for key, value in tree.items():
+    if isinstance(value, Mapping):
+      yield from _flat(value, f'{prefix}{key}.')
+    else:
+      yield f'{prefix}{key}', value
 
 
 def stages(config: Config) -> str:
@@ -119,18 +168,20 @@ def stages(config: Config) -> str:
   order = stages.get('order') or ()
   texts = []
   for name in order:
-    stage, parts = stages.get(name, {}), []
-    examples, epochs = stage.get('examples'), stage.get('epochs')
-    if examples or epochs:
-      parts.append(f'{examples:,} examples' if examples else f'{epochs:g} epochs')
-    if stage.get('trainable'):
-      parts.append(f'training {joined(stage["trainable"])} only')
-    rules = stage.get('batch_size') or ()
-    parts += [f'batch size {joined(rules, "or")}'] if rules else []
-    if stage.get('learning_rate_factor', 1.0) != 1.0:
-      parts.append(f'learning rate times {stage["learning_rate_factor"]:g}')
+    parts = _stage(stages.get(name, {}))
     texts.append(f'{name} ({", ".join(parts)})' if parts else name)
   return f'Training had {len(order)} stages: {joined(texts)}.' if texts else ''
+
+
+def _stage(stage: Config) -> list[str]:
+  """Its length, in examples where these are given, and what of it is not as usual."""
+  by_name = {key.name: key for key in STAGE}
+  epochs, examples = by_name.pop('epochs'), by_name.pop('examples')
+  unit = examples if stage.get('examples') else epochs
+  length = [phrase(unit, stage[unit.name])] if unit.name in stage else []
+  if stage.get('batch_size'):
+    stage = {**stage, 'batch_size': joined(stage['batch_size'], 'or')}
+  return [*length, *phrases(stage, by_name.values())]
 
 
 def rates(config: Config) -> str:
@@ -149,9 +200,10 @@ def trials(config: Config, plan_rows: Sequence[Row]) -> str:
   seed = f' from seed {config["seed"]}' if 'seed' in config else ''
   if trials < 2:
     return f'Every setting was run once{seed}.' if trials else ''
+  lent = ' of the last layer' if initial_weights(config) else ''
   return (
-    f'Every setting was run in {trials} trials{seed}, which differ in initialization and example '
-    'order; runs of one trial share both.'
+    f'Every setting was run in {trials} trials{seed}, which differ in initialization{lent} and '
+    'example order; runs of one trial share both.'
   )
 
 
@@ -178,3 +230,32 @@ def evaluation(config: Config, plan_rows: Sequence[Row]) -> str:
     f'Training and validation sets were evaluated {min(count, blocks)} times while training, '
     f'whole, in evaluation mode{batches}.'
   )
+
+
+def noise_scale(config: Config) -> str:
+  """How the gradient noise scale was measured."""
+  settings = config.get('noise_scale', {})
+  if not {'online', 'every', 'probe_every', 'exact_examples'} <= settings.keys():
+    return ''
+  sentences = []
+  if settings['online']:
+    every = settings['every']
+    which = f'the first update that began in every {every:,} micro-batches'
+    text = (
+      'The gradient noise scale was measured while training, from the micro-batches of '
+      f'{which if every > 1 else "every update"}'
+    )
+    if settings['probe_every']:
+      text += (
+        '; runs that update with every micro-batch took a second one once in every '
+        f'{settings["probe_every"]:,}'
+      )
+    sentences.append(f'{text}.')
+  if settings['exact_examples']:
+    blocks = settings.get('curvature_blocks')
+    also = f', and weighted by curvature from the Hessians of {blocks} blocks of them'
+    sentences.append(
+      'At every evaluation the gradient noise scale was measured from the single gradients of '
+      f'{settings["exact_examples"]:,} training examples{also if blocks else ""}.'
+    )
+  return ' '.join(sentences)

@@ -16,7 +16,7 @@ Config = Mapping[str, Any]
 
 
 class Joined(NamedTuple):
-  """The methods of several arms: what all share, and by topic what differs, a text an arm."""
+  """The methods of several arms: what all share, and by topic what differs, one text per arm."""
 
   text: str
   differs: dict[str, dict[str, str]]
@@ -43,13 +43,15 @@ def topics(
   native_cost: the content of native_cost.json (`native_cost.run.measure_study`).
   """
   sizes = sorted({row['batch_size'] for row in plan_rows})
-  found = {
+  texts = {
     'model': method_setup.model(config),
     'data': method_setup.data(config, plan_rows, summary),
+    'sampling': method_setup.sampling(config) if plan_rows else '',
     'batch sizes': f'We trained with {sizes_text(sizes)}.' if sizes else '',
     'length': method_setup.length(config, plan_rows, sizes),
     'optimizer': method_setup.optimizer(config),
     'schedule': method_setup.schedule(config),
+    'initial weights': method_setup.initial_weights(config),
     'stages': method_setup.stages(config),
     'learning rates': method_setup.rates(config),
     'scaling': scaling_reasons.sentences(config, sizes, summary),
@@ -58,28 +60,29 @@ def topics(
     'micro-batches': method_results.micro_batches(plan_rows, native_cost),
     'normalization': method_setup.batch_norm(config, plan_rows),
     'evaluation': method_setup.evaluation(config, plan_rows),
+    'measurement of noise': method_setup.noise_scale(config),
     'intervals': method_results.intervals(plan_rows, summary),
     'noise scale': method_results.noise_scale(summary),
     'critical batch size': method_results.critical(summary),
     'hardware': method_results.hardware(summary, native_cost),
   }
-  return {topic: text for topic, text in found.items() if text}
+  return {topic: text for topic, text in texts.items() if text}
 
 
 def joined_arms(arms: Mapping[str, Mapping[str, str]]) -> Joined:
   """The topics of several arms brought together: what is the same in all is said once."""
-  order = list(dict.fromkeys(topic for found in arms.values() for topic in found))
-  texts = {topic: {arm: found.get(topic, '') for arm, found in arms.items()} for topic in order}
+  order = list(dict.fromkeys(topic for texts in arms.values() for topic in texts))
+  texts = {topic: {arm: said.get(topic, '') for arm, said in arms.items()} for topic in order}
   same = [topic for topic in order if len(set(texts[topic].values())) == 1]
   common = ' '.join(next(iter(texts[topic].values())) for topic in same)
   about = f'{len(arms)} studies were run: {joined(arms)}. {common}'.strip()
   return Joined(about, {topic: texts[topic] for topic in order if topic not in same})
 
 
-def as_text(found: Joined) -> str:
+def as_text(methods: Joined) -> str:
   """The same as plain text, the differences as a list."""
-  lines = [found.text]
-  for topic, texts in found.differs.items():
+  lines = [methods.text]
+  for topic, texts in methods.differs.items():
     lines += ['', f'{topic[0].upper()}{topic[1:]}']
     lines += [f'- {arm}: {text or "not known"}' for arm, text in texts.items()]
   return '\n'.join(lines)

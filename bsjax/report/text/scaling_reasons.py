@@ -9,14 +9,7 @@ from bsjax.analysis.claims.claim import REFUTED, SUPPORTED, UNDETERMINED
 from bsjax.analysis.claims.tuned_runs import TUNED
 from bsjax.analysis.runs.histories import Row
 from bsjax.format import joined, sizes_text
-from bsjax.plan.scaling_rules import names
-
-_RULES = {
-  'none': 'an unchanged learning rate',
-  'sqrt': 'square-root scaling',
-  'linear': 'linear scaling',
-}
-_HOW = {'none': 'kept', 'sqrt': 'scaled by the square root of', 'linear': 'scaled in proportion to'}
+from bsjax.plan.scaling_rules import RULES, names
 
 
 def sentences(config: Mapping[str, Any], sizes: Sequence[int], summary: Mapping[str, Any]) -> str:
@@ -30,14 +23,14 @@ def sentences(config: Mapping[str, Any], sizes: Sequence[int], summary: Mapping[
     return 'The same learning rates were tried at every batch size.' if len(sizes) > 1 else ''
   if len(rules) == 1:
     return (
-      f'Learning rates are those at batch size {base}, {_HOW[rules[0]]} the batch size at '
+      f'Learning rates are those at batch size {base}, {RULES[rules[0]].method} the batch size at '
       f'{joined(others)}. No other rule was run, so these runs do not show whether this one is the '
       'better choice.'
     )
   found = summary.get('scaling_rules', {})
   done = (
     f'Batch size {base} is the base: its learning rates were carried to '
-    f'{sizes_text(others)} in {len(rules)} ways, {joined(_RULES[rule] for rule in rules)}.'
+    f'{sizes_text(others)} in {len(rules)} ways, {joined(RULES[rule].title for rule in rules)}.'
   )
   ways = found.get('ways', {})
   if why := found.get('undefined') or ways.get('undefined'):
@@ -70,7 +63,7 @@ def _rule(rule: str, rows: Sequence[Row], found: Mapping[str, Any]) -> str:
     for row in mine
     if 'undefined' in row
   ]
-  name = _RULES[rule]
+  name = RULES[rule].title
   return f'{name[0].upper()}{name[1:]} {"; it ".join(parts)}.'
 
 
@@ -88,8 +81,8 @@ def _closest(found: Mapping[str, Any]) -> str:
   rate = found['rates'][found['shown']]
   shown = [row for row in rate['closest'] if row['rule'] is not None]
   unknown = [row['batch_size'] for row in rate['closest'] if row['rule'] is None]
-  by_rule = {rule: [row['batch_size'] for row in shown if row['rule'] == rule] for rule in _RULES}
-  texts = [f'with {_RULES[rule]} at {sizes_text(at)}' for rule, at in by_rule.items() if at]
+  by_rule = {rule: [row['batch_size'] for row in shown if row['rule'] == rule] for rule in RULES}
+  texts = [f'with {RULES[rule].title} at {sizes_text(at)}' for rule, at in by_rule.items() if at]
   text = f'The curve of training loss was closest to that of the base {joined(texts)}'
   if not shown:
     return f'Which rule keeps the training loss closest is not shown at {sizes_text(unknown)}.'

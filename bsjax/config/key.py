@@ -1,0 +1,42 @@
+"""What a configuration key is: its default and all that is asked of it, in one place."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Key:
+  """One key of a configuration, such as 'data.crop'.
+
+  The type of `default` is that of the key; of a tuple, bounds and `item` are those of each item,
+  and `fewest` says how many there must be. `object` as `item` takes a value of any type.
+  """
+
+  name: str
+  default: Any
+  doc: str  # what it means
+  unit: str = ''
+  low: int | float | None = None
+  high: int | float | None = None
+  low_open: bool = False  # whether the bound itself is out
+  high_open: bool = False
+  choices: tuple[Any, ...] = ()  # where these are all there are, whatever else is installed
+  item: type | None = None  # of a tuple that is empty by default
+  fewest: int = 0
+  twice: str = ''  # what to say of a tuple that has an item twice, where that is wrong
+  remedy: str = ''  # what to give instead of a wrong value
+  computes: bool = True  # whether it changes what is computed, and not how, or what is shown
+  # What the paragraph on method says where the value is not the default, {} being the value; by
+  # value where that says more. Keys without it are in sentences of report/text/method_setup.py.
+  method: str | Mapping[Any, str] = ''
+
+  @property
+  def kind(self) -> type:
+    """The type of a value, or of each item of a tuple."""
+    if self.item:
+      return self.item
+    several = isinstance(self.default, tuple)
+    return type(self.default[0] if several and self.default else self.default)
