@@ -22,7 +22,7 @@ from bsjax.analysis.runs.histories import Row, Setting, by_branch, settings
 from bsjax.analysis.runs.selection import Chosen, best_setting, leave_one_trial_out
 from bsjax.stats.estimate import Reason
 
-Found = Mapping[int, Sequence[Setting]]
+Grid = Mapping[int, Sequence[Setting]]
 # The noise scale that the learning-rate rules of an optimizer speak of, the most apt first.
 FOR_RULES = ('exact_preconditioned', 'preconditioned', 'b_noise', 'exact', 'b_simple')
 
@@ -41,12 +41,12 @@ def summarize(
   everything but 'conditions' and 'stages' is of the first, 'branch'.
   """
   parts = by_branch(plan_rows, record_rows)
-  found = {branch: settings(*part) for branch, part in parts.items()}
-  first = next(iter(found))
-  result = _of_branch(config, found[first], facts)
+  grids = {branch: settings(*part) for branch, part in parts.items()}
+  first = next(iter(grids))
+  result = _of_branch(config, grids[first], facts)
   if config.get('stages', {}).get('order'):
-    chosen = {branch: reported(each) for branch, each in found.items()}
-    result['stages'] = stages(config, found, chosen)
+    chosen = {branch: reported(grid) for branch, grid in grids.items()}
+    result['stages'] = stages(config, grids, chosen)
     result['claims'] += stage_claims(result['stages'])
   if len(parts) > 1:
     result['branch'] = first
@@ -55,12 +55,12 @@ def summarize(
   return result | ({'hardware': hardware} if hardware else {})
 
 
-def reported(found: Found) -> dict[int, Setting]:
+def reported(grid: Grid) -> dict[int, Setting]:
   """Each batch size with its trials at the rates that are reported; without one it is left out."""
-  best = {size: best_setting(tried) for size, tried in found.items()}
+  best = {size: best_setting(tried) for size, tried in grid.items()}
   return {
     size: Setting(
-      size, setting.learning_rate, _shown(setting, leave_one_trial_out(found[size])).lanes
+      size, setting.learning_rate, _shown(setting, leave_one_trial_out(grid[size])).lanes
     )
     for size, setting in best.items()
     if setting
@@ -68,53 +68,53 @@ def reported(found: Found) -> dict[int, Setting]:
 
 
 def _of_branch(
-  config: Mapping[str, Any], found: Found, facts: classes.Facts | None
+  config: Mapping[str, Any], grid: Grid, facts: classes.Facts | None
 ) -> dict[str, Any]:
   """All that follows from one branch, or from a study without any."""
   reestimated = config['model']['normalization'] == 'batch'
-  chosen = {size: best_setting(tried) for size, tried in found.items()}
+  chosen = {size: best_setting(tried) for size, tried in grid.items()}
   chosen = {size: setting for size, setting in chosen.items() if setting}
-  held_out = {size: leave_one_trial_out(tried) for size, tried in found.items()}
+  held_out = {size: leave_one_trial_out(tried) for size, tried in grid.items()}
   scales = [noise.beside(setting) for setting in chosen.values()]
   measured = _noise_for_rules(scales)
   # Both are statements about optimization; those on validation, which overfitting turns, go beside.
-  rate = partial(learning_rates, found, config['optimizer']['name'], measured)
+  rate = partial(learning_rates, grid, config['optimizer']['name'], measured)
   rates = rate(objective='train_loss') | {'validation': rate(objective='val_error')}
   rates['noise_scale_of_rules'] = measured
   exponent = rates.pop('exponent')
-  critical = critical_batch_size(found, 'train_loss')
-  critical['validation'] = critical_batch_size(found, 'val_loss')
+  critical = critical_batch_size(grid, 'train_loss')
+  critical['validation'] = critical_batch_size(grid, 'val_loss')
   shown = {size: _shown(setting, held_out[size]) for size, setting in chosen.items()}
-  shown_lanes = reported(found)
+  shown_lanes = reported(grid)
   values = _values(held_out, 'val_accuracy')
   fresh = _values(held_out, 'reestimated_val_accuracy') if reestimated else None
-  scaled = scaling_rules(config, found)
+  scaled = scaling_rules(config, grid)
   result = {
     'batch_sizes': [
       _batch_size(tried, chosen[size], shown[size], reestimated)
       if size in chosen
       else _none_eligible(size, tried, reestimated)
-      for size, tried in found.items()
+      for size, tried in grid.items()
     ],
     'critical_batch_size': critical,
     'learning_rate_exponent': exponent,
     'learning_rates': rates,
     'noise_scales': scales,
-    'generalization_gap': generalization_gap(found, shown_lanes),
-    'claims': all_claims(found, shown_lanes, values, exponent, fresh),
+    'generalization_gap': generalization_gap(grid, shown_lanes),
+    'claims': all_claims(grid, shown_lanes, values, exponent, fresh),
     'recommendation': recommendation(chosen, values, critical, fresh),
-    **(_of_classes(config, found, shown_lanes, facts) if facts else {}),
+    **(_of_classes(config, grid, shown_lanes, facts) if facts else {}),
   }
   return result | ({'scaling_rules': scaled} if scaled else {})
 
 
 def _of_classes(
-  config: Mapping[str, Any], found: Found, reported: Mapping[int, Setting], facts: classes.Facts
+  config: Mapping[str, Any], grid: Grid, reported: Mapping[int, Setting], facts: classes.Facts
 ) -> dict[str, Any]:
   """What batches hold of the classes; and where these are unequal, what that does to them."""
   result = {'classes_per_batch': facts['classes_per_batch']}
   if classes.applies(config, facts):
-    result['by_class'] = classes.by_class(found, reported, facts)
+    result['by_class'] = classes.by_class(grid, reported, facts)
   return result
 
 
@@ -132,9 +132,11 @@ def _noise_for_rules(scales: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
   middle = scales[len(scales) // 2]
   for name in FOR_RULES:
     if name in middle['late']:
-      found = middle['late'][name]
-      where = {'kind': name, 'batch_size': middle['batch_size'], 'b_simple': found['value']}
-      return where | {key: found[key] for key in ('ci95', 'unbounded', 'reason') if key in found}
+      measured = middle['late'][name]
+      where = {'kind': name, 'batch_size': middle['batch_size'], 'b_simple': measured['value']}
+      return where | {
+        key: measured[key] for key in ('ci95', 'unbounded', 'reason') if key in measured
+      }
   return NO_NOISE_SCALE
 
 

@@ -88,7 +88,7 @@ def _jackknife(means: tuple, without: Any, n: int, unseen: float) -> PairMoments
 
 def ratio(moments: PairMoments) -> dict[str, Any]:
   """A noise scale as plain numbers: the two means, their ratio and its interval, or why not."""
-  interval = fieller_from_moments(*moments)
+  interval = fieller_from_moments(moments)
   named = {
     'trace': finite(moments.mean_a),
     'grad_sq': finite(moments.mean_b),

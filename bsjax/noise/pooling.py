@@ -60,7 +60,7 @@ def measured_interval(windows: Sequence[Window], confidence: float = 0.95) -> Es
 
   One run's own noise scale: what another trial would have found is not in this interval.
   """
-  return fieller_from_moments(*measurement_moments(windows), confidence=confidence)
+  return fieller_from_moments(measurement_moments(windows), confidence)
 
 
 def _observations(window: Window) -> tuple[int | float, Window]:

@@ -28,14 +28,6 @@ RULES = {
 SAME = 1e-9  # relative: rates so close differ by rounding only
 
 
-def scaled_learning_rate(config: ConfigDict, learning_rate: float, batch_size: int) -> float:
-  """Returns the learning rate of a batch size, from the one given at the base batch size.
-
-  `config` is that of `config.scaling`, with one rule.
-  """
-  return scaled(config.rule, learning_rate, batch_size, config.base_batch_size)
-
-
 def learning_rates_of(config: ConfigDict, batch_size: int) -> list[float]:
   """Returns the learning rates of a batch size in a study: those of all its scaling rules."""
   given = config.scaling

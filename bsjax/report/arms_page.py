@@ -86,8 +86,8 @@ def summarize(
   done}, 'conditions', 'scaling_rules' (as `rules_across`, where arms compare several), 'claims',
   'hardware'}. The answer is that on scaling rules, if there is one.
   """
-  found = compare(conditions(arms))
-  compared = rendered(found)
+  comparison = compare(conditions(arms))
+  compared = rendered(comparison)
   rules = rendered(rules_across({name: study.summary for name, study in arms.items()}))
   hardware = {name: study.summary.get('hardware', '') for name, study in arms.items()}
   return {
@@ -104,7 +104,7 @@ def summarize(
     'unfinished': {name: share for name, share in (progress or {}).items() if name not in arms},
     'conditions': compared,
     **({'scaling_rules': rules} if rules else {}),
-    'claims': [*(rules['distances'] if rules else ()), *rendered(claims(found))],
+    'claims': [*(rules['distances'] if rules else ()), *rendered(claims(comparison))],
     'hardware': '; '.join(dict.fromkeys(filter(None, hardware.values()))),
   }
 

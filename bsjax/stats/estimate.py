@@ -51,11 +51,6 @@ class Estimate:
     value, low, high = ends
     return replace(self, value=value, low=low, high=high)
 
-  def negated(self) -> Estimate:
-    """The estimate of minus the value."""
-    value, low, high = (None if x is None else -x for x in (self.value, self.high, self.low))
-    return replace(self, value=value, low=low, high=high)
-
   @property
   def has_interval(self) -> bool:
     """Whether the value is bounded on at least one side."""

@@ -81,25 +81,17 @@ def weighted_moments(a: np.ndarray, b: np.ndarray, sizes: np.ndarray) -> PairMom
 
 def fieller(numerators: ArrayLike, denominators: ArrayLike, confidence: float = 0.95) -> Estimate:
   """Fieller's interval for the ratio of means, from n independent pairs."""
-  return fieller_from_moments(*pair_moments(numerators, denominators), confidence=confidence)
+  return fieller_from_moments(pair_moments(numerators, denominators), confidence)
 
 
-def fieller_from_moments(
-  mean_a: float,
-  mean_b: float,
-  var_a: float,
-  var_b: float,
-  cov: float,
-  n: int | float,
-  confidence: float = 0.95,
-) -> Estimate:
+def fieller_from_moments(pairs: PairMoments, confidence: float = 0.95) -> Estimate:
   """The ratios r >= 0 for which mean_a - r mean_b is within t standard errors of 0 (Fieller 1954).
 
   They satisfy A r^2 - 2 H r + C <= 0. Where mean_b is not t standard errors from 0, A <= 0 and the
   set has no upper end: a ray from C / (H + sqrt(D)), or, if 0 belongs to it, the whole half-line or
   two rays with a gap between, reported as starting at 0.
   """
-  pairs = PairMoments(mean_a, mean_b, var_a, var_b, cov, n)
+  mean_a, mean_b, var_a, var_b, cov, n = pairs
   if why := _why_undefined(pairs):
     return undefined(why, n)
   value, doubts = _value(pairs)
@@ -125,23 +117,15 @@ def fieller_from_moments(
 
 def log_delta(numerators: ArrayLike, denominators: ArrayLike, confidence: float = 0.95) -> Estimate:
   """The delta-method interval of the log ratio, from n independent pairs."""
-  return log_delta_from_moments(*pair_moments(numerators, denominators), confidence=confidence)
+  return log_delta_from_moments(pair_moments(numerators, denominators), confidence)
 
 
-def log_delta_from_moments(
-  mean_a: float,
-  mean_b: float,
-  var_a: float,
-  var_b: float,
-  cov: float,
-  n: int | float,
-  confidence: float = 0.95,
-) -> Estimate:
+def log_delta_from_moments(pairs: PairMoments, confidence: float = 0.95) -> Estimate:
   """Student's interval for log(mean_a / mean_b), linearised at the means.
 
   Always bounded, so it claims too much where mean_b is within a few standard errors of zero.
   """
-  pairs = PairMoments(mean_a, mean_b, var_a, var_b, cov, n)
+  mean_a, mean_b, var_a, var_b, cov, n = pairs
   if why := _why_undefined(pairs):
     return undefined(why, n)
   value, doubts = _value(pairs)

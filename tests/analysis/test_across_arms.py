@@ -23,7 +23,10 @@ def summaries(power, arms=5, sizes=(32, 64), **options):
   """Arms in which learning_rate / (batch size)^power alone counts, each with noise of its own."""
   config = planted.config((0.2,))
   plan = planted.plan(config, sizes, trials=3)
-  own = lambda seed: planted.records(plan, power, seed, **options)
+
+  def own(seed):
+    return planted.records(plan, power, seed, **options)
+
   return {f'arm {seed}': summarize(config, plan, own(seed)) for seed in range(arms)}
 
 

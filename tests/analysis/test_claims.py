@@ -222,7 +222,10 @@ def test_an_equivalence_margin_must_be_above_zero():
 def test_trials_needed_is_the_least_number_that_makes_it():
   x = np.random.default_rng(6).normal(0.3, 1.0, size=8)
   needed = paired.trials_needed(mean_interval(x), 0.3)
-  half = lambda n: stats.t.ppf(0.975, n - 1) * x.std(ddof=1) / math.sqrt(n)
+
+  def half(n):
+    return stats.t.ppf(0.975, n - 1) * x.std(ddof=1) / math.sqrt(n)
+
   assert half(needed) < 0.3 <= half(needed - 1)
   assert paired.trials_needed(mean_interval(x), 1e-4) is None
   assert paired.trials_needed(mean_interval(x), 0.0) is None

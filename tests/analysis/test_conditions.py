@@ -112,7 +112,10 @@ def test_intervals_are_those_of_all_pairs_at_once_worked_out_by_hand():
 
 def test_differences_pool_over_batch_sizes_within_the_trial():
   by_size = {8: np.array([0.01, 0.03, 0.02]), 16: np.array([0.03, 0.01, 0.05])}
-  better = lambda lane, _: {'val_accuracy': 0.5 + by_size[lane['batch_size']][lane['trial']]}
+
+  def better(lane, _):
+    return {'val_accuracy': 0.5 + by_size[lane['batch_size']][lane['trial']]}
+
   found = compare([condition('a', 0.5, trials=3), condition('b', better, trials=3)])
   each = (by_size[8] + by_size[16]) / 2  # 0.02, 0.02, 0.035
   half = stats.t.ppf(0.975, 2) * each.std(ddof=1) / math.sqrt(3)
@@ -124,7 +127,10 @@ def test_differences_pool_over_batch_sizes_within_the_trial():
 
 def test_the_learning_rate_of_each_condition_is_chosen_on_the_other_trials():
   lucky = {0.1: (0.99, 0.7, 0.8), 0.2: (0.7, 0.98, 0.79)}
-  value = lambda lane, _: {'val_accuracy': lucky[lane['learning_rate']][lane['trial']]}
+
+  def value(lane, _):
+    return {'val_accuracy': lucky[lane['learning_rate']][lane['trial']]}
+
   found = compare([
     condition('one rate', 0.7, (8,), (0.1,), 3),
     condition('two rates', value, (8,), (0.1, 0.2), 3),
@@ -344,7 +350,9 @@ def test_runs_end_by_examples_whatever_the_plan_says_of_updates():
 
 
 def test_no_critical_batch_size_of_batch_sizes_that_change():
-  grows = lambda lane, share: {'batch_size': lane['batch_size'] * (2 if share > 0.5 else 1)}
+  def grows(lane, share):
+    return {'batch_size': lane['batch_size'] * (2 if share > 0.5 else 1)}
+
   found = condition('a', grows)
   why = summarize(synthetic.config(), found.plan, found.rows)['critical_batch_size']['undefined']
   assert 'the batch size changes in training, to 16' in why
@@ -386,8 +394,11 @@ def simulate(contrasts_of, draws=300, names='abcd', trials=4):
 
 def test_intervals_of_all_pairs_hold_together():
   assert 0.93 <= simulate(lambda pairs: contrasts(pairs, MARGIN)) <= 0.995
+
   # A family of one pair each is what would be without the correction; it does not hold.
-  alone = lambda pairs: [row for pair in pairs for row in contrasts([pair], MARGIN)]
+  def alone(pairs):
+    return [row for pair in pairs for row in contrasts([pair], MARGIN)]
+
   assert simulate(alone, draws=100) < 0.9
 
 

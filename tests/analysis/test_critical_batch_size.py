@@ -342,9 +342,10 @@ def test_undefined_with_a_reason():
 @pytest.mark.parametrize('value', [math.nan, math.inf, -0.1, None])
 def test_a_broken_loss_of_a_run_that_did_not_diverge_is_undefined(value):
   good = power_law()
-  broken = lambda lane, examples: (
-    value if lane['lane'] == 4 and examples > 9e4 else good(lane, examples)
-  )
+
+  def broken(lane, examples):
+    return value if lane['lane'] == 4 and examples > 9e4 else good(lane, examples)
+
   result = critical_batch_size(study(broken))
   why = result['undefined']
   where = {'batch_size': 8, 'learning_rate': 0.2, 'trial': 1}

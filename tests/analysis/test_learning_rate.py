@@ -475,13 +475,19 @@ def test_rates_are_chosen_on_the_other_trials():
 
 def test_the_choice_that_fails_in_its_own_trial_is_a_result():
   accuracies = accuracies_of(np.array([[0.5, 0.9], [0.5, 0.9], [0.5, 0.9]]))
-  diverges = lambda lane: lane['trial'] == 1 and lane['learning_rate'] == RATES[1]
+
+  def diverges(lane):
+    return lane['trial'] == 1 and lane['learning_rate'] == RATES[1]
+
   tried = study({key: [1.0] * 3 for key in accuracies}, accuracies, diverges)[8]
   result = reported(tried)
   failed = {'trial': 1, 'problem': Reason('diverged'), 'learning_rate': RATES[1]}
   assert 'mean' not in result and result['undefined'] == Reason('chosen_rate_failed', **failed)
+
   # In two of three trials: not eligible for anyone.
-  diverges = lambda lane: lane['trial'] > 0 and lane['learning_rate'] == RATES[1]
+  def diverges(lane):
+    return lane['trial'] > 0 and lane['learning_rate'] == RATES[1]
+
   tried = study({key: [1.0] * 3 for key in accuracies}, accuracies, diverges)[8]
   assert reported(tried)['learning_rates'] == [RATES[0]] * 3
   tried = study({key: [1.0] * 3 for key in accuracies}, accuracies, lambda lane: True)[8]

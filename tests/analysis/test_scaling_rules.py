@@ -131,9 +131,9 @@ def test_what_rests_on_lines_between_records_is_not_decided():
 
 
 def test_divergence_is_counted_and_leaves_the_rule_out():
-  high = lambda lane: (
-    lane['batch_size'] == 128 and lane['learning_rate'] > 0.7 and lane['trial'] == 1
-  )
+  def high(lane):
+    return lane['batch_size'] == 128 and lane['learning_rate'] > 0.7 and lane['trial'] == 1
+
   result = rendered(found(trials=4, diverges=high))
   run = at(result, 'linear', 128)
   assert run['diverged'] == 1 and 'trial 1 diverged' in run['undefined']

@@ -120,10 +120,13 @@ def test_verdicts_at_each_epoch_and_at_equal_updates():
   )
   more = {'code': 'more_updates', 'small': 8, 'large': 64, 'times': 8.0}
   assert more in early['claims'][0]['reasons']
-  flat = lambda lane, *_: {
-    'val_accuracy': 0.7 + WIGGLE[(lane['trial'] + lane['batch_size'] // 8) % 3],
-    'train_accuracy': 0.9,
-  }
+
+  def flat(lane, *_):
+    return {
+      'val_accuracy': 0.7 + WIGGLE[(lane['trial'] + lane['batch_size'] // 8) % 3],
+      'train_accuracy': 0.9,
+    }
+
   open_ended = summary_of(value=flat)['stages']['at'][0]
   assert verdict(open_ended)['epochs', 'val_accuracy'] == 'undetermined'
 

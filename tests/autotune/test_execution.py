@@ -202,7 +202,9 @@ def test_a_strategy_without_room_is_never_taken(monkeypatch):
 
 
 def test_candidates_are_what_suits_a_platform():
-  names = lambda *arguments: [s.name for s in strategies.candidates(*arguments)]
+  def names(*arguments):
+    return [s.name for s in strategies.candidates(*arguments)]
+
   assert names('cpu', True, 50) == ['map-canonical', 'map-im2col', 'vmap-im2col']
   assert names('cpu', False, 50) == ['map-canonical', 'vmap-im2col']
   assert names('cpu', True, 2)[-1] == 'unrolled-canonical'

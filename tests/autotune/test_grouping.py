@@ -103,9 +103,10 @@ def test_groups_that_do_not_fill_the_devices_are_predicted_to_take_as_long_as_th
   one_each = dict.fromkeys((16, 32, 64, 128, 256, 512), 1)
   together, apart = dict.fromkeys(one_each, 16), {size: 16 if size > 16 else 8 for size in one_each}
   total = 1600
-  predict = lambda choice, devices: grouping.predicted_seconds(
-    choice, one_each, total, rows, devices
-  )
+
+  def predict(choice, devices):
+    return grouping.predicted_seconds(choice, one_each, total, rows, devices)
+
   assert predict(together, 2) == pytest.approx(100 * 0.6)
   assert predict(apart, 2) == pytest.approx(100 * 0.6 + 200 * 0.2)  # 5 lanes and 1
   assert predict(apart, 1) == pytest.approx(100 * 0.5 + 200 * 0.1)

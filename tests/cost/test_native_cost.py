@@ -253,9 +253,12 @@ def test_what_does_not_fit_is_not_run_and_gets_the_largest_micro_batch_that_does
   micro = suggested['micro_batch']
   assert micro * suggested['accumulation'] == 96
   training = first_stage(small_config(), dataset)
-  total = lambda m: memory.of_step(
-    steps.compile_gather(training, m), steps.state_shapes(training), steps.shapes(training, m)
-  )['total']
+
+  def total(m):
+    return memory.of_step(
+      steps.compile_gather(training, m), steps.state_shapes(training), steps.shapes(training, m)
+    )['total']
+
   assert suggested['memory_bytes']['total'] == total(micro) <= bound
   larger = min(m for m in range(micro + 1, 97) if 96 % m == 0)
   assert total(larger) > bound
@@ -277,10 +280,12 @@ def test_where_nothing_fits_nothing_is_suggested(dataset):
 
 
 def test_a_line_that_promises_too_much_or_too_little_is_corrected():
-  needs = lambda m: 10 * m
-  ask = lambda most, predict: memory.largest_micro_batch(
-    64, predict, most, lambda m: needs(m) <= most
-  )
+  def needs(m):
+    return 10 * m
+
+  def ask(most, predict):
+    return memory.largest_micro_batch(64, predict, most, lambda m: needs(m) <= most)
+
   for predict in (needs, lambda m: 0, lambda m: 10**9):
     assert ask(160, predict) == 16
     assert ask(10, predict) == 1 and ask(9, predict) is None
@@ -354,7 +359,10 @@ def test_stages_are_measured_apart_and_the_same_program_once(dataset, monkeypatc
   stages.add(config, 'half', data_share=0.5, examples=320)
   compiled = []
   compile_step = steps.compile_step
-  spy = lambda training, size: compiled.append(size) or compile_step(training, size)
+
+  def spy(training, size):
+    return compiled.append(size) or compile_step(training, size)
+
   monkeypatch.setattr(steps, 'compile_step', spy)
   found = measured(config, dataset)
   places = [(row['stage'], row['batch_size']) for row in found['rows']]

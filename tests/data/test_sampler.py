@@ -90,7 +90,10 @@ def test_frequencies_tell_other_weights_apart(name, fault):
 
 def test_effective_number_lies_between_uniform_and_inverse_frequency():
   counts = np.array([5000, 500, 50])
-  of = lambda name, beta: sampler.class_probabilities(data_keys(name, sampler_beta=beta), counts)
+
+  def of(name, beta):
+    return sampler.class_probabilities(data_keys(name, sampler_beta=beta), counts)
+
   np.testing.assert_allclose(of('effective_number', 0.0), counts / counts.sum(), rtol=1e-12)
   np.testing.assert_allclose(of('effective_number', 1 - 1e-12), [1 / 3] * 3, rtol=1e-6)
   np.testing.assert_allclose(of('inverse_frequency', 0.0), [1 / 3] * 3, rtol=1e-12)
@@ -209,7 +212,9 @@ def test_their_mean_is_what_the_laws_of_drawing_say(name):
 
 
 def test_a_batch_larger_than_the_run_and_a_long_run(monkeypatch):
-  sample = lambda key, first, epochs: jnp.tile(jnp.arange(len(LABELS)), (epochs, 1))
+  def sample(key, first, epochs):
+    return jnp.tile(jnp.arange(len(LABELS)), (epochs, 1))
+
   (row,) = sampler.distinct_classes(sample, LABELS, [KEY], (64,), (0, 50), len(LABELS))
   assert row['batches'] == 0 and row['mean'] is None
   monkeypatch.setattr(sampler, 'MOST_DRAWS', 100)
@@ -236,8 +241,12 @@ def test_estimates_of_weighted_draws_are_unbiased_for_the_weighted_loss():
   truth = weighted_truth(grads, example_probabilities(WEIGHT['inverse_frequency']))
 
   def errors(population):
-    factor = lambda size: estimators.variance_factor(5, size, population)
-    solve = lambda *norms: estimators.from_variances(*norms, factor(m), factor(k * m))
+    def factor(size):
+      return estimators.variance_factor(5, size, population)
+
+    def solve(*norms):
+      return estimators.from_variances(*norms, factor(m), factor(k * m))
+
     estimate = jax.vmap(solve)(jnp.asarray(small_sq - big_sq), jnp.asarray(big_sq))
     pairs = zip(estimate, truth, strict=True)
     means = [(np.mean(x, dtype=float), np.std(x, dtype=float), t) for x, t in pairs]

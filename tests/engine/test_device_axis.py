@@ -28,7 +28,10 @@ def test_neighbours_go_to_different_devices():
 def test_each_device_computes_its_own_row(backend):
   devices = device_axis.devices(2)
   own = device_axis.spread(np.arange(8.0).reshape(2, 4), devices)
-  function = lambda own, shared: {'sum': own.sum() * shared, 'row': own}
+
+  def function(own, shared):
+    return {'sum': own.sum() * shared, 'row': own}
+
   out = device_axis.replicate(function, backend, devices, in_axes=(0, None))(own, 10.0)
   np.testing.assert_array_equal(out['sum'], [60, 220])
   assert {shard.device for shard in out['row'].addressable_shards} == set(devices)

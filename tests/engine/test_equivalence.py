@@ -228,7 +228,10 @@ def test_lane_alone_equals_lane_in_a_crowd(how):
       for j, other in enumerate(few.group.lanes)
       if (other.batch_size, other.trial) == (lane.batch_size, lane.trial)
     ]
-    pick = lambda tree, j: jax.tree.map(lambda x: x[j], tree)
+
+    def pick(tree, j):
+      return jax.tree.map(lambda x: x[j], tree)
+
     difference = largest_difference(pick(states.params, i), pick(few.to_host().params, same[0]))
     assert difference <= (0 if how == 'map-canonical' else 1e-6), lane
 
@@ -285,7 +288,10 @@ def test_all_lanes_of_a_trial_see_the_same_examples_whatever_their_batch_size():
     (lane.batch_size, lane.trial): (end[lane.lane] - start[lane.lane]) * lane.batch_size
     for lane in after.group.lanes
   }
-  off = lambda a, b: np.linalg.norm(a - b) / np.linalg.norm(b)
+
+  def off(a, b):
+    return np.linalg.norm(a - b) / np.linalg.norm(b)
+
   for trial in (0, 1):
     assert off(moves[8, trial], moves[32, trial]) < 0.01
     assert off(moves[16, trial], moves[32, trial]) < 0.01

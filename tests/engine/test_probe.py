@@ -103,9 +103,10 @@ def test_only_layers_whose_gram_matrices_are_cheaper_are_tapped():
   model = small_model('resnet8')
   image = jnp.zeros((1, 32, 32, 3))
   variables = initial(model, image.shape[1:])
-  tapped = lambda image, scaled: {
-    layer.path for layer in per_example.tapped_layers(model, variables, image, scaled)
-  }
+
+  def tapped(image, scaled):
+    return {layer.path for layer in per_example.tapped_layers(model, variables, image, scaled)}
+
   assert tapped(image, False) == {'Dense_0'}
   small = tapped(image[:, :8, :8], False)  # where the last layers have four positions
   assert {path for path in small if 'Conv' in path} and 'Dense_0' in small

@@ -46,10 +46,12 @@ def test_the_optimizer_runs_only_in_ticks_in_which_a_lane_updates(how, monkeypat
   calls = []
 
   def create(_):
-    counted = lambda updates, state, params=None: (
-      jax.debug.callback(lambda: calls.append(1)),
-      (updates, state),
-    )[1]
+    def counted(updates, state, params=None):
+      return (
+        jax.debug.callback(lambda: calls.append(1)),
+        (updates, state),
+      )[1]
+
     counting = optax.GradientTransformation(lambda params: optax.EmptyState(), counted)
     return optax.inject_hyperparams(lambda learning_rate: optax.chain(counting, optax.sgd(1e-3)))(
       learning_rate=0.0

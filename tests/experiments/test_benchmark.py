@@ -159,7 +159,10 @@ def fake(seconds, losses=(1.0, 2.0)):
 
 def measured(work, sides, repeats=2, budget=1e9):
   rows, saved, said = {}, [], []
-  save = lambda: saved.append(json.loads(json.dumps(rows)))
+
+  def save():
+    return saved.append(json.loads(json.dumps(rows)))
+
   budget = Budget(budget)
   measure(work, sides, 'sequential', repeats, budget, said.append, rows, save)
   return rows, saved, said
@@ -182,7 +185,10 @@ def test_ratios_are_taken_within_rounds(work):
 def test_what_was_measured_is_saved_before_the_next(work):
   sides = {'bsjax': fake([1, 1, 1]), 'sequential': fake([1, 1])}  # its third measurement fails
   rows, saved = {}, []
-  save = lambda: saved.append(json.loads(json.dumps(rows)))
+
+  def save():
+    return saved.append(json.loads(json.dumps(rows)))
+
   with pytest.raises(StopIteration):
     measure(work, sides, 'sequential', 1, Budget(1e9), lambda x: None, rows, save)
   assert saved[-1]['bsjax']['seconds']['n'] == 1
@@ -257,8 +263,13 @@ def test_a_side_that_cannot_run_is_named(work):
 
 def test_pairs_are_measured_in_turn():
   calls = []
-  first = lambda: calls.append('a') or 3.0
-  second = lambda: calls.append('b') or 2.0
+
+  def first():
+    return calls.append('a') or 3.0
+
+  def second():
+    return calls.append('b') or 2.0
+
   found = pairs(first, second, 2, Budget(1e9))
   assert calls == ['a', 'b', 'a', 'b']
   assert found['first_by_second']['median'] == 1.5

@@ -71,7 +71,10 @@ def test_frozen_layers_are_as_in_evaluation_and_keep_their_statistics(name):
   usual, in_training, _ = train(model, variables, images)
   assert np.abs(in_training - evaluated).max() > 1e-2
   if name != 'resnet8':  # where the layer sees the same images in all three
-    output = lambda tree: leaf(tree, first)['__call__'][0]
+
+    def output(tree):
+      return leaf(tree, first)['__call__'][0]
+
     np.testing.assert_allclose(output(seen), output(all_seen), rtol=1e-5, atol=1e-5)
     assert np.abs(output(usual) - output(all_seen)).max() > 1e-2
 

@@ -90,14 +90,13 @@ def plain_step(model):
     updates, opt_state = tx.update(grads, opt_state, params)
     return optax.apply_updates(params, updates), new_stats, opt_state
 
-  start = lambda key, shape: (
-    (v := model.init(key, jnp.zeros(shape), False))
-    and (
+  def start(key, shape):
+    return (v := model.init(key, jnp.zeros(shape), False)) and (
       v['params'],
       v.get('batch_stats', {}),
       tx.init(v['params']),
     )
-  )
+
   return jax.jit(start, static_argnums=1), step
 
 

@@ -144,11 +144,15 @@ def test_set_up_machine_makes_float32_mean_float32():
 def test_bfloat16_gradients_are_those_of_float32_but_for_rounding(name, form, kind):
   random = np.random.default_rng(0)
   images = jnp.asarray(random.normal(1, 1, (256, 8, 8, 1)), jnp.float32)
-  build_in = lambda dtype: build(
-    name, form=form, width=SMALL[name], normalization=kind, dtype=dtype
-  )
+
+  def build_in(dtype):
+    return build(name, form=form, width=SMALL[name], normalization=kind, dtype=dtype)
+
   start = jax.jit(build_in('float32').init, static_argnums=2)(jax.random.key(0), images, True)
-  shifted = lambda x: x + jnp.asarray(random.normal(0, 0.1, x.shape), jnp.float32)
+
+  def shifted(x):
+    return x + jnp.asarray(random.normal(0, 0.1, x.shape), jnp.float32)
+
   params = jax.tree.map(shifted, start['params'])  # no layer starts at zero
   actual, exact = (
     jax.jit(step_gradient(build_in(dtype), images, jnp.arange(256) % 4))(params, {})

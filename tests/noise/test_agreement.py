@@ -73,13 +73,16 @@ def single_examples(grads, random):
   """An interval from 130 of the 150 examples."""
   some = grads[random.permutation(150)[:130]]
   products = (some**2).sum(1), some @ some.mean(0)
-  return fieller_from_moments(*exact.from_products(*products, 1, 150), CONFIDENCE)
+  return fieller_from_moments(exact.from_products(*products, 1, 150), CONFIDENCE)
 
 
 @pytest.mark.parametrize('lane', [0, 1, 2])  # pairs of micro-batches; 2 and 8 of them an update
 def test_all_estimators_agree_on_a_trained_network(network, lane):
   group, dataset, snapshot = network
-  own = lambda tree: jax.tree.map(lambda x: x[lane], tree)
+
+  def own(tree):
+    return jax.tree.map(lambda x: x[lane], tree)
+
   grads = example_gradients(group, dataset, own(group.to_host().params))
   truth = exact_noise_scale(grads)
   lane_params = jax.tree.map(lambda x: x[0, 0], group.parts[0].lane_params)

@@ -22,7 +22,10 @@ def example_grads() -> jax.Array:
   truth = np.array([0.3, -0.2, 0.1, 0.7])
   x = rng.standard_normal((UPDATES, BATCH, 4)) * np.sqrt(EIGENVALUES)
   y = x @ truth + LABEL_NOISE * rng.standard_normal((UPDATES, BATCH))
-  loss = lambda w, x, y: (x @ w - y) ** 2 / 2
+
+  def loss(w, x, y):
+    return (x @ w - y) ** 2 / 2
+
   per_example = jax.vmap(jax.vmap(jax.grad(loss), (None, 0, 0)), (None, 0, 0))
   return per_example(jnp.float32(truth + DISTANCE), x.astype(np.float32), y.astype(np.float32))
 
@@ -40,7 +43,10 @@ def micro_estimate(grads, micro_batch, population=None):
 
 def pair_estimate(grads, population=None):
   half = grads.shape[0] // 2
-  tree = lambda g: {'kernel': g[:1], 'bias': g[1:]}
+
+  def tree(g):
+    return {'kernel': g[:1], 'bias': g[1:]}
+
   a, b = tree(grads[:half].mean(0)), tree(grads[half : 2 * half].mean(0))
   if population:
     factors = [estimators.variance_factor(0, size, population) for size in (half, 2 * half)]
@@ -136,7 +142,9 @@ def test_a_pair_of_almost_equal_gradients_keeps_its_noise():
 
 
 def test_accumulation_is_data_and_one_micro_batch_is_never_a_number():
-  lane = lambda micro, mean, k: estimators.from_micro_batches(micro, mean, k, 7, 1000)
+  def lane(micro, mean, k):
+    return estimators.from_micro_batches(micro, mean, k, 7, 1000)
+
   estimate = jax.jit(jax.vmap(lane))(
     jnp.float32([5.0, 5.0, 5.0]), jnp.float32([3.0, 5.0, 4.9999]), jnp.int32([3, 1, 1])
   )
@@ -290,9 +298,12 @@ def test_moments_survive_large_gradients(spread):
 def test_merged_windows_equal_one_window():
   rng = np.random.default_rng(6)
   trace, grad_sq = rng.lognormal(size=(2, 90)).astype(np.float32) + 100
-  last = lambda rows: jax.tree.map(
-    lambda x: x[-1], prefixes(trace[rows], grad_sq[rows], np.ones(90, bool)[rows])
-  )
+
+  def last(rows):
+    return jax.tree.map(
+      lambda x: x[-1], prefixes(trace[rows], grad_sq[rows], np.ones(90, bool)[rows])
+    )
+
   parts = [last(slice(0, 1)), last(slice(1, 50)), last(slice(50, 90))]
   merged = estimators.merge(estimators.merge(parts[0], parts[1]), parts[2])
   check_moments(merged, trace, grad_sq, rtol=1e-5)

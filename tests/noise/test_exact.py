@@ -79,7 +79,7 @@ def test_intervals_from_single_examples_cover(tails):
     # Unit covariance: the scales have a mean square of 1, so tr(Sigma) is the number of parameters.
     grads = rng.standard_normal((n, parameters)) * TAILS[tails](rng, (n,))
     grads += math.sqrt(1 / expected)
-    interval = fieller_from_moments(*exact.from_products(*products(grads), 1, 10**9))
+    interval = fieller_from_moments(exact.from_products(*products(grads), 1, 10**9))
     high = math.inf if interval.high is None else interval.high
     held.append(interval.low is not None and interval.low <= expected <= high)
   assert 0.93 < np.mean(held) < 0.97

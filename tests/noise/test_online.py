@@ -112,7 +112,10 @@ def scaled_noise(name, config, dataset, study, lane):
     grads = jax.tree.map(lambda *g: sum(g) / len(g), *micro)
     nu = jax.tree.leaves(optax.tree_utils.tree_get(opt_state, 'nu'))
     nu = [np.maximum(v, 0.01 * np.mean(v)) for v in nu]  # no coordinate counts as rarer than that
-    flat = lambda tree: np.concatenate([np.ravel(x).astype(np.float64) for x in tree])
+
+    def flat(tree):
+      return np.concatenate([np.ravel(x).astype(np.float64) for x in tree])
+
     if name == 'adam':
       scale = 1 / (np.sqrt(flat(nu) / (1 - 0.999 ** max(update, 1))) + 1e-8)
     else:

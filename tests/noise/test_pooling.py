@@ -82,12 +82,12 @@ def test_ragged_blocks_estimate_the_variance_of_the_mean_without_bias():
 
 
 def test_windows_that_measured_nothing_or_nonsense_are_undefined():
-  nothing = intervals.fieller_from_moments(*pooling.combine_windows([EMPTY, EMPTY]))
+  nothing = intervals.fieller_from_moments(pooling.combine_windows([EMPTY, EMPTY]))
   assert nothing == undefined('nothing_measured')
   fine = window([1.0, 2.0], [1.0, 3.0])
   for blocks in (True, False):
     spoilt = pooling.combine_windows([fine, fine | {'trace': None}], blocks=blocks)
-    assert intervals.fieller_from_moments(*spoilt).reasons[0].code == 'moments_not_finite'
+    assert intervals.fieller_from_moments(spoilt).reasons[0].code == 'moments_not_finite'
 
 
 def correlated_windows(rng, sizes):
@@ -106,7 +106,7 @@ def test_blocks_cover_where_updates_are_correlated():
     windows = correlated_windows(rng, sizes)
     found.append(
       [
-        covers(intervals.fieller_from_moments(*pooling.combine_windows(windows, blocks=b)), 3.0)
+        covers(intervals.fieller_from_moments(pooling.combine_windows(windows, blocks=b)), 3.0)
         for b in (True, False)
       ]
     )
@@ -180,7 +180,7 @@ def test_intervals_of_one_lane_cover_at_a_hundred_updates(tails):
   windows = [[window(*pair)] for pair in zip(*blocks, strict=True)]
   fieller = [covers(pooling.measured_interval(w), TRUTH) for w in windows]
   moments = (pooling.measurement_moments(w) for w in windows)
-  log_delta = [covers(intervals.log_delta_from_moments(*m), TRUTH) for m in moments]
+  log_delta = [covers(intervals.log_delta_from_moments(m), TRUTH) for m in moments]
   assert 0.93 < np.mean(fieller) < 0.97
   assert 0.93 < np.mean(log_delta) < 0.97
 

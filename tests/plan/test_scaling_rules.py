@@ -39,7 +39,8 @@ def test_one_rule_gives_what_it_gave_before_to_the_last_bit(rule):
     for size, rate, trial in itertools.product((8, 24), sorted(rates), range(2))
   ]
   assert [(lane.batch_size, lane.learning_rate, lane.trial) for lane in lanes] == expected
-  single = [scaling_rules.scaled_learning_rate(config.scaling, rate, 24) for rate in sorted(rates)]
+  rule = config.scaling.rule
+  single = [scaling_rules.scaled(rule, rate, 24, 8) for rate in sorted(rates)]
   assert scaling_rules.learning_rates_of(config, 24) == single
 
 

@@ -220,7 +220,10 @@ def test_stage_names_and_ends_are_drawn():
 
 def cost(*rows):
   """native_cost.json of (stage, batch size, seconds); the ends are a tenth off."""
-  spread = lambda s: s and {'median': s, 'low': 0.9 * s, 'high': 1.1 * s}
+
+  def spread(s):
+    return s and {'median': s, 'low': 0.9 * s, 'high': 1.1 * s}
+
   return {
     'rows': [{'stage': stage, 'batch_size': size, 'seconds': spread(s)} for stage, size, s in rows]
   }

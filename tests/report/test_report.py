@@ -14,7 +14,6 @@ from bsjax.report import stored_study, study_page
 from bsjax.report.figures.drawing import draw
 from bsjax.report.figures.study import OVERVIEW
 from bsjax.report.summaries import summarize
-from bsjax.report.text.claim_blocks import is_pair
 from bsjax.storage import records
 
 
@@ -159,15 +158,15 @@ def test_the_command_rebuilds_the_report_and_names_missing_files(tmp_path):
 
 def test_claims_have_a_badge_each_and_pairs_are_folded(tmp_path, blank_figures):
   summary = study(tmp_path)
-  pairs = [each for each in summary['claims'] if is_pair(each)]
+  pairs = [each for each in summary['claims'] if each['kind'] == 'pair']
   page = page_of(tmp_path)
   whole, folded = page.split('<table class="claims" id="claims">')[1].split('<details')[:2]
   badges = r'<span class="badge (\w+)">\1</span>'
-  verdicts = [each['verdict'] for each in summary['claims'] if not is_pair(each)]
+  verdicts = [each['verdict'] for each in summary['claims'] if each['kind'] != 'pair']
   assert re.findall(badges, whole) == verdicts and len(verdicts) == 11
   assert re.findall(badges, folded) == [each['verdict'] for each in pairs] and len(pairs) == 4
   for each in summary['claims']:
-    assert (f'<td>{each["claim"]}<' in folded) == is_pair(each)
+    assert (f'<td>{each["claim"]}<' in folded) == (each['kind'] == 'pair')
 
 
 def test_recommendations_stand_before_the_results(tmp_path, blank_figures):

@@ -116,7 +116,10 @@ def test_the_lanes_own_statistics_are_used_and_not_changed(last, together):
   spec = in_float32(found.spec)
   state = as_state(spec, found.dataset.image_shape, own)
   examples = on_device(study.subset(found.dataset, 40, 0))
-  value = lambda s: float(lane_objective(spec, s, examples, 16).value(s.params))
+
+  def value(s):
+    return float(lane_objective(spec, s, examples, 16).value(s.params))
+
   row = next(r for r in together['rows'] if (r['lane'], r['examples']) == (0, 304))
   assert row['train_loss'] == pytest.approx(value(state), rel=1e-5)
   assert largest_difference(state.batch_stats, own['batch_stats']) == 0

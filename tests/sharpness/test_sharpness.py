@@ -85,9 +85,9 @@ def symmetric(values, seed):
 
 
 def lanczos(objective, params, steps, seed=0):
-  run = lambda params: hessian.lanczos(
-    lambda v: objective.hvp(params, v), jax.random.key(seed), params, steps
-  )
+  def run(params):
+    return hessian.lanczos(lambda v: objective.hvp(params, v), jax.random.key(seed), params, steps)
+
   found = jax.jit(run)(params)
   return spectrum.ritz(np.asarray(found.alpha), np.asarray(found.beta))
 
@@ -100,7 +100,10 @@ def test_top_eigenvalues_and_trace_equal_eigh_of_the_dense_hessian(mlp):
   np.testing.assert_allclose([f['value'] for f in found], values[:5], rtol=1e-4)
   assert all(f['converged'] for f in found)
   unravel = ravel_pytree(state.params)[1]
-  form = lambda e: optax.tree.vdot(unravel(e), objective.hvp(state.params, unravel(e)))
+
+  def form(e):
+    return optax.tree.vdot(unravel(e), objective.hvp(state.params, unravel(e)))
+
   diagonal = jax.jit(lambda basis: jax.lax.map(form, basis))(jnp.eye(len(dense)))
   np.testing.assert_allclose(diagonal.sum(), values.sum(), rtol=1e-4)
   np.testing.assert_allclose(diagonal, np.diag(dense), atol=1e-4 * values[0])
@@ -109,9 +112,10 @@ def test_top_eigenvalues_and_trace_equal_eigh_of_the_dense_hessian(mlp):
 def test_hutchinson_on_the_network_holds_the_trace_and_predicts_its_error(mlp):
   spec, state, examples, dense = mlp
   objective = lane_objective(spec, state, examples, EXAMPLES)
-  run = lambda p: hessian.trace_samples(
-    lambda v: objective.hvp(p, v), jax.random.key(1), p, probes=400
-  )
+
+  def run(p):
+    return hessian.trace_samples(lambda v: objective.hvp(p, v), jax.random.key(1), p, probes=400)
+
   samples = np.asarray(jax.jit(run)(state.params))
   mean, error = spectrum.mean_and_standard_error(samples)
   off_diagonal = (dense**2).sum() - (np.diag(dense) ** 2).sum()
@@ -186,9 +190,10 @@ def test_residuals_bound_the_error_and_say_what_has_not_converged():
 def test_quadrature_gives_the_moments_of_the_spectral_density():
   values = np.concatenate([[10.0], np.linspace(-1, 1, 39)])
   objective, params = quadratic(symmetric(values, 3)), two_leaves(np.zeros(40))
-  run = lambda seed: hessian.lanczos(
-    lambda v: objective.hvp(params, v), jax.random.key(seed), params, 12
-  )
+
+  def run(seed):
+    return hessian.lanczos(lambda v: objective.hvp(params, v), jax.random.key(seed), params, 12)
+
   pairs = jax.jit(jax.vmap(run))(jnp.arange(60))
   runs = [spectrum.ritz(*pair) for pair in zip(*map(np.asarray, pairs), strict=True)]
   found = spectrum.density(runs)
@@ -208,9 +213,14 @@ def test_hutchinson_is_exact_on_diagonals_and_unbiased_across_leaves():
   size, identity = 20, np.eye(10)
   matrix = np.block([[2 * identity, 5 * identity], [5 * identity, 3 * identity]])
   params = two_leaves(np.zeros(size))
-  samples = lambda m, probes: np.asarray(
-    hessian.trace_samples(lambda v: quadratic(m).hvp(params, v), jax.random.key(0), params, probes)
-  )
+
+  def samples(m, probes):
+    return np.asarray(
+      hessian.trace_samples(
+        lambda v: quadratic(m).hvp(params, v), jax.random.key(0), params, probes
+      )
+    )
+
   np.testing.assert_allclose(samples(np.diag(np.arange(20.0)), 3), 190, rtol=1e-6)
   mean, error = spectrum.mean_and_standard_error(samples(matrix, 500))
   assert abs(mean - 50) < 4 * error
@@ -221,7 +231,10 @@ def test_sam_and_adaptive_sam_on_a_quadratic():
   matrix, x, rho = symmetric([4.0, 2, 1, -1], 4), np.array([1.0, -2, 0.5, 3]), 0.1
   objective, params = quadratic(matrix, constant=2), two_leaves(x)
   g = matrix @ x
-  value = lambda z: z @ matrix @ z / 2 + 2
+
+  def value(z):
+    return z @ matrix @ z / 2 + 2
+
   expected = value(x + rho * g / np.linalg.norm(g)) - value(x)
   found = measures.sam(objective, params, objective.gradient(params), rho)
   np.testing.assert_allclose(found, expected, rtol=1e-4)
@@ -234,7 +247,10 @@ def test_sam_and_adaptive_sam_on_a_quadratic():
 
 def keskar(matrix, linear, x, epsilon, constant=1.0):
   objective, params = quadratic(matrix, linear, constant), two_leaves(x)
-  run = lambda p: measures.keskar(objective, p, jax.random.key(0), epsilon)
+
+  def run(p):
+    return measures.keskar(objective, p, jax.random.key(0), epsilon)
+
   return float(jax.jit(run)(params))
 
 
@@ -242,7 +258,10 @@ def test_keskar_finds_the_maximum_over_the_box_of_a_separable_quadratic():
   """Each coordinate rises to a wall, or, where it bends down, to its top inside the box."""
   rng = np.random.default_rng(5)
   d, c, x, epsilon = rng.normal(size=12) * 3, rng.normal(size=12), rng.normal(size=12), 0.3
-  along = lambda z: d * z**2 / 2 + c * z
+
+  def along(z):
+    return d * z**2 / 2 + c * z
+
   half = epsilon * (abs(x) + 1)
   top = np.clip(-c / d, x - half, x + half)  # of those that bend down
   best = np.maximum(along(x - half), along(x + half))
@@ -258,7 +277,10 @@ def test_keskar_on_a_concave_quadratic_equals_a_bounded_optimizer():
   matrix = symmetric(-np.array([8.0, 4, 2, 1, 1, 0.5]), 6)
   rng = np.random.default_rng(7)
   c, x, epsilon = rng.normal(size=6), rng.normal(size=6), 0.2
-  value = lambda z: z @ matrix @ z / 2 + c @ z + 20
+
+  def value(z):
+    return z @ matrix @ z / 2 + c @ z + 20
+
   half = epsilon * (abs(x) + 1)
   found = minimize(
     lambda z: -value(z),
@@ -288,7 +310,10 @@ def test_keskar_says_when_the_loss_is_not_finite_in_the_box():
 
 def test_filter_normalization_by_hand():
   rng = np.random.default_rng(9)
-  draw = lambda *shape: rng.normal(size=shape).astype(np.float32)
+
+  def draw(*shape):
+    return rng.normal(size=shape).astype(np.float32)
+
   w, d = (
     {'dense': jnp.array(draw(3, 2)), 'conv': jnp.array(draw(3, 3, 2, 4)), 'bias': jnp.ones(4)}
     for _ in range(2)

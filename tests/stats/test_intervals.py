@@ -33,7 +33,7 @@ def test_coverage_of_the_noise_scale(tails):
     for trace, grad_sq in zip(*simulated_blocks(rng, 500, tails), strict=True):
       exact, delta = intervals.fieller(trace, grad_sq), intervals.log_delta(trace, grad_sq)
       naive = intervals.fieller_from_moments(
-        *intervals.pair_moments(trace, grad_sq)._replace(n=2 * BLOCKS)
+        intervals.pair_moments(trace, grad_sq)._replace(n=2 * BLOCKS)
       )
       found.append([covers(exact, TRUTH), covers(delta, TRUTH), covers(naive, TRUTH)])
   exact, delta, naive = np.mean(found, axis=0)
@@ -64,7 +64,7 @@ def test_fieller_is_the_inverted_t_test_on_ratios_not_below_zero():
   kinds = set()
   for _ in range(2000):
     pairs, confidence = random_moments(rng), rng.choice([0.8, 0.95])
-    found = intervals.fieller_from_moments(*pairs, confidence=confidence)
+    found = intervals.fieller_from_moments(pairs, confidence)
     inside = grid[accepted(pairs, grid, confidence)]
     if found.low is None:
       reject = accepted(pairs._replace(mean_b=0.0), np.array([0.0]), confidence)  # mean_a = 0?

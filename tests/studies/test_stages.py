@@ -229,7 +229,10 @@ def test_frozen_layers_cost_no_backward_pass():
     lane_params = lanes.LaneParams(jnp.float32(0.1), jnp.int32(1), jnp.int32(0))
     state = lanes.init(own, lane_params, dataset.image_shape)
     images = jnp.zeros((16, *dataset.image_shape))
-    gradients = lambda state: lanes.gradients(own, state, images, jnp.zeros(16, jnp.int32))
+
+    def gradients(state):
+      return lanes.gradients(own, state, images, jnp.zeros(16, jnp.int32))
+
     return jax.jit(gradients).lower(state).compile().cost_analysis()['flops']
 
   every, head = flops(first.first), flops(first.stages[1])

@@ -32,15 +32,15 @@ from bsjax.stats.intervals import mean_interval
 
 
 def generalization_gap(
-  found: Mapping[int, Sequence[Setting]], chosen: Mapping[int, Setting]
+  grid: Mapping[int, Sequence[Setting]], chosen: Mapping[int, Setting]
 ) -> dict[str, Any]:
   """Accuracies and gaps at the chosen learning rates and at a common one, by clock.
 
   {'chosen': {clock: C}, 'common_learning_rate': {'learning_rate', clock: C} or {'undefined'}} for
   the clocks of `CLOCKS`, with C as `at_clock` gives it.
   """
-  common, why = common_settings(found)
-  missing = {size: Reason('no_learning_rate') for size in found if size not in chosen}
+  common, why = common_settings(grid)
+  missing = {size: Reason('no_learning_rate') for size in grid if size not in chosen}
   result: dict[str, Any] = {
     'chosen': {clock: at_clock(chosen, clock, missing) for clock in CLOCKS},
     'common_learning_rate': {'undefined': why},
@@ -119,13 +119,13 @@ def _row(setting: Setting, reading: Reading) -> dict[str, Any]:
   return row | {name: estimate(reading.values[name]) for name in compared(reading)}
 
 
-def slope_row(found: Effect) -> dict[str, Any]:
+def slope_row(effect: Effect) -> dict[str, Any]:
   """As summary.json holds a slope: {'value', 'ci95', 'n', 'batch_sizes', ...} or {'undefined'}."""
-  if found.interval.value is None:
-    return {'undefined': found.interval.reasons}
-  return found.interval.to_json('value') | {
-    'batch_sizes': list(found.sizes),
-    'ci95_interpolation': [found.low, found.high],
+  if effect.interval.value is None:
+    return {'undefined': effect.interval.reasons}
+  return effect.interval.to_json('value') | {
+    'batch_sizes': list(effect.sizes),
+    'ci95_interpolation': [effect.low, effect.high],
   }
 
 
@@ -155,8 +155,8 @@ def curve(setting: Setting, key: str, name: str) -> Curve:
   if len(trials) < 2:
     nothing = [math.nan] * grid.size
     return Curve(grid.tolist(), at[0].tolist(), nothing, nothing)
-  found = [mean_interval(column) for column in at.T]
-  columns = zip(*((each.value, each.low, each.high) for each in found), strict=True)
+  means = [mean_interval(column) for column in at.T]
+  columns = zip(*((mean.value, mean.low, mean.high) for mean in means), strict=True)
   return Curve(grid.tolist(), *(list(column) for column in columns))
 
 

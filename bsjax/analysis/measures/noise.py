@@ -34,7 +34,7 @@ def late(setting: Setting, column: str = 'noise') -> dict[str, Any]:
   if not trials:
     return nothing('no noise scale was measured in the last half of training')
   moments = measurement_moments([noise for lane in windows for _, noise in lane])
-  measured, delta = fieller_from_moments(*moments), log_delta_from_moments(*moments)
+  measured, delta = fieller_from_moments(moments), log_delta_from_moments(moments)
   over_trials = fieller([trial.mean_a for trial in trials], [trial.mean_b for trial in trials])
   ratio = over_trials if len(trials) > 1 else measured
   result = {
@@ -118,7 +118,7 @@ def _late_exact(setting: Setting, kind: str) -> dict[str, Any]:
     return {'n': 0}
   ratio = fieller(*np.transpose(pairs))
   if len(pairs) == 1:
-    ratio = fieller_from_moments(*_pooled(probes))
+    ratio = fieller_from_moments(_pooled(probes))
   over = 'trials' if len(pairs) > 1 else 'measurements of one trial'
   return _as_json(ratio) | {'interval_over': over, 'n': len(pairs)}
 
@@ -143,7 +143,7 @@ def _pool(
 ) -> dict[str, Any]:
   if any(window.get('trace') is None for window in measured):
     return _as_json(undefined('not_measured'))
-  return _as_json(fieller_from_moments(*moments(measured)))
+  return _as_json(fieller_from_moments(moments(measured)))
 
 
 def _pooled(probes: Sequence[Mapping]) -> PairMoments:

@@ -13,15 +13,15 @@ UNDECIDED = 'No scaling rule is shown to keep the training curve closest.'
 FEW = 'The scaling rules are compared in one arm only.'
 
 
-def headline(found: Mapping[str, Any]) -> str:
+def headline(compared: Mapping[str, Any]) -> str:
   """Which rule keeps the training curve closest, if the arms show it at every batch size."""
-  if len(found['arms']) < 2:
+  if len(compared['arms']) < 2:
     return FEW
-  sizes = sorted({row['batch_size'] for row in found['distances']})
+  sizes = sorted({row['batch_size'] for row in compared['distances']})
   closest = {}
   for size in sizes:
-    at_size = [row for row in found['distances'] if row['batch_size'] == size]
-    for rule in found['rules']:
+    at_size = [row for row in compared['distances'] if row['batch_size'] == size]
+    for rule in compared['rules']:
       others = [row for row in at_size if rule in (row['first'], row['second'])]
       if others and all(_wins(row, rule) for row in others):
         closest[size] = rule
@@ -33,10 +33,10 @@ def headline(found: Mapping[str, Any]) -> str:
   return f'{name[0].upper()}{name[1:]} keeps the training curve closest{where}.'
 
 
-def detail(found: Mapping[str, Any]) -> str:
+def detail(compared: Mapping[str, Any]) -> str:
   """The accuracies behind the headline, in a sentence."""
   parts = []
-  for row in found['accuracies']:
+  for row in compared['accuracies']:
     if row['mean'] is not None and row['ci95'][0] is not None:
       value, low, high = (100 * x for x in (row['mean'], *row['ci95']))
       parts.append(
@@ -45,8 +45,8 @@ def detail(found: Mapping[str, Any]) -> str:
   if not parts:
     return ''
   return (
-    f'Final validation accuracy less that of batch size {found["base_batch_size"]}, in points, '
-    f'mean and 95% interval over {len(found["arms"])} arms: {joined(parts)}.'
+    f'Final validation accuracy less that of batch size {compared["base_batch_size"]}, in points, '
+    f'mean and 95% interval over {len(compared["arms"])} arms: {joined(parts)}.'
   )
 
 

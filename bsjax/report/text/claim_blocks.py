@@ -42,11 +42,6 @@ class Block(NamedTuple):
     return {verdict: verdicts.count(verdict) for verdict in sorted(set(verdicts))}
 
 
-def is_pair(claim: Claim) -> bool:
-  """Whether two batch sizes are compared: those intervals hold together for all pairs."""
-  return claim['kind'] == Kind.PAIR
-
-
 def blocks(claims: Sequence[Claim]) -> tuple[list[Block], Block]:
   """The claims about all batch sizes and about the learning rate, and those about pairs.
 

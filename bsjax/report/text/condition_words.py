@@ -16,15 +16,15 @@ MOST_TOLD = 3  # pairs, in a sentence
 UNDECIDED = 'No condition is shown to be better.'
 
 
-def condition_answer(found: Mapping[str, Any]) -> Answer:
+def condition_answer(compared: Mapping[str, Any]) -> Answer:
   """The answer to 'which condition?' by validation accuracy at equal examples.
 
   It rests on the contrasts pooled over batch sizes, whose intervals hold for all pairs at once.
   """
-  rows = pooled(found)
+  rows = pooled(compared)
   known = [row for row in rows if row['effect'] is not None]
-  remarks = _remarks(found, rows)
-  if len(found['names']) < 2:
+  remarks = _remarks(compared, rows)
+  if len(compared['names']) < 2:
     return Answer('There is one condition, and nothing to compare it with.', '', remarks)
   if not known:
     detail = 'No two of them have a value in every trial of a batch size that they share.'
@@ -32,25 +32,29 @@ def condition_answer(found: Mapping[str, Any]) -> Answer:
   if max(row['n'] for row in known) < 2:
     detail = 'One trial has no spread, so no difference can be shown.'
     return Answer('One trial cannot tell the conditions apart.', detail, remarks)
-  lead = found['baseline'] if found['pairs'] != 'all' else _best(found['names'], known)
-  headline = (_of_best if found['pairs'] == 'all' else _of_baseline)(lead, found['names'], known)
-  return Answer(headline, _detail(found, known, lead), remarks)
+  lead = compared['baseline'] if compared['pairs'] != 'all' else _best(compared['names'], known)
+  headline = (_of_best if compared['pairs'] == 'all' else _of_baseline)(
+    lead, compared['names'], known
+  )
+  return Answer(headline, _detail(compared, known, lead), remarks)
 
 
 def pooled(
-  found: Mapping[str, Any], quantity: str = 'val_accuracy', clock: str = 'examples'
+  compared: Mapping[str, Any], quantity: str = 'val_accuracy', clock: str = 'examples'
 ) -> list[Row]:
   """The contrasts of a quantity at a clock that are averaged over batch sizes, a row a pair."""
   place = POOLED, quantity, clock
   return [
-    row for row in found['contrasts'] if (row['batch_size'], row['quantity'], row['clock']) == place
+    row
+    for row in compared['contrasts']
+    if (row['batch_size'], row['quantity'], row['clock']) == place
   ]
 
 
 def _beats(rows: Sequence[Row]) -> set[tuple[str, str]]:
   """(better, worse) for every pair that is told apart."""
-  found = {SUPPORTED: ('second', 'first'), REFUTED: ('first', 'second')}
-  keys = [(row, found[row['verdict']]) for row in rows if row['verdict'] in found]
+  sides = {SUPPORTED: ('second', 'first'), REFUTED: ('first', 'second')}
+  keys = [(row, sides[row['verdict']]) for row in rows if row['verdict'] in sides]
   return {(row[better], row[worse]) for row, (better, worse) in keys}
 
 
@@ -105,15 +109,15 @@ def _of_baseline(baseline: str, _: Sequence[str], rows: Sequence[Row]) -> str:
   return '; '.join(texts) + '.'
 
 
-def _detail(found: Mapping[str, Any], rows: Sequence[Row], lead: str) -> str:
-  family = 'all pairs' if found['pairs'] == 'all' else 'all comparisons with the baseline'
+def _detail(compared: Mapping[str, Any], rows: Sequence[Row], lead: str) -> str:
+  family = 'all pairs' if compared['pairs'] == 'all' else 'all comparisons with the baseline'
   counts = sorted({row['n'] for row in rows})
   text = (
     'Validation accuracy at equal examples, compared within trials and averaged over the batch '
     f'sizes that two share, at 95% for {family} at once (n = {joined(counts, "to")}): '
     f'{_told(rows, lead)}.'
   )
-  updates = [row for row in pooled(found, clock='updates') if row['effect'] is not None]
+  updates = [row for row in pooled(compared, clock='updates') if row['effect'] is not None]
   return f'{text} At equal updates: {_told(updates, lead)}.' if updates else text
 
 
@@ -135,15 +139,15 @@ def _less(row: Row, lead: str) -> str:
   )
 
 
-def _remarks(found: Mapping[str, Any], rows: Sequence[Row]) -> list[str]:
+def _remarks(compared: Mapping[str, Any], rows: Sequence[Row]) -> list[str]:
   """The conditions without a result, and where statistics of BatchNorm turn a verdict."""
   remarks = []
-  for name in found['names']:
+  for name in compared['names']:
     reasons = {
-      row['batch_size']: row['reason'] for row in found['failed'] if row['condition'] == name
+      row['batch_size']: row['reason'] for row in compared['failed'] if row['condition'] == name
     }
     remarks += [f'{name} has no result at {line}.' for line in by_reason(reasons)]
-  known = [row for row in found['table'] if 'reason' not in row]
+  known = [row for row in compared['table'] if 'reason' not in row]
   for key, text in (
     (
       'at_grid_edge',

@@ -27,27 +27,27 @@ def sentences(config: Mapping[str, Any], sizes: Sequence[int], summary: Mapping[
       f'{joined(others)}. No other rule was run, so these runs do not show whether this one is the '
       'better choice.'
     )
-  found = summary.get('scaling_rules', {})
+  compared = summary.get('scaling_rules', {})
   done = (
     f'Batch size {base} is the base: its learning rates were carried to '
     f'{sizes_text(others)} in {len(rules)} ways, {joined(RULES[rule].title for rule in rules)}.'
   )
-  ways = found.get('ways', {})
-  if why := found.get('undefined') or ways.get('undefined'):
+  ways = compared.get('ways', {})
+  if why := compared.get('undefined') or ways.get('undefined'):
     return f'{done} The rules could not be compared: {why}.'
   rows = [row for row in ways.get('rows', []) if row['clock'] == 'epochs']
-  reasons = [_rule(rule, rows, found) for rule in rules]
+  reasons = [_rule(rule, rows, compared) for rule in rules]
   meaning = (
     f'In brackets: validation accuracy less that of batch size {base}, in points, at equal epochs '
     'unless another clock is named.'
   )
-  return ' '.join([done, *reasons, _closest(found), _base(ways, base), meaning])
+  return ' '.join([done, *reasons, _closest(compared), _base(ways, base), meaning])
 
 
-def _rule(rule: str, rows: Sequence[Row], found: Mapping[str, Any]) -> str:
+def _rule(rule: str, rows: Sequence[Row], compared: Mapping[str, Any]) -> str:
   """Where a rule kept the accuracy of the base batch size, lost it, or the runs do not decide."""
   mine = [row for row in rows if row['way'] == rule]
-  margin = f'{100 * found["margin"]:g} points'
+  margin = f'{100 * compared["margin"]:g} points'
   texts = {
     SUPPORTED: f'kept validation accuracy within {margin} at',
     REFUTED: f'moved validation accuracy by more than {margin} at',
@@ -69,16 +69,16 @@ def _rule(rule: str, rows: Sequence[Row], found: Mapping[str, Any]) -> str:
 
 def _difference(row: Row) -> str:
   """The accuracy of the other batch size less that of the base, in points."""
-  found, (low, high) = row['val_accuracy'], row['val_accuracy']['ci95']
-  if found['mean'] is None:
+  accuracy, (low, high) = row['val_accuracy'], row['val_accuracy']['ci95']
+  if accuracy['mean'] is None:
     return f'batch size {row["batch_size"]}'
   ends = f' [{_points(-high)}, {_points(-low)}]' if low is not None else ', no interval'
-  return f'batch size {row["batch_size"]} ({_points(-found["mean"])}{ends}, n = {found["n"]})'
+  return f'batch size {row["batch_size"]} ({_points(-accuracy["mean"])}{ends}, n = {accuracy["n"]})'
 
 
-def _closest(found: Mapping[str, Any]) -> str:
+def _closest(compared: Mapping[str, Any]) -> str:
   """Which rule's training loss is closest, where that is shown."""
-  rate = found['rates'][found['shown']]
+  rate = compared['rates'][compared['shown']]
   shown = [row for row in rate['closest'] if row['rule'] is not None]
   unknown = [row['batch_size'] for row in rate['closest'] if row['rule'] is None]
   by_rule = {rule: [row['batch_size'] for row in shown if row['rule'] == rule] for rule in RULES}

@@ -24,78 +24,78 @@ MERITS = {
 _POWERS = {'linear': 'linear (1)', 'square_root': 'square root (0.5)', 'none': 'no growth (0)'}
 
 
-def loss_text(found: Mapping[str, Any]) -> str:
+def loss_text(entry: Mapping[str, Any]) -> str:
   """The target of a critical batch size, such as 'a training loss of 0.1'."""
-  split, what = found['quantity'].split('_', 1)
-  return f'a {_QUANTITIES[split]} {what} of {found["target"]:.3g}'
+  split, what = entry['quantity'].split('_', 1)
+  return f'a {_QUANTITIES[split]} {what} of {entry["target"]:.3g}'
 
 
-def undetermined(found: Mapping[str, Any]) -> list[str]:
+def undetermined(entry: Mapping[str, Any]) -> list[str]:
   """The batch sizes without a best learning rate between grid points, by reason."""
-  rows = found['optimum']
+  rows = entry['optimum']
   return by_reason({row['batch_size']: row['reason'] for row in rows if row['state'] != 'found'})
 
 
-def critical_batch_size(found: Mapping[str, Any]) -> list[str]:
+def critical_batch_size(entry: Mapping[str, Any]) -> list[str]:
   """What is known of it: the value, what it means, how it moves with the target."""
-  if 'undefined' in found:
-    return [f'Undefined, because {found["undefined"]}.']
-  low, high = found['ci95']
-  value = 'no value' if found['b_crit'] is None else f'{number(found["b_crit"])} examples'
-  over = f'over {found["interval_over"]}, n = {found["n"]}'
-  sentences = [f'To {loss_text(found)}: {value}, {_interval(low, high)} ({over}).']
-  if found['b_crit'] is not None:
+  if 'undefined' in entry:
+    return [f'Undefined, because {entry["undefined"]}.']
+  low, high = entry['ci95']
+  value = 'no value' if entry['b_crit'] is None else f'{number(entry["b_crit"])} examples'
+  over = f'over {entry["interval_over"]}, n = {entry["n"]}'
+  sentences = [f'To {loss_text(entry)}: {value}, {_interval(low, high)} ({over}).']
+  if entry['b_crit'] is not None:
     sentences.append(
-      f'At that batch size a run needs twice the fewest examples ({number(found["examples_min"])}) '
-      f'and twice the fewest updates ({number(found["updates_min"])}), by the fitted hyperbola.'
+      f'At that batch size a run needs twice the fewest examples ({number(entry["examples_min"])}) '
+      f'and twice the fewest updates ({number(entry["updates_min"])}), by the fitted hyperbola.'
     )
-  sentences += [f'{note[0].upper()}{note[1:]}.' for note in [found['note']] if note]
-  sentences.append(_within(found['within_20_percent']))
-  return [*sentences, _all_targets(found['targets'])]
+  sentences += [f'{note[0].upper()}{note[1:]}.' for note in [entry['note']] if note]
+  sentences.append(_within(entry['within_20_percent']))
+  return [*sentences, _all_targets(entry['targets'])]
 
 
-def exponent(found: Mapping[str, Any]) -> list[str]:
+def exponent(entry: Mapping[str, Any]) -> list[str]:
   """The power of the batch size with which the best learning rate grows."""
-  if 'undefined' in found:
-    return [f'Undefined, because {found["undefined"]}.']
-  low, high = found['ci95']
-  sizes = f'{len(found["batch_sizes"])} batch sizes, n = {found["n"]}'
-  sentences = [f'{found["value"]:.2f}, {_interval(low, high)} ({sizes}).']
-  inside = [_POWERS[name] for name, lies in found['rules'].items() if lies]
+  if 'undefined' in entry:
+    return [f'Undefined, because {entry["undefined"]}.']
+  low, high = entry['ci95']
+  sizes = f'{len(entry["batch_sizes"])} batch sizes, n = {entry["n"]}'
+  sentences = [f'{entry["value"]:.2f}, {_interval(low, high)} ({sizes}).']
+  inside = [_POWERS[name] for name, lies in entry['rules'].items() if lies]
   if low is not None:
     lies = f'holds {joined(inside)}' if inside else 'holds neither linear nor square root nor none'
     sentences.append(f'The interval {lies}.')
-  if found['power_law_rejected']:
+  if entry['power_law_rejected']:
     sentences.append('The upper half of the batch sizes has another exponent: no power law.')
-  if found['left_out']:
-    sentences.append(f'Left out: {"; ".join(by_reason(found["left_out"]))}.')
+  if entry['left_out']:
+    sentences.append(f'Left out: {"; ".join(by_reason(entry["left_out"]))}.')
   return sentences
 
 
-def rate_noise_scale(found: Mapping[str, Any], exponent: Mapping[str, Any]) -> list[str]:
+def rate_noise_scale(entry: Mapping[str, Any], exponent: Mapping[str, Any]) -> list[str]:
   """The noise scale that the best learning rates themselves show."""
-  if 'undefined' in found:
-    if found['undefined'] == exponent.get('undefined'):
+  if 'undefined' in entry:
+    if entry['undefined'] == exponent.get('undefined'):
       return ['Undefined, for the same reason as the exponent.']
-    return [f'Undefined, because {found["undefined"]}.']
-  value = found['b_learning_rate']
+    return [f'Undefined, because {entry["undefined"]}.']
+  value = entry['b_learning_rate']
   text = 'No value' if value is None else f'{number(value)} examples'
-  reason = f' {found["reason"][0].upper()}{found["reason"][1:]}.' if found.get('reason') else ''
-  return [f'{text}, {_interval(*found["ci95"])} (n = {found["n"]}).{reason}']
+  reason = f' {entry["reason"][0].upper()}{entry["reason"][1:]}.' if entry.get('reason') else ''
+  return [f'{text}, {_interval(*entry["ci95"])} (n = {entry["n"]}).{reason}']
 
 
-def rules(found: Mapping[str, Any]) -> list[str]:
+def rules(entry: Mapping[str, Any]) -> list[str]:
   """Each rule that can be drawn, whether it applies here, and what its misfit compares with."""
   states = {True: 'applies', False: 'does not apply', None: 'may not apply'}
-  drawn = [rule for rule in found['rules'] if 'undefined' not in rule]
+  drawn = [rule for rule in entry['rules'] if 'undefined' not in rule]
   lines = []
   for rule in drawn:
     misfit = f'misfit {100 * rule["rms_log_misfit"]:.0f}%'
     why = f' ({rule["why"]})' if rule['why'] else ''
     name, state = RULES[rule['rule']], states[rule['applies']]
     lines.append(f'{name[0].upper()}{name[1:]}: {misfit}; {state}{why}. {rule["source"]}.')
-  if drawn and found['rms_log_noise'] is not None:
-    noise = f'{100 * found["rms_log_noise"]:.0f}%'
+  if drawn and entry['rms_log_noise'] is not None:
+    noise = f'{100 * entry["rms_log_noise"]:.0f}%'
     lines.append(f'The spread over trials alone makes a misfit of about {noise} for a true rule.')
   return lines or ['No rule can be drawn: too few batch sizes have a best learning rate.']
 
@@ -132,20 +132,20 @@ def _interval(low: float | None, high: float | None) -> str:
   return f'95% interval {"0 (no lower bound)" if low == 0 else number(low)} to {upper}'
 
 
-def _within(found: Mapping[str, Any]) -> str:
+def _within(entry: Mapping[str, Any]) -> str:
   """The largest batch size that costs at most 20% more examples."""
   ways = []
-  if found['tried'] is not None:
-    ways.append(f'{found["tried"]} of those tried, by the means')
-  if found['batch_size'] is not None:
-    low, high = found['ci95']
+  if entry['tried'] is not None:
+    ways.append(f'{entry["tried"]} of those tried, by the means')
+  if entry['batch_size'] is not None:
+    low, high = entry['ci95']
     ends = f', {number(low)} to {number(high)}' if low is not None else ''
-    ways.append(f'{number(found["batch_size"])} between them{ends}')
-  elif found['at_least'] is not None:
-    ways.append(f'at least {found["at_least"]}, the largest tried')
-  if found['fitted'] is not None:
-    low, high = found['fitted_ci95']
-    ways.append(f'{number(found["fitted"])} by the fit, {_interval(low, high)}')
+    ways.append(f'{number(entry["batch_size"])} between them{ends}')
+  elif entry['at_least'] is not None:
+    ways.append(f'at least {entry["at_least"]}, the largest tried')
+  if entry['fitted'] is not None:
+    low, high = entry['fitted_ci95']
+    ways.append(f'{number(entry["fitted"])} by the fit, {_interval(low, high)}')
   if not ways:
     return 'Which batch sizes stay within 20% of the fewest examples is unknown.'
   return f'Within 20% of the fewest examples: up to {"; ".join(ways)}.'
