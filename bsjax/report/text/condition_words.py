@@ -42,7 +42,7 @@ def condition_answer(compared: Mapping[str, Any]) -> Answer:
 def pooled(
   compared: Mapping[str, Any], quantity: str = 'val_accuracy', clock: str = 'examples'
 ) -> list[Row]:
-  """The contrasts of a quantity at a clock that are averaged over batch sizes, a row a pair."""
+  """The contrasts of a quantity at a clock that are averaged over batch sizes, one row per pair."""
   place = POOLED, quantity, clock
   return [
     row
