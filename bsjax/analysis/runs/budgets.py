@@ -34,8 +34,8 @@ Trials = Float[np.ndarray, ' trial']
 class Reading(NamedTuple):
   """The trials of a setting at one value of a clock.
 
-  `values`, `before` and `after` hold, for each quantity, one number per trial: interpolated, and at the
-  records around; all three are equal where the value lies on a record. `between` is the stretch
+  `values`, `before` and `after` hold, for each quantity, one number per trial: interpolated, and at
+  the records around; all three are equal where the value lies on a record. `between` is the stretch
   between those records, of all trials together, or None on a record. `problem` says why there is
   nothing to read.
   """
