@@ -197,8 +197,8 @@ NATIVE_COST = (
     applies=lambda source: bool(source.native_cost),
     caption="""One setting at a time on {{ cost.hardware }}, by batch size. Left: the median of
     repetitions, bars from the lowest to the highest. Right: the memory of a step on the whole
-    batch. Hollow: does not fit whole; its examples per second are those of micro-batches gathered as
-    suggested in the table. <span class="setup">{{ config.model.name }},
+    batch. Hollow: does not fit whole; its examples per second are those of micro-batches gathered
+    as suggested in the table. <span class="setup">{{ config.model.name }},
     {{ '{:,}'.format(cost.parameters) }} parameters.</span>""",
   ),
 )
