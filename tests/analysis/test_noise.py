@@ -8,6 +8,7 @@ from helpers import synthetic
 
 from bsjax.analysis.measures import noise
 from bsjax.analysis.runs.histories import settings
+from bsjax.stats.estimate import Reason
 from bsjax.stats.intervals import fieller
 
 
@@ -89,7 +90,7 @@ def test_a_probe_without_a_noise_scale_leaves_the_moment_undefined(bad):
   assert last['value'] is None and last['ci95'][1] is None and last['reason']
   if bad is None:
     late = found['late']['exact']
-    assert late['value'] is None and 'not finite' in late['reason']
+    assert late['value'] is None and late['reason'] == (Reason('moments_not_finite'),)
 
 
 def test_nothing_measured_says_so():

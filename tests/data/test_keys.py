@@ -3,6 +3,7 @@
 import itertools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from bsjax.data import stream
@@ -20,13 +21,17 @@ def test_purposes_fold_a_trials_key_with_different_numbers_below_those_of_stream
 
 def test_every_seed_trial_and_stream_has_a_key_of_its_own():
   choices = list(itertools.product((0, 1), range(3), range(4)))
-  keys = {bits(stream.stream_key(*choice)) for choice in choices}
+  keys = {bits(stream.stream_key(seed, jnp.int32(t), number)) for seed, t, number in choices}
   assert len(keys) == len(choices)
-  assert bits(stream.stream_key(7, 2, 0)) == bits(stream.trial_key(7, 2))  # of the first stream
+  assert bits(stream.stream_key(7, jnp.int32(2), 0)) == bits(
+    stream.trial_key(7, jnp.int32(2))
+  )  # of the first stream
 
 
 def test_every_epoch_and_trial_has_an_order_of_its_own():
-  orders = [stream.epoch_orders(stream.trial_key(0, trial), 3, 2, 50) for trial in (0, 1)]
+  orders = [
+    stream.epoch_orders(stream.trial_key(0, jnp.int32(t)), jnp.int32(3), 2, 50) for t in (0, 1)
+  ]
   rows = np.concatenate(orders)
   assert len({tuple(row) for row in rows.tolist()}) == 4
   assert (np.sort(rows, axis=1) == np.arange(50)).all()
