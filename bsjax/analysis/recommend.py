@@ -12,11 +12,12 @@ from bsjax.analysis.claims.claim import ABOVE, MARGIN, SUPPORTED, Finding, Quest
 from bsjax.analysis.claims.pairs import Pair, Values, pairs_with_best
 from bsjax.analysis.measures.critical_batch_size import EARLY
 from bsjax.analysis.runs.histories import Setting
+from bsjax.config.metrics import VAL
 from bsjax.stats.estimate import Reason
 from bsjax.stats.paired import Difference, against_best
 
 OVERHEAD = 0.2  # how much above the fewest examples the fewest updates may cost
-GOALS = ACCURACY, EXAMPLES, UPDATES, TIME = 'val_accuracy', 'examples', 'updates', 'time'
+GOALS = ACCURACY, EXAMPLES, UPDATES, TIME = VAL, 'examples', 'updates', 'time'
 
 
 def recommendation(

@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from rich.table import Table
 
 from bsjax import models
+from bsjax.config.metrics import VAL
 from bsjax.engine.lanes import LaneState
 from bsjax.plan.arms import PRETRAIN
 from bsjax.storage import checkpoint, records
@@ -117,9 +118,9 @@ def best_lane(rows: list[dict[str, Any]]) -> int:
   """
   last = {row['lane']: row for row in sorted(rows, key=lambda row: row['examples'])}
   accuracy = {
-    lane: row['val_accuracy']
+    lane: row[VAL]
     for lane, row in sorted(last.items())
-    if not row['diverged'] and row['val_accuracy'] is not None
+    if not row['diverged'] and row[VAL] is not None
   }
   if not accuracy:
     raise TransferError(

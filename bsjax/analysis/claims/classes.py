@@ -20,11 +20,12 @@ from bsjax.analysis.measures.contrast import of_columns, slope
 from bsjax.analysis.measures.gap import estimate, slope_row
 from bsjax.analysis.runs.budgets import Reading
 from bsjax.analysis.runs.histories import LaneHistory, Row, Setting
+from bsjax.config.metrics import BALANCED, OF_CLASSES, VAL_OF_CLASSES
 from bsjax.stats.estimate import Reason
 
 EVEN = 2.0  # classes whose examples differ by less than this factor count as balanced
 # The quantities whose slopes on log2(batch size) are claimed to be above zero.
-CLAIMED = ('rare', 'balanced_accuracy', 'rare_less_frequent')
+CLAIMED = ('rare', BALANCED, 'rare_less_frequent')
 
 Facts = Mapping[str, Any]  # of data.json
 
@@ -136,14 +137,14 @@ def _row(setting: Setting, reading: Reading, names: Sequence[str]) -> Row:
   if reading.problem:
     return row | {'undefined': reading.problem}
   row |= {name: estimate(reading.values.get(name, [])) for name in names}
-  columns = zip(*(lane.final['val_class_accuracy'] for lane in setting.lanes), strict=True)
-  return row | {'class_accuracy': [estimate(list(column)) for column in columns]}
+  columns = zip(*(lane.final[VAL_OF_CLASSES] for lane in setting.lanes), strict=True)
+  return row | {OF_CLASSES: [estimate(list(column)) for column in columns]}
 
 
 def _pairs(read: Mapping[int, Reading]) -> list[Row]:
   """The best batch size against every other, within trials; intervals hold for all pairs of one."""
   rows = []
-  for quantity in ('rare', 'balanced_accuracy'):
+  for quantity in ('rare', BALANCED):
     values = {size: list(reading.values.get(quantity, [])) for size, reading in read.items()}
     for pair in pairs_with_best(values)[0]:
       interval = pair.plain.interval

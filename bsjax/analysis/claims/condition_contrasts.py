@@ -26,6 +26,7 @@ from bsjax.analysis.measures.contrast import (
 )
 from bsjax.analysis.runs.budgets import Reading, meeting_point, read
 from bsjax.analysis.runs.histories import Setting
+from bsjax.config.metrics import TRAIN, VAL, VAL_BALANCED
 from bsjax.stats.estimate import Reason
 from bsjax.stats.paired import holm, p_value, simultaneous
 
@@ -33,11 +34,11 @@ BUDGETS = ('examples', 'updates')
 POOLED = 'pooled'
 # What is compared, the side that a claim takes, and the unit.
 QUANTITIES: dict[str, tuple[Question, str]] = {
-  'val_accuracy': (ABOVE, 'fraction'),
-  'train_accuracy': (ABOVE, 'fraction'),
+  VAL: (ABOVE, 'fraction'),
+  TRAIN: (ABOVE, 'fraction'),
   'gap': (BELOW, 'fraction'),
   'val_loss': (BELOW, 'nats'),
-  'val_balanced_accuracy': (ABOVE, 'fraction'),
+  VAL_BALANCED: (ABOVE, 'fraction'),
 }
 
 
@@ -117,7 +118,7 @@ def claims(compared: Mapping[str, Any]) -> list[Claim]:
       continue
     result.append(replace(claim, columns={}))
     same = claim.columns['equivalent']
-    if same and claim.quantity == 'val_accuracy':
+    if same and claim.quantity == VAL:
       result.append(replace(same, columns={}))
   return result
 
@@ -154,7 +155,7 @@ def _family(places: Sequence[Place], quantity: str, margin: float) -> list[Claim
   for place, one in zip(places, differences, strict=True):
     if one is not None:
       claims.append(_claim(place, quantity, confidence, next(adjusted), margin))
-    elif quantity == 'val_accuracy' and (place.pair.budget == 'examples' or place.pair.unread):
+    elif quantity == VAL and (place.pair.budget == 'examples' or place.pair.unread):
       # A pair that cannot be compared must not be missing without a word.
       claims.append(_claim(place, quantity, confidence, None, margin))
   return claims

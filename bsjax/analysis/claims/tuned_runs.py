@@ -18,13 +18,14 @@ from bsjax.analysis.runs import budgets
 from bsjax.analysis.runs.budgets import Reading
 from bsjax.analysis.runs.histories import LaneHistory, Setting
 from bsjax.analysis.runs.selection import leave_one_trial_out
+from bsjax.config.metrics import VAL
 from bsjax.plan.scaling_rules import same, scaled
 from bsjax.stats.estimate import Reason
 from bsjax.stats.paired import simultaneous
 
 TUNED = 'tuned'
 BUDGETS = ('epochs', 'updates')
-ACCURACY = 'val_accuracy'
+ACCURACY = VAL
 
 Lanes = Sequence[LaneHistory]
 

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from bsjax.analysis.runs.histories import Row
+from bsjax.config.metrics import METRIC, TRAIN, VAL
 from bsjax.format import by_reason, number
 from bsjax.report.figures.drawing import Drawing, Panel, batch_sizes, lines_of
 from bsjax.report.panels import conditions, stages
@@ -49,7 +50,7 @@ CONDITIONS = (
   FOREST,
   Drawing(
     'condition_sizes',
-    lambda _: [[partial(conditions.draw_sizes, quantity=q) for q in ('val_accuracy', 'gap')]],
+    lambda _: [[partial(conditions.draw_sizes, quantity=q) for q in (VAL, 'gap')]],
     size=(11, 4.2),
     legend=conditions.legend,
     caption="""Validation accuracy and generalization gap at the end of training: mean and 95%
@@ -70,7 +71,7 @@ STAGE_CURVES = Drawing(
   lambda source: [
     [
       partial(stages.draw_stage_curves, branch=branch, quantity=quantity)
-      for quantity in ('val_accuracy', 'train_accuracy')
+      for quantity in (VAL, TRAIN)
     ]
     for branch in source.branches
   ],
@@ -123,7 +124,7 @@ def _at_one(row: Row, clock: str, again: bool) -> list[Panel]:
   if clock == 'updates':
     updates = row['updates'].get('value')
     at = f'{number(updates)} updates' if updates is not None else f'{at}, equal updates'
-  kinds = [(stages.draw_accuracy_at, 'Accuracy')]
+  kinds = [(stages.draw_accuracy_at, METRIC.title.capitalize())]
   kinds += [(stages.draw_reestimated_at, 'The same re-estimated')] * again
   kinds += [(stages.draw_gap_at, 'Gap')]
   return [partial(draw, at=row[clock], title=f'{name}, {at}') for draw, name in kinds]

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from bsjax.config.metrics import METRIC, VAL
 from bsjax.report.figures.drawing import Drawing, Panel, lines_of
 from bsjax.report.panels import across_arms, scaled_runs
 from bsjax.report.panels.source import Source
@@ -29,7 +30,7 @@ def _across(across: Mapping[str, Any]) -> list[list[Panel]]:
   sizes = sorted({row['batch_size'] for row in across['rows']})
   return [
     [partial(across_arms.draw_arms, size=size, quantity=quantity) for size in sizes]
-    for quantity in ('distance', 'val_accuracy')
+    for quantity in ('distance', VAL)
   ]
 
 
@@ -63,7 +64,7 @@ DISTANCES = Drawing(
   do; whether that is shown, the table says. {{ over }}. {{ setup }}""",
 )
 ACCURACIES = Drawing(
-  'scaling_accuracies',
+  f'scaling_{METRIC.plural}',
   lambda _: [[partial(scaled_runs.draw_forest, clock=clock) for clock in ('epochs', 'updates')]],
   size=_forest_size,
   applies=lambda source: _compared(source) and 'rows' in source.summary['scaling_rules']['ways'],

@@ -7,6 +7,7 @@ from functools import partial
 
 from matplotlib.axes import Axes
 
+from bsjax.config.metrics import METRIC, VAL
 from bsjax.report.figures.drawing import Drawing, Panel, batch_sizes
 from bsjax.report.panels import (
   by_class,
@@ -44,7 +45,7 @@ def _clocks(draw: Panel, quantities: Iterable[str]) -> list[list[Panel]]:
 
 STUDY = (
   Drawing(
-    'accuracy',
+    METRIC.name,
     lambda _: [[results.draw_accuracy]],
     size=(5.6, 3.7),
     wide=False,
@@ -135,7 +136,7 @@ STUDY = (
   ),
   Drawing(
     'equal_clocks',
-    lambda _: _clocks(clocks.draw_clock, ('val_accuracy', 'gap')),
+    lambda _: _clocks(clocks.draw_clock, (VAL, 'gap')),
     size=(11.4, 6.6),
     legend=clocks.series_legend,
     caption="""Validation accuracy and generalization gap where all batch sizes have made as many
@@ -214,7 +215,7 @@ OVERVIEW = Drawing(
   'overview',
   lambda _: [
     [results.draw_accuracy, results.draw_learning_rates],
-    [partial(clocks.draw_curves, clock='updates', quantity='val_accuracy'), _noise_with_legend],
+    [partial(clocks.draw_curves, clock='updates', quantity=VAL), _noise_with_legend],
   ],
   size=(11.5, 8.6),
   legend=batch_sizes,

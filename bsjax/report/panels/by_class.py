@@ -6,6 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
 
 from bsjax.analysis.runs.histories import Row
+from bsjax.config.metrics import BALANCED, METRIC, OF_CLASSES
 from bsjax.report.panels import marks, style
 from bsjax.report.panels.source import Source
 from bsjax.report.panels.style import BEST, INK, TRAINING, VALIDATION
@@ -15,7 +16,7 @@ SERIES = {
   'rare': ('rare classes', BEST, 'v'),
   'medium': ('medium', TRAINING, 's'),
   'frequent': ('frequent', VALIDATION, '^'),
-  'balanced_accuracy': ('balanced, all classes', INK, 'o'),
+  BALANCED: ('balanced, all classes', INK, 'o'),
 }
 
 
@@ -41,8 +42,8 @@ def draw_classes(axes: Axes, source: Source) -> None:
   rows = _rows(source)
   for place, row in enumerate(rows):
     shift, colour = 2 ** (0.08 * (place - (len(rows) - 1) / 2)), source.colours[row['batch_size']]
-    classes = [{'examples': counts[k], 'accuracy': row['class_accuracy'][k]} for k in order]
-    marks.estimates(axes, classes, 'accuracy', colour, x='examples', shift=shift, dashes='')
+    classes = [{'examples': counts[k], METRIC.name: row[OF_CLASSES][k]} for k in order]
+    marks.estimates(axes, classes, METRIC.name, colour, x='examples', shift=shift, dashes='')
   present = [counts[label] for label in order]
   if max(present) > min(present):
     style.log_axis(axes.xaxis, 'training examples of the class')

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from bsjax.analysis.runs.histories import Curve
+from bsjax.config.metrics import LOSS, METRIC, VAL, VAL_TITLE
 from bsjax.report.panels import marks, style
 from bsjax.report.panels.source import Source
 from bsjax.report.panels.style import BEST, TRAINING, VALIDATION
@@ -19,11 +20,11 @@ CLOCKS = {
   'learning_rate_updates': 'weighted updates',
 }
 NAMES = {
-  'val_accuracy': 'Validation accuracy',
+  VAL: VAL_TITLE.capitalize(),
   'train_loss': 'Training loss',
   'gap': 'Generalization gap',
 }
-_SHORT = {'val_accuracy': 'Accuracy', 'gap': 'Gap'}
+_SHORT = {VAL: METRIC.title.capitalize(), 'gap': 'Gap'}
 # Part of summary['generalization_gap'], prefix of the quantity -> label, colour, marker.
 SERIES = {
   ('chosen', ''): ('each batch size at its own learning rate', VALIDATION, 'o'),
@@ -91,7 +92,7 @@ def draw_curves(axes: Axes, source: Source, clock: str, quantity: str) -> None:
     style.log_axis(axes.xaxis, f'{CLOCKS[clock]} (logarithmic)')
   if quantity == 'train_loss':
     axes.set_ylim(style.limits(heights))
-    style.log_axis(axes.yaxis, 'cross entropy')
+    style.log_axis(axes.yaxis, LOSS.title)
   elif quantity == 'gap':
     style.points_axis(axes)
     style.later_part(axes, heights, 0.35, math.inf)

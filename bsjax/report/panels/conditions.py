@@ -13,6 +13,7 @@ from bsjax.analysis.claims.condition_contrasts import POOLED, is_pooled
 from bsjax.analysis.claims.conditions import Held
 from bsjax.analysis.measures.gap import curve
 from bsjax.analysis.runs.histories import Row
+from bsjax.config.metrics import VAL, VAL_TITLE
 from bsjax.report.panels import marks, style
 from bsjax.report.panels.style import BEST, INK, MUTED
 from bsjax.report.text.condition_words import pooled
@@ -21,7 +22,7 @@ from bsjax.report.text.condition_words import pooled
 COLOURS = ('#1f5fbf', '#e8871e', '#1b8a5a', '#b3368f', '#7a5c3e', '#4aa3c7', '#c23b3b', '#6d7685')
 VERDICTS = {'supported': '#1b8a5a', 'refuted': '#c23b3b', 'undetermined': '#7d8798'}
 MOST_PAIRS = 8  # of which single batch sizes are drawn too
-_NAMES = {'val_accuracy': 'Validation accuracy', 'gap': 'Generalization gap'}
+_NAMES = {VAL: VAL_TITLE.capitalize(), 'gap': 'Generalization gap'}
 _LONGEST = 34  # characters of a label before it is cut
 
 Place = tuple[str, str, int | str]
@@ -129,7 +130,7 @@ def draw_condition_curves(axes: Axes, source: Conditions, size: int) -> None:
   heights: list[float] = []
   for number, (name, (colour, dashes)) in enumerate(source.looks.items()):
     if size in source.held[name].chosen:
-      along = curve(source.held[name].chosen[size], 'examples', 'val_accuracy')
+      along = curve(source.held[name].chosen[size], 'examples', VAL)
       end = along.x[-1] * (1.015 + 0.015 * number) if along.x else 0
       marks.curve(axes, along, colour, dashes, end)
       heights += along.mean[len(along.mean) // 4 :]

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from bsjax.analysis.runs.histories import Setting
+from bsjax.config.metrics import METRIC
 from bsjax.report.panels import marks, style
 from bsjax.report.panels.source import Source, Summary
 from bsjax.report.panels.style import INK, MUTED, PAPER
@@ -84,7 +85,7 @@ def draw_valleys(axes: Axes, source: Source, merit: str) -> None:
 def _merits(setting: Setting, merit: str) -> list[float | None]:
   """The values of the trials at the end; an error is what is missing to an accuracy of 1."""
   if merit.endswith('error'):
-    return [1 - value for value in setting.finals(merit.removesuffix('error') + 'accuracy')]
+    return [1 - value for value in setting.finals(merit.removesuffix('error') + METRIC.name)]
   return setting.finals(merit)
 
 

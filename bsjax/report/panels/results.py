@@ -10,6 +10,7 @@ from matplotlib.colors import LinearSegmentedColormap, to_hex
 from matplotlib.patches import Rectangle
 
 from bsjax.analysis.runs.histories import Row, Setting
+from bsjax.config.metrics import TRAIN, VAL
 from bsjax.report.panels import marks, style
 from bsjax.report.panels.source import Source
 from bsjax.report.panels.style import BEST, INK, MUTED, PAPER, TRAINING, VALIDATION
@@ -21,8 +22,8 @@ def draw_accuracy(axes: Axes, source: Source) -> None:
   """Means with intervals, and each trial as a faint dot."""
   rows = _with_result(source)
   for key, colour, label, shift in (
-    ('train_accuracy', TRAINING, 'training', 2**0.07),
-    ('val_accuracy', VALIDATION, 'validation', 2**-0.07),
+    (TRAIN, TRAINING, 'training', 2**0.07),
+    (VAL, VALIDATION, 'validation', 2**-0.07),
   ):
     for row in rows:
       values = [lane.final[key] for lane in source.reported(row)]
@@ -40,7 +41,7 @@ def draw_gap(axes: Axes, source: Source) -> None:
   rows = _with_result(source)
   for row in rows:
     finals = [lane.final for lane in source.reported(row)]
-    gaps = [final['train_accuracy'] - final['val_accuracy'] for final in finals]
+    gaps = [final[TRAIN] - final[VAL] for final in finals]
     marks.trials(axes, row['batch_size'], gaps, INK)
   marks.zero(axes)
   marks.estimates(axes, rows, 'generalization_gap', INK)
@@ -59,7 +60,7 @@ def draw_learning_rates(axes: Axes, source: Source) -> None:
   settings, rates = source.settings, source.learning_rates
   sizes = sorted(settings)
   means = {
-    (setting.batch_size, setting.learning_rate): float(np.mean(setting.finals('val_accuracy')))
+    (setting.batch_size, setting.learning_rate): float(np.mean(setting.finals(VAL)))
     for tried in settings.values()
     for setting in tried
     if setting.problem is None

@@ -10,13 +10,14 @@ from matplotlib.lines import Line2D
 
 from bsjax.analysis.measures import gap
 from bsjax.analysis.runs.histories import Row
+from bsjax.config.metrics import TRAIN, TRAIN_TITLE, VAL, VAL_TITLE
 from bsjax.report.panels import marks, style
 from bsjax.report.panels.source import Source
 from bsjax.report.panels.style import BEST, INK, MUTED, TRAINING, VALIDATION
 
 NAMES = {
-  'val_accuracy': 'Validation accuracy',
-  'train_accuracy': 'Training accuracy',
+  VAL: VAL_TITLE.capitalize(),
+  TRAIN: TRAIN_TITLE.capitalize(),
   'gap': 'Generalization gap',
 }
 _AFRESH = 'reestimated_'  # prefix of quantities whose BatchNorm statistics are re-estimated
@@ -51,8 +52,8 @@ def draw_accuracy_at(
   """Validation and training accuracy against batch size at one value of a clock."""
   style.batch_size_axis(axes, source.sizes, title)
   for key, colour, shift in (
-    ('train_accuracy', TRAINING, 2**0.07),
-    ('val_accuracy', VALIDATION, 2**-0.07),
+    (TRAIN, TRAINING, 2**0.07),
+    (VAL, VALIDATION, 2**-0.07),
   ):
     marks.estimates(axes, at.get('batch_sizes', ()), prefix + key, colour, shift=shift)
   style.accuracy_axis(axes)
@@ -77,9 +78,7 @@ def draw_gap_at(axes: Axes, source: Source, at: Mapping[str, Any], title: str) -
 
 def reestimated(rows: Sequence[Row]) -> bool:
   """Whether some batch size was read with BatchNorm statistics re-estimated."""
-  return any(
-    _AFRESH + 'val_accuracy' in size for row in rows for size in row['epochs']['batch_sizes']
-  )
+  return any(_AFRESH + VAL in size for row in rows for size in row['epochs']['batch_sizes'])
 
 
 def at_legend(rows: Sequence[Row]) -> dict[str, Any]:

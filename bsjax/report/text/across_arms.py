@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bsjax.analysis.claims.claim import REFUTED, SUPPORTED
+from bsjax.config.metrics import METRIC
 from bsjax.format import joined
 from bsjax.report.text.formats import RULES
 
@@ -36,7 +37,7 @@ def headline(compared: Mapping[str, Any]) -> str:
 def detail(compared: Mapping[str, Any]) -> str:
   """The accuracies behind the headline, in a sentence."""
   parts = []
-  for row in compared['accuracies']:
+  for row in compared[METRIC.plural]:
     if row['mean'] is not None and row['ci95'][0] is not None:
       value, low, high = (100 * x for x in (row['mean'], *row['ci95']))
       parts.append(

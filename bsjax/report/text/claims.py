@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from bsjax.analysis.claims.claim import Claim, Kind
+from bsjax.config.metrics import BALANCED, TRAIN, TRAIN_TITLE, VAL, VAL_BALANCED, VAL_TITLE
 from bsjax.report.text.formats import UNITS, filled, points
 from bsjax.report.text.reasons import coded, full_sentence
 from bsjax.stats.estimate import Estimate
@@ -43,17 +44,17 @@ TEMPLATES: dict[Kind, tuple[str, str]] = {
   Kind.EXPONENT: ('', 'the best learning rate {growth}'),
 }
 _NOUNS = {
-  'val_accuracy': 'validation accuracy',
-  'train_accuracy': 'training accuracy',
+  VAL: VAL_TITLE,
+  TRAIN: TRAIN_TITLE,
   'gap': 'generalization gap',
   'val_loss': 'validation loss',
-  'val_balanced_accuracy': 'balanced validation accuracy',
+  VAL_BALANCED: 'balanced validation accuracy',
 }
 _TRENDS = {
-  'val_accuracy': 'smaller batches reach higher validation accuracy',
+  VAL: 'smaller batches reach higher validation accuracy',
   'gap': 'the generalization gap grows with batch size',
   'rare': 'too small a batch hurts the rare classes',
-  'balanced_accuracy': 'too small a batch lowers the balanced accuracy',
+  BALANCED: 'too small a batch lowers the balanced accuracy',
   'rare_less_frequent': 'too small a batch hurts rare classes more than frequent',
 }
 _GROWTH = {

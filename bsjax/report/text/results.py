@@ -9,6 +9,7 @@ from rich import box
 from rich.table import Table
 
 from bsjax.analysis.runs.histories import Row
+from bsjax.config.metrics import TRAIN, VAL
 from bsjax.format import number, percent
 
 
@@ -29,11 +30,11 @@ def results(summary: Mapping[str, Any]) -> Table:
     table.add_row(
       str(row['batch_size']),
       learning_rate_text(row),
-      percent(row['val_accuracy']),
-      percent(row['train_accuracy']),
+      percent(row[VAL]),
+      percent(row[TRAIN]),
       percent(row['generalization_gap']),
       noise_scale_text(row['noise_scale']),
-      str(row['val_accuracy']['n']),
+      str(row[VAL]['n']),
     )
   return table
 

@@ -8,6 +8,7 @@ from typing import Any
 from bsjax.analysis.claims.claim import REFUTED, SUPPORTED, UNDETERMINED
 from bsjax.analysis.claims.tuned_runs import TUNED
 from bsjax.analysis.runs.histories import Row
+from bsjax.config.metrics import VAL
 from bsjax.format import joined, sizes_text
 from bsjax.plan.scaling_rules import RULES, names
 
@@ -69,7 +70,7 @@ def _rule(rule: str, rows: Sequence[Row], compared: Mapping[str, Any]) -> str:
 
 def _difference(row: Row) -> str:
   """The accuracy of the other batch size less that of the base, in points."""
-  accuracy, (low, high) = row['val_accuracy'], row['val_accuracy']['ci95']
+  accuracy, (low, high) = row[VAL], row[VAL]['ci95']
   if accuracy['mean'] is None:
     return f'batch size {row["batch_size"]}'
   ends = f' [{_points(-high)}, {_points(-low)}]' if low is not None else ', no interval'
