@@ -10,7 +10,7 @@ from bsjax.analysis.claims.claim import MARGIN
 from bsjax.analysis.claims.condition_contrasts import is_pooled
 from bsjax.analysis.claims.conditions import Condition, hold, of_study
 from bsjax.analysis.runs.histories import Row
-from bsjax.config.metrics import REESTIMATED_VAL, VAL, VAL_BALANCED
+from bsjax.config.metrics import REESTIMATED_VAL, TRAIN_TITLE, VAL, VAL_BALANCED
 from bsjax.format import joined
 from bsjax.plan.stages import DEFAULTS
 from bsjax.report import page
@@ -123,7 +123,7 @@ def _contrast_parts(contrasts: Sequence[Row]) -> list[dict[str, Any]]:
     | {'id': name, 'counts': block('', rows).counts, 'equal': [row['equivalent'] for row in rows]}
     for name, title, rows in (
       ('contrasts', '', of_accuracy),
-      ('other_contrasts', 'Training accuracy, gap, loss and the like', others),
+      ('other_contrasts', f'{TRAIN_TITLE.capitalize()}, gap, loss and the like', others),
       ('contrasts_by_size', 'At single batch sizes', single),
     )
   ]

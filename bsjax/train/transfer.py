@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from rich.table import Table
 
 from bsjax import models
-from bsjax.config.metrics import VAL
+from bsjax.config.metrics import VAL, VAL_TITLE
 from bsjax.engine.lanes import LaneState
 from bsjax.plan.arms import PRETRAIN
 from bsjax.storage import checkpoint, records
@@ -124,7 +124,7 @@ def best_lane(rows: list[dict[str, Any]]) -> int:
   }
   if not accuracy:
     raise TransferError(
-      f'none of the {len(last)} lanes has a validation accuracy and finite weights at its last '
+      f'none of the {len(last)} lanes has a {VAL_TITLE} and finite weights at its last '
       'record; lower the learning rates of that study'
     )
   return max(accuracy, key=lambda lane: (accuracy[lane], -lane))

@@ -196,7 +196,7 @@ def _point_row(point: Point) -> dict[str, Any]:
 
 
 def _check(quantity: str, levels: Sequence[float]) -> None:
-  high = 1.0 if quantity.endswith(METRIC.name) else math.inf
+  high = METRIC.highest if quantity.endswith(METRIC.name) else math.inf
   for level in levels:
     if not (math.isfinite(level) and 0 < level <= high):
       raise ValueError(f'target is {level}: give {quantity} above 0 and at most {high:g}, finite.')

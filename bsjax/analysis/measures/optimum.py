@@ -72,7 +72,7 @@ def _objective(lane: LaneHistory, objective: str) -> float:
   value = lane.final[objective.removesuffix('error') + METRIC.name if is_error else objective]
   if value is None or not math.isfinite(value):
     return math.inf
-  return 1.0 - value if is_error else value
+  return METRIC.cost(value) if is_error else value
 
 
 def optimum(rates: Float[np.ndarray, ' rate'], losses: Float[np.ndarray, 'trial rate']) -> Optimum:

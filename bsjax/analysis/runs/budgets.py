@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from bsjax.analysis.runs.histories import LaneHistory, Row, Setting
-from bsjax.config.metrics import TRAIN, VAL, VAL_BALANCED
+from bsjax.config.metrics import REESTIMATED, TRAIN, VAL, VAL_BALANCED
 from bsjax.stats.estimate import Reason
 
 # Name of a clock -> the key of a record that holds it.
@@ -107,8 +107,8 @@ def quantities(row: Row) -> dict[str, float]:
   BatchNorm the same follow for re-estimated statistics, under names with the prefix 'reestimated_'.
   """
   result = {key: _number(row.get(key)) for key in ALONGSIDE}
-  for prefix in ('', 'reestimated_'):
-    if f'{prefix}val_accuracy' not in row:
+  for prefix in ('', REESTIMATED):
+    if prefix + VAL not in row:
       continue
     for key in ('val_loss', VAL_BALANCED):
       if prefix + key in row:

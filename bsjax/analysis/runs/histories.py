@@ -42,7 +42,7 @@ class LaneHistory:
       return Reason('unfinished', epoch=epoch, epochs=self.plan['epochs'])
     # A null accuracy is a lane that turned non-finite at its very last evaluation.
     values = final[VAL], final[TRAIN]
-    return Reason('no_accuracy') if None in values else None
+    return Reason('no_metric') if None in values else None
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ def draw_arms(axes: Axes, across: Mapping[str, Any], size: int, quantity: str) -
   if quantity == 'distance':
     axes.set(yscale='log', title=f'Distance of curves, batch size {size}')
   else:
-    axes.set_title(f'Final accuracy, batch size {size}')
+    axes.set_title(f'Final {METRIC.title}, batch size {size}')
     marks.zero(axes)
     axes.yaxis.set_major_formatter(lambda y, _: f'{100 * y:+.3g}' if y else '0')
     axes.set_ylabel('percentage points')

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
 
 from bsjax.analysis.runs.histories import Row
-from bsjax.config.metrics import BALANCED, METRIC, OF_CLASSES
+from bsjax.config.metrics import BALANCED, METRIC, OF_CLASSES, VAL_TITLE
 from bsjax.report.panels import marks, style
 from bsjax.report.panels.source import Source
 from bsjax.report.panels.style import BEST, INK, TRAINING, VALIDATION
@@ -28,7 +28,9 @@ def draw_groups(axes: Axes, source: Source) -> None:
     label, colour, marker = SERIES[name]
     shift = 2 ** (0.06 * (place - (len(shown) - 1) / 2))
     marks.estimates(axes, rows, name, colour, shift=shift, marker=marker, label=label)
-  style.batch_size_axis(axes, source.sizes, 'Validation accuracy of rare and frequent classes')
+  style.batch_size_axis(
+    axes, source.sizes, f'{VAL_TITLE.capitalize()} of rare and frequent classes'
+  )
   _within_accuracies(axes)
   if rows:
     # Below the axis: between lines close to 0 and 100% no place is sure to be free.
@@ -50,7 +52,7 @@ def draw_classes(axes: Axes, source: Source) -> None:
   else:
     axes.set_xlabel('training examples of the class')
     axes.xaxis.set_minor_locator(NullLocator())
-  axes.set_title('Validation accuracy of each class')
+  axes.set_title(f'{VAL_TITLE.capitalize()} of each class')
   _within_accuracies(axes)
 
 

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from bsjax.analysis.runs.histories import Curve
-from bsjax.config.metrics import LOSS, METRIC, VAL, VAL_TITLE
+from bsjax.config.metrics import LOSS, METRIC, REESTIMATED, VAL, VAL_TITLE
 from bsjax.report.panels import marks, style
 from bsjax.report.panels.source import Source
 from bsjax.report.panels.style import BEST, TRAINING, VALIDATION
@@ -28,7 +28,7 @@ _SHORT = {VAL: METRIC.title.capitalize(), 'gap': 'Gap'}
 # Part of summary['generalization_gap'], prefix of the quantity -> label, colour, marker.
 SERIES = {
   ('chosen', ''): ('each batch size at its own learning rate', VALIDATION, 'o'),
-  ('chosen', 'reestimated_'): ('the same, BatchNorm re-estimated', BEST, 'D'),
+  ('chosen', REESTIMATED): ('the same, BatchNorm re-estimated', BEST, 'D'),
   ('common_learning_rate', ''): ('one learning rate for all', TRAINING, 's'),
 }
 
@@ -39,7 +39,7 @@ def series_legend(source: Source) -> dict[str, Any]:
   handles = []
   for (part, prefix), (label, colour, marker) in SERIES.items():
     rows = [row for clock in CLOCKS for row in gaps[part].get(clock, {}).get('batch_sizes', ())]
-    if any(f'{prefix}val_accuracy' in row for row in rows):
+    if any(prefix + VAL in row for row in rows):
       handles.append(Line2D([], [], linestyle='', color=colour, marker=marker, label=label))
   return {'handles': handles, 'ncols': 3}
 
@@ -73,7 +73,7 @@ def draw_curves(axes: Axes, source: Source, clock: str, quantity: str) -> None:
   Intervals all along would cover each other.
   """
   heights: list[float] = []
-  for prefix, dashes in (('', '-'), ('reestimated_', '--')):
+  for prefix, dashes in (('', '-'), (REESTIMATED, '--')):
     curves = source.curves[clock].get(prefix + quantity, {})
     for number, (size, along) in enumerate(curves.items()):
       first = 0 if clock == 'epochs' or not along.x or along.x[0] > 0 else 1  # no 0 on a log axis

@@ -105,7 +105,7 @@ def draw_forest(axes: Axes, source: Conditions, clock: str) -> None:
   axes.grid(visible=False, axis='y')
   axes.spines['left'].set_visible(False)
   axes.set_xlim(_bounds(list(rows.values()), margins))
-  axes.set_title(f'Validation accuracy, equal {clock}')
+  axes.set_title(f'{_NAMES[VAL]}, equal {clock}')
   axes.xaxis.set_major_formatter(lambda x, _: f'{100 * x:+.3g}' if x else '0')
   axes.set_xlabel('percentage points')
 

@@ -10,7 +10,7 @@ from matplotlib.colors import LinearSegmentedColormap, to_hex
 from matplotlib.patches import Rectangle
 
 from bsjax.analysis.runs.histories import Row, Setting
-from bsjax.config.metrics import TRAIN, VAL
+from bsjax.config.metrics import METRIC, TRAIN, VAL, VAL_TITLE
 from bsjax.report.panels import marks, style
 from bsjax.report.panels.source import Source
 from bsjax.report.panels.style import BEST, INK, MUTED, PAPER, TRAINING, VALIDATION
@@ -29,7 +29,9 @@ def draw_accuracy(axes: Axes, source: Source) -> None:
       values = [lane.final[key] for lane in source.reported(row)]
       marks.trials(axes, row['batch_size'] * shift, values, colour)
     marks.estimates(axes, rows, key, colour, shift=shift, label=label)
-  style.batch_size_axis(axes, source.sizes, 'Accuracy at the learning rate chosen')
+  style.batch_size_axis(
+    axes, source.sizes, f'{METRIC.title.capitalize()} at the learning rate chosen'
+  )
   style.accuracy_axis(axes)
   if rows:
     place = {'loc': 'lower right', 'bbox_to_anchor': (1, 1), 'borderaxespad': 0.2}
@@ -45,7 +47,7 @@ def draw_gap(axes: Axes, source: Source) -> None:
     marks.trials(axes, row['batch_size'], gaps, INK)
   marks.zero(axes)
   marks.estimates(axes, rows, 'generalization_gap', INK)
-  title = 'Generalization gap: training minus validation accuracy'
+  title = f'Generalization gap: training minus {VAL_TITLE}'
   style.batch_size_axis(axes, source.sizes, title)
   style.points_axis(axes)
 
@@ -79,7 +81,7 @@ def draw_learning_rates(axes: Axes, source: Source) -> None:
   axes.spines[:].set_visible(False)
   axes.tick_params(length=0)
   axes.set(xlabel='batch size', ylabel='learning rate')
-  axes.set_title('Validation accuracy (%) of every setting')
+  axes.set_title(f'{VAL_TITLE.capitalize()} (%) of every setting')
 
 
 def _with_result(source: Source) -> list[Row]:

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 
 from bsjax.analysis.measures import gap
 from bsjax.analysis.runs.histories import Row
-from bsjax.config.metrics import TRAIN, TRAIN_TITLE, VAL, VAL_TITLE
+from bsjax.config.metrics import REESTIMATED, REESTIMATED_VAL, TRAIN, TRAIN_TITLE, VAL, VAL_TITLE
 from bsjax.report.panels import marks, style
 from bsjax.report.panels.source import Source
 from bsjax.report.panels.style import BEST, INK, MUTED, TRAINING, VALIDATION
@@ -20,7 +20,6 @@ NAMES = {
   TRAIN: TRAIN_TITLE.capitalize(),
   'gap': 'Generalization gap',
 }
-_AFRESH = 'reestimated_'  # prefix of quantities whose BatchNorm statistics are re-estimated
 
 
 def draw_stage_curves(axes: Axes, source: Source, branch: str, quantity: str) -> None:
@@ -30,7 +29,7 @@ def draw_stage_curves(axes: Axes, source: Source, branch: str, quantity: str) ->
   """
   heights: list[float] = []
   curves = gap.curves(source.branches[branch])['epochs']
-  for prefix, dashes in (('', '-'), (_AFRESH, '--')):
+  for prefix, dashes in (('', '-'), (REESTIMATED, '--')):
     for number, (size, along) in enumerate(curves.get(prefix + quantity, {}).items()):
       end = along.x[-1] * (1.015 + 0.015 * number) if along.x and not prefix else 0
       marks.curve(axes, along, source.colours[size], dashes, end)
@@ -62,7 +61,7 @@ def draw_accuracy_at(
 
 def draw_reestimated_at(axes: Axes, source: Source, at: Mapping[str, Any], title: str) -> None:
   """The same with BatchNorm statistics re-estimated."""
-  draw_accuracy_at(axes, source, at, title, _AFRESH)
+  draw_accuracy_at(axes, source, at, title, REESTIMATED)
 
 
 def draw_gap_at(axes: Axes, source: Source, at: Mapping[str, Any], title: str) -> None:
@@ -71,14 +70,14 @@ def draw_gap_at(axes: Axes, source: Source, at: Mapping[str, Any], title: str) -
   marks.zero(axes)
   rows = at.get('batch_sizes', ())
   marks.estimates(axes, rows, 'gap', INK, shift=2**-0.05)
-  marks.estimates(axes, rows, _AFRESH + 'gap', BEST, shift=2**0.05)
+  marks.estimates(axes, rows, REESTIMATED + 'gap', BEST, shift=2**0.05)
   style.points_axis(axes)
   _why_empty(axes, at)
 
 
 def reestimated(rows: Sequence[Row]) -> bool:
   """Whether some batch size was read with BatchNorm statistics re-estimated."""
-  return any(_AFRESH + VAL in size for row in rows for size in row['epochs']['batch_sizes'])
+  return any(REESTIMATED_VAL in size for row in rows for size in row['epochs']['batch_sizes'])
 
 
 def at_legend(rows: Sequence[Row]) -> dict[str, Any]:

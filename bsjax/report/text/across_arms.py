@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bsjax.analysis.claims.claim import REFUTED, SUPPORTED
-from bsjax.config.metrics import METRIC
+from bsjax.config.metrics import METRIC, VAL_TITLE
 from bsjax.format import joined
 from bsjax.report.text.formats import RULES
 
@@ -46,7 +46,7 @@ def detail(compared: Mapping[str, Any]) -> str:
   if not parts:
     return ''
   return (
-    f'Final validation accuracy less that of batch size {compared["base_batch_size"]}, in points, '
+    f'Final {VAL_TITLE} less that of batch size {compared["base_batch_size"]}, in points, '
     f'mean and 95% interval over {len(compared["arms"])} arms: {joined(parts)}.'
   )
 

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from bsjax.analysis.claims.claim import Claim, Kind
-from bsjax.config.metrics import BALANCED, TRAIN, TRAIN_TITLE, VAL, VAL_BALANCED, VAL_TITLE
+from bsjax.config.metrics import BALANCED, METRIC, TRAIN, TRAIN_TITLE, VAL, VAL_BALANCED, VAL_TITLE
 from bsjax.report.text.formats import UNITS, filled, points
 from bsjax.report.text.reasons import coded, full_sentence
 from bsjax.stats.estimate import Estimate
@@ -27,7 +27,7 @@ TEMPLATES: dict[Kind, tuple[str, str]] = {
     '{where}, {0} {says} {noun} than {1}',
     '{where}, {0} and {1} differ by less than {points} in {noun}',
   ),
-  Kind.SCALING: ('', '{0:rule} keeps the accuracy of batch size {2} at {1}, within {points}'),
+  Kind.SCALING: ('', '{0:rule} keeps the {metric} of batch size {2} at {1}, within {points}'),
   Kind.CURVE: (
     'with {0:rule}, batch size {1} is as close to the curve of {2} as two seeds are',
     '',
@@ -48,13 +48,13 @@ _NOUNS = {
   TRAIN: TRAIN_TITLE,
   'gap': 'generalization gap',
   'val_loss': 'validation loss',
-  VAL_BALANCED: 'balanced validation accuracy',
+  VAL_BALANCED: f'balanced {VAL_TITLE}',
 }
 _TRENDS = {
-  VAL: 'smaller batches reach higher validation accuracy',
+  VAL: f'smaller batches reach higher {VAL_TITLE}',
   'gap': 'the generalization gap grows with batch size',
   'rare': 'too small a batch hurts the rare classes',
-  BALANCED: 'too small a batch lowers the balanced accuracy',
+  BALANCED: f'too small a batch lowers the balanced {METRIC.title}',
   'rare_less_frequent': 'too small a batch hurts rare classes more than frequent',
 }
 _GROWTH = {
@@ -109,6 +109,7 @@ def claim_sentence(claim: Claim) -> str:
     *claim.subject,
     where=_where(claim),
     trend=_TRENDS.get(claim.quantity),
+    metric=METRIC.title,
     noun=noun,
     the_noun=f'the {noun}' if claim.quantity == 'gap' else noun,
     says='has a lower' if claim.question.side == 'below' else 'reaches higher',

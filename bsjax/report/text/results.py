@@ -9,7 +9,7 @@ from rich import box
 from rich.table import Table
 
 from bsjax.analysis.runs.histories import Row
-from bsjax.config.metrics import TRAIN, VAL
+from bsjax.config.metrics import METRIC, TRAIN, VAL
 from bsjax.format import number, percent
 
 
@@ -19,8 +19,8 @@ def results(summary: Mapping[str, Any]) -> Table:
     box=box.SIMPLE_HEAD,
     pad_edge=False,
     title='Results of each batch size' + (f', {summary["branch"]}' if 'branch' in summary else ''),
-    caption='accuracies in percent: mean ± half of the 95% interval over n trials; noise scale in '
-    'examples; learning rate: best over all trials, * at the edge of the grid; '
+    caption=f'{METRIC.plural} in percent: mean ± half of the 95% interval over n trials; '
+    'noise scale in examples; learning rate: best over all trials, * at the edge of the grid; '
     + _selection(summary),
   )
   names = 'batch\nsize', 'learning\nrate', 'validation', 'training', 'gap', 'noise scale', 'n'
