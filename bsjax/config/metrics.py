@@ -4,6 +4,7 @@ Nothing else says them: `models/task.py` adds how they are computed, and whoever
 writes about them takes names and words from here.
 """
 
+import math
 from typing import NamedTuple
 
 
@@ -14,41 +15,36 @@ class MetricEntry(NamedTuple):
   title: str
   plural: str
   higher_is_better: bool
-  unit: str  # as `report.text.formats` shows a difference
-  lowest: float
-  highest: float
+  unit: str = ''  # of a difference, in `report.text.formats.UNITS`
+  lowest: float = -math.inf
+  highest: float = math.inf
   # Whether targets are the indices of classes, one for each output, and records also hold the means
   # over the examples of each class, and the mean of those (the "balanced" metric).
   by_class: bool = False
 
+  def allows(self, value: float) -> bool:
+    return self.lowest <= value <= self.highest
+
   def cost(self, value: float) -> float:
-    """How much is missing to the best value, and from it the value again."""
+    """A value as one of which less is better, and back; the best possible one costs nothing."""
     return self.highest - value if self.higher_is_better else value
 
 
 class LossEntry(NamedTuple):
+  """All that is said of a loss, without the function that computes it."""
+
   title: str
   unit: str
 
 
-METRIC = MetricEntry(
-  name='accuracy',
-  title='accuracy',
-  plural='accuracies',
-  higher_is_better=True,
-  unit='fraction',
-  lowest=0.0,
-  highest=1.0,
-  by_class=True,
-)
-LOSS = LossEntry(title='cross entropy', unit='nats')
+METRIC = MetricEntry('accuracy', 'accuracy', 'accuracies', True, 'fraction', 0, 1, by_class=True)
+LOSS = LossEntry('cross entropy', 'nats')
 
 REESTIMATED = 'reestimated_'  # the prefix of quantities under re-estimated BatchNorm statistics
 TRAIN, VAL = f'train_{METRIC.name}', f'val_{METRIC.name}'
 REESTIMATED_VAL = REESTIMATED + VAL
-# The mean over classes, and the list of all classes; in records of the validation split.
-BALANCED, OF_CLASSES = f'balanced_{METRIC.name}', f'class_{METRIC.name}'
+BALANCED, OF_CLASSES = f'balanced_{METRIC.name}', f'class_{METRIC.name}'  # mean, and list
 VAL_BALANCED, VAL_OF_CLASSES = f'val_{BALANCED}', f'val_{OF_CLASSES}'
 
-A_METRIC = f'{"an" if METRIC.title[0] in "aeiou" else "a"} {METRIC.title}'
 TRAIN_TITLE, VAL_TITLE = f'training {METRIC.title}', f'validation {METRIC.title}'
+A_METRIC = f'{"an" if METRIC.title[0] in "aeiou" else "a"} {METRIC.title}'

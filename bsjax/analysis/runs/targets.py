@@ -190,9 +190,7 @@ def _lanes(by_size: Mapping[int, Sequence[Setting]]) -> list[LaneHistory]:
 def _cost(row: Row, quantity: str) -> float:
   """NaN where missing or out of range, so that a comparison cannot pass."""
   value: Any = row.get(quantity)
-  if value is None or (
-    quantity.endswith(METRIC.name) and not METRIC.lowest <= value <= METRIC.highest
-  ):
+  if value is None or (quantity.endswith(METRIC.name) and not METRIC.allows(value)):
     return math.nan
   return level_of(quantity, float(value))
 

@@ -154,7 +154,7 @@ STUDY = (
   ),
   Drawing(
     'curves',
-    lambda _: _clocks(clocks.draw_curves, clocks.NAMES),
+    lambda _: _clocks(clocks.draw_curves, (VAL, 'train_loss', 'gap')),
     size=(11.4, 9.4),
     legend=batch_sizes,
     caption="""Validation {{ metric.title }}, training loss and generalization gap at each batch
@@ -184,9 +184,9 @@ BY_CLASS = (
     legend=batch_sizes,
     applies=lambda source: 'batch_sizes' in source.summary.get('by_class', {}),
     caption="""Left: mean validation {{ metric.title }} over the rare, medium and frequent classes
-    and over all, against batch size, with 95% Student intervals, {{ over }}. Right: the {{
-    metric.title }} of each class against its training examples, a colour each batch size, beside
-    each other. {{ setup }}""",
+    and over all, against batch size, with 95% Student intervals, {{ over }}. Right: the
+    {{ metric.title }} of each class against its training examples, a colour each batch size,
+    beside each other. {{ setup }}""",
   ),
 )
 

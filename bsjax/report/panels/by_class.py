@@ -28,9 +28,8 @@ def draw_groups(axes: Axes, source: Source) -> None:
     label, colour, marker = SERIES[name]
     shift = 2 ** (0.06 * (place - (len(shown) - 1) / 2))
     marks.estimates(axes, rows, name, colour, shift=shift, marker=marker, label=label)
-  style.batch_size_axis(
-    axes, source.sizes, f'{VAL_TITLE.capitalize()} of rare and frequent classes'
-  )
+  title = f'{VAL_TITLE.capitalize()} of rare and frequent classes'
+  style.batch_size_axis(axes, source.sizes, title)
   _within_accuracies(axes)
   if rows:
     # Below the axis: between lines close to 0 and 100% no place is sure to be free.

@@ -9,20 +9,16 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from bsjax.analysis.runs.histories import Curve
-from bsjax.config.metrics import LOSS, METRIC, REESTIMATED, VAL, VAL_TITLE
+from bsjax.config.metrics import LOSS, METRIC, REESTIMATED, VAL
 from bsjax.report.panels import marks, style
 from bsjax.report.panels.source import Source
 from bsjax.report.panels.style import BEST, TRAINING, VALIDATION
+from bsjax.report.text.formats import NOUNS
 
 CLOCKS = {
   'epochs': 'epochs',
   'updates': 'updates',
   'learning_rate_updates': 'weighted updates',
-}
-NAMES = {
-  VAL: VAL_TITLE.capitalize(),
-  'train_loss': 'Training loss',
-  'gap': 'Generalization gap',
 }
 _SHORT = {VAL: METRIC.title.capitalize(), 'gap': 'Gap'}
 # Part of summary['generalization_gap'], prefix of the quantity -> label, colour, marker.
@@ -84,9 +80,10 @@ def draw_curves(axes: Axes, source: Source, clock: str, quantity: str) -> None:
       marks.curve(axes, along, source.colours[size], dashes, end)
       heights += along.mean[len(along.mean) // 4 :]
   if not heights:
-    marks.message(axes, NAMES[quantity], f'No records hold {CLOCKS[clock]}.')
+    title = NOUNS[quantity].capitalize()
+    marks.message(axes, title, f'No records hold {CLOCKS[clock]}.')
     return
-  axes.set_title(NAMES[quantity])
+  axes.set_title(NOUNS[quantity].capitalize())
   axes.set_xlabel(CLOCKS[clock])
   if clock != 'epochs':
     style.log_axis(axes.xaxis, f'{CLOCKS[clock]} (logarithmic)')

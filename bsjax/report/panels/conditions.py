@@ -17,12 +17,12 @@ from bsjax.config.metrics import VAL, VAL_TITLE
 from bsjax.report.panels import marks, style
 from bsjax.report.panels.style import BEST, INK, MUTED
 from bsjax.report.text.condition_words import pooled
+from bsjax.report.text.formats import NOUNS
 
 # Told apart also by those who see few colours; conditions beyond take them again, dashed.
 COLOURS = ('#1f5fbf', '#e8871e', '#1b8a5a', '#b3368f', '#7a5c3e', '#4aa3c7', '#c23b3b', '#6d7685')
 VERDICTS = {'supported': '#1b8a5a', 'refuted': '#c23b3b', 'undetermined': '#7d8798'}
 MOST_PAIRS = 8  # of which single batch sizes are drawn too
-_NAMES = {VAL: VAL_TITLE.capitalize(), 'gap': 'Generalization gap'}
 _LONGEST = 34  # characters of a label before it is cut
 
 Place = tuple[str, str, int | str]
@@ -105,7 +105,7 @@ def draw_forest(axes: Axes, source: Conditions, clock: str) -> None:
   axes.grid(visible=False, axis='y')
   axes.spines['left'].set_visible(False)
   axes.set_xlim(_bounds(list(rows.values()), margins))
-  axes.set_title(f'{_NAMES[VAL]}, equal {clock}')
+  axes.set_title(f'{VAL_TITLE.capitalize()}, equal {clock}')
   axes.xaxis.set_major_formatter(lambda x, _: f'{100 * x:+.3g}' if x else '0')
   axes.set_xlabel('percentage points')
 
@@ -117,7 +117,8 @@ def draw_sizes(axes: Axes, source: Conditions, quantity: str) -> None:
     shift = 2 ** (0.12 * (number - (count - 1) / 2) / max(1, count / 3))
     rows = [row for row in table if row['condition'] == name]
     marks.estimates(axes, rows, quantity, colour, shift=shift, dashes=dashes)
-  style.batch_size_axis(axes, sorted({row['batch_size'] for row in table}), _NAMES[quantity])
+  sizes = sorted({row['batch_size'] for row in table})
+  style.batch_size_axis(axes, sizes, NOUNS[quantity].capitalize())
   if quantity == 'gap':
     style.points_axis(axes)
     marks.zero(axes)

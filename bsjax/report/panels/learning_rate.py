@@ -85,9 +85,7 @@ def draw_valleys(axes: Axes, source: Source, merit: str) -> None:
 def _merits(setting: Setting, merit: str) -> list[float | None]:
   """The values of the trials at the end; an error is what is missing to an accuracy of 1."""
   if merit.endswith('error'):
-    return [
-      METRIC.cost(value) for value in setting.finals(merit.removesuffix('error') + METRIC.name)
-    ]
+    return [*map(METRIC.cost, setting.finals(merit.removesuffix('error') + METRIC.name))]
   return setting.finals(merit)
 
 

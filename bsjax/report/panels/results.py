@@ -29,9 +29,8 @@ def draw_accuracy(axes: Axes, source: Source) -> None:
       values = [lane.final[key] for lane in source.reported(row)]
       marks.trials(axes, row['batch_size'] * shift, values, colour)
     marks.estimates(axes, rows, key, colour, shift=shift, label=label)
-  style.batch_size_axis(
-    axes, source.sizes, f'{METRIC.title.capitalize()} at the learning rate chosen'
-  )
+  title = f'{METRIC.title.capitalize()} at the learning rate chosen'
+  style.batch_size_axis(axes, source.sizes, title)
   style.accuracy_axis(axes)
   if rows:
     place = {'loc': 'lower right', 'bbox_to_anchor': (1, 1), 'borderaxespad': 0.2}

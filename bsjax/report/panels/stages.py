@@ -10,16 +10,11 @@ from matplotlib.lines import Line2D
 
 from bsjax.analysis.measures import gap
 from bsjax.analysis.runs.histories import Row
-from bsjax.config.metrics import REESTIMATED, REESTIMATED_VAL, TRAIN, TRAIN_TITLE, VAL, VAL_TITLE
+from bsjax.config.metrics import REESTIMATED, REESTIMATED_VAL, TRAIN, VAL
 from bsjax.report.panels import marks, style
 from bsjax.report.panels.source import Source
 from bsjax.report.panels.style import BEST, INK, MUTED, TRAINING, VALIDATION
-
-NAMES = {
-  VAL: VAL_TITLE.capitalize(),
-  TRAIN: TRAIN_TITLE.capitalize(),
-  'gap': 'Generalization gap',
-}
+from bsjax.report.text.formats import NOUNS
 
 
 def draw_stage_curves(axes: Axes, source: Source, branch: str, quantity: str) -> None:
@@ -34,7 +29,7 @@ def draw_stage_curves(axes: Axes, source: Source, branch: str, quantity: str) ->
       end = along.x[-1] * (1.015 + 0.015 * number) if along.x and not prefix else 0
       marks.curve(axes, along, source.colours[size], dashes, end)
       heights += along.mean[1 + len(along.mean) // 8 :]
-  axes.set_title(NAMES[quantity] + (f': {branch}' if branch else ''))
+  axes.set_title(NOUNS[quantity].capitalize() + (f': {branch}' if branch else ''))
   axes.set_xlabel('epochs')
   style.percent_axis(axes)
   if heights:

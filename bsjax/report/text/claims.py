@@ -6,8 +6,8 @@ from dataclasses import asdict
 from typing import Any
 
 from bsjax.analysis.claims.claim import Claim, Kind
-from bsjax.config.metrics import BALANCED, METRIC, TRAIN, TRAIN_TITLE, VAL, VAL_BALANCED, VAL_TITLE
-from bsjax.report.text.formats import UNITS, filled, points
+from bsjax.config.metrics import BALANCED, METRIC, VAL, VAL_TITLE
+from bsjax.report.text.formats import NOUNS, UNITS, filled, points
 from bsjax.report.text.reasons import coded, full_sentence
 from bsjax.stats.estimate import Estimate
 
@@ -42,13 +42,6 @@ TEMPLATES: dict[Kind, tuple[str, str]] = {
     '',
   ),
   Kind.EXPONENT: ('', 'the best learning rate {growth}'),
-}
-_NOUNS = {
-  VAL: VAL_TITLE,
-  TRAIN: TRAIN_TITLE,
-  'gap': 'generalization gap',
-  'val_loss': 'validation loss',
-  VAL_BALANCED: f'balanced {VAL_TITLE}',
 }
 _TRENDS = {
   VAL: f'smaller batches reach higher {VAL_TITLE}',
@@ -103,7 +96,7 @@ def claim_row(claim: Claim) -> dict[str, Any]:
 def claim_sentence(claim: Claim) -> str:
   """What is claimed, without a full stop."""
   of_sign, of_margin = TEMPLATES[claim.kind]
-  margin, noun = claim.question.margin, _NOUNS.get(claim.quantity, '')
+  margin, noun = claim.question.margin, NOUNS.get(claim.quantity, '')
   return filled(
     of_sign if margin is None else of_margin,
     *claim.subject,
