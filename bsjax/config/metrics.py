@@ -37,7 +37,16 @@ class LossEntry(NamedTuple):
   unit: str
 
 
-METRIC = MetricEntry('accuracy', 'accuracy', 'accuracies', True, 'fraction', 0, 1, by_class=True)
+METRIC = MetricEntry(
+  'accuracy',
+  'accuracy',
+  'accuracies',
+  higher_is_better=True,
+  unit='fraction',
+  lowest=0,
+  highest=1,
+  by_class=True,
+)
 LOSS = LossEntry('cross entropy', 'nats')
 
 REESTIMATED = 'reestimated_'  # the prefix of quantities under re-estimated BatchNorm statistics

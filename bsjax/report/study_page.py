@@ -29,6 +29,7 @@ from bsjax.report.stored_study import StoredStudy, load
 from bsjax.report.text import words
 from bsjax.report.text.answer import answer
 from bsjax.report.text.claim_blocks import blocks
+from bsjax.report.text.formats import NOUNS
 from bsjax.report.text.methodology import paragraph
 from bsjax.report.text.rendered import rendered
 from bsjax.storage import records
@@ -153,7 +154,7 @@ def _words(summary: Mapping[str, Any]) -> dict[str, Any]:
     'critical_validation': words.critical_batch_size(critical['validation']),
     'rates': [
       {
-        'merit': words.MERITS[entry['merit']],
+        'merit': NOUNS[entry['merit']],
         'exponent': words.exponent(entry['exponent']),
         'noise_scale': words.rate_noise_scale(entry['noise_scale'], entry['exponent']),
         'undetermined': words.undetermined(entry),

@@ -79,11 +79,11 @@ def draw_curves(axes: Axes, source: Source, clock: str, quantity: str) -> None:
       end = along.x[-1] * aside if along.x and not prefix else 0
       marks.curve(axes, along, source.colours[size], dashes, end)
       heights += along.mean[len(along.mean) // 4 :]
+  title = NOUNS[quantity].capitalize()
   if not heights:
-    title = NOUNS[quantity].capitalize()
     marks.message(axes, title, f'No records hold {CLOCKS[clock]}.')
     return
-  axes.set_title(NOUNS[quantity].capitalize())
+  axes.set_title(title)
   axes.set_xlabel(CLOCKS[clock])
   if clock != 'epochs':
     style.log_axis(axes.xaxis, f'{CLOCKS[clock]} (logarithmic)')

@@ -43,6 +43,7 @@ NOUNS = {
   'gap': 'generalization gap',
   'train_loss': 'training loss',
   'val_loss': 'validation loss',
+  'val_error': 'validation error',
 }
 RULES = {
   'none': 'the learning rate kept',
