@@ -154,7 +154,7 @@ STUDY = (
   ),
   Drawing(
     'curves',
-    lambda _: _clocks(clocks.draw_curves, (VAL, 'train_loss', 'gap')),
+    lambda _: _clocks(clocks.draw_curves, clocks.QUANTITIES),
     size=(11.4, 9.4),
     legend=batch_sizes,
     caption="""Validation {{ metric.title }}, training loss and generalization gap at each batch

@@ -20,6 +20,7 @@ CLOCKS = {
   'updates': 'updates',
   'learning_rate_updates': 'weighted updates',
 }
+QUANTITIES = VAL, 'train_loss', 'gap'  # of which curves are drawn
 _SHORT = {VAL: METRIC.title.capitalize(), 'gap': 'Gap'}
 # Part of summary['generalization_gap'], prefix of the quantity -> label, colour, marker.
 SERIES = {
