@@ -155,7 +155,7 @@ def table(rows: list[Row]) -> Table:
   result = Table(title='Sharpness', caption=CAPTION, caption_justify='left')
   boxes = [name for name in rows[0] if name.startswith('keskar_')]
   shown = ('train_loss', TRAIN, 'learning_rate_now')
-  heads = ['lane', 'batch size', 'trial', 'examples', 'train loss', METRIC.name, 'rate now']
+  heads = ['lane', 'batch size', 'trial', 'examples', 'train loss', METRIC.title, 'rate now']
   heads += [
     'lambda_max',
     'x rate',
