@@ -93,6 +93,30 @@ def _files_imported(path, by_name):
   return {name for name in names if name in by_name}
 
 
+def test_one_place_names_the_metric_and_the_loss():
+  """Columns, keys and sentences are made from config/metrics.py; docstrings may speak freely."""
+  named = re.compile('accurac(y|ies)|cross.entropy', re.IGNORECASE)
+  saying = {
+    path.relative_to(PACKAGE).as_posix()
+    for path in files()
+    if any(named.search(text) for text in _strings(path))
+  }
+  saying |= {
+    path.relative_to(PACKAGE).as_posix()
+    for path in PACKAGE.rglob('*.html')
+    if named.search(path.read_text())
+  }
+  assert saying == {'config/metrics.py'}
+
+
+def _strings(path):
+  """The string literals of a file, and the parts of its f-strings, without docstrings."""
+  nodes = list(ast.walk(ast.parse(path.read_text())))
+  docs = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+  texts = (node for node in nodes if isinstance(node, ast.Constant) and id(node) not in docs)
+  return [node.value for node in texts if isinstance(node.value, str)]
+
+
 @pytest.mark.parametrize('module', ['bsjax', *(f'bsjax.{room}' for room in WITHOUT_JAX)])
 def test_no_jax_in_the_paper(module):
   """A report, and all it is made of, starts without loading JAX or what trains."""

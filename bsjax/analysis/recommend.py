@@ -12,11 +12,12 @@ from bsjax.analysis.claims.claim import ABOVE, MARGIN, SUPPORTED, Finding, Quest
 from bsjax.analysis.claims.pairs import Pair, Values, pairs_with_best
 from bsjax.analysis.measures.critical_batch_size import EARLY
 from bsjax.analysis.runs.histories import Setting
+from bsjax.config.metrics import VAL
 from bsjax.stats.estimate import Reason
 from bsjax.stats.paired import Difference, against_best
 
 OVERHEAD = 0.2  # how much above the fewest examples the fewest updates may cost
-GOALS = ACCURACY, EXAMPLES, UPDATES, TIME = 'val_accuracy', 'examples', 'updates', 'time'
+GOALS = BEST, EXAMPLES, UPDATES, TIME = VAL, 'examples', 'updates', 'time'
 
 
 def recommendation(
@@ -44,10 +45,10 @@ def _most_accurate(
   pairs, out = pairs_with_best(values, reestimated)
   if not pairs:
     whole = [size for size in values if size not in [reason.details['size'] for reason in out]]
-    return _row(ACCURACY, None, [Reason('nothing_to_compare', sizes=whole), *out])
+    return _row(BEST, None, [Reason('nothing_to_compare', sizes=whole), *out])
   best, n = pairs[0].best, pairs[0].plain.interval.n
   if n < 2:
-    return _row(ACCURACY, None, [Reason('one_trial_highest', best=best), *out])
+    return _row(BEST, None, [Reason('one_trial_highest', best=best), *out])
   level = {pair.other: pair for pair in pairs if not _shown(pair, ABOVE)}
   worse = [pair.other for pair in pairs if pair.other not in level]
   size = max([best, *(other for other, pair in level.items() if _shown(pair, within()))])
@@ -64,7 +65,7 @@ def _most_accurate(
     found = level[largest].plain.interval
     ends = {'value': found.value, 'low': found.low, 'high': found.high}
     why.append(Reason('at_stake', best=best, other=largest, **ends))
-  return _row(ACCURACY, size, [*why, *out], chosen[size].learning_rate)
+  return _row(BEST, size, [*why, *out], chosen[size].learning_rate)
 
 
 def _shown(pair: Pair, question: Question) -> bool:

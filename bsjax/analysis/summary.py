@@ -20,6 +20,7 @@ from bsjax.analysis.measures.learning_rate import NO_NOISE_SCALE, learning_rates
 from bsjax.analysis.recommend import recommendation
 from bsjax.analysis.runs.histories import Row, Setting, by_branch, settings
 from bsjax.analysis.runs.selection import Chosen, best_setting, leave_one_trial_out
+from bsjax.config.metrics import REESTIMATED_VAL, TRAIN, VAL
 from bsjax.stats.estimate import Reason
 
 Grid = Mapping[int, Sequence[Setting]]
@@ -86,8 +87,8 @@ def _of_branch(
   critical['validation'] = critical_batch_size(grid, 'val_loss')
   shown = {size: _shown(setting, held_out[size]) for size, setting in chosen.items()}
   shown_lanes = reported(grid)
-  values = _values(held_out, 'val_accuracy')
-  fresh = _values(held_out, 'reestimated_val_accuracy') if reestimated else None
+  values = _values(held_out, VAL)
+  fresh = _values(held_out, REESTIMATED_VAL) if reestimated else None
   scaled = scaling_rules(config, grid)
   result = {
     'batch_sizes': [
@@ -149,7 +150,7 @@ def _batch_size(
   tried: Sequence[Setting], best: Setting, shown: Chosen, reestimated: bool
 ) -> dict[str, Any]:
   rates = [setting.learning_rate for setting in tried]
-  train, val = shown.finals('train_accuracy'), shown.finals('val_accuracy')
+  train, val = shown.finals(TRAIN), shown.finals(VAL)
   # Paired within the trial: what the trials share (easy or hard examples) cancels in the gap.
   gaps = [a - b for a, b in zip(train, val, strict=True)]
   result = {
@@ -159,13 +160,13 @@ def _batch_size(
     'trials': len(best.lanes),
     'selection': shown.selection,
     'trial_learning_rates': shown.learning_rates,
-    'train_accuracy': estimate(train),
-    'val_accuracy': estimate(val),
+    TRAIN: estimate(train),
+    VAL: estimate(val),
     'generalization_gap': estimate(gaps),
     'noise_scale': noise.late(best),
   }
   if reestimated:
-    result['reestimated_val_accuracy'] = estimate(shown.finals('reestimated_val_accuracy'))
+    result[REESTIMATED_VAL] = estimate(shown.finals(REESTIMATED_VAL))
   if shown.reason:
     result['selection_note'] = Reason('chosen_on_reported', why=shown.reason)
   if len(rates) == 1:
@@ -174,8 +175,8 @@ def _batch_size(
 
 
 def _none_eligible(batch_size: int, tried: Sequence[Setting], reestimated: bool) -> dict[str, Any]:
-  keys = ['train_accuracy', 'val_accuracy', 'generalization_gap']
-  keys += ['reestimated_val_accuracy'] if reestimated else []
+  keys = [TRAIN, VAL, 'generalization_gap']
+  keys += [REESTIMATED_VAL] if reestimated else []
   return {
     'batch_size': batch_size,
     'learning_rate': None,

@@ -1,6 +1,7 @@
 """Keys of how runs are trained: optimizer, schedule, stages, what they begin with, arms."""
 
 from bsjax.config.key import Key
+from bsjax.config.metrics import VAL_TITLE
 
 TRAINING = (
   Key('optimizer.name', 'sgd', 'One of optim.entries.OPTIMIZERS, such as sgd, adamw or lamb.'),
@@ -84,7 +85,7 @@ TRAINING = (
   Key(
     'transfer.lane',
     -1,
-    'Which of its lanes; -1: that of the highest validation accuracy.',
+    f'Which of its lanes; -1: that of the highest {VAL_TITLE}.',
     low=-1,
     remedy='give a lane of that study, or -1 for its best',
   ),

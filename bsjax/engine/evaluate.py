@@ -90,7 +90,7 @@ def _batch_sums(
 ) -> Sums:
   """What the examples of a batch add up to that no batch before it had."""
   values = {name: metric.per_example(outputs, targets) for name, metric in task.metrics.items()}
-  by_class = [name for name, metric in task.metrics.items() if metric.by_class]
+  by_class = [name for name, metric in task.metrics.items() if metric.entry.by_class]
   member = None
   if by_class:
     member = new[:, None] & (targets[:, None] == jnp.arange(outputs.shape[-1]))

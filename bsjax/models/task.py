@@ -6,6 +6,8 @@ from typing import NamedTuple
 import optax
 from jaxtyping import Array, Bool, Float, Int, Num
 
+from bsjax.config.metrics import METRIC, MetricEntry
+
 Outputs = Float[Array, 'example *output']
 Targets = Num[Array, ' example']
 
@@ -17,12 +19,7 @@ class Metric(NamedTuple):
   """
 
   per_example: Callable[[Outputs, Targets], Num[Array, ' example'] | Bool[Array, ' example']]
-  title: str
-  higher_is_better: bool
-  format: str = '.4g'  # of a value, as in an f-string
-  # Whether targets are the indices of classes, one for each output, and records also hold the means
-  # over the examples of each class, and the mean of those (the "balanced" metric).
-  by_class: bool = False
+  entry: MetricEntry
 
 
 class Task(NamedTuple):
@@ -40,8 +37,6 @@ def correct(
 
 
 CLASSIFICATION = Task(
-  loss=optax.softmax_cross_entropy_with_integer_labels,
-  metrics={
-    'accuracy': Metric(correct, 'accuracy', higher_is_better=True, format='.2%', by_class=True)
-  },
+  loss=optax.softmax_cross_entropy_with_integer_labels,  # of `config.metrics.LOSS`
+  metrics={METRIC.name: Metric(correct, METRIC)},
 )

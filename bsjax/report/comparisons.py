@@ -10,6 +10,7 @@ from bsjax.analysis.claims.claim import MARGIN
 from bsjax.analysis.claims.condition_contrasts import is_pooled
 from bsjax.analysis.claims.conditions import Condition, hold, of_study
 from bsjax.analysis.runs.histories import Row
+from bsjax.config.metrics import REESTIMATED_VAL, TRAIN_TITLE, VAL, VAL_BALANCED
 from bsjax.format import joined
 from bsjax.plan.stages import DEFAULTS
 from bsjax.report import page
@@ -57,11 +58,11 @@ def condition_part(
     'own_page': own_page,
     'answer': condition_answer(compared),
     'table': _first_of_each(_with_seconds(table, conditions, costs)),
-    'again': any('reestimated_val_accuracy' in row for row in table),
+    'again': any(REESTIMATED_VAL in row for row in table),
     'balanced': any(
-      abs(row['val_balanced_accuracy']['mean'] - row['val_accuracy']['mean']) > SAME
+      abs(row[VAL_BALANCED]['mean'] - row[VAL]['mean']) > SAME
       for row in table
-      if 'val_balanced_accuracy' in row
+      if VAL_BALANCED in row
     ),
     'colours': {name: colour for name, (colour, _) in looks(compared['names']).items()},
     'parts': _contrast_parts(compared['contrasts']),
@@ -114,15 +115,15 @@ def stage_part(source: Source) -> dict[str, Any]:
 def _contrast_parts(contrasts: Sequence[Row]) -> list[dict[str, Any]]:
   """Tables of contrasts: of accuracy over batch sizes, of all else over them, and one by one."""
   pooled_rows = [row for row in contrasts if is_pooled(row)]
-  of_accuracy = [row for row in pooled_rows if row['quantity'] == 'val_accuracy']
-  others = [row for row in pooled_rows if row['quantity'] != 'val_accuracy']
+  of_accuracy = [row for row in pooled_rows if row['quantity'] == VAL]
+  others = [row for row in pooled_rows if row['quantity'] != VAL]
   single = [row for row in contrasts if not is_pooled(row)]
   return [
     block(title, rows)._asdict()
     | {'id': name, 'counts': block('', rows).counts, 'equal': [row['equivalent'] for row in rows]}
     for name, title, rows in (
       ('contrasts', '', of_accuracy),
-      ('other_contrasts', 'Training accuracy, gap, loss and the like', others),
+      ('other_contrasts', f'{TRAIN_TITLE.capitalize()}, gap, loss and the like', others),
       ('contrasts_by_size', 'At single batch sizes', single),
     )
   ]

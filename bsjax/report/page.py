@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import jinja2
 from markupsafe import Markup
 
+from bsjax.config import metrics
 from bsjax.format import bytes_text, number, percent
 from bsjax.report.figures import drawing
 from bsjax.report.text import cost, results
@@ -62,6 +63,7 @@ def _environment() -> jinja2.Environment:
     trim_blocks=True,
     lstrip_blocks=True,
   )
+  environment.globals |= {'metric': metrics.METRIC, 'measured': metrics}
   environment.filters |= {
     'percent': percent,
     'noise_scale': results.noise_scale_text,

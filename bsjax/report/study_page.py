@@ -18,6 +18,7 @@ from bsjax.analysis.recommend import run_alone, seconds_to_target
 from bsjax.analysis.runs import histories
 from bsjax.analysis.runs.histories import Row
 from bsjax.analysis.summary import reported
+from bsjax.config.metrics import REESTIMATED_VAL, VAL
 from bsjax.format import by_reason
 from bsjax.report import comparisons, page
 from bsjax.report.figures.scaling import SCALING
@@ -28,6 +29,7 @@ from bsjax.report.stored_study import StoredStudy, load
 from bsjax.report.text import words
 from bsjax.report.text.answer import answer
 from bsjax.report.text.claim_blocks import blocks
+from bsjax.report.text.formats import NOUNS
 from bsjax.report.text.methodology import paragraph
 from bsjax.report.text.rendered import rendered
 from bsjax.storage import records
@@ -95,7 +97,7 @@ def _context(study: StoredStudy, source: Source) -> dict[str, Any]:
     'trials': trials,
     'over': f'n = {trials} trials' if trials > 1 else 'one trial, hence no intervals',
     'setup': _setup(study),
-    'reestimated': 'reestimated_val_accuracy' in summary['batch_sizes'][0],
+    'reestimated': REESTIMATED_VAL in summary['batch_sizes'][0],
     'plan_columns': list(records.PLAN_COLUMNS),
     'settings': list(_flat(study.config)),
     'methodology': paragraph(study.config, study.plan, summary, cost),
@@ -152,7 +154,7 @@ def _words(summary: Mapping[str, Any]) -> dict[str, Any]:
     'critical_validation': words.critical_batch_size(critical['validation']),
     'rates': [
       {
-        'merit': words.MERITS[entry['merit']],
+        'merit': NOUNS[entry['merit']],
         'exponent': words.exponent(entry['exponent']),
         'noise_scale': words.rate_noise_scale(entry['noise_scale'], entry['exponent']),
         'undetermined': words.undetermined(entry),
@@ -177,7 +179,7 @@ def _words(summary: Mapping[str, Any]) -> dict[str, Any]:
 
 def _bars(rows: list[Row]) -> dict[int, dict[str, float]]:
   """Where to draw each validation interval in the table, in percent of a scale common to all."""
-  ends = {row['batch_size']: _ends(row['val_accuracy']) for row in rows}
+  ends = {row['batch_size']: _ends(row[VAL]) for row in rows}
   known = {size: triple for size, triple in ends.items() if triple}
   numbers = [number for triple in known.values() for number in triple]
   if not numbers:

@@ -9,6 +9,7 @@ from jaxtyping import PyTree
 from ml_collections import ConfigDict
 from rich.table import Table
 
+from bsjax.config.metrics import METRIC, TRAIN, VAL
 from bsjax.noise.estimators import finite
 from bsjax.plan import plan
 from bsjax.sharpness import spectrum
@@ -53,7 +54,7 @@ def lane_row(
   reasons = {name: why or reason for name, (_, reason) in values.items()}
   row['stability_threshold'] = threshold
   reasons['stability_threshold'] = why_no_threshold
-  for name in ('train_loss', 'train_accuracy', 'val_loss', 'val_accuracy'):
+  for name in ('train_loss', TRAIN, 'val_loss', VAL):
     reasons[name] = why or 'the loss of this split is not finite'
   row['undefined'] = {name: reasons[name] for name, value in row.items() if value is None}
   return row
@@ -153,8 +154,8 @@ def table(rows: list[Row]) -> Table:
   """Returns the rows for a person, every measurement beside training loss and learning rate."""
   result = Table(title='Sharpness', caption=CAPTION, caption_justify='left')
   boxes = [name for name in rows[0] if name.startswith('keskar_')]
-  shown = ('train_loss', 'train_accuracy', 'learning_rate_now')
-  heads = ['lane', 'batch size', 'trial', 'examples', 'train loss', 'accuracy', 'rate now']
+  shown = ('train_loss', TRAIN, 'learning_rate_now')
+  heads = ['lane', 'batch size', 'trial', 'examples', 'train loss', METRIC.title, 'rate now']
   heads += [
     'lambda_max',
     'x rate',

@@ -14,7 +14,7 @@ from bsjax.analysis.claims.pairs import pair_claims
 from bsjax.analysis.claims.slopes import slope_claims
 from bsjax.analysis.measures.contrast import Effect, exact
 from bsjax.analysis.measures.critical_batch_size import EARLY
-from bsjax.analysis.recommend import ACCURACY, EXAMPLES, UPDATES, recommendation
+from bsjax.analysis.recommend import BEST, EXAMPLES, UPDATES, recommendation
 from bsjax.report.text.rendered import rendered
 from bsjax.stats import paired
 from bsjax.stats.estimate import Estimate, Reason
@@ -356,7 +356,7 @@ def test_the_largest_batch_size_shown_to_be_as_good_is_recommended():
   means = 0.9, 0.9, 0.8
   values = {b: list(m + e) for b, m, e in zip((8, 32, 64), means, noise, strict=True)}
   accuracy = recommendation(chosen_of(values), values, NO_TARGET)[0]
-  assert accuracy.columns == {'goal': ACCURACY, 'batch_size': 32, 'learning_rate': 0.1}
+  assert accuracy.columns == {'goal': BEST, 'batch_size': 32, 'learning_rate': 0.1}
   assert reasons(accuracy)['shown_worse']['sizes'] == [64]
   wide = {8: [0.9, 0.7, 0.8, 0.6], 64: [0.7, 0.8, 0.65, 0.7]}
   row = recommendation(chosen_of(wide), wide, NO_TARGET)[0]
@@ -367,7 +367,7 @@ def test_the_largest_batch_size_shown_to_be_as_good_is_recommended():
     ({}, 'nothing_to_compare'),
   ):
     row = recommendation(chosen_of({8: 0, 64: 0}), few, NO_TARGET)[0]
-    assert row.columns == {'goal': ACCURACY, 'batch_size': None, 'learning_rate': None}
+    assert row.columns == {'goal': BEST, 'batch_size': None, 'learning_rate': None}
     assert code in reasons(row)
 
 

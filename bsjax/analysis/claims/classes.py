@@ -20,11 +20,12 @@ from bsjax.analysis.measures.contrast import of_columns, slope
 from bsjax.analysis.measures.gap import estimate, slope_row
 from bsjax.analysis.runs.budgets import Reading
 from bsjax.analysis.runs.histories import LaneHistory, Row, Setting
+from bsjax.config.metrics import BALANCED, OF_CLASSES, REESTIMATED, VAL_OF_CLASSES
 from bsjax.stats.estimate import Reason
 
 EVEN = 2.0  # classes whose examples differ by less than this factor count as balanced
 # The quantities whose slopes on log2(batch size) are claimed to be above zero.
-CLAIMED = ('rare', 'balanced_accuracy', 'rare_less_frequent')
+CLAIMED = ('rare', BALANCED, 'rare_less_frequent')
 
 Facts = Mapping[str, Any]  # of data.json
 
@@ -58,7 +59,7 @@ def by_class(
   head |= {'no_groups': why} if why else {}
   read = {size: _reading(setting, groups) for size, setting in chosen.items()}
   if not any(reading.values for reading in read.values()):
-    return head | {'undefined': Reason('no_class_accuracies')}
+    return head | {'undefined': Reason('no_metric_of_classes')}
   names = list(dict.fromkeys(name for reading in read.values() for name in reading.values))
   return head | {
     'batch_sizes': [
@@ -106,7 +107,7 @@ def _reading(setting: Setting, groups: Mapping[str, Sequence[int]]) -> Reading:
   """The final accuracies of every trial; nothing is interpolated at equal epochs."""
   finals = [_quantities(lane, groups) for lane in setting.lanes]
   if not finals or any(not values for values in finals):
-    return Reading(problem=Reason('no_class_accuracy'))
+    return Reading(problem=Reason('no_final_metric_of_classes'))
   columns = {name: [final[name] for final in finals] for name in finals[0]}
   return of_columns((lane.plan['trial'] for lane in setting.lanes), columns)
 
@@ -114,11 +115,11 @@ def _reading(setting: Setting, groups: Mapping[str, Sequence[int]]) -> Reading:
 def _quantities(lane: LaneHistory, groups: Mapping[str, Sequence[int]]) -> dict[str, float]:
   final = lane.final if lane.problem is None else None
   values = {}
-  for prefix in ('', 'reestimated_'):
-    by_class = final.get(f'{prefix}val_class_accuracy') if final else None
+  for prefix in ('', REESTIMATED):
+    by_class = final.get(prefix + VAL_OF_CLASSES) if final else None
     if by_class is None:
       continue
-    values[f'{prefix}balanced_accuracy'] = _mean([x for x in by_class if x is not None])
+    values[prefix + BALANCED] = _mean([x for x in by_class if x is not None])
     for name, members in groups.items():
       values[prefix + name] = _mean([by_class[label] for label in members])
     if groups:
@@ -136,14 +137,14 @@ def _row(setting: Setting, reading: Reading, names: Sequence[str]) -> Row:
   if reading.problem:
     return row | {'undefined': reading.problem}
   row |= {name: estimate(reading.values.get(name, [])) for name in names}
-  columns = zip(*(lane.final['val_class_accuracy'] for lane in setting.lanes), strict=True)
-  return row | {'class_accuracy': [estimate(list(column)) for column in columns]}
+  columns = zip(*(lane.final[VAL_OF_CLASSES] for lane in setting.lanes), strict=True)
+  return row | {OF_CLASSES: [estimate(list(column)) for column in columns]}
 
 
 def _pairs(read: Mapping[int, Reading]) -> list[Row]:
   """The best batch size against every other, within trials; intervals hold for all pairs of one."""
   rows = []
-  for quantity in ('rare', 'balanced_accuracy'):
+  for quantity in ('rare', BALANCED):
     values = {size: list(reading.values.get(quantity, [])) for size, reading in read.items()}
     for pair in pairs_with_best(values)[0]:
       interval = pair.plain.interval

@@ -26,18 +26,20 @@ from bsjax.analysis.measures.contrast import (
 )
 from bsjax.analysis.runs.budgets import Reading, meeting_point, read
 from bsjax.analysis.runs.histories import Setting
+from bsjax.config.metrics import LOSS, METRIC, TRAIN, VAL, VAL_BALANCED
 from bsjax.stats.estimate import Reason
 from bsjax.stats.paired import holm, p_value, simultaneous
 
 BUDGETS = ('examples', 'updates')
 POOLED = 'pooled'
+BETTER = ABOVE if METRIC.higher_is_better else BELOW
 # What is compared, the side that a claim takes, and the unit.
 QUANTITIES: dict[str, tuple[Question, str]] = {
-  'val_accuracy': (ABOVE, 'fraction'),
-  'train_accuracy': (ABOVE, 'fraction'),
-  'gap': (BELOW, 'fraction'),
-  'val_loss': (BELOW, 'nats'),
-  'val_balanced_accuracy': (ABOVE, 'fraction'),
+  VAL: (BETTER, METRIC.unit),
+  TRAIN: (BETTER, METRIC.unit),
+  'gap': (BELOW, METRIC.unit),
+  'val_loss': (BELOW, LOSS.unit),
+  VAL_BALANCED: (BETTER, METRIC.unit),
 }
 
 
@@ -117,7 +119,7 @@ def claims(compared: Mapping[str, Any]) -> list[Claim]:
       continue
     result.append(replace(claim, columns={}))
     same = claim.columns['equivalent']
-    if same and claim.quantity == 'val_accuracy':
+    if same and claim.quantity == VAL:
       result.append(replace(same, columns={}))
   return result
 
@@ -154,7 +156,7 @@ def _family(places: Sequence[Place], quantity: str, margin: float) -> list[Claim
   for place, one in zip(places, differences, strict=True):
     if one is not None:
       claims.append(_claim(place, quantity, confidence, next(adjusted), margin))
-    elif quantity == 'val_accuracy' and (place.pair.budget == 'examples' or place.pair.unread):
+    elif quantity == VAL and (place.pair.budget == 'examples' or place.pair.unread):
       # A pair that cannot be compared must not be missing without a word.
       claims.append(_claim(place, quantity, confidence, None, margin))
   return claims
@@ -176,7 +178,7 @@ def _claim(
   again = again if again and again.interval.value is not None else None
   nothing = [Reason('nothing_shared')] if plain.interval.value is None else []
   columns = place.columns | {'p_holm': p_holm, 'equivalent': None}
-  if unit == 'fraction' and not nothing:
+  if unit == METRIC.unit and not nothing:
     # The context of one batch size stands beside the other claim.
     context = place.context if place.pooled else ()
     here = place.columns | {'margin': margin}

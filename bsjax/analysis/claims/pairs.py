@@ -12,6 +12,7 @@ from bsjax.analysis.claims.claim import ABOVE, MARGIN, UNDETERMINED, Claim, Kind
 from bsjax.analysis.measures.contrast import Effect, difference, exact, of_columns
 from bsjax.analysis.runs.budgets import Reading
 from bsjax.analysis.runs.histories import Setting
+from bsjax.config.metrics import VAL
 from bsjax.stats.estimate import Reason
 from bsjax.stats.paired import against_best
 
@@ -58,7 +59,7 @@ def pair_claims(
           [*family, *context, *out],
           kind=Kind.PAIR,
           subject=(pair.best, pair.other),
-          quantity='val_accuracy',
+          quantity=VAL,
           budget='epochs',
           columns={'p_holm': pair.p_holm},
         )

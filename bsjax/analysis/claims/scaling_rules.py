@@ -29,13 +29,13 @@ from bsjax.analysis.measures.gap import estimate
 from bsjax.analysis.runs import curve_distance
 from bsjax.analysis.runs.curve_distance import aligned, curves
 from bsjax.analysis.runs.histories import Setting
+from bsjax.config.metrics import VAL
 from bsjax.plan.scaling_rules import names, same, scaled
 from bsjax.stats.estimate import Reason, undefined
 from bsjax.stats.intervals import mean_interval
 from bsjax.stats.paired import against_best, simultaneous
 
 Tried = Mapping[int, Sequence[Setting]]
-ACCURACY = tuned_runs.ACCURACY
 
 
 def scaling_rules(
@@ -54,7 +54,7 @@ def scaling_rules(
   if why := _not_comparable(tried, base):
     return result | {'undefined': why}
   rates = [_at_rate(tried, base, rate, rules, margin) for rate in sorted(config['learning_rates'])]
-  accuracies = [row['base'][ACCURACY]['mean'] for row in rates]
+  accuracies = [row['base'][VAL]['mean'] for row in rates]
   known = [place for place, value in enumerate(accuracies) if value is not None]
   shown = max(known, key=lambda place: accuracies[place], default=0)
   ways = tuned_runs.ways(tried, base, rules, margin)
@@ -100,7 +100,7 @@ def _at_rate(
   return {
     'learning_rate': rate,
     'base': {'trials': len(reference.lanes), 'diverged': _diverged(reference)}
-    | {ACCURACY: _final(reference), 'problem': reference.problem or why or None},
+    | {VAL: _final(reference), 'problem': reference.problem or why or None},
     'noise_floor': floor.to_json(),
     'confidence': confidence,
     'runs': runs,
@@ -120,7 +120,7 @@ def _run(
   row |= _curve(reference, other, subject)
   ends = at_end(other.lanes), at_end(reference.lanes)
   plain, again, intervals = tuned_runs.accuracies(*ends, confidence)
-  about = {'kind': Kind.SCALING, 'subject': subject, 'quantity': ACCURACY, 'budget': 'epochs'}
+  about = {'kind': Kind.SCALING, 'subject': subject, 'quantity': VAL, 'budget': 'epochs'}
   return row | intervals | {'keeps': judge(within(margin), plain, again, **about)}
 
 
@@ -187,4 +187,4 @@ def _diverged(setting: Setting) -> int:
 
 
 def _final(setting: Setting) -> dict[str, Any]:
-  return estimate([] if setting.problem else setting.finals(ACCURACY))
+  return estimate([] if setting.problem else setting.finals(VAL))

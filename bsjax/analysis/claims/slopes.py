@@ -24,12 +24,13 @@ from bsjax.analysis.claims.claim import (
 from bsjax.analysis.measures.contrast import Effect, both_kinds, slope
 from bsjax.analysis.runs.budgets import CLOCKS, Reading, readings
 from bsjax.analysis.runs.histories import Setting
+from bsjax.config.metrics import VAL
 from bsjax.stats.estimate import Reason
 
 Tried = Mapping[int, Sequence[Setting]]
 Chosen = Mapping[int, Setting]
 
-ACCURACY_FALLS = 'val_accuracy', BELOW
+ACCURACY_FALLS = VAL, BELOW
 GAP_GROWS = 'gap', ABOVE
 
 
@@ -41,7 +42,7 @@ def slope_claims(tried: Tried, chosen: Chosen, margin: float = MARGIN) -> list[C
   """
   read = {budget: readings(chosen, budget) for budget in CLOCKS}
   asked = [(budget, *what) for what in (ACCURACY_FALLS, GAP_GROWS) for budget in CLOCKS]
-  asked += [('updates', quantity, within(margin)) for quantity in ('val_accuracy', 'gap')]
+  asked += [('updates', quantity, within(margin)) for quantity in (VAL, 'gap')]
   return [
     trend(question, quantity, budget, tried, chosen, read[budget])
     for budget, quantity, question in asked

@@ -13,18 +13,18 @@ from typing import Any
 
 from bsjax.analysis.claims import confounds
 from bsjax.analysis.claims.claim import ABOVE, Kind, judge, within
-from bsjax.analysis.measures.contrast import REESTIMATED, Effect, both_kinds, difference
+from bsjax.analysis.measures.contrast import Effect, both_kinds, difference
 from bsjax.analysis.runs import budgets
 from bsjax.analysis.runs.budgets import Reading
 from bsjax.analysis.runs.histories import LaneHistory, Setting
 from bsjax.analysis.runs.selection import leave_one_trial_out
+from bsjax.config.metrics import REESTIMATED, VAL
 from bsjax.plan.scaling_rules import same, scaled
 from bsjax.stats.estimate import Reason
 from bsjax.stats.paired import simultaneous
 
 TUNED = 'tuned'
 BUDGETS = ('epochs', 'updates')
-ACCURACY = 'val_accuracy'
 
 Lanes = Sequence[LaneHistory]
 
@@ -111,7 +111,7 @@ def _compared(
     context = confounds.updates(pair, list(pair))
   else:
     context = confounds.schedule(pair, read, list(pair))
-  about = {'kind': Kind.WAY, 'subject': (_size(base), _size(lanes), way), 'quantity': ACCURACY}
+  about = {'kind': Kind.WAY, 'subject': (_size(base), _size(lanes), way), 'quantity': VAL}
   about['budget'] = budget
   return {
     'at': budgets.meeting_point(pair, budget),
@@ -130,10 +130,10 @@ def accuracies(
   def measure(quantity: str) -> Effect:
     return difference(first, second, quantity, confidence)
 
-  plain, again = both_kinds(measure, (first, second), ACCURACY)
-  columns = {ACCURACY: plain.interval.to_json()}
+  plain, again = both_kinds(measure, (first, second), VAL)
+  columns = {VAL: plain.interval.to_json()}
   if again is not None:
-    columns[REESTIMATED + ACCURACY] = again.interval.to_json()
+    columns[REESTIMATED + VAL] = again.interval.to_json()
   return plain, again, columns
 
 

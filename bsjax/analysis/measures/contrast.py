@@ -16,12 +16,12 @@ from numpy.typing import ArrayLike
 
 from bsjax.analysis.runs.budgets import Reading, quantities
 from bsjax.analysis.runs.histories import LaneHistory
+from bsjax.config.metrics import REESTIMATED
 from bsjax.stats.estimate import Estimate, undefined
 from bsjax.stats.intervals import mean_interval
 from bsjax.stats.paired import slope_weights
 
 DIFFERENCE = np.array([1.0, -1.0])
-REESTIMATED = 'reestimated_'  # the prefix of quantities under re-estimated BatchNorm statistics
 
 
 class Contrast(NamedTuple):

@@ -16,6 +16,7 @@ from jaxtyping import Float, Int
 
 from bsjax.analysis.runs.histories import Setting
 from bsjax.analysis.runs.targets import Point, choose_targets, level_of, problem, soonest, trials
+from bsjax.config.metrics import METRIC
 from bsjax.stats.estimate import Estimate, Reason
 from bsjax.stats.hyperbola import Fit, fit_trials
 from bsjax.stats.intervals import mean_interval
@@ -195,7 +196,7 @@ def _point_row(point: Point) -> dict[str, Any]:
 
 
 def _check(quantity: str, levels: Sequence[float]) -> None:
-  high = 1.0 if quantity.endswith('accuracy') else math.inf
+  high = METRIC.highest if quantity.endswith(METRIC.name) else math.inf
   for level in levels:
     if not (math.isfinite(level) and 0 < level <= high):
       raise ValueError(f'target is {level}: give {quantity} above 0 and at most {high:g}, finite.')

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from bsjax.analysis.measures.contrast import REESTIMATED, Effect, slope
+from bsjax.analysis.measures.contrast import Effect, slope
 from bsjax.analysis.runs.budgets import (
   ALONGSIDE,
   CLOCKS,
@@ -27,6 +27,7 @@ from bsjax.analysis.runs.budgets import (
   trained_rows,
 )
 from bsjax.analysis.runs.histories import Curve, Setting
+from bsjax.config.metrics import REESTIMATED
 from bsjax.stats.estimate import Reason
 from bsjax.stats.intervals import mean_interval
 

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float
 
 from bsjax.analysis.runs.histories import LaneHistory, Setting
+from bsjax.config.metrics import METRIC
 from bsjax.stats.estimate import Estimate, Reason, undefined
 from bsjax.stats.intervals import mean_interval, widened
 
@@ -47,8 +48,8 @@ def optimum_of(tried: Sequence[Setting], objective: str = 'val_loss') -> Optimum
   objective: the name of a loss in the records, or that of an accuracy with 'error' in the place of
     'accuracy' ('val_error').
   """
-  if objective.endswith('accuracy'):
-    error = objective.removesuffix('accuracy') + 'error'
+  if objective.endswith(METRIC.name):
+    error = objective.removesuffix(METRIC.name) + 'error'
     raise ValueError(f'objective is {objective!r}, of which more is better: give {error!r}.')
   trials = [[lane.plan['trial'] for lane in setting.lanes] for setting in tried]
   if any(one != trials[0] for one in trials):
@@ -68,10 +69,10 @@ def _objective(lane: LaneHistory, objective: str) -> float:
   if lane.problem:
     return math.inf
   is_error = objective.endswith('error')
-  value = lane.final[objective.removesuffix('error') + 'accuracy' if is_error else objective]
+  value = lane.final[objective.removesuffix('error') + METRIC.name if is_error else objective]
   if value is None or not math.isfinite(value):
     return math.inf
-  return 1.0 - value if is_error else value
+  return METRIC.cost(value) if is_error else value
 
 
 def optimum(rates: Float[np.ndarray, ' rate'], losses: Float[np.ndarray, 'trial rate']) -> Optimum:

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from bsjax.analysis.runs.histories import LaneHistory, Row, Setting
+from bsjax.config.metrics import REESTIMATED, TRAIN, VAL, VAL_BALANCED
 from bsjax.stats.estimate import Reason
 
 # Name of a clock -> the key of a record that holds it.
@@ -24,7 +25,7 @@ CLOCKS = {
 }
 # `read` also takes examples, which differ from epochs between training sets.
 KEYS = CLOCKS | {'examples': 'examples'}
-QUANTITIES = ('val_accuracy', 'train_accuracy', 'gap', 'loss_gap')
+QUANTITIES = (VAL, TRAIN, 'gap', 'loss_gap')
 ALONGSIDE = ('epoch', 'updates', 'learning_rate', 'train_loss')  # where a record stands
 _SAME = 1e-6  # relative; sums of learning rates may be float32
 
@@ -106,15 +107,14 @@ def quantities(row: Row) -> dict[str, float]:
   BatchNorm the same follow for re-estimated statistics, under names with the prefix 'reestimated_'.
   """
   result = {key: _number(row.get(key)) for key in ALONGSIDE}
-  for prefix in ('', 'reestimated_'):
-    if f'{prefix}val_accuracy' not in row:
+  for prefix in ('', REESTIMATED):
+    if prefix + VAL not in row:
       continue
-    for key in ('val_loss', 'val_balanced_accuracy'):
+    for key in ('val_loss', VAL_BALANCED):
       if prefix + key in row:
         result[prefix + key] = _number(row[prefix + key])
     val, train, val_loss, train_loss = (
-      _number(row.get(prefix + key))
-      for key in ('val_accuracy', 'train_accuracy', 'val_loss', 'train_loss')
+      _number(row.get(prefix + key)) for key in (VAL, TRAIN, 'val_loss', 'train_loss')
     )
     values = val, train, train - val, val_loss - train_loss
     result |= {prefix + key: number for key, number in zip(QUANTITIES, values, strict=True)}
@@ -151,7 +151,7 @@ def common_settings(by_size: Mapping[int, Sequence[Setting]]) -> Common:
     return Common({}, Reason('no_common_rate_ended_well'))
 
   def objective(rate: float) -> float:
-    return float(np.mean([np.mean(rates[rate].finals('val_accuracy')) for rates in by_rate]))
+    return float(np.mean([np.mean(rates[rate].finals(VAL)) for rates in by_rate]))
 
   best = max(whole, key=objective)
   return Common({size: rates[best] for size, rates in zip(by_size, by_rate, strict=True)})

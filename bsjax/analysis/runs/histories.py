@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from bsjax.config.metrics import TRAIN, VAL
 from bsjax.noise.pooling import combine_windows
 from bsjax.stats.estimate import Reason
 
@@ -40,8 +41,8 @@ class LaneHistory:
       epoch = self.rows[-1]['epoch'] if self.rows else 0.0
       return Reason('unfinished', epoch=epoch, epochs=self.plan['epochs'])
     # A null accuracy is a lane that turned non-finite at its very last evaluation.
-    values = final['val_accuracy'], final['train_accuracy']
-    return Reason('no_accuracy') if None in values else None
+    values = final[VAL], final[TRAIN]
+    return Reason('no_metric') if None in values else None
 
 
 @dataclass(frozen=True)

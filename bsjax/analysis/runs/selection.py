@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from bsjax.analysis.runs.histories import LaneHistory, Setting
+from bsjax.config.metrics import VAL
 from bsjax.stats.estimate import Reason
 from bsjax.stats.intervals import mean_interval
 
@@ -78,7 +79,7 @@ def leave_one_trial_out(tried: Sequence[Setting]) -> Chosen:
   return Chosen('other trials', tuple(lanes))
 
 
-def reported(tried: Sequence[Setting], key: str = 'val_accuracy') -> dict[str, Any]:
+def reported(tried: Sequence[Setting], key: str = VAL) -> dict[str, Any]:
   """`key` at the chosen rates: mean, 95% Student interval over trials, n, and the rates.
 
   The mean is unbiased for what tuning on one trial fewer reaches. The interval is too narrow where
@@ -99,7 +100,7 @@ def reported(tried: Sequence[Setting], key: str = 'val_accuracy') -> dict[str, A
 
 
 def _objective(setting: Setting) -> tuple[float, float]:
-  accuracies = setting.finals('val_accuracy')
+  accuracies = setting.finals(VAL)
   losses = [lane.final['val_loss'] for lane in setting.lanes]
   loss = math.inf if None in losses else sum(losses) / len(losses)
   # Rounded so that sums of the same numbers in another order tie.

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bsjax.analysis.runs.histories import LaneHistory, Row, Setting
+from bsjax.config.metrics import A_METRIC, METRIC
 from bsjax.stats.estimate import Reason
 from bsjax.stats.tobit import AT_LEAST, AT_MOST, EXACT
 
@@ -51,8 +52,8 @@ def problem(by_size: Mapping[int, Sequence[Setting]], quantity: str) -> Reason |
   Raises:
     ValueError: the quantity is neither a loss nor an accuracy.
   """
-  if not quantity.endswith(('loss', 'accuracy')):
-    raise ValueError(f'quantity is {quantity!r}: give a loss or an accuracy, such as "val_loss".')
+  if not quantity.endswith(('loss', METRIC.name)):
+    raise ValueError(f'quantity is {quantity!r}: give a loss or {A_METRIC}, such as "val_loss".')
   for lane in _lanes(by_size):
     if reason := _problem_of_lane(lane, quantity):
       return reason
@@ -179,7 +180,7 @@ def choose_targets(
 
 def level_of(quantity: str, value: float) -> float:
   """A value of the quantity as a cost, and back."""
-  return 1 - value if quantity.endswith('accuracy') else value
+  return METRIC.cost(value) if quantity.endswith(METRIC.name) else value
 
 
 def _lanes(by_size: Mapping[int, Sequence[Setting]]) -> list[LaneHistory]:
@@ -189,7 +190,7 @@ def _lanes(by_size: Mapping[int, Sequence[Setting]]) -> list[LaneHistory]:
 def _cost(row: Row, quantity: str) -> float:
   """NaN where missing or out of range, so that a comparison cannot pass."""
   value: Any = row.get(quantity)
-  if value is None or (quantity.endswith('accuracy') and not 0 <= value <= 1):
+  if value is None or (quantity.endswith(METRIC.name) and not METRIC.allows(value)):
     return math.nan
   return level_of(quantity, float(value))
 

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from bsjax.analysis.runs.histories import Row
+from bsjax.config.metrics import METRIC, TRAIN, VAL
 from bsjax.format import by_reason, number
 from bsjax.report.figures.drawing import Drawing, Panel, batch_sizes, lines_of
 from bsjax.report.panels import conditions, stages
@@ -34,9 +35,9 @@ FOREST = Drawing(
   'forest',
   lambda source: [[partial(conditions.draw_forest, clock=clock) for clock in source.clocks]],
   size=lambda source: (11, 1.5 + 0.32 * len(source.contrasts('examples'))),
-  caption="""Differences in validation accuracy within trials: mean and interval. Large: averaged
-  over the batch sizes that both have; small: at one batch size. Intervals hold at 95% for all
-  large ones of a panel at once, and for all small ones at once; one that ends at the frame goes
+  caption="""Differences in validation {{ metric.title }} within trials: mean and interval. Large:
+  averaged over the batch sizes that both have; small: at one batch size. Intervals hold at 95% for
+  all large ones of a panel at once, and for all small ones at once; one that ends at the frame goes
   on. Green: shown to be above zero, red: below, grey: not told apart{% if at_updates %}, be it
   that values between two records might make up for it{% endif %}. {% if again %}Orange diamonds:
   with BatchNorm statistics re-estimated; a verdict needs both. {% endif %}The shaded band is the
@@ -49,19 +50,19 @@ CONDITIONS = (
   FOREST,
   Drawing(
     'condition_sizes',
-    lambda _: [[partial(conditions.draw_sizes, quantity=q) for q in ('val_accuracy', 'gap')]],
+    lambda _: [[partial(conditions.draw_sizes, quantity=q) for q in (VAL, 'gap')]],
     size=(11, 4.2),
     legend=conditions.legend,
-    caption="""Validation accuracy and generalization gap at the end of training: mean and 95%
-    Student interval over trials.""",
+    caption="""Validation {{ metric.title }} and generalization gap at the end of training: mean and
+    95% Student interval over trials.""",
   ),
   Drawing(
     'condition_curves',
     _curves,
     size=lambda source: (11, 0.8 + 3.1 * len(_curves(source))),
     legend=conditions.legend,
-    caption="""Validation accuracy against the examples seen, at the learning rate of the table:
-    mean over trials, with the 95% interval at the end. The steep start is cut off.""",
+    caption="""Validation {{ metric.title }} against the examples seen, at the learning rate of the
+    table: mean over trials, with the 95% interval at the end. The steep start is cut off.""",
   ),
 )
 
@@ -70,19 +71,20 @@ STAGE_CURVES = Drawing(
   lambda source: [
     [
       partial(stages.draw_stage_curves, branch=branch, quantity=quantity)
-      for quantity in ('val_accuracy', 'train_accuracy')
+      for quantity in (VAL, TRAIN)
     ]
     for branch in source.branches
   ],
   size=lambda source: (11, 0.8 + 3.6 * len(source.branches)),
   legend=batch_sizes,
-  caption="""Validation and training accuracy by batch size, at each batch size's reported learning
-  rates: mean over trials, with the 95% interval at the end
+  caption="""Validation and training {{ metric.title }} by batch size, at each batch size's reported
+  learning rates: mean over trials, with the 95% interval at the end
   {{- '; dashed with BatchNorm statistics re-estimated' if again }}. Broken lines across mark where
   a stage ends. The steep start is cut off.""",
 )
 
-_AT = """{% if branch %}Branch {{ branch }}: accuracy{% else %}Accuracy{% endif %} and
+_AT = """{% if branch %}Branch {{ branch }}: {{ metric.title }}{% else %}
+{{- metric.title | capitalize }}{% endif %} and
 generalization gap against batch size at {% if clock == 'epochs' %}{{ asked }}, when all have seen
 the same examples{% else %}equal updates: those that the largest batch size had made by {{ asked }},
 so that smaller ones stand earlier in training{% endif %}. Mean and 95% Student interval over
@@ -123,7 +125,7 @@ def _at_one(row: Row, clock: str, again: bool) -> list[Panel]:
   if clock == 'updates':
     updates = row['updates'].get('value')
     at = f'{number(updates)} updates' if updates is not None else f'{at}, equal updates'
-  kinds = [(stages.draw_accuracy_at, 'Accuracy')]
+  kinds = [(stages.draw_accuracy_at, METRIC.title.capitalize())]
   kinds += [(stages.draw_reestimated_at, 'The same re-estimated')] * again
   kinds += [(stages.draw_gap_at, 'Gap')]
   return [partial(draw, at=row[clock], title=f'{name}, {at}') for draw, name in kinds]

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from bsjax.config.metrics import METRIC, VAL
 from bsjax.report.figures.drawing import Drawing, Panel, lines_of
 from bsjax.report.panels import across_arms, scaled_runs
 from bsjax.report.panels.source import Source
@@ -29,7 +30,7 @@ def _across(across: Mapping[str, Any]) -> list[list[Panel]]:
   sizes = sorted({row['batch_size'] for row in across['rows']})
   return [
     [partial(across_arms.draw_arms, size=size, quantity=quantity) for size in sizes]
-    for quantity in ('distance', 'val_accuracy')
+    for quantity in ('distance', VAL)
   ]
 
 
@@ -47,8 +48,8 @@ CURVES = Drawing(
   finish=scaled_runs.common_height,
   caption="""Training loss, whole training set in evaluation mode, against examples seen: geometric
   mean over trials, no intervals. Dashed in every panel: batch size {{ base }} at the learning rate
-  of the grid that gives it the highest mean validation accuracy, its trials in grey. Of the other
-  batch sizes the same rate, scaled by the rule of the panel. {{ over }}. {{ setup }}""",
+  of the grid that gives it the highest mean validation {{ metric.title }}, its trials in grey. Of
+  the other batch sizes the same rate, scaled by the rule of the panel. {{ over }}. {{ setup }}""",
 )
 DISTANCES = Drawing(
   'scaling_distances',
@@ -63,14 +64,14 @@ DISTANCES = Drawing(
   do; whether that is shown, the table says. {{ over }}. {{ setup }}""",
 )
 ACCURACIES = Drawing(
-  'scaling_accuracies',
+  f'scaling_{METRIC.plural}',
   lambda _: [[partial(scaled_runs.draw_forest, clock=clock) for clock in ('epochs', 'updates')]],
   size=_forest_size,
   applies=lambda source: _compared(source) and 'rows' in source.summary['scaling_rules']['ways'],
-  caption="""Validation accuracy of batch size {{ base }} less that of each other, paired within the
-  trial, the learning rate kept, scaled, or tuned for the batch size itself; on the right of zero
-  {{ base }} is better. Rates are chosen for each trial on the others. Intervals of a panel hold
-  together with 95%; an arrowhead is one that goes on. Grey: within {{ '%g' % (100 * margin) }}
+  caption="""Validation {{ metric.title }} of batch size {{ base }} less that of each other, paired
+  within the trial, the learning rate kept, scaled, or tuned for the batch size itself; on the right
+  of zero {{ base }} is better. Rates are chosen for each trial on the others. Intervals of a panel
+  hold together with 95%; an arrowhead is one that goes on. Grey: within {{ '%g' % (100 * margin) }}
   points.{{ ' Pale: BatchNorm statistics re-estimated.' if config.model.normalization == 'batch' }}
   At equal updates batch size {{ base }} is read where the other ends, or the other way round,
   wherever that is in its schedule. {{ over }}. {{ setup }}""",
@@ -85,6 +86,6 @@ ACROSS = Drawing(
   legend=across_arms.arm_legend,
   caption="""Above: distance of the log training loss from that of batch size {{ base }}, in
   examples seen, by how the learning rate was carried over; a line an arm, mean over trials. Below:
-  final validation accuracy less that of batch size {{ base }}; black: mean and 95% Student interval
-  over arms.""",
+  final validation {{ metric.title }} less that of batch size {{ base }}; black: mean and 95%
+  Student interval over arms.""",
 )

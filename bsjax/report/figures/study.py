@@ -7,6 +7,7 @@ from functools import partial
 
 from matplotlib.axes import Axes
 
+from bsjax.config.metrics import METRIC, VAL
 from bsjax.report.figures.drawing import Drawing, Panel, batch_sizes
 from bsjax.report.panels import (
   by_class,
@@ -44,12 +45,12 @@ def _clocks(draw: Panel, quantities: Iterable[str]) -> list[list[Panel]]:
 
 STUDY = (
   Drawing(
-    'accuracy',
+    METRIC.name,
     lambda _: [[results.draw_accuracy]],
     size=(5.6, 3.7),
     wide=False,
-    caption="""Final validation and training accuracy against batch size, as in the table of
-    results: mean, 95% Student interval and the single trials as faint dots; {{ over }}.
+    caption="""Final validation and training {{ metric.title }} against batch size, as in the table
+    of results: mean, 95% Student interval and the single trials as faint dots; {{ over }}.
     {{ setup }}""",
   ),
   Drawing(
@@ -57,14 +58,14 @@ STUDY = (
     lambda _: [[results.draw_gap]],
     size=(5.6, 3.7),
     wide=False,
-    caption="""Training minus validation accuracy against batch size, paired within the trial:
-    mean, 95% Student interval and the single trials; {{ over }}. {{ setup }}""",
+    caption="""Training minus validation {{ metric.title }} against batch size, paired within the
+    trial: mean, 95% Student interval and the single trials; {{ over }}. {{ setup }}""",
   ),
   Drawing(
     'learning_rates',
     lambda _: [[results.draw_learning_rates]],
     size=results.map_size,
-    caption="""Mean final validation accuracy of every learning rate and batch size;
+    caption="""Mean final validation {{ metric.title }} of every learning rate and batch size;
     {{ 'n = %d trials a cell' % trials if trials > 1 else 'one trial a cell' }}, no intervals.
     Framed: the best of each batch size over all trials, dashed where it lies at the edge of the
     grid. Settings far below the best share the lightest shade. A setting with a diverged trial
@@ -135,11 +136,11 @@ STUDY = (
   ),
   Drawing(
     'equal_clocks',
-    lambda _: _clocks(clocks.draw_clock, ('val_accuracy', 'gap')),
+    lambda _: _clocks(clocks.draw_clock, (VAL, 'gap')),
     size=(11.4, 6.6),
     legend=clocks.series_legend,
-    caption="""Validation accuracy and generalization gap where all batch sizes have made as many
-    epochs{% if words.meeting.epochs is not none %} ({{ words.meeting.epochs | number }})
+    caption="""Validation {{ metric.title }} and generalization gap where all batch sizes have made
+    as many epochs{% if words.meeting.epochs is not none %} ({{ words.meeting.epochs | number }})
     {%- endif %}, updates{% if words.meeting.updates is not none %}
     ({{ words.meeting.updates | number }}){% endif %}, or updates weighted by their learning rate
     {%- if words.meeting.learning_rate_updates is not none %} (sum
@@ -153,11 +154,11 @@ STUDY = (
   ),
   Drawing(
     'curves',
-    lambda _: _clocks(clocks.draw_curves, clocks.NAMES),
+    lambda _: _clocks(clocks.draw_curves, clocks.QUANTITIES),
     size=(11.4, 9.4),
     legend=batch_sizes,
-    caption="""Validation accuracy, training loss and generalization gap at each batch size's
-    learning rate, against epochs, updates and updates weighted by learning rate:
+    caption="""Validation {{ metric.title }}, training loss and generalization gap at each batch
+    size's learning rate, against epochs, updates and updates weighted by learning rate:
     {{ 'mean over n = %d trials with the 95%% interval at the end' % trials if trials > 1
     else 'one trial' }}{{ '; dashed with BatchNorm statistics re-estimated' if reestimated }}. The
     steep start, and intervals that go far off the means, are cut off. {{ setup }}""",
@@ -182,10 +183,10 @@ BY_CLASS = (
     size=(11.4, 4.4),
     legend=batch_sizes,
     applies=lambda source: 'batch_sizes' in source.summary.get('by_class', {}),
-    caption="""Left: mean validation accuracy over the rare, medium and frequent classes and over
-    all, against batch size, with 95% Student intervals, {{ over }}. Right: the accuracy of each
-    class against its training examples, a colour each batch size, beside each other.
-    {{ setup }}""",
+    caption="""Left: mean validation {{ metric.title }} over the rare, medium and frequent classes
+    and over all, against batch size, with 95% Student intervals, {{ over }}. Right: the
+    {{ metric.title }} of each class against its training examples, a colour each batch size,
+    beside each other. {{ setup }}""",
   ),
 )
 
@@ -214,7 +215,7 @@ OVERVIEW = Drawing(
   'overview',
   lambda _: [
     [results.draw_accuracy, results.draw_learning_rates],
-    [partial(clocks.draw_curves, clock='updates', quantity='val_accuracy'), _noise_with_legend],
+    [partial(clocks.draw_curves, clock='updates', quantity=VAL), _noise_with_legend],
   ],
   size=(11.5, 8.6),
   legend=batch_sizes,

@@ -8,6 +8,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from bsjax.config.metrics import METRIC
 from bsjax.report.panels import marks
 from bsjax.report.panels.conditions import looks
 from bsjax.report.panels.scaled_runs import WAYS
@@ -30,11 +31,11 @@ def draw_arms(axes: Axes, across: Mapping[str, Any], size: int, quantity: str) -
   if quantity == 'distance':
     axes.set(yscale='log', title=f'Distance of curves, batch size {size}')
   else:
-    axes.set_title(f'Final accuracy, batch size {size}')
+    axes.set_title(f'Final {METRIC.title}, batch size {size}')
     marks.zero(axes)
     axes.yaxis.set_major_formatter(lambda y, _: f'{100 * y:+.3g}' if y else '0')
     axes.set_ylabel('percentage points')
-    means = [row for row in across['accuracies'] if row['batch_size'] == size and row['n'] > 1]
+    means = [row for row in across[METRIC.plural] if row['batch_size'] == size and row['n'] > 1]
     rows = [{'at': rules.index(row['rule']) + 0.12, 'mean': row} for row in means]
     marks.estimates(axes, rows, 'mean', INK, x='at', dashes='')
   axes.set_xticks(range(len(rules)), [WAYS[rule][0] for rule in rules])

@@ -6,6 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
 
 from bsjax.analysis.runs.histories import Row
+from bsjax.config.metrics import BALANCED, METRIC, OF_CLASSES, VAL_TITLE
 from bsjax.report.panels import marks, style
 from bsjax.report.panels.source import Source
 from bsjax.report.panels.style import BEST, INK, TRAINING, VALIDATION
@@ -15,7 +16,7 @@ SERIES = {
   'rare': ('rare classes', BEST, 'v'),
   'medium': ('medium', TRAINING, 's'),
   'frequent': ('frequent', VALIDATION, '^'),
-  'balanced_accuracy': ('balanced, all classes', INK, 'o'),
+  BALANCED: ('balanced, all classes', INK, 'o'),
 }
 
 
@@ -27,7 +28,8 @@ def draw_groups(axes: Axes, source: Source) -> None:
     label, colour, marker = SERIES[name]
     shift = 2 ** (0.06 * (place - (len(shown) - 1) / 2))
     marks.estimates(axes, rows, name, colour, shift=shift, marker=marker, label=label)
-  style.batch_size_axis(axes, source.sizes, 'Validation accuracy of rare and frequent classes')
+  title = f'{VAL_TITLE.capitalize()} of rare and frequent classes'
+  style.batch_size_axis(axes, source.sizes, title)
   _within_accuracies(axes)
   if rows:
     # Below the axis: between lines close to 0 and 100% no place is sure to be free.
@@ -41,15 +43,15 @@ def draw_classes(axes: Axes, source: Source) -> None:
   rows = _rows(source)
   for place, row in enumerate(rows):
     shift, colour = 2 ** (0.08 * (place - (len(rows) - 1) / 2)), source.colours[row['batch_size']]
-    classes = [{'examples': counts[k], 'accuracy': row['class_accuracy'][k]} for k in order]
-    marks.estimates(axes, classes, 'accuracy', colour, x='examples', shift=shift, dashes='')
+    classes = [{'examples': counts[k], METRIC.name: row[OF_CLASSES][k]} for k in order]
+    marks.estimates(axes, classes, METRIC.name, colour, x='examples', shift=shift, dashes='')
   present = [counts[label] for label in order]
   if max(present) > min(present):
     style.log_axis(axes.xaxis, 'training examples of the class')
   else:
     axes.set_xlabel('training examples of the class')
     axes.xaxis.set_minor_locator(NullLocator())
-  axes.set_title('Validation accuracy of each class')
+  axes.set_title(f'{VAL_TITLE.capitalize()} of each class')
   _within_accuracies(axes)
 
 

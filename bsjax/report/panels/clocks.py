@@ -9,25 +9,23 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from bsjax.analysis.runs.histories import Curve
+from bsjax.config.metrics import LOSS, METRIC, REESTIMATED, VAL
 from bsjax.report.panels import marks, style
 from bsjax.report.panels.source import Source
 from bsjax.report.panels.style import BEST, TRAINING, VALIDATION
+from bsjax.report.text.formats import NOUNS
 
 CLOCKS = {
   'epochs': 'epochs',
   'updates': 'updates',
   'learning_rate_updates': 'weighted updates',
 }
-NAMES = {
-  'val_accuracy': 'Validation accuracy',
-  'train_loss': 'Training loss',
-  'gap': 'Generalization gap',
-}
-_SHORT = {'val_accuracy': 'Accuracy', 'gap': 'Gap'}
+QUANTITIES = VAL, 'train_loss', 'gap'  # of which curves are drawn
+_SHORT = {VAL: METRIC.title.capitalize(), 'gap': 'Gap'}
 # Part of summary['generalization_gap'], prefix of the quantity -> label, colour, marker.
 SERIES = {
   ('chosen', ''): ('each batch size at its own learning rate', VALIDATION, 'o'),
-  ('chosen', 'reestimated_'): ('the same, BatchNorm re-estimated', BEST, 'D'),
+  ('chosen', REESTIMATED): ('the same, BatchNorm re-estimated', BEST, 'D'),
   ('common_learning_rate', ''): ('one learning rate for all', TRAINING, 's'),
 }
 
@@ -38,7 +36,7 @@ def series_legend(source: Source) -> dict[str, Any]:
   handles = []
   for (part, prefix), (label, colour, marker) in SERIES.items():
     rows = [row for clock in CLOCKS for row in gaps[part].get(clock, {}).get('batch_sizes', ())]
-    if any(f'{prefix}val_accuracy' in row for row in rows):
+    if any(prefix + VAL in row for row in rows):
       handles.append(Line2D([], [], linestyle='', color=colour, marker=marker, label=label))
   return {'handles': handles, 'ncols': 3}
 
@@ -72,7 +70,7 @@ def draw_curves(axes: Axes, source: Source, clock: str, quantity: str) -> None:
   Intervals all along would cover each other.
   """
   heights: list[float] = []
-  for prefix, dashes in (('', '-'), ('reestimated_', '--')):
+  for prefix, dashes in (('', '-'), (REESTIMATED, '--')):
     curves = source.curves[clock].get(prefix + quantity, {})
     for number, (size, along) in enumerate(curves.items()):
       first = 0 if clock == 'epochs' or not along.x or along.x[0] > 0 else 1  # no 0 on a log axis
@@ -82,16 +80,17 @@ def draw_curves(axes: Axes, source: Source, clock: str, quantity: str) -> None:
       end = along.x[-1] * aside if along.x and not prefix else 0
       marks.curve(axes, along, source.colours[size], dashes, end)
       heights += along.mean[len(along.mean) // 4 :]
+  title = NOUNS[quantity].capitalize()
   if not heights:
-    marks.message(axes, NAMES[quantity], f'No records hold {CLOCKS[clock]}.')
+    marks.message(axes, title, f'No records hold {CLOCKS[clock]}.')
     return
-  axes.set_title(NAMES[quantity])
+  axes.set_title(title)
   axes.set_xlabel(CLOCKS[clock])
   if clock != 'epochs':
     style.log_axis(axes.xaxis, f'{CLOCKS[clock]} (logarithmic)')
   if quantity == 'train_loss':
     axes.set_ylim(style.limits(heights))
-    style.log_axis(axes.yaxis, 'cross entropy')
+    style.log_axis(axes.yaxis, LOSS.title)
   elif quantity == 'gap':
     style.points_axis(axes)
     style.later_part(axes, heights, 0.35, math.inf)

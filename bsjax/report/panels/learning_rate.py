@@ -10,10 +10,12 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from bsjax.analysis.runs.histories import Setting
+from bsjax.config.metrics import METRIC
 from bsjax.report.panels import marks, style
 from bsjax.report.panels.source import Source, Summary
 from bsjax.report.panels.style import INK, MUTED, PAPER
-from bsjax.report.text.words import MERITS, RULES
+from bsjax.report.text.formats import NOUNS
+from bsjax.report.text.words import RULES
 
 _COLOURS = {
   'linear': '#1f5fbf',
@@ -53,7 +55,7 @@ def draw_optimum(axes: Axes, source: Source, entry: Mapping[str, Any]) -> None:
       dot = {'markerfacecolor': face, 'markeredgecolor': colour, 'markeredgewidth': 1.8}
       marks.estimate(axes, size, row['learning_rate'], row['ci95'], colour, **dot)
   handles += _states({row['state'] for row in entry['optimum']})
-  title = f'Best learning rate by {MERITS[entry["merit"]]}'
+  title = f'Best learning rate by {NOUNS[entry["merit"]]}'
   style.batch_size_axis(axes, source.sizes, title)
   style.log_axis(axes.yaxis, 'learning rate')
   below = {'loc': 'upper center', 'bbox_to_anchor': (0.5, -0.17), 'ncols': 2, 'fontsize': 9}
@@ -75,7 +77,7 @@ def draw_valleys(axes: Axes, source: Source, merit: str) -> None:
         means.append(math.fsum(values) / len(values))
     axes.plot(rates, means, 'o-', color=colour, linewidth=1.6, markersize=4.5)
     heights += means
-  name = MERITS[merit]
+  name = NOUNS[merit]
   axes.set_title(f'{name[0].upper()}{name[1:]} at the end')
   style.log_axis(axes.xaxis, 'learning rate')
   style.log_axis(axes.yaxis, name, style.limits(heights))
@@ -84,7 +86,7 @@ def draw_valleys(axes: Axes, source: Source, merit: str) -> None:
 def _merits(setting: Setting, merit: str) -> list[float | None]:
   """The values of the trials at the end; an error is what is missing to an accuracy of 1."""
   if merit.endswith('error'):
-    return [1 - value for value in setting.finals(merit.removesuffix('error') + 'accuracy')]
+    return [*map(METRIC.cost, setting.finals(merit.removesuffix('error') + METRIC.name))]
   return setting.finals(merit)
 
 

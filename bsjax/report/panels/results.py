@@ -10,6 +10,7 @@ from matplotlib.colors import LinearSegmentedColormap, to_hex
 from matplotlib.patches import Rectangle
 
 from bsjax.analysis.runs.histories import Row, Setting
+from bsjax.config.metrics import METRIC, TRAIN, VAL, VAL_TITLE
 from bsjax.report.panels import marks, style
 from bsjax.report.panels.source import Source
 from bsjax.report.panels.style import BEST, INK, MUTED, PAPER, TRAINING, VALIDATION
@@ -21,14 +22,15 @@ def draw_accuracy(axes: Axes, source: Source) -> None:
   """Means with intervals, and each trial as a faint dot."""
   rows = _with_result(source)
   for key, colour, label, shift in (
-    ('train_accuracy', TRAINING, 'training', 2**0.07),
-    ('val_accuracy', VALIDATION, 'validation', 2**-0.07),
+    (TRAIN, TRAINING, 'training', 2**0.07),
+    (VAL, VALIDATION, 'validation', 2**-0.07),
   ):
     for row in rows:
       values = [lane.final[key] for lane in source.reported(row)]
       marks.trials(axes, row['batch_size'] * shift, values, colour)
     marks.estimates(axes, rows, key, colour, shift=shift, label=label)
-  style.batch_size_axis(axes, source.sizes, 'Accuracy at the learning rate chosen')
+  title = f'{METRIC.title.capitalize()} at the learning rate chosen'
+  style.batch_size_axis(axes, source.sizes, title)
   style.accuracy_axis(axes)
   if rows:
     place = {'loc': 'lower right', 'bbox_to_anchor': (1, 1), 'borderaxespad': 0.2}
@@ -40,11 +42,11 @@ def draw_gap(axes: Axes, source: Source) -> None:
   rows = _with_result(source)
   for row in rows:
     finals = [lane.final for lane in source.reported(row)]
-    gaps = [final['train_accuracy'] - final['val_accuracy'] for final in finals]
+    gaps = [final[TRAIN] - final[VAL] for final in finals]
     marks.trials(axes, row['batch_size'], gaps, INK)
   marks.zero(axes)
   marks.estimates(axes, rows, 'generalization_gap', INK)
-  title = 'Generalization gap: training minus validation accuracy'
+  title = f'Generalization gap: training minus {VAL_TITLE}'
   style.batch_size_axis(axes, source.sizes, title)
   style.points_axis(axes)
 
@@ -59,7 +61,7 @@ def draw_learning_rates(axes: Axes, source: Source) -> None:
   settings, rates = source.settings, source.learning_rates
   sizes = sorted(settings)
   means = {
-    (setting.batch_size, setting.learning_rate): float(np.mean(setting.finals('val_accuracy')))
+    (setting.batch_size, setting.learning_rate): float(np.mean(setting.finals(VAL)))
     for tried in settings.values()
     for setting in tried
     if setting.problem is None
@@ -78,7 +80,7 @@ def draw_learning_rates(axes: Axes, source: Source) -> None:
   axes.spines[:].set_visible(False)
   axes.tick_params(length=0)
   axes.set(xlabel='batch size', ylabel='learning rate')
-  axes.set_title('Validation accuracy (%) of every setting')
+  axes.set_title(f'{VAL_TITLE.capitalize()} (%) of every setting')
 
 
 def _with_result(source: Source) -> list[Row]:

@@ -10,16 +10,11 @@ from matplotlib.lines import Line2D
 
 from bsjax.analysis.measures import gap
 from bsjax.analysis.runs.histories import Row
+from bsjax.config.metrics import REESTIMATED, REESTIMATED_VAL, TRAIN, VAL
 from bsjax.report.panels import marks, style
 from bsjax.report.panels.source import Source
 from bsjax.report.panels.style import BEST, INK, MUTED, TRAINING, VALIDATION
-
-NAMES = {
-  'val_accuracy': 'Validation accuracy',
-  'train_accuracy': 'Training accuracy',
-  'gap': 'Generalization gap',
-}
-_AFRESH = 'reestimated_'  # prefix of quantities whose BatchNorm statistics are re-estimated
+from bsjax.report.text.formats import NOUNS
 
 
 def draw_stage_curves(axes: Axes, source: Source, branch: str, quantity: str) -> None:
@@ -29,12 +24,12 @@ def draw_stage_curves(axes: Axes, source: Source, branch: str, quantity: str) ->
   """
   heights: list[float] = []
   curves = gap.curves(source.branches[branch])['epochs']
-  for prefix, dashes in (('', '-'), (_AFRESH, '--')):
+  for prefix, dashes in (('', '-'), (REESTIMATED, '--')):
     for number, (size, along) in enumerate(curves.get(prefix + quantity, {}).items()):
       end = along.x[-1] * (1.015 + 0.015 * number) if along.x and not prefix else 0
       marks.curve(axes, along, source.colours[size], dashes, end)
       heights += along.mean[1 + len(along.mean) // 8 :]
-  axes.set_title(NAMES[quantity] + (f': {branch}' if branch else ''))
+  axes.set_title(NOUNS[quantity].capitalize() + (f': {branch}' if branch else ''))
   axes.set_xlabel('epochs')
   style.percent_axis(axes)
   if heights:
@@ -51,8 +46,8 @@ def draw_accuracy_at(
   """Validation and training accuracy against batch size at one value of a clock."""
   style.batch_size_axis(axes, source.sizes, title)
   for key, colour, shift in (
-    ('train_accuracy', TRAINING, 2**0.07),
-    ('val_accuracy', VALIDATION, 2**-0.07),
+    (TRAIN, TRAINING, 2**0.07),
+    (VAL, VALIDATION, 2**-0.07),
   ):
     marks.estimates(axes, at.get('batch_sizes', ()), prefix + key, colour, shift=shift)
   style.accuracy_axis(axes)
@@ -61,7 +56,7 @@ def draw_accuracy_at(
 
 def draw_reestimated_at(axes: Axes, source: Source, at: Mapping[str, Any], title: str) -> None:
   """The same with BatchNorm statistics re-estimated."""
-  draw_accuracy_at(axes, source, at, title, _AFRESH)
+  draw_accuracy_at(axes, source, at, title, REESTIMATED)
 
 
 def draw_gap_at(axes: Axes, source: Source, at: Mapping[str, Any], title: str) -> None:
@@ -70,16 +65,14 @@ def draw_gap_at(axes: Axes, source: Source, at: Mapping[str, Any], title: str) -
   marks.zero(axes)
   rows = at.get('batch_sizes', ())
   marks.estimates(axes, rows, 'gap', INK, shift=2**-0.05)
-  marks.estimates(axes, rows, _AFRESH + 'gap', BEST, shift=2**0.05)
+  marks.estimates(axes, rows, REESTIMATED + 'gap', BEST, shift=2**0.05)
   style.points_axis(axes)
   _why_empty(axes, at)
 
 
 def reestimated(rows: Sequence[Row]) -> bool:
   """Whether some batch size was read with BatchNorm statistics re-estimated."""
-  return any(
-    _AFRESH + 'val_accuracy' in size for row in rows for size in row['epochs']['batch_sizes']
-  )
+  return any(REESTIMATED_VAL in size for row in rows for size in row['epochs']['batch_sizes'])
 
 
 def at_legend(rows: Sequence[Row]) -> dict[str, Any]:

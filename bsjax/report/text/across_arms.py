@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bsjax.analysis.claims.claim import REFUTED, SUPPORTED
+from bsjax.config.metrics import METRIC, VAL_TITLE
 from bsjax.format import joined
 from bsjax.report.text.formats import RULES
 
@@ -36,7 +37,7 @@ def headline(compared: Mapping[str, Any]) -> str:
 def detail(compared: Mapping[str, Any]) -> str:
   """The accuracies behind the headline, in a sentence."""
   parts = []
-  for row in compared['accuracies']:
+  for row in compared[METRIC.plural]:
     if row['mean'] is not None and row['ci95'][0] is not None:
       value, low, high = (100 * x for x in (row['mean'], *row['ci95']))
       parts.append(
@@ -45,7 +46,7 @@ def detail(compared: Mapping[str, Any]) -> str:
   if not parts:
     return ''
   return (
-    f'Final validation accuracy less that of batch size {compared["base_batch_size"]}, in points, '
+    f'Final {VAL_TITLE} less that of batch size {compared["base_batch_size"]}, in points, '
     f'mean and 95% interval over {len(compared["arms"])} arms: {joined(parts)}.'
   )
 

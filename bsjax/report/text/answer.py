@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from bsjax.analysis.claims.claim import REFUTED, SUPPORTED, Kind
 from bsjax.analysis.runs.histories import Row
+from bsjax.config.metrics import VAL, VAL_TITLE
 from bsjax.format import joined, percent, sizes_text
 from bsjax.report.text.claim_blocks import effect_text
 from bsjax.report.text.results import noise_scale_text
@@ -44,9 +45,9 @@ def _answer(summary: Mapping[str, Any]) -> Answer:
   if not rows:
     detail = 'None has a learning rate at which every trial reached the end.'
     return Answer('No batch size has a result.', detail, remarks)
-  best = max(rows, key=lambda row: row['val_accuracy']['mean'])
-  size, accuracy = best['batch_size'], best['val_accuracy']
-  reached = f'{percent(accuracy)} % validation accuracy'
+  best = max(rows, key=lambda row: row[VAL]['mean'])
+  size, accuracy = best['batch_size'], best[VAL]
+  reached = f'{percent(accuracy)} % {VAL_TITLE}'
   if len(rows) == 1:
     detail = f'At learning rate {best["learning_rate"]:.4g}, n = {accuracy["n"]}. {_chosen(rows)}'
     remarks.insert(0, 'Only one batch size has a result, so there is nothing to compare it with.')
@@ -101,7 +102,7 @@ def _rare_classes(summary: Mapping[str, Any]) -> list[str]:
 
 def _trend(claims: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
   """'Smaller' or 'Larger' if accuracy is shown to change with batch size, and a sentence on it."""
-  asked = Kind.TREND, 'val_accuracy', 'below'
+  asked = Kind.TREND, VAL, 'below'
   by_budget = {
     claim['budget']: claim
     for claim in claims
@@ -113,7 +114,7 @@ def _trend(claims: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
   better = 'Smaller' if at_epochs['verdict'] == SUPPORTED else 'Larger'
   effect, low, high = (100 * x for x in (at_epochs['effect'], *at_epochs['ci95']))
   text = (
-    f'At equal epochs validation accuracy changes by {effect:+.2f} [{low:+.2f}, {high:+.2f}] '
+    f'At equal epochs {VAL_TITLE} changes by {effect:+.2f} [{low:+.2f}, {high:+.2f}] '
     'percentage points per doubling of the batch size'
   )
   if at_updates:
@@ -138,8 +139,8 @@ def _compare(rows: Sequence[Row], verdicts: Mapping[tuple[int, int], str]) -> tu
   size = next(iter(verdicts))[0]
   beaten = [other for (_, other), verdict in verdicts.items() if verdict == SUPPORTED]
   level = [other for (_, other), verdict in verdicts.items() if verdict != SUPPORTED]
-  best = next(row for row in rows if row['batch_size'] == size)['val_accuracy']
-  text = f'The highest mean is that of batch size {size}: {percent(best)} % validation accuracy.'
+  best = next(row for row in rows if row['batch_size'] == size)[VAL]
+  text = f'The highest mean is that of batch size {size}: {percent(best)} % {VAL_TITLE}.'
   shown = [f'it is shown to be above {joined(beaten)}'] if beaten else []
   shown += [f'no difference is shown to {joined(level)}'] if level else []
   text += f' Compared within trials, at 95% for all pairs at once, {", ".join(shown)}'

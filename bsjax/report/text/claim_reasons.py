@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from bsjax.config.metrics import A_METRIC, METRIC
 from bsjax.report.text.formats import UNITS, count, named, points
 
 
@@ -118,8 +119,8 @@ OF_CLAIMS: dict[str, str | Callable[..., str]] = {
   # Classes.
   'classes_alike': 'the rarest third of the classes has as many training examples as the most '
   'frequent',
-  'no_class_accuracy': 'a trial has no final accuracy by class',
-  'no_class_accuracies': 'no run ended with an accuracy by class on record',
+  'no_final_metric_of_classes': f'a trial has no final {METRIC.title} by class',
+  'no_metric_of_classes': f'no run ended with {A_METRIC} by class on record',
   # Scaling rules.
   'base_not_run': 'scaling.base_batch_size={base} is not a batch size of the study: nothing to '
   'compare to',

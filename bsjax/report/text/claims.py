@@ -6,7 +6,8 @@ from dataclasses import asdict
 from typing import Any
 
 from bsjax.analysis.claims.claim import Claim, Kind
-from bsjax.report.text.formats import UNITS, filled, points
+from bsjax.config.metrics import BALANCED, METRIC, VAL, VAL_TITLE
+from bsjax.report.text.formats import NOUNS, UNITS, filled, points
 from bsjax.report.text.reasons import coded, full_sentence
 from bsjax.stats.estimate import Estimate
 
@@ -26,7 +27,7 @@ TEMPLATES: dict[Kind, tuple[str, str]] = {
     '{where}, {0} {says} {noun} than {1}',
     '{where}, {0} and {1} differ by less than {points} in {noun}',
   ),
-  Kind.SCALING: ('', '{0:rule} keeps the accuracy of batch size {2} at {1}, within {points}'),
+  Kind.SCALING: ('', '{0:rule} keeps the {metric} of batch size {2} at {1}, within {points}'),
   Kind.CURVE: (
     'with {0:rule}, batch size {1} is as close to the curve of {2} as two seeds are',
     '',
@@ -42,18 +43,11 @@ TEMPLATES: dict[Kind, tuple[str, str]] = {
   ),
   Kind.EXPONENT: ('', 'the best learning rate {growth}'),
 }
-_NOUNS = {
-  'val_accuracy': 'validation accuracy',
-  'train_accuracy': 'training accuracy',
-  'gap': 'generalization gap',
-  'val_loss': 'validation loss',
-  'val_balanced_accuracy': 'balanced validation accuracy',
-}
 _TRENDS = {
-  'val_accuracy': 'smaller batches reach higher validation accuracy',
+  VAL: f'smaller batches reach higher {VAL_TITLE}',
   'gap': 'the generalization gap grows with batch size',
   'rare': 'too small a batch hurts the rare classes',
-  'balanced_accuracy': 'too small a batch lowers the balanced accuracy',
+  BALANCED: f'too small a batch lowers the balanced {METRIC.title}',
   'rare_less_frequent': 'too small a batch hurts rare classes more than frequent',
 }
 _GROWTH = {
@@ -102,12 +96,13 @@ def claim_row(claim: Claim) -> dict[str, Any]:
 def claim_sentence(claim: Claim) -> str:
   """What is claimed, without a full stop."""
   of_sign, of_margin = TEMPLATES[claim.kind]
-  margin, noun = claim.question.margin, _NOUNS.get(claim.quantity, '')
+  margin, noun = claim.question.margin, NOUNS.get(claim.quantity, '')
   return filled(
     of_sign if margin is None else of_margin,
     *claim.subject,
     where=_where(claim),
     trend=_TRENDS.get(claim.quantity),
+    metric=METRIC.title,
     noun=noun,
     the_noun=f'the {noun}' if claim.quantity == 'gap' else noun,
     says='has a lower' if claim.question.side == 'below' else 'reaches higher',

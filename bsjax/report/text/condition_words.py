@@ -8,6 +8,7 @@ from typing import Any
 from bsjax.analysis.claims.claim import REFUTED, SUPPORTED
 from bsjax.analysis.claims.condition_contrasts import POOLED
 from bsjax.analysis.runs.histories import Row
+from bsjax.config.metrics import VAL, VAL_TITLE
 from bsjax.format import by_reason, joined, sizes_text
 from bsjax.report.text.answer import Answer
 from bsjax.report.text.claim_blocks import effect_text
@@ -39,9 +40,7 @@ def condition_answer(compared: Mapping[str, Any]) -> Answer:
   return Answer(headline, _detail(compared, known, lead), remarks)
 
 
-def pooled(
-  compared: Mapping[str, Any], quantity: str = 'val_accuracy', clock: str = 'examples'
-) -> list[Row]:
+def pooled(compared: Mapping[str, Any], quantity: str = VAL, clock: str = 'examples') -> list[Row]:
   """The contrasts of a quantity at a clock that are averaged over batch sizes, one row per pair."""
   place = POOLED, quantity, clock
   return [
@@ -113,8 +112,8 @@ def _detail(compared: Mapping[str, Any], rows: Sequence[Row], lead: str) -> str:
   family = 'all pairs' if compared['pairs'] == 'all' else 'all comparisons with the baseline'
   counts = sorted({row['n'] for row in rows})
   text = (
-    'Validation accuracy at equal examples, compared within trials and averaged over the batch '
-    f'sizes that two share, at 95% for {family} at once (n = {joined(counts, "to")}): '
+    f'{VAL_TITLE.capitalize()} at equal examples, compared within trials and averaged over the '
+    f'batch sizes that two share, at 95% for {family} at once (n = {joined(counts, "to")}): '
     f'{_told(rows, lead)}.'
   )
   updates = [row for row in pooled(compared, clock='updates') if row['effect'] is not None]

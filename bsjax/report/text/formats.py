@@ -9,6 +9,7 @@ import string
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from bsjax.config.metrics import TRAIN, TRAIN_TITLE, VAL, VAL_BALANCED, VAL_TITLE
 from bsjax.stats.paired import MOST_TRIALS
 
 
@@ -34,6 +35,15 @@ UNITS = {
   'nats': Unit('nats', 'nats', 'nats'),
   'exponent': Unit('exponent of the batch size', '', 'exponent'),
   'ratio': Unit('ratio of distances', 'times the distance of two seeds', 'ratio of distances'),
+}
+NOUNS = {
+  VAL: VAL_TITLE,
+  TRAIN: TRAIN_TITLE,
+  VAL_BALANCED: f'balanced {VAL_TITLE}',
+  'gap': 'generalization gap',
+  'train_loss': 'training loss',
+  'val_loss': 'validation loss',
+  'val_error': 'validation error',
 }
 RULES = {
   'none': 'the learning rate kept',

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from bsjax.analysis.recommend import ACCURACY, EXAMPLES, OVERHEAD, TIME, UPDATES
+from bsjax.analysis.recommend import BEST, EXAMPLES, OVERHEAD, TIME, UPDATES
+from bsjax.config.metrics import VAL_TITLE
 
 TITLES = {
-  ACCURACY: 'best validation accuracy',
+  BEST: f'best {VAL_TITLE}',
   EXAMPLES: 'fewest examples to a target',
   UPDATES: f'fewest updates within {100 * OVERHEAD:g}% of the fewest examples',
   TIME: 'least time to a target, run alone',

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bsjax.analysis.runs.histories import Row
+from bsjax.config.metrics import VAL_TITLE
 from bsjax.format import joined, number, sizes_text
 from bsjax.report.text.words import loss_text
 
@@ -20,7 +21,7 @@ def selection(summary: Mapping[str, Any]) -> str:
     'same trials': 'the rate was chosen on the trials that are reported',
     'same trial': 'the rate was chosen on the one trial that is reported',
   }
-  text = 'For each batch size the learning rate was chosen by final validation accuracy; '
+  text = f'For each batch size the learning rate was chosen by final {VAL_TITLE}; '
   if len(kinds) == 1:
     text += how[rows[0]['selection']]
   else:

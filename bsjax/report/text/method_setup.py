@@ -9,6 +9,7 @@ from typing import Any
 
 from bsjax.analysis.runs.histories import Row
 from bsjax.config.keys import BY_NAME, computes, section
+from bsjax.config.metrics import METRIC, VAL_TITLE
 from bsjax.config.stage_keys import STAGE
 from bsjax.data.sampling import SAMPLERS
 from bsjax.format import joined, number
@@ -142,7 +143,7 @@ def initial_weights(config: Config) -> str:
   transfer, changes = config.get('transfer', {}), dict(_flat(config.get('pretrain', {})))
   changes = {key: value for key, value in changes.items() if computes(key)}
   lane = transfer.get('lane', -1)
-  which = f'lane {lane}' if lane >= 0 else 'the run of the highest validation accuracy'
+  which = f'lane {lane}' if lane >= 0 else f'the run of the highest {VAL_TITLE}'
   if config.get('pretrain'):
     but = joined(f'{key}={value}' for key, value in changes.items())
     study = f'this study trained first{f", with {but}" if but else ""}'
@@ -214,7 +215,7 @@ def batch_norm(config: Config, plan_rows: Sequence[Row]) -> str:
   whole = all(row['micro_batch'] == row['batch_size'] for row in plan_rows)
   what = 'whole batches' if whole else f'micro-batches of {joined(seen)} examples'
   return (
-    f'BatchNorm normalized over {what}; accuracies were also measured with its statistics '
+    f'BatchNorm normalized over {what}; {METRIC.plural} were also measured with its statistics '
     're-estimated on training data.'
   )
 

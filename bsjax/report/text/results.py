@@ -9,6 +9,7 @@ from rich import box
 from rich.table import Table
 
 from bsjax.analysis.runs.histories import Row
+from bsjax.config.metrics import METRIC, TRAIN, VAL
 from bsjax.format import number, percent
 
 
@@ -18,8 +19,8 @@ def results(summary: Mapping[str, Any]) -> Table:
     box=box.SIMPLE_HEAD,
     pad_edge=False,
     title='Results of each batch size' + (f', {summary["branch"]}' if 'branch' in summary else ''),
-    caption='accuracies in percent: mean ± half of the 95% interval over n trials; noise scale in '
-    'examples; learning rate: best over all trials, * at the edge of the grid; '
+    caption=f'{METRIC.plural} in percent: mean ± half of the 95% interval over n trials; '
+    'noise scale in examples; learning rate: best over all trials, * at the edge of the grid; '
     + _selection(summary),
   )
   names = 'batch\nsize', 'learning\nrate', 'validation', 'training', 'gap', 'noise scale', 'n'
@@ -29,11 +30,11 @@ def results(summary: Mapping[str, Any]) -> Table:
     table.add_row(
       str(row['batch_size']),
       learning_rate_text(row),
-      percent(row['val_accuracy']),
-      percent(row['train_accuracy']),
+      percent(row[VAL]),
+      percent(row[TRAIN]),
       percent(row['generalization_gap']),
       noise_scale_text(row['noise_scale']),
-      str(row['val_accuracy']['n']),
+      str(row[VAL]['n']),
     )
   return table
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from bsjax.config.metrics import A_METRIC
 from bsjax.format import by_reason, joined, sizes_text
 
 Pairs = Sequence[Sequence[Any]]  # of what has a reason, and its words
@@ -71,7 +72,7 @@ _WHERE = 'batch size {batch_size}, learning rate {learning_rate:.4g}, trial {tri
 OF_LANES: dict[str, str | Callable[..., str]] = {
   'diverged': 'diverged',
   'unfinished': 'unfinished at epoch {epoch:.3g} of {epochs:.3g}',
-  'no_accuracy': 'ended without an accuracy',
+  'no_metric': f'ended without {A_METRIC}',
   'lanes_failed': _lanes_failed,
   'different_trials': 'the learning rates were not tried in the same trials',
   'no_rate_ended_well': 'no learning rate ended well',

@@ -8,6 +8,7 @@ from typing import Any
 from bsjax.analysis.claims.claim import REFUTED, SUPPORTED, UNDETERMINED
 from bsjax.analysis.claims.tuned_runs import TUNED
 from bsjax.analysis.runs.histories import Row
+from bsjax.config.metrics import VAL, VAL_TITLE
 from bsjax.format import joined, sizes_text
 from bsjax.plan.scaling_rules import RULES, names
 
@@ -38,7 +39,7 @@ def sentences(config: Mapping[str, Any], sizes: Sequence[int], summary: Mapping[
   rows = [row for row in ways.get('rows', []) if row['clock'] == 'epochs']
   reasons = [_rule(rule, rows, compared) for rule in rules]
   meaning = (
-    f'In brackets: validation accuracy less that of batch size {base}, in points, at equal epochs '
+    f'In brackets: {VAL_TITLE} less that of batch size {base}, in points, at equal epochs '
     'unless another clock is named.'
   )
   return ' '.join([done, *reasons, _closest(compared), _base(ways, base), meaning])
@@ -49,8 +50,8 @@ def _rule(rule: str, rows: Sequence[Row], compared: Mapping[str, Any]) -> str:
   mine = [row for row in rows if row['way'] == rule]
   margin = f'{100 * compared["margin"]:g} points'
   texts = {
-    SUPPORTED: f'kept validation accuracy within {margin} at',
-    REFUTED: f'moved validation accuracy by more than {margin} at',
+    SUPPORTED: f'kept {VAL_TITLE} within {margin} at',
+    REFUTED: f'moved {VAL_TITLE} by more than {margin} at',
     UNDETERMINED: f'is neither shown to keep within {margin} nor to leave them at',
   }
   parts = [
@@ -69,7 +70,7 @@ def _rule(rule: str, rows: Sequence[Row], compared: Mapping[str, Any]) -> str:
 
 def _difference(row: Row) -> str:
   """The accuracy of the other batch size less that of the base, in points."""
-  accuracy, (low, high) = row['val_accuracy'], row['val_accuracy']['ci95']
+  accuracy, (low, high) = row[VAL], row[VAL]['ci95']
   if accuracy['mean'] is None:
     return f'batch size {row["batch_size"]}'
   ends = f' [{_points(-high)}, {_points(-low)}]' if low is not None else ', no interval'
@@ -108,7 +109,7 @@ def _base(ways: Mapping[str, Any], base: int) -> str:
   if not texts:
     return f'Whether batch size {base} is better than a tuned one is unknown.'
   return (
-    f'With learning rates tuned for each batch size, the validation accuracy of batch size {base} '
+    f'With learning rates tuned for each batch size, the {VAL_TITLE} of batch size {base} '
     f'was {"; ".join(texts)}.'
   )
 

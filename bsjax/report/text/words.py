@@ -7,8 +7,8 @@ from typing import Any
 
 from bsjax.analysis.runs.histories import Row
 from bsjax.format import by_reason, joined, number, sizes_text
+from bsjax.report.text.formats import NOUNS
 
-_QUANTITIES = {'train': 'training', 'val': 'validation'}
 RULES = {
   'linear': 'linear',
   'square_root': 'square root',
@@ -16,18 +16,12 @@ RULES = {
   'mccandlish_adam': 'McCandlish for Adam',
   'surge': 'surge',
 }
-MERITS = {
-  'train_loss': 'training loss',
-  'val_loss': 'validation loss',
-  'val_error': 'validation error',
-}
 _POWERS = {'linear': 'linear (1)', 'square_root': 'square root (0.5)', 'none': 'no growth (0)'}
 
 
 def loss_text(entry: Mapping[str, Any]) -> str:
   """The target of a critical batch size, such as 'a training loss of 0.1'."""
-  split, what = entry['quantity'].split('_', 1)
-  return f'a {_QUANTITIES[split]} {what} of {entry["target"]:.3g}'
+  return f'a {NOUNS[entry["quantity"]]} of {entry["target"]:.3g}'
 
 
 def undetermined(entry: Mapping[str, Any]) -> list[str]:
