@@ -5,13 +5,7 @@ from functools import partial
 import flax.linen as nn
 from jaxtyping import Array, Float, Float32
 
-from bsjax.models.base import (
-  ImageClassifier,
-  classifier,
-  conv_layer,
-  layer_fields,
-  norm_layer,
-)
+from bsjax.models.base import ImageClassifier, classifier, conv_layer, layer_fields, norm_layer
 from bsjax.models.convolution import max_pool
 
 

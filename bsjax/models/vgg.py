@@ -6,13 +6,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Float32
 
-from bsjax.models.base import (
-  ImageClassifier,
-  classifier,
-  conv_layer,
-  layer_fields,
-  norm_layer,
-)
+from bsjax.models.base import ImageClassifier, classifier, conv_layer, layer_fields, norm_layer
 from bsjax.models.convolution import max_pool
 from bsjax.models.small_images import is_small
 

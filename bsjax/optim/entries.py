@@ -167,11 +167,7 @@ OPTIMIZERS = {
   'lars': Optimizer(
     'LARS',
     _lars,
-    hyperparameters={
-      'momentum': 'momentum',
-      'trust_coefficient': 'trust_coefficient',
-      **_DECAY,
-    },
+    hyperparameters={'momentum': 'momentum', 'trust_coefficient': 'trust_coefficient', **_DECAY},
     shown={'momentum': 'momentum', 'trust_coefficient': 'trust coefficient'},
     decoupled_decay=False,
     adaptive=False,

@@ -85,10 +85,7 @@ def table(
     trained, frozen = rows.setdefault(path.partition('/')[0], [0, 0])
     size = int(np.prod(np.shape(leaf)))
     is_trained = trainable is None or path in trainable
-    rows[path.partition('/')[0]] = [
-      trained + size * is_trained,
-      frozen + size * (not is_trained),
-    ]
+    rows[path.partition('/')[0]] = [trained + size * is_trained, frozen + size * (not is_trained)]
   result = Table(title=title, title_justify='left')
   result.add_column('module')
   for column in ('trained', 'frozen', 'BatchNorm by running statistics'):

@@ -9,6 +9,7 @@ from helpers.small import small_config
 from bsjax.config.errors import ConfigError
 from bsjax.config.keys import base_config
 from bsjax.engine.validate import validate
+from bsjax.models import MODELS
 from bsjax.optim.entries import OPTIMIZERS
 
 _STEP = {'schedule__name': 'step'}
@@ -113,11 +114,14 @@ def test_every_key_has_a_reader_and_every_reader_a_key():
   """Keys are read as attributes: an unread key or a read of a missing key is a silent lie."""
   code = '\n'.join(p.read_text() for p in PACKAGE.rglob('*.py') if p.parent.name != 'config')
   keys = list(leaves(base_config()))
-  by_entry = {key for entry in OPTIMIZERS.values() for key in entry.hyperparameters.values()}
+  by_entry = {
+    f'optimizer.{k}' for entry in OPTIMIZERS.values() for k in entry.hyperparameters.values()
+  }
+  by_entry |= {f'model.{k}' for entry in MODELS.values() for k in entry.keys}
   # `trials`, `data.crop` and so on; parts of the config are also named `c` and `keys`.
   for key in keys:
     name = key.split('.')[-1]
-    if key == f'optimizer.{name}' and name in by_entry:
+    if key in by_entry:
       continue
     assert re.search(
       rf'\b(config|c|keys|schedule|noise_scale|data|model)(\.\w+)*\.{name}\b', code
