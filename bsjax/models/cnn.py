@@ -3,9 +3,16 @@
 from functools import partial
 
 import flax.linen as nn
-from jaxtyping import Array, Float, Float32
 
-from bsjax.models.base import ImageClassifier, classifier, conv_layer, layer_fields, norm_layer
+from bsjax.models.base import (
+  ImageClassifier,
+  Images,
+  Logits,
+  classifier,
+  conv_layer,
+  layer_fields,
+  norm_layer,
+)
 from bsjax.models.convolution import max_pool
 
 
@@ -19,9 +26,7 @@ class CNN(ImageClassifier, kw_only=True):
   width: int = 32
 
   @nn.compact
-  def __call__(
-    self, x: Float[Array, 'batch height width channel'], train: bool
-  ) -> Float32[Array, 'batch class']:
+  def __call__(self, x: Images, train: bool) -> Logits:
     conv = conv_layer(self)
     dense = partial(nn.Dense, use_bias=self.normalization == 'none', **layer_fields(self))
     norm = norm_layer(self, train)

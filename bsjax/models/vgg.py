@@ -6,7 +6,15 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Float32
 
-from bsjax.models.base import ImageClassifier, classifier, conv_layer, layer_fields, norm_layer
+from bsjax.models.base import (
+  ImageClassifier,
+  Images,
+  Logits,
+  classifier,
+  conv_layer,
+  layer_fields,
+  norm_layer,
+)
 from bsjax.models.convolution import max_pool
 from bsjax.models.small_images import is_small
 
@@ -29,9 +37,7 @@ class VGG(ImageClassifier, kw_only=True):
   width: int = 64
 
   @nn.compact
-  def __call__(
-    self, x: Float[Array, 'batch height width channel'], train: bool
-  ) -> Float32[Array, 'batch class']:
+  def __call__(self, x: Images, train: bool) -> Logits:
     small = is_small(x)
     conv = conv_layer(self, use_bias=self.normalization == 'none' or not small)
     norm = norm_layer(self, train)
@@ -49,9 +55,7 @@ class VGG(ImageClassifier, kw_only=True):
     return classifier(self, name='head')(x)
 
 
-def _pool(
-  x: Float[Array, 'batch height width channel'],
-) -> Float32[Array, 'batch rows columns channel']:
+def _pool(x: Images) -> Float32[Array, 'batch rows columns channel']:
   """Means over `POOLED` x `POOLED` parts of the image, which overlap where pixels do not add up."""
   rows, columns = (_parts(size) for size in x.shape[1:3])
   highest = lax.Precision.HIGHEST
