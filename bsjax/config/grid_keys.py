@@ -38,15 +38,8 @@ GRID = (
   Key('data.source', 'digits', 'digits, tfds, image_folder, npz.'),
   Key('data.name', '', "Of the TFDS set, such as 'cifar10'."),
   Key('data.path', '', 'TFDS data_dir (empty: TFDS_DATA_DIR), image folder, or .npz file.'),
-  Key(
-    'data.label_csv',
-    'train.csv',
-    'In an image folder: file name and label columns.',
-    method='labels of {}',
-  ),
-  Key(
-    'data.validation', 'split', "A share of the training data, or a split's name such as 'test'."
-  ),
+  Key('data.label_csv', 'train.csv', "An image folder's names and labels.", method='labels of {}'),
+  Key('data.validation', 'split', "'split' of the training data, or a split such as 'test'."),
   Key(
     'data.validation_share',
     0.2,
@@ -82,12 +75,7 @@ GRID = (
     **zero('all'),
     method='at most {} examples of each class',
   ),
-  Key(
-    'data.sampler',
-    'uniform',
-    'How examples are drawn: uniform (every one once per epoch), or with replacement and weighted '
-    'by class: inverse_frequency, effective_number (Cui et al. 2019).',
-  ),
+  Key('data.sampler', 'uniform', 'One of sampling.SAMPLERS, such as inverse_frequency.'),
   Key(
     'data.sampler_beta',
     0.9999,
@@ -106,12 +94,7 @@ GRID = (
   ),
   Key('data.flip', False, 'Random left-right flips.', method={True: 'left-right flips'}),
   Key('data.cache_dir', '', "Of decoded images; empty: the user's.", computes=False),
-  Key(
-    'model.name',
-    'mlp',
-    'mlp, cnn, resnet8, resnet20, resnet18, resnet34, vgg11, vgg16, mobilenet_v2, '
-    'efficientnet_b0, vit_tiny, vit_small.',
-  ),
+  Key('model.name', 'mlp', 'One of models.MODELS, such as cnn, resnet20, vgg16 or vit_tiny.'),
   Key(
     'model.width',
     0,

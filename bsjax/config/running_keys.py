@@ -56,10 +56,7 @@ RUNNING = (
   ),
   _how('execution.memory', 0.0, 'What a program may take on a device.', **_DEVICE),
   _how(
-    'native_cost.measure',
-    False,
-    'What a batch size costs run alone, without lanes (cost/): at the end of training, into '
-    'native_cost.json.',
+    'native_cost.measure', False, 'Whether each batch size is timed alone, into native_cost.json.'
   ),
   _how('native_cost.memory', 0.0, 'What a step may take.', **_DEVICE),
   # A median and a range of fewer than five mean little.
@@ -75,11 +72,7 @@ RUNNING = (
     twice='names a batch size twice; give each once',
   ),
   _how(
-    'checkpoint.seconds',
-    60.0,
-    'At least between two saves; the last state is always saved.',
-    'seconds',
-    low=0,
+    'checkpoint.seconds', 60.0, 'At least between two saves; the last is saved.', 'seconds', low=0
   ),
   _how(
     'checkpoint.keep_all',

@@ -9,13 +9,7 @@ STAGE = (
     'epochs', 1.0, "Passes over the stage's share of the training set.", above=0, method='{} epochs'
   ),
   Key('examples', 0, "The stage's length.", **zero('by epochs'), method='{} examples'),
-  Key(
-    'trainable',
-    (),
-    "Patterns such as '*/kernel' over parameter paths; none: all parameters.",
-    item=str,
-    method='training {} only',
-  ),
+  Key('trainable', (), "Paths such as '*/kernel'; none: all.", item=str, method='training {} only'),
   Key(
     'frozen_batch_norm',
     RUNNING,
@@ -49,11 +43,7 @@ STAGE = (
     method='batch sizes of {} or less',
   ),
   Key(
-    'learning_rate_factor',
-    1.0,
-    "On each lane's learning rate, while the stage lasts.",
-    low=0,
-    method='learning rate times {}',
+    'learning_rate_factor', 1.0, 'On the rates of lanes.', low=0, method='learning rate times {}'
   ),
   Key(
     'reset_optimizer', False, 'Begin with a fresh state.', method={True: 'a fresh optimizer state'}

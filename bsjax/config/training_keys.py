@@ -1,6 +1,6 @@
 """Keys of how runs are trained: optimizer, schedule, stages, what they begin with, arms."""
 
-from bsjax.config.key import Key
+from bsjax.config.key import Key, zero
 
 TRAINING = (
   Key('optimizer.name', 'sgd', 'One of optim.entries.OPTIMIZERS, such as sgd, adamw or lamb.'),
@@ -8,35 +8,21 @@ TRAINING = (
   Key('optimizer.nesterov', False, 'Of sgd, adam, adamw and lars.'),
   Key('optimizer.b1', 0.9, 'adam and its like: decay of the first moment.', low=0, below=1),
   Key(
-    'optimizer.b2',
-    0.999,
-    'adam and its like: decay of the second moment; of lion the momentum, usually 0.99.',
-    low=0,
-    below=1,
+    'optimizer.b2', 0.999, 'Of the second moment; in lion momentum, usually 0.99.', low=0, below=1
   ),
   Key('optimizer.rmsprop_decay', 0.9, 'Of the mean square.', low=0, below=1),
   Key('optimizer.rmsprop_momentum', 0.0, 'Of rmsprop.', low=0, below=1),
   Key('optimizer.eps', 1e-8, 'adam, adamw, lamb and rmsprop: added to the denominator.', low=0),
   Key('optimizer.trust_coefficient', 0.001, 'Of lars.', low=0),
   Key(
-    'optimizer.weight_decay',
-    0.0,
-    'Decoupled in adamw, lamb and lion; elsewhere added to the gradient (L2).',
-    low=0,
+    'optimizer.weight_decay', 0.0, 'Decoupled in adamw, lamb, lion; else L2 in the gradient.', low=0
   ),
   Key('optimizer.decay_all', False, 'Decay all parameters, not only arrays of two axes or more.'),
   Key('schedule.name', 'constant', 'One of optim.entries.SCHEDULES: constant, cosine, step.'),
   Key(
-    'schedule.warmup_epochs',
-    0.0,
-    'Linear, from 0; epochs, so the same examples for every lane.',
-    'epochs',
-    low=0,
-    remedy='0 has no warm-up',
+    'schedule.warmup_epochs', 0.0, 'Linear, the same for all lanes.', 'epochs', **zero('no warm-up')
   ),
-  Key(
-    'schedule.boundaries', (0.5, 0.75), 'step: shares of training after which it drops.', 'share'
-  ),
+  Key('schedule.boundaries', (0.5, 0.75), 'step: shares of training where it drops.', 'share'),
   Key('schedule.factor', 0.1, 'step: what the learning rate is multiplied by.', above=0),
   Key(
     'scaling.rule',
@@ -44,9 +30,7 @@ TRAINING = (
     'How a learning rate given at base_batch_size changes with the batch size: none, linear, sqrt; '
     "or several to compare, such as 'none,sqrt,linear': a batch size then gets the rates of each.",
   ),
-  Key(
-    'scaling.base_batch_size', 64, 'Where the learning rates are those given.', 'examples', low=1
-  ),
+  Key('scaling.base_batch_size', 64, 'Where learning rates are as given.', 'examples', low=1),
   Key(
     'stages.order',
     (),
@@ -57,17 +41,9 @@ TRAINING = (
     twice='names a stage twice; give the second a name of its own',
   ),
   Key(
-    'transfer.workdir',
-    '',
-    'Weights that all lanes begin with but for the last layer: those of the study in a workdir.',
+    'transfer.workdir', '', 'Of the study whose weights, but for the last layer, lanes begin with.'
   ),
-  Key(
-    'transfer.lane',
-    -1,
-    'Which of its lanes; -1: that of the highest validation accuracy.',
-    low=-1,
-    remedy='give a lane of that study, or -1 for its best',
-  ),
+  Key('transfer.lane', -1, 'Of its lanes.', low=-1, remedy='give a lane of it, or -1 for its best'),
   Key(
     'pretrain',
     {},

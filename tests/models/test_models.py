@@ -128,7 +128,7 @@ def test_every_product_of_a_training_step_has_the_precision_of_the_config(name, 
 
 def test_set_up_machine_makes_float32_mean_float32():
   code = (
-    'from bsjax import main; main.set_up_machine(); import jax, jax.numpy as jnp;'
+    'from bsjax import cli; cli.set_up_machine(); import jax, jax.numpy as jnp;'
     'print(jax.jit(jnp.dot).lower(*[jnp.ones((4, 4))] * 2).as_text())'
   )
   environment = {**os.environ, 'JAX_PLATFORMS': 'cpu'}
