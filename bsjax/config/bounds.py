@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
+from operator import ge, gt, le, lt
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -65,13 +65,8 @@ def _fits(key: Key, value: Any) -> bool:
     return False
   if key.kind not in (int, float):
     return True
-  tests = {
-    operator.ge: key.low,
-    operator.gt: key.above,
-    operator.le: key.high,
-    operator.lt: key.below,
-  }
-  within = all(bound is None or holds(value, bound) for holds, bound in tests.items())
+  ends = ((ge, key.low), (gt, key.above), (le, key.high), (lt, key.below))
+  within = all(end is None or holds(value, end) for holds, end in ends)
   return within and (isinstance(value, Integral) or math.isfinite(value))
 
 

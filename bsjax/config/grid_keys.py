@@ -2,6 +2,8 @@
 
 from bsjax.config.key import Key, zero
 
+_TWICE = 'names one twice; use trials for repetitions'
+
 GRID = (
   Key('seed', 0, 'Of everything random; a trial folds its number into it.', low=0),
   Key(
@@ -11,16 +13,9 @@ GRID = (
     'examples',
     low=1,
     fewest=1,
-    twice='names a batch size twice; use trials for repetitions',
+    twice=_TWICE,
   ),
-  Key(
-    'learning_rates',
-    (0.1,),
-    'Every one with every batch size.',
-    above=0,
-    fewest=1,
-    twice='names one twice; use trials for repetitions',
-  ),
+  Key('learning_rates', (0.1,), 'Each with every batch size.', above=0, fewest=1, twice=_TWICE),
   Key('trials', 3, 'Of each setting, with another initialization and example order.', low=1),
   Key('epochs', 30.0, 'Passes over the training set, the same for every lane.', above=0),
   Key('evaluations', 15, 'Evenly placed on examples seen, the last at the end.', low=1),

@@ -55,9 +55,7 @@ RUNNING = (
     'begin it with the same ones and images are not augmented; otherwise in every tick.',
   ),
   _how('execution.memory', 0.0, 'What a program may take on a device.', **_DEVICE),
-  _how(
-    'native_cost.measure', False, 'Whether each batch size is timed alone, into native_cost.json.'
-  ),
+  _how('native_cost.measure', False, 'Whether to time batch sizes alone, into native_cost.json.'),
   _how('native_cost.memory', 0.0, 'What a step may take.', **_DEVICE),
   # A median and a range of fewer than five mean little.
   _how('native_cost.repeats', 5, 'Timings of each batch size, whose median is given.', low=5),

@@ -5,9 +5,7 @@ from bsjax.config.key import Key, zero
 RUNNING, BATCH = 'running', 'batch'  # what frozen BatchNorm layers do
 
 STAGE = (
-  Key(
-    'epochs', 1.0, "Passes over the stage's share of the training set.", above=0, method='{} epochs'
-  ),
+  Key('epochs', 1.0, 'Passes over its share of the training set.', above=0, method='{} epochs'),
   Key('examples', 0, "The stage's length.", **zero('by epochs'), method='{} examples'),
   Key('trainable', (), "Paths such as '*/kernel'; none: all.", item=str, method='training {} only'),
   Key(
@@ -45,9 +43,7 @@ STAGE = (
   Key(
     'learning_rate_factor', 1.0, 'On the rates of lanes.', low=0, method='learning rate times {}'
   ),
-  Key(
-    'reset_optimizer', False, 'Begin with a fresh state.', method={True: 'a fresh optimizer state'}
-  ),
+  Key('reset_optimizer', False, 'Where it begins.', method={True: 'a fresh optimizer state'}),
   Key(
     'image_size',
     0,

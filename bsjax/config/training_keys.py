@@ -40,9 +40,7 @@ TRAINING = (
     item=str,
     twice='names a stage twice; give the second a name of its own',
   ),
-  Key(
-    'transfer.workdir', '', 'Of the study whose weights, but for the last layer, lanes begin with.'
-  ),
+  Key('transfer.workdir', '', 'Of a study whose weights, but for the last layer, all lanes take.'),
   Key('transfer.lane', -1, 'Of its lanes.', low=-1, remedy='give a lane of it, or -1 for its best'),
   Key(
     'pretrain',
