@@ -35,15 +35,7 @@ GRID = (
   Key('data.path', '', 'TFDS data_dir (empty: TFDS_DATA_DIR), image folder, or .npz file.'),
   Key('data.label_csv', 'train.csv', "An image folder's names and labels.", method='labels of {}'),
   Key('data.validation', 'split', "'split' of the training data, or a split such as 'test'."),
-  Key(
-    'data.validation_share',
-    0.2,
-    'Of the training data, stratified by class.',
-    'share',
-    above=0,
-    below=1,
-    remedy='0.2 holds out a fifth of the training data',
-  ),
+  Key('data.validation_share', 0.2, 'Of the training data, stratified.', 'share', above=0, below=1),
   Key(
     'data.train_examples',
     0,

@@ -105,10 +105,8 @@ class ViT(ImageClassifier, kw_only=True):
       norm = partial(_layer_norm, dtype=self.dtype)
     x = Tokens(self.width, patch, dense, name='embedding')(x)
     zero_last = self.normalization == 'none'
-    most = max(1, self.width // HEAD_CHANNELS)
-    heads = max(heads for heads in range(1, most + 1) if self.width % heads == 0)
     for _ in range(self.depth):
-      x = Block(heads, dense, norm, zero_last, self.precision)(x)
+      x = Block(_heads(self.width), dense, norm, zero_last, self.precision)(x)
     x = norm(x[:, 0]).astype(jnp.float32)
     return classifier(self, kernel_init=small_normal, name='head')(x)
 
@@ -125,6 +123,11 @@ def _layer_norm(
 ) -> Float[Array, '*batch channel']:
   """Adds a layer normalization to the module being built and applies it."""
   return nn.LayerNorm(dtype=dtype)(x)
+
+
+def _heads(width: int) -> int:
+  most = max(1, width // HEAD_CHANNELS)
+  return max(heads for heads in range(1, most + 1) if width % heads == 0)
 
 
 def _patches(x: Images, size: int) -> Float[Array, 'batch rows columns input']:
