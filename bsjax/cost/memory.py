@@ -60,7 +60,7 @@ def limit(device: jax.Device, bound_gib: float) -> int | None:
   """
   if bound_gib:
     return int(bound_gib * GIB)
-  reported = (device.memory_stats() or {}).get('bytes_limit')
+  reported = _statistics(device).get('bytes_limit')
   if reported is None and device.platform == 'cpu':
     return _of_machine('MemTotal')
   return reported
@@ -68,10 +68,14 @@ def limit(device: jax.Device, bound_gib: float) -> int | None:
 
 def free(device: jax.Device) -> int | None:
   """The bytes of a device that nothing else holds at this moment; None where it does not tell."""
-  statistics = device.memory_stats() or {}
+  statistics = _statistics(device)
   if 'bytes_limit' in statistics:
     return statistics['bytes_limit'] - statistics.get('bytes_in_use', 0)
   return _of_machine('MemAvailable') if device.platform == 'cpu' else None
+
+
+def _statistics(device: jax.Device) -> Mapping[str, int]:
+  return device.memory_stats() or {}
 
 
 def _of_machine(name: str) -> int | None:
