@@ -13,6 +13,7 @@ from bsjax.optim.entries import OPTIMIZERS
 # (state, updates made so far) -> what the optimizer multiplies each coordinate of a gradient by.
 Preconditioner = Callable[[PyTree, Int[Array, '']], PyTree]
 
+
 # Of an array's root mean square gradient: coordinates with less are scaled no further.
 DAMPING = 0.1
 
@@ -27,25 +28,35 @@ def preconditioner(config: ConfigDict) -> Preconditioner | None:
   lars and lamb scale whole layers by the ratio of parameter to update norms, and lion steps by
   signs, which this leaves out: none is given for them.
   """
-  form = FORMS.get(OPTIMIZERS[config.name].preconditioner)
-  if form is None:
-    return None
+  form = OPTIMIZERS[config.name].preconditioner
+  return FORMS[form](config) if form else None
 
+
+def _adam_preconditioner(c: ConfigDict) -> Preconditioner:
   def scaling(opt_state: PyTree, updates: Int[Array, '']) -> PyTree:
-    squares = optax.tree_utils.tree_get(opt_state, 'nu')
-    damped = jax.tree.map(lambda v: jnp.maximum(v, DAMPING**2 * v.mean()), squares)
-    return jax.tree.map(lambda v: form(config, v, updates), damped)
+    correction = 1 - c.b2 ** jnp.maximum(updates, 1).astype(jnp.float32)
+    return jax.tree.map(
+      lambda v: 1 / (jnp.sqrt(_damped(v) / correction) + c.eps),
+      optax.tree_utils.tree_get(opt_state, 'nu'),
+    )
 
   return scaling
 
 
-def _adam(c: ConfigDict, v: Float[Array, '...'], updates: Int[Array, '']) -> Float[Array, '...']:
-  correction = 1 - c.b2 ** jnp.maximum(updates, 1).astype(jnp.float32)
-  return 1 / (jnp.sqrt(v / correction) + c.eps)
+def _damped(v: Float[Array, '...']) -> Float[Array, '...']:
+  return jnp.maximum(v, DAMPING**2 * v.mean())
 
 
-def _rmsprop(c: ConfigDict, v: Float[Array, '...'], _: Int[Array, '']) -> Float[Array, '...']:
-  return jax.lax.rsqrt(v + c.eps)
+def _rmsprop_preconditioner(c: ConfigDict) -> Preconditioner:
+  def scaling(opt_state: PyTree, updates: Int[Array, '']) -> PyTree:
+    squares = optax.tree_utils.tree_get(opt_state, 'nu')
+    return jax.tree.map(lambda v: jax.lax.rsqrt(_damped(v) + c.eps), squares)
+
+  return scaling
 
 
-FORMS = {'adam': _adam, 'rmsprop': _rmsprop}  # by the name that the entry of an optimizer gives
+# By the name that the entry of an optimizer gives.
+FORMS: dict[str, Callable[[ConfigDict], Preconditioner]] = {
+  'adam': _adam_preconditioner,
+  'rmsprop': _rmsprop_preconditioner,
+}
