@@ -43,7 +43,8 @@ class Execution:
   def _line(self, micro: int) -> str:
     sizes = [size for size, ticks in self.micro_batches.items() if ticks == micro]
     chosen = self.strategies[micro].name
-    told = f'batch size {_span(sizes)}: micro-batch {micro}, {chosen}'
+    span = str(sizes[0]) if len(sizes) == 1 else f'{min(sizes)} to {max(sizes)}'
+    told = f'batch size {span}: micro-batch {micro}, {chosen}'
     timed = sorted(
       (timing for timing in self.timings if timing.micro_batch == micro), key=lambda t: t.per_lane
     )
@@ -53,10 +54,6 @@ class Execution:
     others = [f'{t.strategy} {1e3 * t.per_lane:.3g}' for t in timed if t.strategy != chosen]
     told += f', {1e3 * of_chosen[0].per_lane:.3g} ms per lane and tick on {self.device}'
     return told + (f' ({", ".join(others)})' if others else '')
-
-
-def _span(sizes: list[int]) -> str:
-  return str(sizes[0]) if len(sizes) == 1 else f'{min(sizes)} to {max(sizes)}'
 
 
 def choose(

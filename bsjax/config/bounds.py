@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
+from operator import ge, gt, le, lt
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -64,9 +65,9 @@ def _fits(key: Key, value: Any) -> bool:
     return False
   if key.kind not in (int, float):
     return True
-  above = key.low is None or (value > key.low if key.low_open else value >= key.low)
-  below = key.high is None or (value < key.high if key.high_open else value <= key.high)
-  return above and below and (isinstance(value, Integral) or math.isfinite(value))
+  ends = ((ge, key.low), (gt, key.above), (le, key.high), (lt, key.below))
+  within = all(end is None or holds(value, end) for holds, end in ends)
+  return within and (isinstance(value, Integral) or math.isfinite(value))
 
 
 def _is_kind(kind: type, value: Any) -> bool:
@@ -95,18 +96,13 @@ def _several(key: Key) -> str:
 
 def _range(key: Key) -> str:
   """The bounds in words; a number between two of them is finite anyway."""
-  if key.low is not None and key.high is not None and key.low_open and key.high_open:
-    return f'between {key.low:g} and {key.high:g}, both excluded'
-  words = ['finite'] if key.kind is float and (key.low is None or key.high is None) else []
-  if key.low is not None:
-    words.append(f'{"above" if key.low_open else "at least"} {key.low:g}')
-  if key.high is not None:
-    words.append(f'{"below" if key.high_open else "at most"} {key.high:g}')
-  return ' and '.join(words)
+  if key.above is not None and key.below is not None:
+    return f'between {key.above:g} and {key.below:g}, both excluded'
+  ends = {'at least': key.low, 'above': key.above, 'at most': key.high, 'below': key.below}
+  words = [f'{word} {end:g}' for word, end in ends.items() if end is not None]
+  return ' and '.join(['finite'] * (key.kind is float and len(words) < 2) + words)
 
 
 def _remedy(key: Key) -> str:
-  if key.remedy:
-    return f'; {key.remedy}'
-  usual = key.default != () and key.default != ''
-  return f'; the usual is {key.default!r}' if usual else ''
+  usual = f'the usual is {key.default!r}' if key.default not in ((), '') else ''
+  return f'; {key.remedy or usual}' if key.remedy or usual else ''

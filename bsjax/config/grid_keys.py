@@ -1,6 +1,8 @@
 """Keys of what is trained: the grid of runs, their data and their model."""
 
-from bsjax.config.key import Key
+from bsjax.config.key import Key, zero
+
+_TWICE = 'names one twice; use trials for repetitions'
 
 GRID = (
   Key('seed', 0, 'Of everything random; a trial folds its number into it.', low=0),
@@ -8,29 +10,14 @@ GRID = (
     'batch_sizes',
     (8, 16, 32, 64, 128, 256),
     'Examples per update.',
-    unit='examples',
+    'examples',
     low=1,
     fewest=1,
-    twice='names a batch size twice; use trials for repetitions',
+    twice=_TWICE,
   ),
-  Key(
-    'learning_rates',
-    (0.1,),
-    'Every one with every batch size.',
-    low=0,
-    low_open=True,
-    fewest=1,
-    twice='names one twice; use trials for repetitions',
-  ),
-  Key(
-    'trials',
-    3,
-    'Repetitions of each setting, with another initialization and example order.',
-    low=1,
-  ),
-  Key(
-    'epochs', 30.0, 'Passes over the training set, the same for every lane.', low=0, low_open=True
-  ),
+  Key('learning_rates', (0.1,), 'Each with every batch size.', above=0, fewest=1, twice=_TWICE),
+  Key('trials', 3, 'Of each setting, with another initialization and example order.', low=1),
+  Key('epochs', 30.0, 'Passes over the training set, the same for every lane.', above=0),
   Key('evaluations', 15, 'Evenly placed on examples seen, the last at the end.', low=1),
   Key(
     'micro_batch',
@@ -40,47 +27,28 @@ GRID = (
     "'auto': what is fastest on this machine, none above the largest common divisor (up to 32) "
     'that leaves fewer than grouping.FEWEST_TICKS ticks per update; with BatchNorm, which sees it, '
     'that divisor. plan.csv says which.',
-    unit='examples',
+    'examples',
     item=object,
   ),
   Key('data.source', 'digits', 'digits, tfds, image_folder, npz.'),
   Key('data.name', '', "Of the TFDS set, such as 'cifar10'."),
   Key('data.path', '', 'TFDS data_dir (empty: TFDS_DATA_DIR), image folder, or .npz file.'),
-  Key(
-    'data.label_csv',
-    'train.csv',
-    'In an image folder: file name and label columns.',
-    method='labels of {}',
-  ),
-  Key(
-    'data.validation', 'split', "A share of the training data, or a split's name such as 'test'."
-  ),
-  Key(
-    'data.validation_share',
-    0.2,
-    'Of the training data, stratified by class.',
-    unit='share',
-    low=0,
-    high=1,
-    low_open=True,
-    high_open=True,
-    remedy='0.2 holds out a fifth of the training data',
-  ),
+  Key('data.label_csv', 'train.csv', "An image folder's names and labels.", method='labels of {}'),
+  Key('data.validation', 'split', "'split' of the training data, or a split such as 'test'."),
+  Key('data.validation_share', 0.2, 'Of the training data, stratified.', 'share', above=0, below=1),
   Key(
     'data.train_examples',
     0,
-    'A stratified subset of so many of what is left; 0: all.',
-    unit='examples',
-    low=0,
-    remedy='0 takes all',
+    'A stratified subset of so many of what is left.',
+    'examples',
+    **zero('all'),
     method='a stratified subset of {} examples',
   ),
   Key(
     'data.imbalance_factor',
     1.0,
     'A long tail, cut from the training data and not from those held out: class c of C, in order '
-    'of labels, keeps n * factor^(-c / (C - 1)) examples. The ratio of the first to the last; '
-    '1: none.',
+    'of labels, keeps n * factor^(-c / (C - 1)) examples; the ratio of the first to the last.',
     low=1,
     remedy='1 leaves the classes as they are, 100 keeps a hundredth of the first in the last',
     method='a long tail, exponential in the order of labels, whose first class has {} times the '
@@ -89,50 +57,35 @@ GRID = (
   Key(
     'data.max_per_class',
     0,
-    'Training examples that a class keeps, at most; 0: all.',
-    unit='examples',
-    low=0,
-    remedy='0 keeps all',
+    'Training examples that a class keeps.',
+    'examples',
+    **zero('all'),
     method='at most {} examples of each class',
   ),
-  Key(
-    'data.sampler',
-    'uniform',
-    'How examples are drawn: uniform (every one once per epoch), or with replacement and weighted '
-    'by class: inverse_frequency, effective_number (Cui et al. 2019).',
-  ),
+  Key('data.sampler', 'uniform', 'One of sampling.SAMPLERS, such as inverse_frequency.'),
   Key(
     'data.sampler_beta',
     0.9999,
-    'effective_number: 0 weighs examples alike, near 1 classes.',
+    'Of effective_number.',
     low=0,
-    high=1,
-    high_open=True,
+    below=1,
     remedy='near 1, such as 0.9999, it evens classes out, and 0 leaves them as they are',
   ),
   Key(
     'data.crop',
     0,
-    'Padding before a random crop back to size; 0: none.',
-    unit='pixels',
-    low=0,
-    remedy='0: no crop',
+    'Padding before a random crop back to size.',
+    'pixels',
+    **zero('no crop'),
     method='crops after padding by {} pixels',
   ),
   Key('data.flip', False, 'Random left-right flips.', method={True: 'left-right flips'}),
-  Key(
-    'data.cache_dir', '', "Of decoded images; empty: the user's cache directory.", computes=False
-  ),
-  Key(
-    'model.name',
-    'mlp',
-    'mlp, cnn, resnet8, resnet20, resnet18, resnet34, vgg11, vgg16, mobilenet_v2, '
-    'efficientnet_b0, vit_tiny, vit_small.',
-  ),
+  Key('data.cache_dir', '', "Of decoded images; empty: the user's.", computes=False),
+  Key('model.name', 'mlp', 'One of models.MODELS, such as cnn, resnet20, vgg16 or vit_tiny.'),
   Key(
     'model.width',
     0,
-    "Hidden units, channels of the first layer, or of a vit's tokens; 0: the model's usual.",
+    "Hidden units, channels of the first layer, or of a vit's tokens.",
     low=0,
     remedy="0 is the model's usual width",
     method='width {}',
@@ -142,9 +95,9 @@ GRID = (
     'model.small_stride',
     0,
     'What a mobilenet_v2 or efficientnet_b0 shrinks images of up to 64 pixels by, and the size of '
-    "a vit's patches there: 1, 2, 4, 8, 16 or 32; 0: the usual 8, or 4 in a vit. Twice as much "
-    'costs as little as a quarter.',
-    unit='pixels',
+    "a vit's patches there; the usual is 8, or 4 in a vit. Twice as much costs as little as a "
+    'quarter.',
+    'pixels',
     remedy="0 is the model's usual",
     choices=(0, 1, 2, 4, 8, 16, 32),
   ),

@@ -17,12 +17,12 @@ class Key:
 
   name: str
   default: Any
-  doc: str  # what it means
+  doc: str  # what it means, but for what `remedy` says of 0
   unit: str = ''
-  low: int | float | None = None
-  high: int | float | None = None
-  low_open: bool = False  # whether the bound itself is out
-  high_open: bool = False
+  low: int | float | None = None  # the least value
+  above: int | float | None = None  # a bound that is itself out, in place of `low`
+  high: int | float | None = None  # the greatest value
+  below: int | float | None = None  # a bound that is itself out, in place of `high`
   choices: tuple[Any, ...] = ()  # where these are all there are, whatever else is installed
   item: type | None = None  # of a tuple that is empty by default
   fewest: int = 0
@@ -40,3 +40,8 @@ class Key:
       return self.item
     several = isinstance(self.default, tuple)
     return type(self.default[0] if several and self.default else self.default)
+
+
+def zero(meaning: str) -> dict[str, Any]:
+  """Returns the bound and the remedy of a key of 0 or more, where 0 has a meaning of its own."""
+  return {'low': 0, 'remedy': f'0: {meaning}'}

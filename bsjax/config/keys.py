@@ -1,5 +1,7 @@
 """Every configuration key, once, with its default, meaning, unit, bounds and words."""
 
+import re
+
 from ml_collections import ConfigDict, config_dict
 
 from bsjax.config.grid_keys import GRID
@@ -37,13 +39,8 @@ def computes(name: str) -> bool:
   `name` may be that of a key of an arm, of the pretraining study or of a stage. A key that another
   version had is as those of its section.
   """
-  parts = name.split('.')
-  if parts[0] == 'arms' and len(parts) > 2:
-    parts = parts[2:]
-  elif parts[0] == 'pretrain' and len(parts) > 1:
-    parts = parts[1:]
-  name = '.'.join(parts)
+  name = re.sub(r'^(arms\.[^.]+|pretrain)\.', '', name)
   if name in BY_NAME:
     return BY_NAME[name].computes
-  beside = section(parts[0])
+  beside = section(name.partition('.')[0])
   return not beside or any(key.computes for key in beside)

@@ -1,33 +1,13 @@
 """Keys of a stage, each at config.stages.NAME (`plan.stages.add` makes one)."""
 
-from bsjax.config.key import Key
+from bsjax.config.key import Key, zero
 
 RUNNING, BATCH = 'running', 'batch'  # what frozen BatchNorm layers do
 
 STAGE = (
-  Key(
-    'epochs',
-    1.0,
-    "Passes over the stage's share of the training set.",
-    low=0,
-    low_open=True,
-    method='{} epochs',
-  ),
-  Key(
-    'examples',
-    0,
-    "The stage's length; 0: by epochs.",
-    low=0,
-    remedy='0: by epochs',
-    method='{} examples',
-  ),
-  Key(
-    'trainable',
-    (),
-    "Patterns such as '*/kernel' over parameter paths; none: all parameters.",
-    item=str,
-    method='training {} only',
-  ),
+  Key('epochs', 1.0, 'Passes over its share of the training set.', above=0, method='{} epochs'),
+  Key('examples', 0, "The stage's length.", **zero('by epochs'), method='{} examples'),
+  Key('trainable', (), "Paths such as '*/kernel'; none: all.", item=str, method='training {} only'),
   Key(
     'frozen_batch_norm',
     RUNNING,
@@ -47,58 +27,45 @@ STAGE = (
   Key(
     'smallest_batch_size',
     0,
-    'Bound of rules; 0: the size a lane begins with.',
-    unit='examples',
-    low=0,
-    remedy='0: the size a lane begins with',
+    'Bound of rules.',
+    'examples',
+    **zero('the size a lane begins with'),
     method='batch sizes of {} or more',
   ),
   Key(
     'largest_batch_size',
     0,
-    "Bound of rules; 0: a tenth of the stage's examples.",
-    unit='examples',
-    low=0,
-    remedy="0: a tenth of the stage's examples",
+    'Bound of rules.',
+    'examples',
+    **zero("a tenth of the stage's examples"),
     method='batch sizes of {} or less',
   ),
   Key(
-    'learning_rate_factor',
-    1.0,
-    "On each lane's learning rate, while the stage lasts.",
-    low=0,
-    method='learning rate times {}',
+    'learning_rate_factor', 1.0, 'On the rates of lanes.', low=0, method='learning rate times {}'
   ),
-  Key(
-    'reset_optimizer',
-    False,
-    'Begin with a fresh optimizer state.',
-    method={True: 'a fresh optimizer state'},
-  ),
+  Key('reset_optimizer', False, 'Where it begins.', method={True: 'a fresh optimizer state'}),
   Key(
     'image_size',
     0,
-    'Pixels a side that images are resized to; 0: as they are.',
-    unit='pixels',
-    low=0,
-    remedy='0: as they are',
+    'A side that images are resized to.',
+    'pixels',
+    **zero('as they are'),
     method='images of {} pixels a side',
   ),
   Key(
     'data_share',
     1.0,
     'Of the training set, stratified; smaller shares lie within larger ones.',
-    unit='share',
-    low=0,
-    low_open=True,
+    'share',
+    above=0,
     high=1,
     method='{} of the training set',
   ),
   Key(
     'crop',
     -1,
-    'As data.crop; -1: that of data.crop.',
-    unit='pixels',
+    'As data.crop.',
+    'pixels',
     low=-1,
     remedy='-1: as data.crop',
     method='crops after padding by {} pixels',
@@ -106,7 +73,7 @@ STAGE = (
   Key(
     'flip',
     -1,
-    '1: random flips, 0: none, -1: as data.flip.',
+    'Of images, left to right.',
     choices=(-1, 0, 1),
     remedy='1: random flips, 0: none, -1: as data.flip',
     method={1: 'left-right flips', 0: 'no flips'},

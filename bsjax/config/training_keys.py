@@ -1,73 +1,37 @@
 """Keys of how runs are trained: optimizer, schedule, stages, what they begin with, arms."""
 
-from bsjax.config.key import Key
+from bsjax.config.key import Key, zero
 from bsjax.config.metrics import VAL_TITLE
 
 TRAINING = (
   Key('optimizer.name', 'sgd', 'One of optim.entries.OPTIMIZERS, such as sgd, adamw or lamb.'),
-  Key('optimizer.momentum', 0.9, 'Of sgd and lars.', low=0, high=1, high_open=True),
+  Key('optimizer.momentum', 0.9, 'Of sgd and lars.', low=0, below=1),
   Key('optimizer.nesterov', False, 'Of sgd, adam, adamw and lars.'),
+  Key('optimizer.b1', 0.9, 'adam and its like: decay of the first moment.', low=0, below=1),
   Key(
-    'optimizer.b1',
-    0.9,
-    'adam and its like: decay of the first moment.',
-    low=0,
-    high=1,
-    high_open=True,
+    'optimizer.b2', 0.999, 'Of the second moment; in lion momentum, usually 0.99.', low=0, below=1
   ),
-  Key(
-    'optimizer.b2',
-    0.999,
-    'adam and its like: decay of the second moment; of lion the momentum, usually 0.99.',
-    low=0,
-    high=1,
-    high_open=True,
-  ),
-  Key('optimizer.rmsprop_decay', 0.9, 'Of the mean square.', low=0, high=1, high_open=True),
-  Key('optimizer.rmsprop_momentum', 0.0, 'Of rmsprop.', low=0, high=1, high_open=True),
+  Key('optimizer.rmsprop_decay', 0.9, 'Of the mean square.', low=0, below=1),
+  Key('optimizer.rmsprop_momentum', 0.0, 'Of rmsprop.', low=0, below=1),
   Key('optimizer.eps', 1e-8, 'adam, adamw, lamb and rmsprop: added to the denominator.', low=0),
   Key('optimizer.trust_coefficient', 0.001, 'Of lars.', low=0),
   Key(
-    'optimizer.weight_decay',
-    0.0,
-    'Of the weights themselves where an optimizer decouples it (adamw, lamb), or else added to the '
-    'gradient (L2).',
-    low=0,
+    'optimizer.weight_decay', 0.0, 'Decoupled in adamw, lamb, lion; else L2 in the gradient.', low=0
   ),
-  Key(
-    'optimizer.decay_all', False, 'Decay all parameters, and not only arrays of two axes or more.'
-  ),
+  Key('optimizer.decay_all', False, 'Decay all parameters, not only arrays of two axes or more.'),
   Key('schedule.name', 'constant', 'One of optim.entries.SCHEDULES: constant, cosine, step.'),
   Key(
-    'schedule.warmup_epochs',
-    0.0,
-    'Linear, from 0; epochs, so the same examples for every lane.',
-    unit='epochs',
-    low=0,
-    remedy='0 has no warm-up',
+    'schedule.warmup_epochs', 0.0, 'Linear, the same for all lanes.', 'epochs', **zero('no warm-up')
   ),
-  Key(
-    'schedule.boundaries',
-    (0.5, 0.75),
-    'step: shares of training after which it drops.',
-    unit='share',
-  ),
-  Key(
-    'schedule.factor', 0.1, 'step: what the learning rate is multiplied by.', low=0, low_open=True
-  ),
+  Key('schedule.boundaries', (0.5, 0.75), 'step: shares of training where it drops.', 'share'),
+  Key('schedule.factor', 0.1, 'step: what the learning rate is multiplied by.', above=0),
   Key(
     'scaling.rule',
     'none',
     'How a learning rate given at base_batch_size changes with the batch size: none, linear, sqrt; '
     "or several to compare, such as 'none,sqrt,linear': a batch size then gets the rates of each.",
   ),
-  Key(
-    'scaling.base_batch_size',
-    64,
-    'Where the learning rates are those given.',
-    unit='examples',
-    low=1,
-  ),
+  Key('scaling.base_batch_size', 64, 'Where learning rates are as given.', 'examples', low=1),
   Key(
     'stages.order',
     (),
@@ -77,17 +41,13 @@ TRAINING = (
     item=str,
     twice='names a stage twice; give the second a name of its own',
   ),
-  Key(
-    'transfer.workdir',
-    '',
-    'Weights that all lanes begin with but for the last layer: those of the study in a workdir.',
-  ),
+  Key('transfer.workdir', '', 'Of a study whose weights, but for the last layer, all lanes take.'),
   Key(
     'transfer.lane',
     -1,
     f'Which of its lanes; -1: that of the highest {VAL_TITLE}.',
     low=-1,
-    remedy='give a lane of that study, or -1 for its best',
+    remedy='give a lane of it, or -1 for its best',
   ),
   Key(
     'pretrain',

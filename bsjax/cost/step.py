@@ -144,13 +144,8 @@ def compile_step(training: Training, size: int) -> Compiled:
 def compile_gather(training: Training, micro: int) -> Compiled:
   """The gathering step of a micro-batch, for the first device, without running anything."""
   state = state_shapes(training)
-  arguments = (
-    (state, trained(training, state.params)),
-    shapes(training, micro),
-    NUMBER,
-    NUMBER,
-    FLAG,
-  )
+  carried = state, trained(training, state.params)
+  arguments = carried, shapes(training, micro), NUMBER, NUMBER, FLAG
   return _compiled(functools.partial(gather, training), arguments)
 
 

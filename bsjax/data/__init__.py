@@ -19,28 +19,13 @@ from bsjax.data.dataset import DataError, Dataset, Raw, Split, mean_and_std, quo
 from bsjax.data.sources import digits, image_folder, npz, tfds_source
 from bsjax.data.stratify import choose
 
-__all__ = [
-  'SOURCES',
-  'DataError',
-  'Dataset',
-  'Source',
-  'Split',
-  'load',
-  'source_conflicts',
-  'wrong',
-]
-
-
-def _no_conflicts(config: ConfigDict) -> list[str]:
-  return []
-
 
 class Source(NamedTuple):
   """What a value of config.data.source stands for."""
 
   read: Callable[[ConfigDict, str], Raw]  # the named split, 'train' or another
   # What of the keys does not go with the files, as far as can be told without reading images.
-  conflicts: Callable[[ConfigDict], list[str]] = _no_conflicts
+  conflicts: Callable[[ConfigDict], list[str]] | None = None
   path: str = ''  # what config.data.path must lead to, where the source needs it
   has_splits: bool = False  # whether there may be others than 'train'
 
@@ -109,7 +94,7 @@ def source_conflicts(config: ConfigDict) -> list[str]:
       f'data.path={config.path!r} does not exist; source {config.source!r} needs {source.path}'
     )
     return sentences
-  return sentences + source.conflicts(config)
+  return sentences + (source.conflicts(config) if source.conflicts else [])
 
 
 def _check_shapes(config: ConfigDict, train: Raw, held: Raw | None) -> None:

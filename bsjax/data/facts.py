@@ -16,28 +16,22 @@ def data_facts(config: ConfigDict, dataset: Dataset, study: plan.StudyPlan) -> d
   'classes_per_batch': [row]} with the rows of `sampler.distinct_classes`; where there are several
   stages each row has its 'stage', and batch sizes are those foreseen.
   """
+  labels, trials = dataset.train.labels, range(config.trials)
   rows = []
   for part in study.stages:
     stage = {'stage': part.stage.index} if len(study.stages) > 1 else {}
-    rows += [stage | row for row in _classes_per_batch(config, dataset, part)]
+    indices = views.examples_in_use(part.stage, labels, config.seed)
+    distinct = sampler.distinct_classes(
+      sampler.create(config.data, labels, indices),
+      labels,
+      [stream.stream_key(config.seed, jnp.int32(trial), part.stream) for trial in trials],
+      sorted({lane.batch_size for lane in part.lanes}),
+      (part.start - part.origin, part.end - part.origin),
+      part.train_examples,
+    )
+    rows += [stage | row for row in distinct]
   return {
     'class_names': list(dataset.class_names),
     'class_counts': dataset.class_counts(),
     'classes_per_batch': rows,
   }
-
-
-def _classes_per_batch(
-  config: ConfigDict, dataset: Dataset, part: plan.StagePlan
-) -> list[dict[str, Any]]:
-  labels = dataset.train.labels
-  indices = views.examples_in_use(part.stage, labels, config.seed)
-  trials = range(config.trials)
-  return sampler.distinct_classes(
-    sampler.create(config.data, labels, indices),
-    labels,
-    [stream.stream_key(config.seed, jnp.int32(trial), part.stream) for trial in trials],
-    sorted({lane.batch_size for lane in part.lanes}),
-    (part.start - part.origin, part.end - part.origin),
-    part.train_examples,
-  )

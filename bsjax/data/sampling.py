@@ -46,8 +46,7 @@ def _effective_number(config: ConfigDict, counts: Counts) -> Counts:
 SAMPLERS = {
   'uniform': SamplerEntry(None, 'Every epoch visited each training example once, in a new order.'),
   'inverse_frequency': SamplerEntry(
-    _inverse_frequency,
-    'Examples were drawn with replacement, every class as often as any other.',
+    _inverse_frequency, 'Examples were drawn with replacement, every class as often as any other.'
   ),
   'effective_number': SamplerEntry(
     _effective_number,

@@ -52,7 +52,7 @@ def _sentences(config: ConfigDict) -> list[str]:
       wrong[key] = unknown(key, bounds.at(config, key), known)
   sentences = list(wrong.values())
   sentences += bounds.repeated(config, [key for key in KEYS if key.name not in wrong])
-  for check, keys in CONFLICTS.items():
+  for check, keys in CONFLICTS:
     if not wrong.keys() & set(keys):
       sentences += check(config)
   return sentences
@@ -65,13 +65,12 @@ def _micro_batch(config: ConfigDict) -> list[str]:
     return []
   if isinstance(micro, bool) or not isinstance(micro, int):
     return [f"micro_batch={micro!r}: give 'auto', 'batch' or a whole number"]
-  undivided = [size for size in sizes if micro < 1 or size % micro]
-  if not undivided:
-    return []
-  return [
-    f'micro_batch={micro} does not divide the batch sizes {undivided}; '
-    f'choose a divisor of {math.gcd(*sizes)}, or micro_batch=auto'
-  ]
+  if undivided := [size for size in sizes if micro < 1 or size % micro]:
+    return [
+      f'micro_batch={micro} does not divide the batch sizes {undivided}; '
+      f'choose a divisor of {math.gcd(*sizes)}, or micro_batch=auto'
+    ]
+  return []
 
 
 def _exact_noise(config: ConfigDict) -> list[str]:
@@ -95,27 +94,21 @@ def _lender(config: ConfigDict) -> list[str]:
   return [f'transfer.workdir={workdir!r} holds no checkpoints; train that study first']
 
 
-def _data_source(config: ConfigDict) -> list[str]:
-  return data.source_conflicts(config.data)
-
-
-def _scaling_rules(config: ConfigDict) -> list[str]:
-  return scaling_rules.conflicts(config.scaling.rule)
-
-
-def _devices(config: ConfigDict) -> list[str]:
-  return device_axis.count_conflicts(config.execution.devices)
-
-
-# A check -> the keys that it reads: where one of them is wrong by itself, it has nothing to add.
-CONFLICTS: dict[Callable[[ConfigDict], list[str]], tuple[str, ...]] = {
-  _micro_batch: ('batch_sizes',),
-  _exact_noise: ('noise_scale.exact_examples', 'noise_scale.curvature_blocks'),
-  _data_source: ('data.source', 'data.name', 'data.path', 'data.label_csv', 'data.validation'),
-  sampling.probe_conflicts: ('data.sampler', 'noise_scale.exact_examples'),
-  schedules.conflicts: ('schedule.name', 'schedule.warmup_epochs', 'schedule.boundaries', 'epochs'),
-  _scaling_rules: ('scaling.rule',),
-  stages.conflicts: ('stages.order', 'noise_scale.exact_examples', 'data.crop', 'data.flip'),
-  _lender: ('transfer.workdir',),
-  _devices: ('execution.devices',),
-}
+# A check, and the keys that it reads: where one of them is wrong by itself, it has nothing to add.
+CONFLICTS: tuple[tuple[Callable[[ConfigDict], list[str]], tuple[str, ...]], ...] = (
+  (_micro_batch, ('batch_sizes',)),
+  (_exact_noise, ('noise_scale.exact_examples', 'noise_scale.curvature_blocks')),
+  (
+    lambda config: data.source_conflicts(config.data),
+    ('data.source', 'data.name', 'data.path', 'data.label_csv', 'data.validation'),
+  ),
+  (sampling.probe_conflicts, ('data.sampler', 'noise_scale.exact_examples')),
+  (
+    schedules.conflicts,
+    ('schedule.name', 'schedule.warmup_epochs', 'schedule.boundaries', 'epochs'),
+  ),
+  (lambda config: scaling_rules.conflicts(config.scaling.rule), ('scaling.rule',)),
+  (stages.conflicts, ('stages.order', 'noise_scale.exact_examples', 'data.crop', 'data.flip')),
+  (_lender, ('transfer.workdir',)),
+  (lambda config: device_axis.count_conflicts(config.execution.devices), ('execution.devices',)),
+)

@@ -27,7 +27,8 @@ class Model:
 
 
 _RESNET, _VGG, _VIT = 'bsjax.models.resnet:ResNet', 'bsjax.models.vgg:VGG', 'bsjax.models.vit:ViT'
-_STRIDE, _PATCHES = 'a total stride of {}', 'patches of {} pixels'
+_STRIDED = {'keys': ('small_stride',), 'stride': 'a total stride of {}'}
+_PATCHED = {'keys': ('small_stride',), 'convolves': False, 'stride': 'patches of {} pixels'}
 _CIFAR = {'projection': False, 'width': 16}
 _IMAGENET = {'projection': True, 'width': 64}
 
@@ -40,17 +41,12 @@ MODELS = {
   'resnet34': Model(_RESNET, 'ResNet-34', {'stages': (3, 4, 6, 3), **_IMAGENET}),
   'vgg11': Model(_VGG, 'VGG-11', {'stages': (1, 1, 2, 2, 2)}),
   'vgg16': Model(_VGG, 'VGG-16', {'stages': (2, 2, 3, 3, 3)}),
-  'mobilenet_v2': Model(
-    'bsjax.models.mobilenet:MobileNetV2', 'MobileNetV2', keys=('small_stride',), stride=_STRIDE
-  ),
+  'mobilenet_v2': Model('bsjax.models.mobilenet:MobileNetV2', 'MobileNetV2', **_STRIDED),
   'efficientnet_b0': Model(
-    'bsjax.models.efficientnet:EfficientNetB0',
-    'EfficientNet-B0',
-    keys=('small_stride',),
-    stride=_STRIDE,
+    'bsjax.models.efficientnet:EfficientNetB0', 'EfficientNet-B0', **_STRIDED
   ),
-  'vit_tiny': Model(_VIT, 'ViT-Tiny', {'width': 192}, ('small_stride',), False, _PATCHES),
-  'vit_small': Model(_VIT, 'ViT-Small', {'width': 384}, ('small_stride',), False, _PATCHES),
+  'vit_tiny': Model(_VIT, 'ViT-Tiny', {'width': 192}, **_PATCHED),
+  'vit_small': Model(_VIT, 'ViT-Small', {'width': 384}, **_PATCHED),
 }
 _USUAL_AT_ZERO = ('width', 'small_stride')  # keys that leave the model's own choice at 0
 

@@ -8,10 +8,13 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import lax
 from jax.typing import DTypeLike
-from jaxtyping import Array
+from jaxtyping import Array, Float, Float32
 
 from bsjax.models import arithmetic, normalization
 from bsjax.models.initializers import he_normal
+
+Images = Float[Array, 'batch height width channel']
+Logits = Float32[Array, 'batch class']
 
 
 class ImageClassifier(nn.Module):

@@ -3,15 +3,9 @@
 from functools import partial
 
 import flax.linen as nn
-from jaxtyping import Array, Float, Float32
 
-from bsjax.models.base import (
-  ImageClassifier,
-  classifier,
-  conv_layer,
-  layer_fields,
-  norm_layer,
-)
+from bsjax.models import base
+from bsjax.models.base import ImageClassifier, Images, Logits
 from bsjax.models.convolution import max_pool
 
 
@@ -25,14 +19,12 @@ class CNN(ImageClassifier, kw_only=True):
   width: int = 32
 
   @nn.compact
-  def __call__(
-    self, x: Float[Array, 'batch height width channel'], train: bool
-  ) -> Float32[Array, 'batch class']:
-    conv = conv_layer(self)
-    dense = partial(nn.Dense, use_bias=self.normalization == 'none', **layer_fields(self))
-    norm = norm_layer(self, train)
+  def __call__(self, x: Images, train: bool) -> Logits:
+    conv = base.conv_layer(self)
+    dense = partial(nn.Dense, use_bias=self.normalization == 'none', **base.layer_fields(self))
+    norm = base.norm_layer(self, train)
     for channels in (self.width, 2 * self.width):
       x = conv(channels, (3, 3))(x)
       x = max_pool(nn.relu(norm(x)), (2, 2), (2, 2))
     x = nn.relu(norm(dense(4 * self.width)(x.reshape(len(x), -1))))
-    return classifier(self)(x)
+    return base.classifier(self)(x)

@@ -3,9 +3,8 @@
 from functools import partial
 
 import flax.linen as nn
-from jaxtyping import Array, Float, Float32
 
-from bsjax.models.base import ImageClassifier, classifier, layer_fields, norm_layer
+from bsjax.models.base import ImageClassifier, Images, Logits, classifier, layer_fields, norm_layer
 
 
 class MLP(ImageClassifier, kw_only=True):
@@ -15,9 +14,7 @@ class MLP(ImageClassifier, kw_only=True):
   depth: int = 2
 
   @nn.compact
-  def __call__(
-    self, x: Float[Array, 'batch height width channel'], train: bool
-  ) -> Float32[Array, 'batch class']:
+  def __call__(self, x: Images, train: bool) -> Logits:
     dense = partial(nn.Dense, **layer_fields(self))
     norm = norm_layer(self, train)
     x = x.reshape(len(x), -1)

@@ -5,22 +5,23 @@ from functools import partial
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Float32
+from jaxtyping import Array, Float
 
-from bsjax.models.base import ImageClassifier, classifier, conv_layer, norm_layer
+from bsjax.models.base import ImageClassifier, Images, Logits, classifier, conv_layer, norm_layer
 from bsjax.models.initializers import lecun_normal
 from bsjax.models.small_images import is_small, late_strides
 
 USUAL_WIDTH = 32  # channels of the first layer at width multiplier 1
-# Expansion, channels, blocks and stride of each stage: table 2 (arXiv:1801.04381).
-STAGES = (
-  (1, 16, 1, 1),
-  (6, 24, 2, 2),
-  (6, 32, 3, 2),
-  (6, 64, 4, 2),
-  (6, 96, 3, 1),
-  (6, 160, 3, 2),
-  (6, 320, 1, 1),
+Stages = tuple[tuple[int, int, int, int, int], ...]
+# Expansion, channels, blocks, stride and kernel size of each stage: table 2 (arXiv:1801.04381).
+STAGES: Stages = (
+  (1, 16, 1, 1, 3),
+  (6, 24, 2, 2, 3),
+  (6, 32, 3, 2, 3),
+  (6, 64, 4, 2, 3),
+  (6, 96, 3, 1, 3),
+  (6, 160, 3, 2, 3),
+  (6, 320, 1, 1, 3),
 )
 LAST = 1280  # channels of the last convolution
 
@@ -40,13 +41,11 @@ class InvertedResidual(nn.Module):
   norm: Callable[..., Array]
   zero_conv: bool
   activation: Callable[[Array], Array]
-  kernel: int = 3
-  squeeze: int = 0
+  kernel: int
+  squeeze: int
 
   @nn.compact
-  def __call__(
-    self, x: Float[Array, 'batch height width channel']
-  ) -> Float[Array, 'batch out_height out_width out_channel']:
+  def __call__(self, x: Images) -> Float[Array, 'batch out_height out_width out_channel']:
     channels = x.shape[-1]
     wide = channels * self.expansion
     adds = self.stride == 1 and channels == self.channels
@@ -67,9 +66,7 @@ class InvertedResidual(nn.Module):
     out = self.norm(self.conv(self.channels, (1, 1), kernel_init=init)(out))
     return x + out if adds else out
 
-  def _gate(
-    self, x: Float[Array, 'batch height width channel']
-  ) -> Float[Array, 'batch 1 1 channel']:
+  def _gate(self, x: Images) -> Float[Array, 'batch 1 1 channel']:
     conv = partial(self.conv, kernel_size=(1, 1), use_bias=True)
     mean = x.astype(jnp.float32).mean((1, 2), keepdims=True)
     hidden = self.activation(conv(self.squeeze)(mean))
@@ -93,29 +90,26 @@ class MobileNetV2(ImageClassifier, kw_only=True):
   """
 
   width: int = USUAL_WIDTH
-  stages: tuple[tuple[int, int, int, int], ...] = STAGES
+  stages: Stages = STAGES
   small_stride: int = 8
+  activation: Callable[[Array], Array] = nn.relu6
+  gated: int = 0  # input channels of a block for each channel of its gate; 0: no gates
+  least_last: float = 1.0  # factor on the channels of the last convolution
 
   @nn.compact
-  def __call__(
-    self, x: Float[Array, 'batch height width channel'], train: bool
-  ) -> Float32[Array, 'batch class']:
+  def __call__(self, x: Images, train: bool) -> Logits:
     conv, norm = conv_layer(self), norm_layer(self, train)
-    block = partial(
-      InvertedResidual,
-      conv=conv,
-      norm=norm,
-      zero_conv=self.normalization == 'none',
-      activation=nn.relu6,
-    )
+    act, zero_conv = self.activation, self.normalization == 'none'
+    block = partial(InvertedResidual, conv=conv, norm=norm, zero_conv=zero_conv, activation=act)
     multiplier = self.width / USUAL_WIDTH
-    first, *strides = late_strides(
-      (2, *(stride for *_, stride in self.stages)), self.small_stride if is_small(x) else 32
-    )
-    x = nn.relu6(norm(conv(self.width, (3, 3), (first, first), padding=1)(x)))
-    for (expansion, channels, blocks, _), stride in zip(self.stages, strides, strict=True):
+    published = (2, *(stride for *_, stride, _ in self.stages))
+    first, *strides = late_strides(published, self.small_stride if is_small(x) else 32)
+    x = act(norm(conv(self.width, (3, 3), (first, first), padding=1)(x)))
+    for (expansion, channels, blocks, _, kernel), stride in zip(self.stages, strides, strict=True):
       for index in range(blocks):
-        x = block(rounded(channels * multiplier), expansion, stride if index == 0 else 1)(x)
-    x = nn.relu6(norm(conv(rounded(LAST * max(1.0, multiplier)), (1, 1))(x)))
+        squeeze = max(1, x.shape[-1] // self.gated) if self.gated else 0
+        out, step = rounded(channels * multiplier), stride if index == 0 else 1
+        x = block(out, expansion, step, kernel=kernel, squeeze=squeeze)(x)
+    x = act(norm(conv(rounded(LAST * max(self.least_last, multiplier)), (1, 1))(x)))
     x = x.astype(jnp.float32).mean((1, 2))
     return classifier(self, name='head')(x)

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Float32
+from jaxtyping import Array, Float
 
-from bsjax.models.base import ImageClassifier, classifier, conv_layer, norm_layer
+from bsjax.models.base import ImageClassifier, Images, Logits, classifier, conv_layer, norm_layer
 from bsjax.models.convolution import max_pool
 from bsjax.models.small_images import is_small
 
@@ -27,9 +27,7 @@ class Block(nn.Module):
   zero_conv: bool
 
   @nn.compact
-  def __call__(
-    self, x: Float[Array, 'batch height width channel']
-  ) -> Float[Array, 'batch out_height out_width out_channel']:
+  def __call__(self, x: Images) -> Float[Array, 'batch out_height out_width out_channel']:
     zeros = nn.initializers.zeros
     branch = self.conv(self.channels, (3, 3), (self.stride, self.stride), padding=1)(x)
     branch = nn.relu(self.norm(branch))
@@ -62,9 +60,7 @@ class ResNet(ImageClassifier, kw_only=True):
   width: int
 
   @nn.compact
-  def __call__(
-    self, x: Float[Array, 'batch height width channel'], train: bool
-  ) -> Float32[Array, 'batch class']:
+  def __call__(self, x: Images, train: bool) -> Logits:
     conv, norm = conv_layer(self), norm_layer(self, train)
     zero_conv = self.normalization == 'none'
     if is_small(x):

@@ -6,13 +6,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Float32
 
-from bsjax.models.base import (
-  ImageClassifier,
-  classifier,
-  conv_layer,
-  layer_fields,
-  norm_layer,
-)
+from bsjax.models import base
+from bsjax.models.base import ImageClassifier, Images, Logits
 from bsjax.models.convolution import max_pool
 from bsjax.models.small_images import is_small
 
@@ -35,12 +30,10 @@ class VGG(ImageClassifier, kw_only=True):
   width: int = 64
 
   @nn.compact
-  def __call__(
-    self, x: Float[Array, 'batch height width channel'], train: bool
-  ) -> Float32[Array, 'batch class']:
+  def __call__(self, x: Images, train: bool) -> Logits:
     small = is_small(x)
-    conv = conv_layer(self, use_bias=self.normalization == 'none' or not small)
-    norm = norm_layer(self, train)
+    conv = base.conv_layer(self, use_bias=self.normalization == 'none' or not small)
+    norm = base.norm_layer(self, train)
     for stage, layers in enumerate(self.stages):
       for _ in range(layers):
         x = nn.relu(norm(conv(self.width * min(2**stage, MOST), (3, 3), padding=1)(x)))
@@ -51,13 +44,11 @@ class VGG(ImageClassifier, kw_only=True):
     else:
       x = _pool(x).astype(self.dtype).reshape(len(x), -1)
       for _ in range(2):
-        x = nn.relu(nn.Dense(64 * self.width, **layer_fields(self))(x))
-    return classifier(self, name='head')(x)
+        x = nn.relu(nn.Dense(64 * self.width, **base.layer_fields(self))(x))
+    return base.classifier(self, name='head')(x)
 
 
-def _pool(
-  x: Float[Array, 'batch height width channel'],
-) -> Float32[Array, 'batch rows columns channel']:
+def _pool(x: Images) -> Float32[Array, 'batch rows columns channel']:
   """Means over `POOLED` x `POOLED` parts of the image, which overlap where pixels do not add up."""
   rows, columns = (_parts(size) for size in x.shape[1:3])
   highest = lax.Precision.HIGHEST

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -10,8 +11,7 @@ from jax import lax
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Float32
 
-from bsjax.models.arithmetic import keep_bias
-from bsjax.models.base import ImageClassifier, classifier, norm_layer
+from bsjax.models.base import ImageClassifier, Images, Logits, classifier, layer_fields, norm_layer
 from bsjax.models.initializers import small_normal
 from bsjax.models.small_images import is_small
 
@@ -27,9 +27,7 @@ class Tokens(nn.Module):
   dense: Callable[..., Array]
 
   @nn.compact
-  def __call__(
-    self, x: Float[Array, 'batch height width color']
-  ) -> Float[Array, 'batch token channel']:
+  def __call__(self, x: Images) -> Float[Array, 'batch token token_channel']:
     x = self.dense(_patches(x, self.patch), self.width)
     x = (x + self._positions(*x.shape[1:3]).astype(x.dtype)).reshape(len(x), -1, self.width)
     params = [self.param(name, small_normal, (self.width,)) for name in ('class', 'class_position')]
@@ -99,11 +97,9 @@ class ViT(ImageClassifier, kw_only=True):
   small_stride: int = 4
 
   @nn.compact
-  def __call__(
-    self, x: Float[Array, 'batch height width channel'], train: bool
-  ) -> Float32[Array, 'batch class']:
+  def __call__(self, x: Images, train: bool) -> Logits:
     patch = self.small_stride if is_small(x) else PATCH
-    dense = partial(_dense, dtype=self.dtype, precision=self.precision)
+    dense = partial(_dense, **layer_fields(self) | {'kernel_init': small_normal})
     norm = norm_layer(self, train)
     if self.normalization == 'group':
       norm = partial(_layer_norm, dtype=self.dtype)
@@ -116,23 +112,10 @@ class ViT(ImageClassifier, kw_only=True):
 
 
 def _dense(
-  x: Float[Array, '*batch input'],
-  features: int,
-  dtype: DTypeLike,
-  precision: lax.PrecisionLike,
-  kernel_init: Callable[..., Array] = small_normal,
-  name: str | None = None,
+  x: Float[Array, '*batch input'], features: int, **fields: Any
 ) -> Float[Array, '*batch output']:
   """Adds a dense layer to the module being built and applies it."""
-  layer = nn.Dense(
-    features,
-    dtype=dtype,
-    precision=precision,
-    promote_dtype=keep_bias,
-    kernel_init=kernel_init,
-    name=name,
-  )
-  return layer(x).astype(dtype)
+  return nn.Dense(features, **fields)(x).astype(fields['dtype'])
 
 
 def _layer_norm(
@@ -147,9 +130,7 @@ def _heads(width: int) -> int:
   return max(heads for heads in range(1, most + 1) if width % heads == 0)
 
 
-def _patches(
-  x: Float[Array, 'batch height width channel'], size: int
-) -> Float[Array, 'batch rows columns input']:
+def _patches(x: Images, size: int) -> Float[Array, 'batch rows columns input']:
   """Cuts images, filled up with zeros to whole patches, into patches: rows first, then columns."""
   fill = [(0, 0), *((0, -side % size) for side in x.shape[1:3]), (0, 0)]
   x = jnp.pad(x, fill)

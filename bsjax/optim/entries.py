@@ -1,7 +1,7 @@
 """Every optimizer and every schedule, once: how it is made, and all else that is asked of it.
 
-A new one is a function and its entry here. Analysis and reports read the entries too, so what makes
-an optimizer imports JAX and optax only when it is called.
+A new one is a function and its entry here. Analysis and reports read the entries too, so JAX and
+optax are imported only when something is made.
 """
 
 from __future__ import annotations
@@ -12,27 +12,30 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-Mask = Callable[[Any], Any]  # params -> which of them decay
+# Of a key of `config.optimizer`, in the paragraph on method.
+_LABELS = {'momentum': 'momentum', 'b1': 'β1', 'b2': 'β2', 'rmsprop_decay': 'decay'}
+_LABELS |= {'rmsprop_momentum': 'momentum', 'eps': 'ε', 'trust_coefficient': 'trust coefficient'}
 
 
 @dataclass(frozen=True)
 class Optimizer:
-  """What is known of a value of `optimizer.name`.
+  """What is known of a value of `optimizer.name`."""
 
-  `make(config.optimizer, mask)` gives a function from the learning rate and `hyperparameters` to an
-  optax transformation.
-  """
-
+  source: str  # module:function, from the learning rate and `hyperparameters` to a transformation
   title: str
-  make: Callable[[ConfigDict, Mask], Callable[..., Any]]
   # Argument -> key of `config.optimizer`; these are data, and each lane can have its own. Without
   # 'weight_decay' here it is added to the gradient before the optimizer sees it.
   hyperparameters: Mapping[str, str]
-  shown: Mapping[str, str]  # key of `config.optimizer` -> its name in the paragraph on method
-  decoupled_decay: bool  # of the weights themselves, and not added to the gradient (L2)
-  adaptive: bool  # a coordinate's step hardly depends on the scale of its gradient, as in Adam
-  nesterov: bool = False  # whether `optimizer.nesterov` is read
+  masks: tuple[str, ...] = ()  # arguments that take the mask of what decays
+  decoupled_decay: bool = False  # of the weights themselves, and not added to the gradient (L2)
+  adaptive: bool = False  # a coordinate's step hardly depends on the scale of its gradient
+  nesterov: bool = False  # whether it takes `optimizer.nesterov`
   preconditioner: str | None = None  # how it scales coordinates: one of preconditioners.FORMS
+
+  @property
+  def shown(self) -> dict[str, str]:
+    """Key of `config.optimizer` -> its name in the paragraph on method."""
+    return {key: _LABELS[key] for key in self.hyperparameters.values() if key in _LABELS}
 
 
 @dataclass(frozen=True)
@@ -47,152 +50,25 @@ class ScheduleEntry:
   method: str  # what the learning rate did, with {key} for keys of `config.schedule`
 
 
-def _sgd(c: ConfigDict, mask: Mask) -> Callable[..., Any]:
-  import optax
-
-  def make(learning_rate, momentum):
-    return optax.sgd(learning_rate, momentum, nesterov=c.nesterov)
-
-  return make
-
-
-def _adam(c: ConfigDict, mask: Mask) -> Callable[..., Any]:
-  import optax
-
-  def make(learning_rate, b1, b2, eps):
-    return optax.adam(learning_rate, b1, b2, eps, nesterov=c.nesterov)
-
-  return make
-
-
-def _adamw(c: ConfigDict, mask: Mask) -> Callable[..., Any]:
-  import optax
-
-  def make(learning_rate, b1, b2, eps, weight_decay):
-    return optax.adamw(
-      learning_rate, b1, b2, eps, weight_decay=weight_decay, mask=mask, nesterov=c.nesterov
-    )
-
-  return make
-
-
-def _rmsprop(c: ConfigDict, mask: Mask) -> Callable[..., Any]:
-  import optax
-
-  def make(learning_rate, decay, eps, momentum):
-    return optax.rmsprop(learning_rate, decay, eps, momentum=momentum)
-
-  return make
-
-
-def _lars(c: ConfigDict, mask: Mask) -> Callable[..., Any]:
-  import optax
-
-  def make(learning_rate, momentum, weight_decay, trust_coefficient):
-    return optax.lars(
-      learning_rate,
-      weight_decay,
-      mask,
-      trust_coefficient,
-      trust_ratio_mask=mask,
-      momentum=momentum,
-      nesterov=c.nesterov,
-    )
-
-  return make
-
-
-def _lamb(c: ConfigDict, mask: Mask) -> Callable[..., Any]:
-  import optax
-
-  def make(learning_rate, b1, b2, eps, weight_decay):
-    return optax.lamb(learning_rate, b1, b2, eps, weight_decay=weight_decay, mask=mask)
-
-  return make
-
-
-def _lion(c: ConfigDict, mask: Mask) -> Callable[..., Any]:
-  import optax
-
-  def make(learning_rate, b1, b2, weight_decay):
-    return optax.lion(learning_rate, b1, b2, weight_decay=weight_decay, mask=mask)
-
-  return make
-
-
+_MOMENTUM, _DECAY = {'momentum': 'momentum'}, {'weight_decay': 'weight_decay'}
 _MOMENTS = {'b1': 'b1', 'b2': 'b2'}
 _ADAM = {**_MOMENTS, 'eps': 'eps'}
-_BETAS = {'b1': 'β1', 'b2': 'β2'}
-_DECAY = {'weight_decay': 'weight_decay'}
+_RMSPROP = {'decay': 'rmsprop_decay', 'momentum': 'rmsprop_momentum', 'eps': 'eps'}
+_LARS = {**_MOMENTUM, 'trust_coefficient': 'trust_coefficient', **_DECAY}
+_LARS_MASKS = 'weight_decay_mask', 'trust_ratio_mask'
+_BY_ADAM = {'adaptive': True, 'nesterov': True, 'preconditioner': 'adam'}
+_DECOUPLED = {'masks': ('mask',), 'decoupled_decay': True, 'adaptive': True}
 
 OPTIMIZERS = {
-  'sgd': Optimizer(
-    'SGD',
-    _sgd,
-    hyperparameters={'momentum': 'momentum'},
-    shown={'momentum': 'momentum'},
-    decoupled_decay=False,
-    adaptive=False,
-    nesterov=True,
-  ),
-  'adam': Optimizer(
-    'Adam',
-    _adam,
-    hyperparameters=_ADAM,
-    shown={**_BETAS, 'eps': 'ε'},
-    decoupled_decay=False,
-    adaptive=True,
-    nesterov=True,
-    preconditioner='adam',
-  ),
-  'adamw': Optimizer(
-    'AdamW',
-    _adamw,
-    hyperparameters={**_ADAM, **_DECAY},
-    shown={**_BETAS, 'eps': 'ε'},
-    decoupled_decay=True,
-    adaptive=True,
-    nesterov=True,
-    preconditioner='adam',
-  ),
+  'sgd': Optimizer('optax:sgd', 'SGD', _MOMENTUM, nesterov=True),
+  'adam': Optimizer('optax:adam', 'Adam', _ADAM, **_BY_ADAM),
+  'adamw': Optimizer('optax:adamw', 'AdamW', {**_ADAM, **_DECAY}, **_DECOUPLED | _BY_ADAM),
   'rmsprop': Optimizer(
-    'RMSProp',
-    _rmsprop,
-    hyperparameters={'decay': 'rmsprop_decay', 'eps': 'eps', 'momentum': 'rmsprop_momentum'},
-    shown={'rmsprop_decay': 'decay', 'rmsprop_momentum': 'momentum', 'eps': 'ε'},
-    decoupled_decay=False,
-    adaptive=True,
-    preconditioner='rmsprop',
+    'optax:rmsprop', 'RMSProp', _RMSPROP, adaptive=True, preconditioner='rmsprop'
   ),
-  'lars': Optimizer(
-    'LARS',
-    _lars,
-    hyperparameters={
-      'momentum': 'momentum',
-      'trust_coefficient': 'trust_coefficient',
-      **_DECAY,
-    },
-    shown={'momentum': 'momentum', 'trust_coefficient': 'trust coefficient'},
-    decoupled_decay=False,
-    adaptive=False,
-    nesterov=True,
-  ),
-  'lamb': Optimizer(
-    'LAMB',
-    _lamb,
-    hyperparameters={**_ADAM, **_DECAY},
-    shown={**_BETAS, 'eps': 'ε'},
-    decoupled_decay=True,
-    adaptive=True,
-  ),
-  'lion': Optimizer(
-    'Lion',
-    _lion,
-    hyperparameters={**_MOMENTS, **_DECAY},
-    shown=_BETAS,
-    decoupled_decay=True,
-    adaptive=True,
-  ),
+  'lars': Optimizer('optax:lars', 'LARS', _LARS, _LARS_MASKS, nesterov=True),
+  'lamb': Optimizer('optax:lamb', 'LAMB', {**_ADAM, **_DECAY}, **_DECOUPLED),
+  'lion': Optimizer('optax:lion', 'Lion', {**_MOMENTS, **_DECAY}, **_DECOUPLED),
 }
 
 

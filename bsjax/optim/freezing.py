@@ -6,6 +6,7 @@ them costs no backward pass.
 
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
+from typing import Any
 
 import jax
 import numpy as np
@@ -80,15 +81,11 @@ def table(
 
   `norms` are the BatchNorm layers that use their running statistics.
   """
-  rows: dict[str, list[int]] = {}
+  rows: dict[str, Any] = {}
   for path, leaf in flatten_dict(params, sep='/').items():
-    trained, frozen = rows.setdefault(path.partition('/')[0], [0, 0])
-    size = int(np.prod(np.shape(leaf)))
-    is_trained = trainable is None or path in trainable
-    rows[path.partition('/')[0]] = [
-      trained + size * is_trained,
-      frozen + size * (not is_trained),
-    ]
+    module, is_trained = path.partition('/')[0], trainable is None or path in trainable
+    counts = np.prod(np.shape(leaf), dtype=int) * np.array([is_trained, not is_trained])
+    rows[module] = rows.get(module, 0) + counts
   result = Table(title=title, title_justify='left')
   result.add_column('module')
   for column in ('trained', 'frozen', 'BatchNorm by running statistics'):

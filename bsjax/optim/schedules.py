@@ -34,13 +34,10 @@ def conflicts(config: ConfigDict) -> list[str]:
       f'schedule.warmup_epochs={schedule.warmup_epochs} must be at least 0 and below '
       f'epochs={config.epochs}'
     ]
-  if schedule.name == 'step' and not _rising((ends, *shares, 1.0)):
+  rising = all(a < b for a, b in itertools.pairwise((ends, *shares, 1.0)))
+  if schedule.name == 'step' and not rising:
     return [
       f'schedule.boundaries={shares} must be rising shares of training, above {ends:.3g} (0, or '
       'the end of the warm-up) and below 1'
     ]
   return []
-
-
-def _rising(values: tuple[float, ...]) -> bool:
-  return all(a < b for a, b in itertools.pairwise(values))

@@ -42,9 +42,7 @@ def pretraining(config: ConfigDict) -> ConfigDict | None:
 
   It has one stage, and neither arms nor a study that lends to it.
   """
-  if not config.pretrain:
-    return None
-  return _changed(config, config.pretrain, 'pretrain', stages=True)
+  return _changed(config, config.pretrain, PRETRAIN, stages=True) if config.pretrain else None
 
 
 def _changed(

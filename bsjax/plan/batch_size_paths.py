@@ -92,8 +92,14 @@ def check(
       f'at {LAST_EXAMPLE}; use fewer epochs'
     )
   if not problems:
-    ends = stage_ends(stages, math.lcm(*sizes), train_examples)
-    problems += _warmup_problems(config, ends[-1], stages[0].share(train_examples))
+    end = stage_ends(stages, math.lcm(*sizes), train_examples)[-1]
+    warmup = round(config.schedule.warmup_epochs * stages[0].share(train_examples))
+    if warmup >= end:
+      problems.append(
+        f'schedule.warmup_epochs={config.schedule.warmup_epochs} is {warmup} examples, but '
+        f'training, rounded to whole batches of every size, has {end}; shorten the warm-up or add '
+        'epochs'
+      )
   if problems:
     raise ConfigError('\n'.join(problems))
 
@@ -118,13 +124,3 @@ def _length_problems(stage: Stage, sizes: frozenset[int], train_examples: int) -
       'epochs'
     ]
   return []
-
-
-def _warmup_problems(config: ConfigDict, total: int, train_examples: int) -> list[str]:
-  warmup = round(config.schedule.warmup_epochs * train_examples)
-  if warmup < total:
-    return []
-  return [
-    f'schedule.warmup_epochs={config.schedule.warmup_epochs} is {warmup} examples, but training, '
-    f'rounded to whole batches of every size, has {total}; shorten the warm-up or add epochs'
-  ]

@@ -138,10 +138,7 @@ def regroup(config: ConfigDict, plan: StudyPlan, micro_batches: dict[int, int]) 
 
 
 def with_batch_sizes(
-  config: ConfigDict,
-  plan: StagePlan,
-  lanes: Sequence[Lane],
-  states: Mapping[int, BatchSizeState],
+  config: ConfigDict, plan: StagePlan, lanes: Sequence[Lane], states: Mapping[int, BatchSizeState]
 ) -> StagePlan:
   """Returns the plan of a stage in which lanes have the batch sizes of `states`.
 

@@ -30,8 +30,8 @@ SAME = 1e-9  # relative: rates so close differ by rounding only
 
 def learning_rates_of(config: ConfigDict, batch_size: int) -> list[float]:
   """Returns the learning rates of a batch size in a study: those of all its scaling rules."""
-  given = config.scaling
-  return rates(given.rule, config.learning_rates, batch_size, given.base_batch_size)
+  rule, base_batch_size = config.scaling.rule, config.scaling.base_batch_size
+  return rates(rule, config.learning_rates, batch_size, base_batch_size)
 
 
 def names(rule: str) -> list[str]:

@@ -74,11 +74,11 @@ def add(config: ConfigDict, name: str, **changes: Any) -> None:
 
 def of(config: ConfigDict) -> list[Stage]:
   """Returns the stages of a valid config in order; one without a name where none is configured."""
-  names = tuple(config.stages.order)
-  if not names:
-    only = DEFAULTS | {'epochs': config.epochs}
-    return [_stage(config, 0, '', only)]
-  return [_stage(config, i, name, config.stages[name]) for i, name in enumerate(names)]
+  if not config.stages.order:
+    return [_stage(config, 0, '', DEFAULTS | {'epochs': config.epochs})]
+  return [
+    _stage(config, i, name, config.stages[name]) for i, name in enumerate(config.stages.order)
+  ]
 
 
 def _stage(config: ConfigDict, index: int, name: str, keys: Any) -> Stage:

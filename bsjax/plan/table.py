@@ -27,28 +27,26 @@ def table(
   result = Table(
     title=title, caption='\n'.join(notes(config, plan)) or None, caption_justify='left'
   )
-  columns = ['batch size', 'learning rates', 'trials', 'lanes', 'group', 'micro-batch']
-  columns += ['ticks/update', 'updates', 'updates/epoch']
-  columns += ['MiB/lane'] * bool(bytes_per_lane)
-  for column in columns:
-    result.add_column(column, justify='right')
   for size, lanes in itertools.groupby(plan.lanes, key=lambda lane: lane.batch_size):
     rows = list(lanes)
     lane = rows[0]
-    cells = [
-      size,
-      ' '.join(f'{rate:.4g}' for rate in sorted({row.learning_rate for row in rows})),
-      len({row.trial for row in rows}),
-      len(rows),
-      lane.group,
-      lane.micro_batch,
-      lane.accumulation,
-      f'{first.end // size:,}',
-      f'{first.train_examples / size:.1f}',
-    ]
+    rates = sorted({row.learning_rate for row in rows})
+    cells = {
+      'batch size': size,
+      'learning rates': ' '.join(f'{rate:.4g}' for rate in rates),
+      'trials': len({row.trial for row in rows}),
+      'lanes': len(rows),
+      'group': lane.group,
+      'micro-batch': lane.micro_batch,
+      'ticks/update': lane.accumulation,
+      'updates': f'{first.end // size:,}',
+      'updates/epoch': f'{first.train_examples / size:.1f}',
+    }
     if bytes_per_lane:
-      cells.append(f'{bytes_per_lane[lane.group] / 2**20:.2f}')
-    result.add_row(*map(str, cells))
+      cells['MiB/lane'] = f'{bytes_per_lane[lane.group] / 2**20:.2f}'
+    for column in () if result.columns else cells:
+      result.add_column(column, justify='right')
+    result.add_row(*map(str, cells.values()))
   return result
 
 

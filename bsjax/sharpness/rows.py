@@ -156,14 +156,8 @@ def table(rows: list[Row]) -> Table:
   boxes = [name for name in rows[0] if name.startswith('keskar_')]
   shown = ('train_loss', TRAIN, 'learning_rate_now')
   heads = ['lane', 'batch size', 'trial', 'examples', 'train loss', METRIC.title, 'rate now']
-  heads += [
-    'lambda_max',
-    'x rate',
-    'threshold',
-    'trace',
-    'SAM',
-    *(b.replace('_', ' ') for b in boxes),
-  ]
+  heads += ['lambda_max', 'x rate', 'threshold', 'trace', 'SAM']
+  heads += [name.replace('_', ' ') for name in boxes]
   for head in heads:
     result.add_column(head, justify='right')
   for row in rows:

@@ -16,15 +16,8 @@ from bsjax.engine import device_axis
 from bsjax.engine.device_data import DeviceSplit
 from bsjax.engine.vectorize import over_lanes
 from bsjax.sharpness import rows, slices
+from bsjax.sharpness import study as studies
 from bsjax.sharpness.lane import SLICES, Options, as_state, in_float32, measure
-from bsjax.sharpness.study import (
-  StudyToMeasure,
-  chosen_lanes,
-  chosen_steps,
-  load,
-  subset,
-  weights_at,
-)
 from bsjax.storage import checkpoint, records
 
 Row = dict[str, Any]
@@ -33,10 +26,10 @@ Row = dict[str, Any]
 class Runner:
   """A study's data on the devices, and functions of a lane run over all lanes wanted."""
 
-  def __init__(self, study: StudyToMeasure, options: Options):
+  def __init__(self, study: studies.StudyToMeasure, options: Options):
     self.study, self.options = study, options
     self.devices = device_axis.devices(study.config.execution.devices)
-    examples = subset(study.dataset, options.examples, options.seed)
+    examples = studies.subset(study.dataset, options.examples, options.seed)
     self.splits = [self._everywhere(examples), self._everywhere(study.dataset.validation)]
     shape = study.dataset.image_shape
     self._measure = self.over(functools.partial(measure, study.spec, options, shape))
@@ -125,18 +118,18 @@ def measure_study(
   """
   if problems := options.problems():
     raise ConfigError('\n'.join(problems))
-  study = load(workdir, devices)
-  chosen = chosen_lanes(study.plan, lanes)
-  pair = chosen_lanes(study.plan, interpolate) if interpolate else []
+  study = studies.load(workdir, devices)
+  chosen = studies.chosen_lanes(study.plan, lanes)
+  pair = studies.chosen_lanes(study.plan, interpolate) if interpolate else []
   if interpolate and (interpolate == 'all' or len(pair) != 2):
     raise ConfigError(f'--interpolate={interpolate}: give two lanes, such as 3,17')
   result = {'options': dataclasses.asdict(options), 'mode': 'evaluation', 'caption': rows.CAPTION}
   result |= {'rows': [], 'slices': [], 'interpolations': []}
   with checkpoint.open_to_read(workdir) as manager:
-    steps = chosen_steps(checkpoint.steps(manager), at)
+    steps = studies.chosen_steps(checkpoint.steps(manager), at)
     runner = Runner(study, options)
     for step in steps:
-      weights, examples = weights_at(manager, step, study)
+      weights, examples = studies.weights_at(manager, step, study)
       result['rows'] += runner.rows(weights, examples, chosen)
       if with_slices:
         result['slices'] += _slices(runner, weights, examples, chosen)

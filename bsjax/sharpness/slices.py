@@ -49,10 +49,9 @@ def random_slice(
   state: LaneState,
   keys: Key[Array, ' axis'],
   points: Float[Array, 'point axis'],
-  train: DeviceSplit,
-  validation: DeviceSplit,
+  *splits: DeviceSplit,
 ) -> dict[str, Sums]:
-  """Both splits at w + sum over axes of point * direction, with the lane's running statistics.
+  """Both `splits` at w + sum over axes of point * direction, with the lane's running statistics.
 
   One key for each axis: one for a line, two for a plane. The directions are not made orthogonal;
   random ones nearly are.
@@ -65,7 +64,7 @@ def random_slice(
       state.params,
       *directions,
     )
-    evaluation = evaluate(spec, batch_size, state.replace(params=params), train, validation)
+    evaluation = evaluate(spec, batch_size, state.replace(params=params), *splits)
     return {'train': evaluation.train, 'val': evaluation.validation}
 
   return jax.lax.map(at, points)
@@ -77,21 +76,19 @@ def interpolate(
   first: LaneState,
   second: LaneState,
   alphas: Float[Array, ' point'],
-  train: DeviceSplit,
-  validation: DeviceSplit,
+  *splits: DeviceSplit,
 ) -> dict[str, Sums]:
-  """Both splits at (1 - alpha) first + alpha second (Goodfellow et al. 2015, Keskar et al. 2017).
+  """Both `splits` at (1 - alpha) first + alpha second (Goodfellow et al. 2015, Keskar et al. 2017).
 
-  With BatchNorm the statistics are estimated on `train` at every point: those of either end, and
+  With BatchNorm the statistics are estimated on the first at every point: those of either end, and
   any mean of them, belong to other parameters.
   """
 
   def at(alpha: Array) -> dict[str, Sums]:
     params = jax.tree.map(lambda a, b: (1 - alpha) * a + alpha * b, first.params, second.params)
-    evaluation = evaluate(spec, batch_size, first.replace(params=params), train, validation)
-    if evaluation.reestimated:
-      splits = evaluation.reestimated
-      return {'train': splits['train'], 'val': splits['validation']}
+    evaluation = evaluate(spec, batch_size, first.replace(params=params), *splits)
+    if sums := evaluation.reestimated:
+      return {'train': sums['train'], 'val': sums['validation']}
     return {'train': evaluation.train, 'val': evaluation.validation}
 
   return jax.lax.map(at, alphas)

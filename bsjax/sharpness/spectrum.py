@@ -66,9 +66,7 @@ def density(starts: list[Ritz]) -> dict[str, Any]:
   return {name: array.tolist() for name, array in lists.items()} | {'sigma': float(sigma)}
 
 
-def mean_and_standard_error(
-  samples: Float[np.ndarray, ' probe'],
-) -> tuple[float, float | None]:
+def mean_and_standard_error(samples: Float[np.ndarray, ' probe']) -> tuple[float, float | None]:
   """The mean over probes and its standard error, None with one probe."""
   x = np.asarray(samples, np.float64)
   return float(x.mean()), float(x.std(ddof=1) / math.sqrt(x.size)) if x.size > 1 else None

@@ -58,15 +58,13 @@ class Position:
     Checkpoints by the first versions hold less, and serve for their weights only: what they lack
     is empty, and they were saved at evaluations.
     """
+    now, begun = (_batch_sizes(values.get(key, ())) for key in ('courses', 'first_courses'))
     return cls(
       stage=values.get('stage', 0),
       examples=values.get('examples', values['evaluated']),
       ticks=tuple(values['ticks']),
       rate_sums=tuple(RateSum(r['tick'], tuple(r['sums'])) for r in values.get('rates_before', ())),
-      batch_sizes=BatchSizes(
-        now=_batch_sizes(values.get('courses', ())),
-        begun=_batch_sizes(values.get('first_courses', ())),
-      ),
+      batch_sizes=BatchSizes(now, begun),
       evaluated=values['evaluated'],
       data=values['data'],
     )

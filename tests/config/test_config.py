@@ -115,9 +115,9 @@ def test_every_key_has_a_reader_and_every_reader_a_key():
   code = '\n'.join(p.read_text() for p in PACKAGE.rglob('*.py') if p.parent.name != 'config')
   keys = list(leaves(base_config()))
   by_entry = {
-    f'optimizer.{key}' for entry in OPTIMIZERS.values() for key in entry.hyperparameters.values()
+    f'optimizer.{k}' for entry in OPTIMIZERS.values() for k in entry.hyperparameters.values()
   }
-  by_entry |= {f'model.{key}' for entry in MODELS.values() for key in entry.keys}
+  by_entry |= {f'model.{k}' for entry in MODELS.values() for k in entry.keys}
   # `trials`, `data.crop` and so on; parts of the config are also named `c` and `keys`.
   for key in keys:
     name = key.split('.')[-1]

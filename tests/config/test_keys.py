@@ -46,7 +46,7 @@ def test_every_key_is_in_the_table_once_and_says_what_it_means():
   for table in (KEYS, STAGE):
     assert len({key.name for key in table}) == len(table)
   assert all(key.doc.endswith('.') for key in (*KEYS, *STAGE))
-  assert all(key.low is not None for key in NUMBERS if not key.choices)
+  assert all((key.low is None) != (key.above is None) for key in NUMBERS if not key.choices)
 
 
 def test_the_config_has_the_defaults_of_the_table_and_their_types():
@@ -66,13 +66,14 @@ def test_the_config_has_the_defaults_of_the_table_and_their_types():
 
 def test_the_bounds_of_the_table():
   keys = {key.name: key for key in KEYS} | {f'stages.{key.name}': key for key in STAGE}
-  assert {name for name, key in keys.items() if key.low_open} == OPEN_BELOW
-  assert {name for name, key in keys.items() if key.high_open} == OPEN_ABOVE
+  assert {name for name, key in keys.items() if key.above is not None} == OPEN_BELOW
+  assert {name for name, key in keys.items() if key.below is not None} == OPEN_ABOVE
   assert {name: key.low for name, key in keys.items() if key.low} == LOWS
   assert {name: key.high for name, key in keys.items() if key.high is not None} == {
-    **dict.fromkeys(OPEN_ABOVE, 1),
-    'stages.data_share': 1,
+    'stages.data_share': 1
   }
+  assert {key.above for key in keys.values()} == {None, 0}
+  assert {key.below for key in keys.values()} == {None, 1}
 
 
 @pytest.mark.parametrize('key', NUMBERS, ids=lambda key: key.name)
@@ -82,8 +83,10 @@ def test_bounds_are_where_the_table_has_them(key):
     return
   step = 1 if key.kind is int else 1e-9
   for bound, is_open, outwards in (
-    (key.low, key.low_open, -step),
-    (key.high, key.high_open, step),
+    (key.low, False, -step),
+    (key.above, True, -step),
+    (key.high, False, step),
+    (key.below, True, step),
   ):
     if bound is None:
       continue
@@ -242,7 +245,7 @@ def test_a_study_goes_on_only_with_keys_that_compute_nothing(tmp_path, key):
 
 
 def test_the_sentence_of_a_bound():
-  key = Key('share', 0.5, 'A share.', low=0, high=1, low_open=True)
+  key = Key('share', 0.5, 'A share.', above=0, high=1)
   assert bounds.wrong({'share': 0.0}, [key], 'stages.a.') == {
     'stages.a.share': 'stages.a.share=0.0 must be above 0 and at most 1; the usual is 0.5'
   }

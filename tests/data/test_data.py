@@ -79,7 +79,7 @@ def test_statistics_of_more_than_2_to_the_32(tmp_path):
     ({'source': 'digit'}, ["source='digit'", "'digits'?", 'digits, image_folder, npz, tfds']),
     ({'validation_share': 0.0}, ['validation_share=0.0', 'between 0 and 1', '0.2']),
     ({'validation_share': 1.0}, ['validation_share=1.0', 'between 0 and 1', '0.2']),
-    ({'train_examples': -1}, ['train_examples=-1', 'at least 0', '0 takes all']),
+    ({'train_examples': -1}, ['train_examples=-1', 'at least 0', '0: all']),
     ({'crop': -2}, ['crop=-2', 'at least 0', '0: no crop']),
     ({'validation': 'train'}, ["validation='train'", 'on the training data', "'split'"]),
     ({'validation': 'test'}, ["validation='test'", "'digits'", "'split'"]),

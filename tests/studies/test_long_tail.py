@@ -91,7 +91,7 @@ def test_a_subset_is_taken_of_what_the_tail_leaves(tmp_path):
   [
     ({'imbalance_factor': 0.5}, ['imbalance_factor=0.5', 'at least 1', '100']),
     ({'imbalance_factor': float('nan')}, ['imbalance_factor=nan', 'finite']),
-    ({'max_per_class': -1}, ['max_per_class=-1', 'at least 0', '0 keeps all']),
+    ({'max_per_class': -1}, ['max_per_class=-1', 'at least 0', '0: all']),
   ],
 )
 def test_problems_of_the_keys(tmp_path, overrides, texts):
