@@ -100,11 +100,11 @@ def usable(spec: LaneSpec, states: Any) -> bool:
     return False
   trees = states.params, states.batch_stats
   flat = [(path, x) for tree in trees for path, x in flatten_dict(tree, sep='/').items()]
-  return all(_same_in_all_lanes(x) for path, x in flat if _frozen_module(spec, path))
+  return all(_same_in_all_lanes(np.asarray(x)) for path, x in flat if _frozen_module(spec, path))
 
 
-def _same_in_all_lanes(values: Float[Array, ' lane *shape']) -> bool:
-  return bool((np.asarray(values) == np.asarray(values)[:1]).all())
+def _same_in_all_lanes(values: Float[np.ndarray, ' lane *shape']) -> bool:
+  return bool((values == values[:1]).all())
 
 
 def _frozen_module(spec: LaneSpec, path: str) -> bool:

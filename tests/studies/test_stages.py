@@ -228,10 +228,10 @@ def test_frozen_layers_cost_no_backward_pass():
     own = lane_spec(config, dataset, study, study.groups[0])
     lane_params = lanes.LaneParams(jnp.float32(0.1), jnp.int32(1), jnp.int32(0))
     state = lanes.init(own, lane_params, dataset.image_shape)
-    images = jnp.zeros((16, *dataset.image_shape))
+    images, zero = jnp.zeros((16, *dataset.image_shape)), (jnp.int32(0), jnp.int32(0))
 
     def gradients(state):
-      return lanes.gradients(own, state, images, jnp.zeros(16, jnp.int32))
+      return lanes.gradients(own, state, *zero, images, jnp.zeros(16, jnp.int32))
 
     return jax.jit(gradients).lower(state).compile().cost_analysis()['flops']
 
