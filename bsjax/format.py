@@ -39,10 +39,15 @@ def sizes_text(sizes: Iterable[Any]) -> str:
 
 def by_reason(reasons: Mapping[Any, str]) -> list[str]:
   """One line for each reason, with all batch sizes that have it."""
-  together: dict[str, list[Any]] = {}
-  for size, reason in reasons.items():
-    together.setdefault(reason, []).append(size)
-  return [f'{sizes_text(sizes)}: {reason}' for reason, sizes in together.items()]
+  return [f'{sizes_text(sizes)}: {reason}' for reason, sizes in together(reasons.items()).items()]
+
+
+def together(reasons: Iterable[Iterable[Any]]) -> dict[Any, list[Any]]:
+  """Reason -> all that have it, from pairs of what has a reason and the reason."""
+  grouped: dict[Any, list[Any]] = {}
+  for name, reason in reasons:
+    grouped.setdefault(reason, []).append(name)
+  return grouped
 
 
 def bytes_text(size: int | None) -> str:

@@ -17,13 +17,16 @@ class ScalingRule:
 
   exponent: float  # of the ratio of batch sizes
   title: str  # what it is called after 'with', such as square-root scaling
+  way: str  # what it is called as a way to train, such as the learning rate kept
   method: str  # what the paragraph on method says became of the learning rates
 
 
 RULES = {
-  'none': ScalingRule(0.0, 'an unchanged learning rate', 'kept'),
-  'sqrt': ScalingRule(0.5, 'square-root scaling', 'scaled by the square root of'),
-  'linear': ScalingRule(1.0, 'linear scaling', 'scaled in proportion to'),
+  'none': ScalingRule(0.0, 'an unchanged learning rate', 'the learning rate kept', 'kept'),
+  'sqrt': ScalingRule(
+    0.5, 'square-root scaling', 'square-root scaling', 'scaled by the square root of'
+  ),
+  'linear': ScalingRule(1.0, 'linear scaling', 'linear scaling', 'scaled in proportion to'),
 }
 SAME = 1e-9  # relative: rates so close differ by rounding only
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from bsjax.config.metrics import TRAIN, TRAIN_TITLE, VAL, VAL_BALANCED, VAL_TITLE
+from bsjax.plan import scaling_rules
 from bsjax.stats.paired import MOST_TRIALS
 
 
@@ -45,11 +46,7 @@ NOUNS = {
   'val_loss': 'validation loss',
   'val_error': 'validation error',
 }
-RULES = {
-  'none': 'the learning rate kept',
-  'sqrt': 'square-root scaling',
-  'linear': 'linear scaling',
-}
+RULES = {name: rule.way for name, rule in scaling_rules.RULES.items()}
 
 
 def points(value: float, scale: int = 100) -> str:

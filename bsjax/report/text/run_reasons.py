@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from bsjax.config.metrics import A_METRIC
-from bsjax.format import by_reason, joined, sizes_text
+from bsjax.format import by_reason, joined, sizes_text, together
 
 Pairs = Sequence[Sequence[Any]]  # of what has a reason, and its words
 
@@ -21,16 +21,8 @@ def _counted(count: int, noun: str) -> str:
   return f'{count} {noun}{"s" * (count != 1)}'
 
 
-def _together(reasons: Pairs) -> dict[str, list[Any]]:
-  """What has the same reason, by reason."""
-  together: dict[str, list[Any]] = {}
-  for name, reason in reasons:
-    together.setdefault(reason, []).append(name)
-  return together
-
-
 def _lanes_failed(trials: Pairs) -> str:
-  return '; '.join(f'{_numbered("trial", at)} {why}' for why, at in _together(trials).items())
+  return '; '.join(f'{_numbered("trial", at)} {why}' for why, at in together(trials).items())
 
 
 def _too_few_to_compare(batch_sizes: int, runs: int) -> str:
