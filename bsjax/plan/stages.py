@@ -101,7 +101,7 @@ def conflicts(config: ConfigDict) -> list[str]:
   for name in names:
     sentences += _stage_conflicts(config.stages[name], f'stages.{name}.', name == names[0])
   exact = config.noise_scale.exact_examples
-  freezing = [] if sentences else [stage.name for stage in of(config) if stage.trainable]
+  freezing = [] if sentences else [name for name in names if config.stages[name].trainable]
   if exact and freezing:
     sentences.append(
       f'noise_scale.exact_examples={exact} measures gradients of all parameters, but stages '

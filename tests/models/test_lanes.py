@@ -115,7 +115,8 @@ def plain_loop(config, dataset, study, lane, plain):
   return state[:2]
 
 
-# Without normalization, a deep narrow network takes a smaller step.
+# Without normalization, a deep narrow network takes a smaller step, as does a whole model: at 0.01,
+# vgg16 stays at chance on some machines and not on others.
 RATES = {'group': 0.01, 'batch': 0.01, 'none': 0.003}
 TRAINED = [
   *((name, kind) for name in SHORT for kind in ('group', 'batch', 'none')),
@@ -132,7 +133,7 @@ def test_loss_falls_on_real_images_and_gradients_are_finite(request, name, kind)
   images = jnp.asarray((dataset.train.images[:64] - dataset.mean) / dataset.std)
   labels = jnp.asarray(dataset.train.labels[:64])
   start = jax.jit(model.init, static_argnums=2)(jax.random.key(0), images[:1], False)
-  tx = optax.adam(RATES[kind])
+  tx = optax.adam(0.003 if is_slow else RATES[kind])
 
   def loss(params):
     variables = {'params': params, 'batch_stats': start.get('batch_stats', {})}
