@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from bsjax.analysis.claims.claim import ABOVE, MARGIN, SUPPORTED, Finding, Question, within
-from bsjax.analysis.claims.pairs import Pair, Values, pairs_with_best
+from bsjax.analysis.claims.pairs import BETTER, Pair, Ranking
 from bsjax.analysis.measures.critical_batch_size import EARLY
-from bsjax.analysis.runs.histories import Setting
+from bsjax.analysis.runs.selection import Chosen
 from bsjax.config.metrics import VAL
 from bsjax.stats.estimate import Reason
 from bsjax.stats.paired import Difference, against_best
@@ -20,36 +20,31 @@ OVERHEAD = 0.2  # how much above the fewest examples the fewest updates may cost
 GOALS = BEST, EXAMPLES, UPDATES, TIME = VAL, 'examples', 'updates', 'time'
 
 
-def recommendation(
-  chosen: Mapping[int, Setting],
-  values: Values,
-  critical: Mapping[str, Any],
-  reestimated: Values | None = None,
-) -> list[Finding]:
+def recommendation(chosen: Chosen, ranking: Ranking, critical: Mapping[str, Any]) -> list[Finding]:
   """One row for each goal, {'goal', 'batch_size', 'learning_rate'}; batch_size None if not shown.
 
-  `values` and `reestimated` are as for `claims`. `critical` is {'target', 'points': [{'batch_size',
-  'learning_rate', 'examples': [a number or None for each trial]}], ...} or {'undefined': why}.
+  `ranking` is that of the batch sizes at equal epochs.
+
+  `critical` is {'target', 'points': [{'batch_size', 'learning_rate', 'examples': [a number or None
+  for each trial]}], ...} or {'undefined': why}.
   """
-  return [_most_accurate(chosen, values, reestimated), *_to_target(critical)]
+  return [_most_accurate(chosen, ranking), *_to_target(critical)]
 
 
-def _most_accurate(
-  chosen: Mapping[int, Setting], values: Values, reestimated: Values | None
-) -> Finding:
+def _most_accurate(chosen: Chosen, ranking: Ranking) -> Finding:
   """The highest mean, or the largest batch size shown to be as good within the margin.
 
   One that was only not shown to be worse is not taken: with few trials that is nearly every one.
   """
-  values = {size: values[size] for size in values if size in chosen}
-  pairs, out = pairs_with_best(values, reestimated)
+  pairs, out = ranking.pairs, ranking.out
   if not pairs:
-    whole = [size for size in values if size not in [reason.details['size'] for reason in out]]
+    apart = [reason.details['size'] for reason in out]
+    whole = [size for size in chosen if size not in apart]
     return _row(BEST, None, [Reason('nothing_to_compare', sizes=whole), *out])
   best, n = pairs[0].best, pairs[0].plain.interval.n
   if n < 2:
     return _row(BEST, None, [Reason('one_trial_highest', best=best), *out])
-  level = {pair.other: pair for pair in pairs if not _shown(pair, ABOVE)}
+  level = {pair.other: pair for pair in pairs if not _shown(pair, BETTER)}
   worse = [pair.other for pair in pairs if pair.other not in level]
   size = max([best, *(other for other, pair in level.items() if _shown(pair, within()))])
   why = [

@@ -7,10 +7,13 @@ from functools import partial
 from typing import Any
 
 from bsjax.analysis.claims import classes
+from bsjax.analysis.claims.causes import causes
 from bsjax.analysis.claims.claims import all_claims
 from bsjax.analysis.claims.condition_contrasts import claims as condition_claims
 from bsjax.analysis.claims.condition_contrasts import compare
 from bsjax.analysis.claims.conditions import of_study, problems_by_rate
+from bsjax.analysis.claims.confounds import at_edge
+from bsjax.analysis.claims.pairs import rank
 from bsjax.analysis.claims.scaling_rules import scaling_rules
 from bsjax.analysis.claims.stages import stage_claims, stages
 from bsjax.analysis.measures import noise
@@ -18,12 +21,12 @@ from bsjax.analysis.measures.critical_batch_size import critical_batch_size
 from bsjax.analysis.measures.gap import estimate, generalization_gap
 from bsjax.analysis.measures.learning_rate import NO_NOISE_SCALE, learning_rates
 from bsjax.analysis.recommend import recommendation
-from bsjax.analysis.runs.histories import Row, Setting, by_branch, settings
-from bsjax.analysis.runs.selection import Chosen, best_setting, leave_one_trial_out
+from bsjax.analysis.runs.budgets import CLOCKS, at_end, readings
+from bsjax.analysis.runs.histories import Row, Setting, Tried, by_branch, settings
+from bsjax.analysis.runs.selection import Chosen, Tuned, select
 from bsjax.config.metrics import REESTIMATED_VAL, TRAIN, VAL
 from bsjax.stats.estimate import Reason
 
-Grid = Mapping[int, Sequence[Setting]]
 # The noise scale that the learning-rate rules of an optimizer speak of, the most apt first.
 FOR_RULES = ('exact_preconditioned', 'preconditioned', 'b_noise', 'exact', 'b_simple')
 
@@ -46,7 +49,7 @@ def summarize(
   first = next(iter(grids))
   result = _of_branch(config, grids[first], facts)
   if config.get('stages', {}).get('order'):
-    chosen = {branch: reported(grid) for branch, grid in grids.items()}
+    chosen = {branch: select(grid).chosen for branch, grid in grids.items()}
     result['stages'] = stages(config, grids, chosen)
     result['claims'] += stage_claims(result['stages'])
   if len(parts) > 1:
@@ -56,26 +59,12 @@ def summarize(
   return result | ({'hardware': hardware} if hardware else {})
 
 
-def reported(grid: Grid) -> dict[int, Setting]:
-  """Each batch size with its trials at the rates that are reported; without one it is left out."""
-  best = {size: best_setting(tried) for size, tried in grid.items()}
-  return {
-    size: Setting(
-      size, setting.learning_rate, _shown(setting, leave_one_trial_out(grid[size])).lanes
-    )
-    for size, setting in best.items()
-    if setting
-  }
-
-
 def _of_branch(
-  config: Mapping[str, Any], grid: Grid, facts: classes.Facts | None
+  config: Mapping[str, Any], grid: Tried, facts: classes.Facts | None
 ) -> dict[str, Any]:
   """All that follows from one branch, or from a study without any."""
   reestimated = config['model']['normalization'] == 'batch'
-  chosen = {size: best_setting(tried) for size, tried in grid.items()}
-  chosen = {size: setting for size, setting in chosen.items() if setting}
-  held_out = {size: leave_one_trial_out(tried) for size, tried in grid.items()}
+  chosen = select(grid).chosen
   scales = [noise.beside(setting) for setting in chosen.values()]
   measured = _noise_for_rules(scales)
   # Both are statements about optimization; those on validation, which overfitting turns, go beside.
@@ -85,14 +74,13 @@ def _of_branch(
   exponent = rates.pop('exponent')
   critical = critical_batch_size(grid, 'train_loss')
   critical['validation'] = critical_batch_size(grid, 'val_loss')
-  shown = {size: _shown(setting, held_out[size]) for size, setting in chosen.items()}
-  shown_lanes = reported(grid)
-  values = _values(held_out, VAL)
-  fresh = _values(held_out, REESTIMATED_VAL) if reestimated else None
+  read = {budget: readings(chosen, budget) for budget in CLOCKS}
+  ranking = rank(read['epochs'])
+  claims = all_claims(grid, chosen, read, ranking, exponent)
   scaled = scaling_rules(config, grid)
   result = {
     'batch_sizes': [
-      _batch_size(tried, chosen[size], shown[size], reestimated)
+      _batch_size(tried, chosen[size], reestimated)
       if size in chosen
       else _none_eligible(size, tried, reestimated)
       for size, tried in grid.items()
@@ -101,29 +89,23 @@ def _of_branch(
     'learning_rate_exponent': exponent,
     'learning_rates': rates,
     'noise_scales': scales,
-    'generalization_gap': generalization_gap(grid, shown_lanes),
-    'claims': all_claims(grid, shown_lanes, values, exponent, fresh),
-    'recommendation': recommendation(chosen, values, critical, fresh),
-    **(_of_classes(config, grid, shown_lanes, facts) if facts else {}),
+    'generalization_gap': generalization_gap(grid, chosen),
+    'claims': claims,
+    'confounds': causes(config, grid, chosen, read, claims),
+    'recommendation': recommendation(chosen, ranking, critical),
+    **(_of_classes(config, grid, chosen, facts) if facts else {}),
   }
   return result | ({'scaling_rules': scaled} if scaled else {})
 
 
 def _of_classes(
-  config: Mapping[str, Any], grid: Grid, reported: Mapping[int, Setting], facts: classes.Facts
+  config: Mapping[str, Any], grid: Tried, chosen: Chosen, facts: classes.Facts
 ) -> dict[str, Any]:
   """What batches hold of the classes; and where these are unequal, what that does to them."""
   result = {'classes_per_batch': facts['classes_per_batch']}
   if classes.applies(config, facts):
-    result['by_class'] = classes.by_class(grid, reported, facts)
+    result['by_class'] = classes.by_class(grid, chosen, facts)
   return result
-
-
-def _shown(chosen: Setting, held_out: Chosen) -> Chosen:
-  """Each trial at the rate that the others chose, or, with the reason, at the one all chose."""
-  if not held_out.reason:
-    return held_out
-  return held_out._replace(selection='same trials', lanes=chosen.lanes)
 
 
 def _noise_for_rules(scales: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
@@ -141,34 +123,25 @@ def _noise_for_rules(scales: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
   return NO_NOISE_SCALE
 
 
-def _values(held_out: Mapping[int, Chosen], key: str) -> dict[int, list[float | None]]:
-  """One a trial, at the rate that the other trials chose; nothing where that is undefined."""
-  return {size: each.finals(key) if not each.reason else [] for size, each in held_out.items()}
-
-
-def _batch_size(
-  tried: Sequence[Setting], best: Setting, shown: Chosen, reestimated: bool
-) -> dict[str, Any]:
+def _batch_size(tried: Sequence[Setting], best: Tuned, reestimated: bool) -> dict[str, Any]:
   rates = [setting.learning_rate for setting in tried]
-  train, val = shown.finals(TRAIN), shown.finals(VAL)
-  # Paired within the trial: what the trials share (easy or hard examples) cancels in the gap.
-  gaps = [a - b for a, b in zip(train, val, strict=True)]
+  values = at_end(best).values
   result = {
     'batch_size': best.batch_size,
     'learning_rate': best.learning_rate,
-    'at_grid_edge': best.learning_rate in (min(rates), max(rates)),
+    'best_rate': best.best_rate,
+    'at_grid_edge': at_edge(tried, best),
     'trials': len(best.lanes),
-    'selection': shown.selection,
-    'trial_learning_rates': shown.learning_rates,
-    TRAIN: estimate(train),
-    VAL: estimate(val),
-    'generalization_gap': estimate(gaps),
+    'selection': best.selection,
+    'window': [{'learning_rate': part.learning_rate, 'weight': w} for part, w in best.parts],
+    'unsafe_rates': list(best.unsafe),
+    TRAIN: estimate(values[TRAIN], TRAIN),
+    VAL: estimate(values[VAL], VAL),
+    'generalization_gap': estimate(values['gap']),
     'noise_scale': noise.late(best),
   }
   if reestimated:
-    result[REESTIMATED_VAL] = estimate(shown.finals(REESTIMATED_VAL))
-  if shown.reason:
-    result['selection_note'] = Reason('chosen_on_reported', why=shown.reason)
+    result[REESTIMATED_VAL] = estimate(values[REESTIMATED_VAL], REESTIMATED_VAL)
   if len(rates) == 1:
     result['note'] = Reason('untuned')
   return result

@@ -25,6 +25,14 @@ class MetricEntry(NamedTuple):
   def allows(self, value: float) -> bool:
     return self.lowest <= value <= self.highest
 
+  def clip(self, value: float) -> float:
+    """The nearest value that is possible."""
+    return min(max(value, self.lowest), self.highest)
+
+  def merit(self, value: float) -> float:
+    """A value, or less it, as one of which more is better."""
+    return value if self.higher_is_better else -value
+
   def cost(self, value: float) -> float:
     """A value as one of which less is better, and back; the best possible one costs nothing."""
     return self.highest - value if self.higher_is_better else value
@@ -57,3 +65,8 @@ VAL_BALANCED, VAL_OF_CLASSES = f'val_{BALANCED}', f'val_{OF_CLASSES}'
 
 TRAIN_TITLE, VAL_TITLE = f'training {METRIC.title}', f'validation {METRIC.title}'
 A_METRIC = f'{"an" if METRIC.title[0] in "aeiou" else "a"} {METRIC.title}'
+
+
+def is_metric(column: str) -> bool:
+  """Whether a column or quantity is the metric itself, of whatever split or statistics."""
+  return column.endswith(METRIC.name)

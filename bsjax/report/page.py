@@ -52,6 +52,10 @@ def _caption(figure: drawing.Drawing, context: Mapping[str, Any]) -> Markup:
   return Markup(' '.join(text.split()))
 
 
+def _yes_no(value: bool | str) -> str:
+  return {True: 'yes', False: 'no'}.get(value, str(value))
+
+
 @functools.cache
 def _environment() -> jinja2.Environment:
   """Templates of the package, in which a missing value is an error."""
@@ -65,6 +69,7 @@ def _environment() -> jinja2.Environment:
   )
   environment.globals |= {'metric': metrics.METRIC, 'measured': metrics}
   environment.filters |= {
+    'yes_no': _yes_no,
     'percent': percent,
     'noise_scale': results.noise_scale_text,
     'number': number,

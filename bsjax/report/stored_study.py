@@ -54,6 +54,7 @@ def load(workdir: Path) -> StoredStudy:
     # Of a summary by an older version only the hardware cannot be found again from the records.
     current = 'validation' in kept.get('learning_rates', {})
     current &= all('kind' in claim for claim in kept.get('claims', ()))
+    current &= 'confounds' in kept
     current &= 'stages' in kept or not config.get('stages', {}).get('order')
     hardware = kept.get('hardware', '')
     summary = kept if current else summarize(config, plan, rows, hardware, facts)

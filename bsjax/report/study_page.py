@@ -17,7 +17,7 @@ from markupsafe import Markup
 from bsjax.analysis.recommend import run_alone, seconds_to_target
 from bsjax.analysis.runs import histories
 from bsjax.analysis.runs.histories import Row
-from bsjax.analysis.summary import reported
+from bsjax.analysis.runs.selection import select
 from bsjax.config.metrics import REESTIMATED_VAL, VAL
 from bsjax.format import by_reason
 from bsjax.report import comparisons, page
@@ -27,7 +27,7 @@ from bsjax.report.panels import clocks, learning_rate, noise, sharpness
 from bsjax.report.panels.source import Source
 from bsjax.report.stored_study import StoredStudy, load
 from bsjax.report.text import words
-from bsjax.report.text.answer import answer
+from bsjax.report.text.answer import CONFOUNDS, answer
 from bsjax.report.text.claim_blocks import blocks
 from bsjax.report.text.formats import NOUNS
 from bsjax.report.text.methodology import paragraph
@@ -60,7 +60,7 @@ def source_of(study: StoredStudy) -> Source:
   branches = {}
   if 'stages' in study.summary:
     parts = histories.by_branch(study.plan, study.rows)
-    branches = {branch: reported(histories.settings(*part)) for branch, part in parts.items()}
+    branches = {branch: select(histories.settings(*part)).chosen for branch, part in parts.items()}
   return Source(study.summary, settings, sharp, study.native_cost, branches)
 
 
@@ -88,6 +88,8 @@ def _context(study: StoredStudy, source: Source) -> dict[str, Any]:
     'words': _words(summary),
     'claims': whole,
     'pairs': pairs,
+    'confounds': CONFOUNDS,
+    'shows_effect': any(row['explains'] is not None for row in summary['confounds']),
     'sharpness': source.sharpness,
     'cost': cost,
     'colours': source.colours,

@@ -33,7 +33,8 @@ class Estimate:
 
   `low` and `high` are None where there is no interval or it has no bound on that side; `unbounded`
   says that the data allow any value above `low`. `n` counts what the interval is `over`: 'trials',
-  'measurements', 'residuals', 'arms' or 'grid'.
+  'measurements', 'residuals', 'arms' or 'grid'; `df` are the degrees of freedom of its spread,
+  n - 1 where not said.
   """
 
   value: float | None
@@ -44,6 +45,7 @@ class Estimate:
   over: str = 'trials'
   unbounded: bool = False
   reasons: tuple[Reason, ...] = ()
+  df: float | None = None
 
   def map(self, function: Callable[[float], float]) -> Estimate:
     """The estimate of a rising function of the value; what is missing stays missing."""

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
-from scipy.special import stdtr, stdtrit
+from scipy.special import chdtri, stdtr, stdtrit
 
 from bsjax.stats.estimate import Estimate
 from bsjax.stats.intervals import mean_interval
@@ -105,24 +105,43 @@ def has_no_width(interval: Estimate) -> bool:
 
 
 def trials_needed(interval: Estimate, half_width: float, confidence: float = 0.95) -> int | None:
-  """About how many trials make half the interval smaller than `half_width`, if the spread stays.
+  """How many trials are enough to make half the interval smaller than `half_width`.
 
-  None where more than MOST_TRIALS would be needed, or where there is no spread to go by.
+  A bound: it holds even where the spread is as large as its own upper 95% limit, which with few
+  degrees of freedom is far above the spread found. None where more than MOST_TRIALS would be
+  needed, or where there is no spread to go by.
   """
   if interval.low is None or half_width <= 0:
     return None
-  quantile = 1 - (1 - confidence) / 2
-  known = float(stdtrit(interval.n - 1, quantile))
-  sd = (interval.high - interval.low) / 2 * math.sqrt(interval.n) / known
+  df = _df(interval)
+  sd = _error(interval) * math.sqrt(interval.n) * math.sqrt(df / float(chdtri(df, 0.95)))
   n = np.arange(2, MOST_TRIALS + 1)
-  enough = _student(quantile) * sd / np.sqrt(n) < half_width
+  quantiles = _student((1 + confidence) / 2, round(df / (interval.n - 1), 6))
+  enough = quantiles * sd / np.sqrt(n) < half_width
   return int(n[np.argmax(enough)]) if enough.any() else None
 
 
+def p_value_of(interval: Estimate) -> float | None:
+  """The two-sided p-value of zero, from the interval; None without a spread."""
+  if interval.low is None or has_no_width(interval):
+    return None
+  return 2 * float(stdtr(_df(interval), -abs(interval.value) / _error(interval)))
+
+
+def _df(interval: Estimate) -> float:
+  return interval.n - 1 if interval.df is None else interval.df
+
+
+def _error(interval: Estimate) -> float:
+  """The standard error behind an interval."""
+  half = (interval.high - interval.low) / 2
+  return half / float(stdtrit(_df(interval), (1 + interval.confidence) / 2))
+
+
 @functools.lru_cache(maxsize=64)
-def _student(quantile: float) -> Float[np.ndarray, ' n']:
+def _student(quantile: float, df_per_trial: float) -> Float[np.ndarray, ' n']:
   """Student's t at up to MOST_TRIALS trials, kept because every undetermined claim asks for it."""
-  return stdtrit(np.arange(1, MOST_TRIALS), quantile)
+  return stdtrit(df_per_trial * np.arange(1, MOST_TRIALS), quantile)
 
 
 def _check(columns: Mapping[int | str, np.ndarray]) -> None:

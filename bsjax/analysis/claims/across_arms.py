@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from bsjax.analysis.claims.claim import BELOW, Claim, Kind, judge
+from bsjax.analysis.claims.claim import BELOW, Claim, Family, Kind, judge
 from bsjax.analysis.measures.contrast import exact
 from bsjax.config.metrics import METRIC, VAL
 from bsjax.stats.estimate import Reason
@@ -75,7 +75,12 @@ def _distances(
     logs = mean_interval([math.log(near[arm] / far[arm]) for arm in arms], confidence)
     logs = replace(logs, over='arms', confidence=confidence)
     nearer = Reason('nearer_in_arms', nearer=sum(near[a] < far[a] for a in arms), arms=len(arms))
-    about = {'kind': Kind.ARMS, 'subject': (rule, other, size, base_batch_size), 'unit': 'ratio'}
+    about = {
+      'kind': Kind.ARMS,
+      'family': Family.ARMS,
+      'subject': (rule, other, size, base_batch_size),
+      'unit': 'ratio',
+    }
     about |= {'quantity': 'train_loss', 'budget': 'examples'}
     about['columns'] = {'batch_size': size, 'first': rule, 'second': other}
     claims.append(judge(BELOW, exact(logs), None, [nearer], **about))

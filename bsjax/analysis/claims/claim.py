@@ -20,8 +20,19 @@ SUPPORTED, REFUTED, UNDETERMINED = 'supported', 'refuted', 'undetermined'
 MARGIN = 0.005  # half a percentage point of accuracy: a smaller difference counts as none
 
 
+class Family(StrEnum):
+  """Which claims err in at most 5% of studies together."""
+
+  HEADLINE = 'headline'  # the best batch size against all others, and the trend, at equal epochs
+  SAME = 'same'  # no difference between the best batch size and each other one
+  ALONE = 'alone'  # the claim by itself
+  CONDITIONS = 'conditions'  # all pairs of conditions in one quantity at one budget, pooled or not
+  SCALING = 'scaling'  # all scaling rules and batch sizes at a learning rate, or all ways
+  ARMS = 'arms'  # all pairs of rules at all batch sizes
+
+
 class Kind(StrEnum):
-  """What a claim is about; its `subject` in brackets."""
+  """What a claim is about; its `subject` in brackets. A new kind may be any other word."""
 
   TREND = 'trend'  # a change with batch size (the batch sizes)
   STAGE = 'stage'  # the same along a study of stages (the batch sizes)
@@ -83,10 +94,11 @@ class Claim:
   `budget` is what the compared runs have equally much of: 'epochs', 'updates',
   'learning_rate_updates' or 'examples'. `estimate` is in `unit`, one of those of
   `report/text/claims.py`. `again` is the effect under re-estimated BatchNorm statistics, `ends`
-  bound the interval for any values between records. `columns` stand beside it in summary.json.
+  bound the interval for any values between records. `family` names the claims that hold together.
+  `columns` stand beside it in summary.json.
   """
 
-  kind: Kind
+  kind: str
   subject: tuple[int | float | str, ...]
   quantity: str
   budget: str
@@ -97,6 +109,7 @@ class Claim:
   unit: str = 'fraction'
   again: Estimate | None = None
   ends: tuple[float | None, float | None] = (None, None)
+  family: str = Family.ALONE
   columns: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -113,18 +126,19 @@ def judge(
   plain: Effect,
   again: Effect | None = None,
   context: Sequence[Reason] = (),
+  void: Sequence[Reason] = (),
   **about: Any,
 ) -> Claim:
   """The claim with the verdict that stands whatever the statistics of BatchNorm and the curves.
 
   `again` is the effect under re-estimated statistics, `context` what else to keep in mind, `about`
   the other fields of the claim. Undetermined is also what running and re-estimated statistics
-  answer differently, and what other values between records would. A ratio is judged on its log
-  scale, of which the effects then are.
+  answer differently, what other values between records would, and what compares the wrong runs, as
+  `void` says. A ratio is judged on its log scale, of which the effects then are.
   """
   unit = about.get('unit', 'fraction')
   verdict = alone = question.verdict(plain.interval)
-  doubts: list[Reason] = []
+  doubts: list[Reason] = list(void)
   if again is not None and (other := question.verdict(again.interval)) != alone:
     doubts.append(Reason('statistics_disagree', running=alone, reestimated=other))
   else:
@@ -135,7 +149,7 @@ def judge(
         break
   if doubts:
     verdict = UNDETERMINED
-  if alone == UNDETERMINED:
+  if alone == UNDETERMINED and not void:
     doubts += _needed(question, plain.interval, unit)
   if unit == 'ratio':
     plain, again = plain.map(math.exp), again and again.map(math.exp)

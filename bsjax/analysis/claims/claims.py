@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from bsjax.analysis.claims.claim import MARGIN, Claim, Kind, judge, within
-from bsjax.analysis.claims.pairs import Values, pair_claims
+from bsjax.analysis.claims.pairs import Ranking, pair_claims
 from bsjax.analysis.claims.slopes import slope_claims
 from bsjax.analysis.measures.contrast import exact
-from bsjax.analysis.runs.histories import Setting
+from bsjax.analysis.runs.budgets import Reading
+from bsjax.analysis.runs.histories import Tried
+from bsjax.analysis.runs.selection import Chosen
 from bsjax.stats.estimate import Estimate, Reason, undefined
 
 # Over 16 times the batch size 0.1 is a factor of 1.3 in learning rate, finer than most grids.
@@ -18,21 +20,22 @@ POWERS = (1.0, 0.5, 0.0)  # of the batch size: linear, square root, no growth
 
 
 def all_claims(
-  tried: Mapping[int, Sequence[Setting]],
-  chosen: Mapping[int, Setting],
-  values: Values,
+  tried: Tried,
+  chosen: Chosen,
+  read: Mapping[str, Mapping[int, Reading]],
+  ranking: Ranking,
   exponent: Mapping[str, Any],
-  reestimated: Values | None = None,
   margin: float = MARGIN,
 ) -> list[Claim]:
   """Trends, pairs and the growth of the best learning rate.
 
-  `values` and `reestimated` are as for `pair_claims`. `exponent` is {'value', 'ci95', 'n'} or
-  {'undefined': why}. `margin` is the largest difference of fractions that counts as none.
+  `read` holds the batch sizes at each budget, and `ranking` is theirs at equal epochs. `exponent`
+  is {'value', 'ci95', 'n'} or {'undefined': why}. `margin` is the largest difference of fractions
+  that counts as none.
   """
   return [
-    *slope_claims(tried, chosen, margin),
-    *pair_claims(tried, chosen, values, reestimated, margin),
+    *slope_claims(tried, chosen, read, ranking.confidence, margin),
+    *pair_claims(tried, chosen, read['epochs'], ranking, margin),
     *exponent_claims(exponent),
   ]
 

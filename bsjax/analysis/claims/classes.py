@@ -2,7 +2,7 @@
 
 Every class counts alike here, whatever its examples: the balanced accuracy is the mean of the
 accuracies of all classes, and that of rare, medium and frequent classes the mean over these. The
-runs are those of the table of results, each trial at the learning rate that the others chose.
+runs are those of the table of results, read at the best learning rate.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 
 from bsjax.analysis.claims.claim import ABOVE, Kind
-from bsjax.analysis.claims.pairs import pairs_with_best
+from bsjax.analysis.claims.pairs import BETTER, rank
 from bsjax.analysis.claims.slopes import trend
-from bsjax.analysis.measures.contrast import of_columns, slope
+from bsjax.analysis.measures.batch_size_contrasts import Comparison
 from bsjax.analysis.measures.gap import estimate, slope_row
-from bsjax.analysis.runs.budgets import Reading
-from bsjax.analysis.runs.histories import LaneHistory, Row, Setting
+from bsjax.analysis.runs.budgets import Reading, of_finals
+from bsjax.analysis.runs.histories import LaneHistory, Row, Setting, Tried
+from bsjax.analysis.runs.selection import Chosen
 from bsjax.config.metrics import BALANCED, OF_CLASSES, REESTIMATED, VAL_OF_CLASSES
 from bsjax.stats.estimate import Reason
 
@@ -36,9 +37,7 @@ def applies(config: Mapping[str, Any], facts: Facts) -> bool:
   return sampler != 'uniform' or _imbalance(facts['class_counts']['train']) > EVEN
 
 
-def by_class(
-  tried: Mapping[int, Sequence[Setting]], chosen: Mapping[int, Setting], facts: Facts
-) -> dict[str, Any]:
+def by_class(tried: Tried, chosen: Chosen, facts: Facts) -> dict[str, Any]:
   """Accuracies of all groups of classes at each batch size, their slopes, pairs and claims.
 
   {'class_names', 'class_counts', 'imbalance', 'groups': {name: [class]}, 'batch_sizes': [
@@ -68,7 +67,7 @@ def by_class(
       else {'batch_size': size, 'undefined': Reason('no_learning_rate')}
       for size in tried
     ],
-    'slopes': {name: slope_row(slope(read, name)) for name in names},
+    'slopes': {name: slope_row(Comparison(read, name).slope()) for name in names},
     'pairs': _pairs(read),
     'claims': [
       trend(ABOVE, name, 'epochs', tried, chosen, read, Kind.CLASS)
@@ -105,11 +104,9 @@ def _imbalance(train: Sequence[int]) -> float:
 
 def _reading(setting: Setting, groups: Mapping[str, Sequence[int]]) -> Reading:
   """The final accuracies of every trial; nothing is interpolated at equal epochs."""
-  finals = [_quantities(lane, groups) for lane in setting.lanes]
-  if not finals or any(not values for values in finals):
+  if any(not _quantities(lane, groups) for part, _ in setting.parts for lane in part.lanes):
     return Reading(problem=Reason('no_final_metric_of_classes'))
-  columns = {name: [final[name] for final in finals] for name in finals[0]}
-  return of_columns((lane.plan['trial'] for lane in setting.lanes), columns)
+  return of_finals(setting, lambda lane: _quantities(lane, groups))
 
 
 def _quantities(lane: LaneHistory, groups: Mapping[str, Sequence[int]]) -> dict[str, float]:
@@ -137,18 +134,18 @@ def _row(setting: Setting, reading: Reading, names: Sequence[str]) -> Row:
   if reading.problem:
     return row | {'undefined': reading.problem}
   row |= {name: estimate(reading.values.get(name, [])) for name in names}
-  columns = zip(*(lane.final[VAL_OF_CLASSES] for lane in setting.lanes), strict=True)
-  return row | {OF_CLASSES: [estimate(list(column)) for column in columns]}
+  by_label = of_finals(setting, lambda lane: dict(enumerate(lane.final[VAL_OF_CLASSES]))).values
+  return row | {OF_CLASSES: [estimate(values, VAL_OF_CLASSES) for values in by_label.values()]}
 
 
 def _pairs(read: Mapping[int, Reading]) -> list[Row]:
-  """The best batch size against every other, within trials; intervals hold for all pairs of one."""
+  """The best batch size against every other; the intervals of one quantity hold together."""
   rows = []
   for quantity in ('rare', BALANCED):
-    values = {size: list(reading.values.get(quantity, [])) for size, reading in read.items()}
-    for pair in pairs_with_best(values)[0]:
+    for pair in rank(read, quantity).pairs:
       interval = pair.plain.interval
       row = {'quantity': quantity, 'best': pair.best, 'other': pair.other}
-      row |= interval.to_json('effect') | {'p_holm': pair.p_holm, 'confidence': interval.confidence}
-      rows.append(row | {'verdict': ABOVE.verdict(interval)})
+      row |= interval.to_json('effect')
+      row |= {'p_adjusted': pair.p_adjusted, 'confidence': interval.confidence}
+      rows.append(row | {'verdict': BETTER.verdict(interval)})
   return rows

@@ -13,7 +13,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bsjax.analysis.claims import conditions, confounds
-from bsjax.analysis.claims.claim import ABOVE, BELOW, MARGIN, Claim, Kind, Question, judge, within
+from bsjax.analysis.claims.claim import (
+  ABOVE,
+  BELOW,
+  MARGIN,
+  Claim,
+  Family,
+  Kind,
+  Question,
+  judge,
+  within,
+)
 from bsjax.analysis.claims.conditions import Condition, Held
 from bsjax.analysis.measures.contrast import (
   DIFFERENCE,
@@ -25,7 +35,7 @@ from bsjax.analysis.measures.contrast import (
   effect,
 )
 from bsjax.analysis.runs.budgets import Reading, meeting_point, read
-from bsjax.analysis.runs.histories import Setting
+from bsjax.analysis.runs.selection import Tuned
 from bsjax.config.metrics import LOSS, METRIC, TRAIN, VAL, VAL_BALANCED
 from bsjax.stats.estimate import Reason
 from bsjax.stats.paired import holm, p_value, simultaneous
@@ -167,7 +177,12 @@ def _claim(
 ) -> Claim:
   """The claim that the second condition is the better one, beside it that both are alike."""
   question, unit = QUANTITIES[quantity]
-  about = {'kind': Kind.CONDITION, 'subject': (place.pair.second, place.pair.first), 'unit': unit}
+  about = {
+    'kind': Kind.CONDITION,
+    'family': Family.CONDITIONS,
+    'subject': (place.pair.second, place.pair.first),
+    'unit': unit,
+  }
   about |= {'quantity': quantity, 'budget': place.pair.budget}
 
   def measure(name: str) -> Effect:
@@ -220,12 +235,11 @@ def _missing(held: Mapping[str, Held], names: Sequence[str], size: int) -> Reaso
   return None if set.intersection(*trials) else Reason('two_share_no_trial')
 
 
-def _common_trials(first: Setting, second: Setting) -> tuple[Setting, Setting]:
+def _common_trials(first: Tuned, second: Tuned) -> tuple[Tuned, Tuned]:
   """Both with the lanes of the trials that both have, in their order."""
-  by_trial = [{lane.plan['trial']: lane for lane in setting.lanes} for setting in (first, second)]
-  shared = sorted(by_trial[0].keys() & by_trial[1].keys())
-  lanes = [tuple(lanes[trial] for trial in shared) for lanes in by_trial]
-  return replace(first, lanes=lanes[0]), replace(second, lanes=lanes[1])
+  trials = [{lane.plan['trial'] for lane in one.lanes} for one in (first, second)]
+  shared = sorted(set.intersection(*trials))
+  return first.of_trials(shared), second.of_trials(shared)
 
 
 def _unequal(

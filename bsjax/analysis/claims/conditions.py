@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 from bsjax.analysis.claims import confounds
 from bsjax.analysis.measures.gap import estimate
-from bsjax.analysis.runs.budgets import quantities
-from bsjax.analysis.runs.histories import Row, Setting, by_branch, settings
-from bsjax.analysis.runs.selection import Chosen, best_setting, leave_one_trial_out
+from bsjax.analysis.runs.budgets import at_end
+from bsjax.analysis.runs.histories import Row, Setting, Tried, by_branch, settings
+from bsjax.analysis.runs.selection import Chosen, select
 from bsjax.config.keys import computes
 from bsjax.stats.estimate import Reason
 
@@ -33,15 +33,13 @@ class Condition:
 
 
 class Held(NamedTuple):
-  """What a condition has to compare, by batch size.
+  """What a condition has to compare, by batch size: each at its best learning rate.
 
-  `chosen` holds each trial at the learning rate that the other trials chose (where there is one
-  trial or one rate, at that); `failed` says why a batch size has nothing.
+  `failed` says why a batch size has nothing.
   """
 
-  tried: Mapping[int, Sequence[Setting]]
-  chosen: Mapping[int, Setting]
-  selection: Mapping[int, Chosen]
+  tried: Tried
+  chosen: Chosen
   failed: Mapping[int, Reason]
 
 
@@ -61,19 +59,12 @@ def of_study(
 def hold(condition: Condition) -> Held:
   """Chooses the learning rate of every batch size, or says why there is none."""
   tried = settings(condition.plan, condition.rows)
-  selection = {size: leave_one_trial_out(at_size) for size, at_size in tried.items()}
-  chosen, failed = {}, {}
-  for size, held_out in selection.items():
-    best = best_setting(tried[size])
-    if held_out.reason or not best:
-      failed[size] = Reason(
-        'no_result',
-        why=held_out.reason or Reason('none_ended_well'),
-        problems=problems_by_rate(tried[size]),
-      )
-    else:
-      chosen[size] = Setting(size, best.learning_rate, held_out.lanes)
-  return Held(tried, chosen, selection, failed)
+  chosen, failed = select(tried)
+  why = {
+    size: Reason('no_result', why=reason, problems=problems_by_rate(tried[size]))
+    for size, reason in failed.items()
+  }
+  return Held(tried, chosen, why)
 
 
 def problems_by_rate(tried: Sequence[Setting]) -> list[tuple[Any, list[float]]]:
@@ -95,9 +86,9 @@ def pairs(names: Sequence[str]) -> list[tuple[str, str]]:
 def table(held: Mapping[str, Held]) -> list[dict[str, Any]]:
   """What each condition reached at its own end at each batch size, or the reason why nothing.
 
-  [{'condition', 'batch_size', 'learning_rate', 'at_grid_edge', 'selection',
-  'trial_learning_rates', 'examples', 'updates': [fewest, most], quantity: E, ...} or {'condition',
-  'batch_size', 'reason'}], E as {'mean', 'ci95', 'n'}.
+  [{'condition', 'batch_size', 'learning_rate', 'at_grid_edge', 'selection', 'best_rate',
+  'examples', 'updates': [fewest, most], quantity: E, ...} or {'condition', 'batch_size',
+  'reason'}], E as {'mean', 'ci95', 'n'}.
   """
   rows = []
   for name, one in held.items():
@@ -137,21 +128,18 @@ def differences(conditions: Sequence[Condition]) -> dict[str, dict[str, list[Any
 
 
 def _reached(held: Held, size: int) -> dict[str, Any]:
-  setting, selection = held.chosen[size], held.selection[size]
-  finals = [lane.final for lane in setting.lanes]
-  values = [quantities(row) for row in finals]
+  setting = held.chosen[size]
+  finals, values = [lane.final for lane in setting.lanes], at_end(setting).values
   updates = [row['updates'] for row in finals]
-  names = [
-    name for name in values[0] if name not in ('epoch', 'updates', 'learning_rate', 'loss_gap')
-  ]
+  names = [name for name in values if name not in ('epoch', 'updates', 'learning_rate', 'loss_gap')]
   return ({'note': Reason('untuned')} if len(held.tried[size]) == 1 else {}) | {
     'learning_rate': setting.learning_rate,
-    'at_grid_edge': confounds.at_edge(held.tried[size], setting.learning_rate),
-    'selection': selection.selection,
-    'trial_learning_rates': selection.learning_rates,
+    'at_grid_edge': confounds.at_edge(held.tried[size], setting),
+    'selection': setting.selection,
+    'best_rate': setting.best_rate,
     'examples': max(row['examples'] for row in finals),
     'updates': [min(updates), max(updates)],
-    **{name: estimate([value.get(name) for value in values]) for name in names},
+    **{name: estimate(values[name], name) for name in names},
   }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,27 +9,29 @@ import numpy as np
 from jaxtyping import Float
 
 from bsjax.analysis.runs.budgets import Reading
-from bsjax.analysis.runs.histories import Setting
+from bsjax.analysis.runs.histories import Setting, Tried
+from bsjax.analysis.runs.selection import Chosen, Tuned
 from bsjax.stats.estimate import Reason
 
+SAME_PLACE = 0.05  # shares of the peak learning rate that differ by less are of one place
 
-def tuning(
-  tried: Mapping[int, Sequence[Setting]],
-  chosen: Mapping[int, Setting],
-  sizes: Sequence[int],
-  **whose: str,
-) -> list[Reason]:
+
+def tuning(tried: Tried, chosen: Chosen, sizes: Sequence[int], **whose: str) -> list[Reason]:
   """Where a better learning rate may exist than the one chosen; `whose` names the condition."""
-  edge = [size for size in sizes if at_edge(tried[size], chosen[size].learning_rate)]
+  edge = [size for size in sizes if at_edge(tried[size], chosen[size])]
   single = [size for size in sizes if len(tried[size]) == 1]
   reasons = [Reason('chosen_at_grid_edge', sizes=edge, **whose)] if edge else []
   return reasons + ([Reason('one_rate', sizes=single, **whose)] if single else [])
 
 
-def at_edge(tried: Sequence[Setting], learning_rate: float) -> bool:
-  """Whether a learning rate is the smallest or the largest of several that were tried."""
+def at_edge(tried: Sequence[Setting], chosen: Tuned) -> bool:
+  """Whether the best learning rate is the smallest or the largest of several that were tried.
+
+  Where it is the largest at which all trials ended well, and larger ones were tried, what lies
+  beyond is known: there runs diverge.
+  """
   rates = [setting.learning_rate for setting in tried]
-  return len(rates) > 1 and learning_rate in (min(rates), max(rates))
+  return len(rates) > 1 and chosen.learning_rate in (min(rates), max(rates))
 
 
 def updates(
@@ -50,24 +51,25 @@ def schedule(
   """Where in training and in its schedule each end of the range is read, when updates are equal."""
   ends, epochs, shares = (min(sizes), max(sizes)), [], []
   for size in ends:
-    epoch, rate = (float(np.mean(read[size].values[key])) for key in ('epoch', 'learning_rate'))
-    peaks = [lane.plan['learning_rate'] for lane in chosen[size].lanes]
-    epochs.append(epoch)
-    shares.append(rate / (math.fsum(peaks) / len(peaks)))
+    reading, parts = read[size], [setting for setting, _ in chosen[size].parts]
+    epochs.append(float(np.mean(reading.values['epoch'])))
+    rates = reading.lanes['learning_rate']
+    if len(rates) < len(parts):  # read at its own learning rate alone
+      parts = [chosen[size]]
+    peaks = [[setting.learning_rate] for setting in parts]
+    shares.append(float(np.mean(rates / np.array(peaks))))
   return [Reason('stand_at', sizes=ends, epochs=epochs, shares=shares)]
+
+
+def other_place(reasons: Sequence[Reason]) -> bool:
+  """Whether a schedule has decayed further at one end of the range than at the other."""
+  shares = [reason.details['shares'] for reason in reasons if reason.code == 'stand_at']
+  return any(max(pair) - min(pair) > SAME_PLACE for pair in shares)
 
 
 def left_out(problems: Mapping[int, Any]) -> list[Reason]:
   """The batch sizes that take no part, and why."""
   return [Reason('left_out', size=size, why=why) for size, why in problems.items()]
-
-
-def unread(read: Mapping[int, Reading], sizes: Sequence[int]) -> list[Reason]:
-  """The batch sizes that were read and take no part."""
-  missing = Reason('not_finite')
-  return left_out(
-    {size: reading.problem or missing for size, reading in read.items() if size not in sizes}
-  )
 
 
 def _updates(

@@ -19,23 +19,23 @@ from bsjax.analysis.claims.claim import (
   SUPPORTED,
   UNDETERMINED,
   Claim,
+  Family,
   Finding,
   Kind,
   judge,
   within,
 )
-from bsjax.analysis.measures.contrast import at_end, exact
+from bsjax.analysis.measures.contrast import exact
 from bsjax.analysis.measures.gap import estimate
 from bsjax.analysis.runs import curve_distance
+from bsjax.analysis.runs.budgets import at_end
 from bsjax.analysis.runs.curve_distance import aligned, curves
-from bsjax.analysis.runs.histories import Setting
+from bsjax.analysis.runs.histories import Setting, Tried
 from bsjax.config.metrics import VAL
 from bsjax.plan.scaling_rules import names, same, scaled
 from bsjax.stats.estimate import Reason, undefined
 from bsjax.stats.intervals import mean_interval
 from bsjax.stats.paired import against_best, simultaneous
-
-Tried = Mapping[int, Sequence[Setting]]
 
 
 def scaling_rules(
@@ -118,9 +118,15 @@ def _run(
   if why := _unpaired(reference, other):
     return row | {'undefined': why}
   row |= _curve(reference, other, subject)
-  ends = at_end(other.lanes), at_end(reference.lanes)
+  ends = at_end(other), at_end(reference)
   plain, again, intervals = tuned_runs.accuracies(*ends, confidence)
-  about = {'kind': Kind.SCALING, 'subject': subject, 'quantity': VAL, 'budget': 'epochs'}
+  about = {
+    'kind': Kind.SCALING,
+    'family': Family.SCALING,
+    'subject': subject,
+    'quantity': VAL,
+    'budget': 'epochs',
+  }
   return row | intervals | {'keeps': judge(within(margin), plain, again, **about)}
 
 
@@ -187,4 +193,4 @@ def _diverged(setting: Setting) -> int:
 
 
 def _final(setting: Setting) -> dict[str, Any]:
-  return estimate([] if setting.problem else setting.finals(VAL))
+  return estimate([] if setting.problem else setting.finals(VAL), VAL)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,37 +15,45 @@ from bsjax.analysis.claims.claim import (
   MARGIN,
   UNDETERMINED,
   Claim,
+  Family,
   Kind,
   Question,
   judge,
   within,
 )
-from bsjax.analysis.measures.contrast import Effect, both_kinds, slope
-from bsjax.analysis.runs.budgets import CLOCKS, Reading, readings
-from bsjax.analysis.runs.histories import Setting
+from bsjax.analysis.measures.batch_size_contrasts import Comparison
+from bsjax.analysis.measures.contrast import Effect, both_kinds
+from bsjax.analysis.runs.budgets import CLOCKS, Reading
+from bsjax.analysis.runs.histories import Tried
+from bsjax.analysis.runs.selection import Chosen
 from bsjax.config.metrics import VAL
 from bsjax.stats.estimate import Reason
-
-Tried = Mapping[int, Sequence[Setting]]
-Chosen = Mapping[int, Setting]
 
 ACCURACY_FALLS = VAL, BELOW
 GAP_GROWS = 'gap', ABOVE
 
 
-def slope_claims(tried: Tried, chosen: Chosen, margin: float = MARGIN) -> list[Claim]:
+def slope_claims(
+  tried: Tried,
+  chosen: Chosen,
+  read: Mapping[str, Mapping[int, Reading]],
+  confidence: float = 0.95,
+  margin: float = MARGIN,
+) -> list[Claim]:
   """Whether accuracy falls and the gap grows with batch size, and whether updates explain it.
 
-  `margin` is the largest change of a fraction, from the smallest to the largest batch size, that
-  counts as none.
+  `read` holds the batch sizes at each budget. `confidence` is that of the trend of accuracy at
+  equal epochs, which is of the headline's family. `margin` is the largest change of a fraction,
+  from the smallest to the largest batch size, that counts as none.
   """
-  read = {budget: readings(chosen, budget) for budget in CLOCKS}
   asked = [(budget, *what) for what in (ACCURACY_FALLS, GAP_GROWS) for budget in CLOCKS]
   asked += [('updates', quantity, within(margin)) for quantity in (VAL, 'gap')]
-  return [
-    trend(question, quantity, budget, tried, chosen, read[budget])
-    for budget, quantity, question in asked
-  ]
+  claims = []
+  for budget, quantity, question in asked:
+    is_headline = (budget, quantity, question) == ('epochs', *ACCURACY_FALLS)
+    own = {'confidence': confidence, 'family': Family.HEADLINE} if is_headline else {}
+    claims.append(trend(question, quantity, budget, tried, chosen, read[budget], **own))
+  return claims
 
 
 def trend(
@@ -56,20 +63,33 @@ def trend(
   tried: Tried,
   chosen: Chosen,
   read: Mapping[int, Reading],
-  kind: Kind = Kind.TREND,
+  kind: str = Kind.TREND,
+  confidence: float = 0.95,
+  family: str = Family.ALONE,
   **columns: Any,
 ) -> Claim:
   """A claim about the change with batch size, from all batch sizes read at a value of the budget.
 
-  Of a question with a margin it is the change over all of them, else that per doubling.
+  Of a question with a margin it is the change over all of them, else that per doubling. Where the
+  smallest or largest batch size takes no part, or where they stand at different places of a
+  schedule, it says nothing about the batch size and is undetermined.
   """
   over_range = question.margin is not None
-  plain, again = both_kinds(partial(slope, read), read.values(), quantity)
-  sizes, context = plain.sizes, confounds.unread(read, plain.sizes)
+
+  def measure(name: str) -> Effect:
+    return Comparison(read, name).slope(confidence)
+
+  plain, again = both_kinds(measure, read.values(), quantity)
+  sizes, context = plain.sizes, confounds.left_out(Comparison(read, quantity).out)
+  void = []
   if plain.interval.value is None:
     again = None
   else:
+    lost = sorted({min(tried), max(tried)} - set(sizes))
+    void = [Reason('lost_end', sizes=lost, range=[min(tried), max(tried)])] if lost else []
     context = [*_budget(budget, chosen, read, sizes), *context]
+    if budget != 'epochs':
+      void += _places(context)
     context = [*confounds.tuning(tried, chosen, sizes), *context]
     if not over_range and question.verdict(plain.interval) != UNDETERMINED:
       context = [*_turns(read, sizes, quantity), *context]
@@ -80,11 +100,13 @@ def trend(
     plain,
     again,
     context,
+    void,
     kind=kind,
     subject=sizes,
     quantity=quantity,
     budget=budget,
     unit='over_range' if over_range else 'per_doubling',
+    family=family,
     columns=columns,
   )
 
@@ -104,6 +126,11 @@ def _budget(
   if budget == 'epochs':
     return confounds.updates(chosen, sizes, read)
   return confounds.schedule(chosen, read, sizes)
+
+
+def _places(context: Sequence[Reason]) -> list[Reason]:
+  """Why nothing is shown where a schedule has decayed further at one end than at the other."""
+  return [Reason('other_place_of_schedule')] if confounds.other_place(context) else []
 
 
 def _turns(read: Mapping[int, Reading], sizes: Sequence[int], quantity: str) -> list[Reason]:

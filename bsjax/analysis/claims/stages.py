@@ -13,11 +13,10 @@ from bsjax.analysis.claims.claim import Claim, Kind
 from bsjax.analysis.claims.slopes import ACCURACY_FALLS, GAP_GROWS, trend
 from bsjax.analysis.measures.gap import at_clock
 from bsjax.analysis.runs.budgets import Reading, readings
-from bsjax.analysis.runs.histories import Setting
+from bsjax.analysis.runs.histories import Tried
+from bsjax.analysis.runs.selection import Chosen
 from bsjax.stats.estimate import Reason
 
-Tried = Mapping[int, Sequence[Setting]]
-Chosen = Mapping[int, Setting]
 # An evaluation this near, in parts of the epoch asked for, is taken for it.
 NEAR = 0.01
 

@@ -2,24 +2,22 @@
 
 A difference of two settings has the weights 1 and -1, a trend over batch sizes those of its
 least-squares slope. Whatever the trials share (easy or hard examples, a lucky initialization)
-cancels, and trials are the repetitions.
+cancels, and trials are the repetitions. `batch_size_contrasts` learns more from the lanes of a
+batch size; here nothing is assumed of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from numpy.typing import ArrayLike
 
-from bsjax.analysis.runs.budgets import Reading, quantities
-from bsjax.analysis.runs.histories import LaneHistory
+from bsjax.analysis.runs.budgets import Reading
 from bsjax.config.metrics import REESTIMATED
-from bsjax.stats.estimate import Estimate, undefined
+from bsjax.stats.estimate import Estimate
 from bsjax.stats.intervals import mean_interval
-from bsjax.stats.paired import slope_weights
 
 DIFFERENCE = np.array([1.0, -1.0])
 
@@ -73,13 +71,13 @@ def contrast(
   trials = tuple(sorted(set.intersection(*(set(reading.trials) for reading in readings))))
   if not trials:
     return None
-  at, before, after = (
+  at, low, high = (
     np.stack([
       _aligned(reading, part, name, trials) for reading, name in zip(readings, names, strict=True)
     ])
-    for part in ('values', 'before', 'after')
+    for part in ('values', 'low', 'high')
   )  # fmt: skip
-  ends = weights[:, None] * before, weights[:, None] * after
+  ends = weights[:, None] * low, weights[:, None] * high
   return Contrast(trials, weights @ at, np.minimum(*ends).sum(0), np.maximum(*ends).sum(0))
 
 
@@ -113,26 +111,6 @@ def difference(first: Reading, second: Reading, quantity: str, confidence: float
   return effect(contrast((first, second), DIFFERENCE, quantity), confidence)
 
 
-def slope(read: Mapping[int, Reading], quantity: str) -> Effect:
-  """The change per doubling of the batch size: the least-squares slope within each trial.
-
-  Batch sizes that could not be read, or where the quantity is not finite, stay out.
-  """
-  usable = {
-    size: reading
-    for size, reading in sorted(read.items())
-    if quantity in reading.values and np.isfinite(reading.values[quantity]).all()
-  }
-  sizes = tuple(usable)
-  if len(usable) < 2:
-    few = undefined('too_few_batch_sizes', readable=len(usable), of=len(read))
-    return Effect(few, sizes=sizes)
-  slopes = contrast(usable.values(), slope_weights(sizes), quantity)
-  if slopes is None:
-    return Effect(undefined('sizes_share_no_trial'), sizes=sizes)
-  return effect(slopes)._replace(sizes=sizes)
-
-
 def both_kinds(
   measure: Callable[[str], Effect], readings: Iterable[Reading], quantity: str
 ) -> tuple[Effect, Effect | None]:
@@ -140,19 +118,6 @@ def both_kinds(
   name = REESTIMATED + quantity
   again = any(name in reading.values for reading in readings)
   return measure(quantity), measure(name) if again else None
-
-
-def of_columns(trials: Iterable[Any], columns: Mapping[str, ArrayLike]) -> Reading:
-  """A reading of one number for each trial and quantity, that lies on records; None becomes NaN."""
-  values = {name: np.array(column, dtype=np.float64) for name, column in columns.items()}
-  return Reading(tuple(trials), values, values, values)
-
-
-def at_end(lanes: Sequence[LaneHistory]) -> Reading:
-  """The lanes of a setting, one for each trial, at their planned end."""
-  finals = [quantities(lane.final) for lane in lanes]
-  columns = {name: [final[name] for final in finals] for name in finals[0]}
-  return of_columns((lane.plan['trial'] for lane in lanes), columns)
 
 
 def _name(reading: Reading, quantity: str) -> str | None:

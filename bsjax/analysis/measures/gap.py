@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from bsjax.analysis.measures.contrast import Effect, slope
+from bsjax.analysis.measures.batch_size_contrasts import Comparison
+from bsjax.analysis.measures.contrast import Effect
 from bsjax.analysis.runs.budgets import (
   ALONGSIDE,
   CLOCKS,
@@ -27,7 +28,7 @@ from bsjax.analysis.runs.budgets import (
   trained_rows,
 )
 from bsjax.analysis.runs.histories import Curve, Setting
-from bsjax.config.metrics import REESTIMATED
+from bsjax.config.metrics import METRIC, REESTIMATED, is_metric
 from bsjax.stats.estimate import Reason
 from bsjax.stats.intervals import mean_interval
 
@@ -76,7 +77,7 @@ def at_clock(
   return {
     'value': value,
     'batch_sizes': [rows[size] for size in sorted(rows)],
-    'slopes': {name: slope_row(slope(read, name)) for name in names or QUANTITIES},
+    'slopes': {name: slope_row(Comparison(read, name).slope()) for name in names or QUANTITIES},
   }
 
 
@@ -100,12 +101,16 @@ def compared(reading: Reading) -> list[str]:
   return [name for name in reading.values if name.removeprefix(REESTIMATED) in QUANTITIES]
 
 
-def estimate(values: ArrayLike) -> dict[str, Any]:
-  """Mean and 95% Student-t interval over trials; null where not every trial is finite."""
+def estimate(values: ArrayLike, quantity: str = '') -> dict[str, Any]:
+  """Mean and 95% Student-t interval over trials; null where not every trial is finite.
+
+  What is known of the quantity bounds both: no accuracy lies outside 0 and 1.
+  """
   values = np.array(values, dtype=np.float64)  # None becomes NaN
   if not values.size or not np.isfinite(values).all():
     return {'mean': None, 'ci95': [None, None], 'n': 0}
-  return mean_interval(values).to_json()
+  found = mean_interval(values)
+  return (found.map(METRIC.clip) if is_metric(quantity) else found).to_json()
 
 
 def _row(setting: Setting, reading: Reading) -> dict[str, Any]:
@@ -117,7 +122,7 @@ def _row(setting: Setting, reading: Reading) -> dict[str, Any]:
     'interpolated': reading.between is not None,
     'between': list(reading.between) if reading.between else None,
   }
-  return row | {name: estimate(reading.values[name]) for name in compared(reading)}
+  return row | {name: estimate(reading.values[name], name) for name in compared(reading)}
 
 
 def slope_row(effect: Effect) -> dict[str, Any]:

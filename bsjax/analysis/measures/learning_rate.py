@@ -12,7 +12,6 @@ from bsjax.analysis.measures.exponent import Points, exponent, points, saturatio
 from bsjax.analysis.measures.learning_rate_laws import predictions
 from bsjax.analysis.measures.optimum import as_json, optimum_of
 from bsjax.analysis.runs.histories import Setting
-from bsjax.analysis.runs.selection import reported
 
 NO_NOISE_SCALE = {'b_simple': None, 'ci95': [None, None], 'unbounded': False}
 
@@ -30,8 +29,7 @@ def learning_rates(
   objective: what is lowest at the optimum, at the end of training ('val_loss', 'val_error', ...).
 
   `rms_log_noise` is the `rms_log_misfit` to expect of a true rule, from the spread over trials:
-  rules whose misfits are about it are not told apart. `selected` is the validation accuracy of each
-  batch size at rates chosen on other trials.
+  rules whose misfits are about it are not told apart.
   """
   optima = {size: optimum_of(tried, objective) for size, tried in by_size.items()}
   given = points(optima)
@@ -42,7 +40,6 @@ def learning_rates(
     'noise_scale': saturation(given),
     'rules': predictions(given, noise_scale, optimizer),
     'rms_log_noise': _noise(given),
-    'selected': [{'batch_size': size} | reported(tried) for size, tried in by_size.items()],
   }
 
 

@@ -7,11 +7,12 @@ held equal often decides what a comparison shows, so every comparison names its 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
+from numpy.typing import ArrayLike
 
 from bsjax.analysis.runs.histories import LaneHistory, Row, Setting
 from bsjax.config.metrics import REESTIMATED, TRAIN, VAL, VAL_BALANCED
@@ -33,19 +34,22 @@ Trials = Float[np.ndarray, ' trial']
 
 
 class Reading(NamedTuple):
-  """The trials of a setting at one value of a clock.
+  """The trials of a batch size or setting at one value of a clock.
 
-  `values`, `before` and `after` hold, for each quantity, one number per trial: interpolated, and at
-  the records around; all three are equal where the value lies on a record. `between` is the stretch
-  between those records, of all trials together, or None on a record. `problem` says why there is
-  nothing to read.
+  `values`, `low` and `high` hold, for each quantity, one number per trial: interpolated, and bounds
+  on it from the records around; all three are equal where the value lies on a record. `between` is
+  the stretch between those records, of all lanes together, or None on a record. `lanes` holds what
+  each value is made of, one row for each setting read together, and `weights` theirs. `problem`
+  says why there is nothing to read.
   """
 
   trials: tuple[int, ...] = ()
   values: Mapping[str, Trials] = {}
-  before: Mapping[str, Trials] = {}
-  after: Mapping[str, Trials] = {}
+  low: Mapping[str, Trials] = {}
+  high: Mapping[str, Trials] = {}
   between: tuple[float, float] | None = None
+  lanes: Mapping[str, Float[np.ndarray, 'setting trial']] = {}
+  weights: Float[np.ndarray, ' setting'] = np.ones(1)
   problem: Reason | None = None
 
 
@@ -55,7 +59,8 @@ def meeting_point(chosen: Mapping[int, Setting], clock: str) -> float | None:
     _number(lane.final.get(KEYS[clock]))
     for setting in chosen.values()
     if setting.problem is None
-    for lane in setting.lanes
+    for part, _ in _parts(setting, clock)
+    for lane in part.lanes
   ]
   ends = [end for end in ends if math.isfinite(end)]  # `read` says why the others have none
   return min(ends, default=None)
@@ -78,11 +83,73 @@ def readings(
 def read(setting: Setting, clock: str, value: int | float) -> Reading:
   """The setting at a value of the clock, linear between the two records around it.
 
-  Never extrapolated, and never interpolated from the untrained network: what happens before the
-  first evaluation after the start is the steepest part of a curve, and no line.
+  What is read together is added up by its weights. Never extrapolated, and never interpolated from
+  the untrained network: what happens before the first evaluation after the start is the steepest
+  part of a curve, and no line.
   """
   if setting.problem:
     return Reading(problem=setting.problem)
+  parts = _parts(setting, clock)
+  readings = [_read_one(part, clock, value) for part, _ in parts]
+  return combined(readings, [weight for _, weight in parts])
+
+
+def at_end(setting: Setting) -> Reading:
+  """The setting at its planned end."""
+  return of_finals(setting, lambda lane: quantities(lane.final))
+
+
+def of_finals(setting: Setting, values_of: Callable[[LaneHistory], Mapping[str, float]]) -> Reading:
+  """What a function makes of each lane at its end, added up by the weights of what is read."""
+  readings = []
+  for part, _ in setting.parts:
+    finals = [values_of(lane) for lane in part.lanes]
+    columns = {name: [final[name] for final in finals] for name in finals[0]}
+    readings.append(of_columns((lane.plan['trial'] for lane in part.lanes), columns))
+  return combined(readings, [weight for _, weight in setting.parts])
+
+
+def of_columns(trials: Iterable[Any], columns: Mapping[str, ArrayLike]) -> Reading:
+  """A reading of one number for each trial and quantity, that lies on records; None becomes NaN."""
+  values = {name: np.array(column, dtype=np.float64) for name, column in columns.items()}
+  lanes = {name: column[None] for name, column in values.items()}
+  return Reading(tuple(trials), values, values, values, lanes=lanes)
+
+
+def combined(readings: Sequence[Reading], weights: Sequence[float]) -> Reading:
+  """The weighted sum of readings of the same trials, with the lanes it is made of."""
+  if problem := next((reading.problem for reading in readings if reading.problem), None):
+    return Reading(problem=problem)
+  if len(readings) == 1:
+    return readings[0]
+  names = readings[0].values.keys()
+  factors = np.array(weights)[:, None]
+
+  def stacked(part: str, name: str) -> np.ndarray:
+    return factors * np.stack([getattr(reading, part)[name] for reading in readings])
+
+  ends = {name: (stacked('low', name), stacked('high', name)) for name in names}
+  between = [reading.between for reading in readings if reading.between]
+  return Reading(
+    readings[0].trials,
+    {name: stacked('values', name).sum(axis=0) for name in names},
+    {name: np.minimum(*pair).sum(axis=0) for name, pair in ends.items()},
+    {name: np.maximum(*pair).sum(axis=0) for name, pair in ends.items()},
+    (min(low for low, _ in between), max(high for _, high in between)) if between else None,
+    {name: np.concatenate([reading.lanes[name] for reading in readings]) for name in names},
+    np.array(weights),
+  )
+
+
+def _parts(setting: Setting, clock: str) -> tuple[tuple[Setting, float], ...]:
+  """What is read together; at equal sums of learning rates only the setting itself.
+
+  Other learning rates stand at other epochs there.
+  """
+  return ((setting, 1.0),) if clock == 'learning_rate_updates' else setting.parts
+
+
+def _read_one(setting: Setting, clock: str, value: int | float) -> Reading:
   places = [_place(lane, KEYS[clock], value) for lane in setting.lanes]
   if problem := next((place for place in places if isinstance(place, Reason)), None):
     return Reading(problem=problem)
@@ -94,10 +161,13 @@ def read(setting: Setting, clock: str, value: int | float) -> Reading:
   # At share 0 both are the same record, and 0 * inf must not make it NaN.
   moves = {key: np.where(share > 0, after[key] - before[key], 0.0) for key in keys}
   values = {key: before[key] + share * moves[key] for key in keys}
+  low = {key: np.minimum(before[key], after[key]) for key in keys}
+  high = {key: np.maximum(before[key], after[key]) for key in keys}
   ends = [(row[KEYS[clock]], last[KEYS[clock]]) for row, last, share in places if share]
   between = (float(min(ends)[0]), float(max(end for _, end in ends))) if ends else None
   trials = tuple(lane.plan['trial'] for lane in setting.lanes)
-  return Reading(trials, values, before, after, between)
+  lanes = {key: column[None] for key, column in values.items()}
+  return Reading(trials, values, low, high, between, lanes)
 
 
 def quantities(row: Row) -> dict[str, float]:

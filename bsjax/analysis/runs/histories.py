@@ -59,9 +59,17 @@ class Setting:
     trials = [[lane.plan['trial'], lane.problem] for lane in self.lanes if lane.problem]
     return Reason('lanes_failed', trials=trials) if trials else None
 
+  @property
+  def parts(self) -> tuple[tuple[Setting, float], ...]:
+    """The settings that are read together, each with its weight: this one alone."""
+    return ((self, 1.0),)
+
   def finals(self, key: str) -> list[float]:
     """The value of `key` at the end of each trial; only for a setting without a problem."""
     return [lane.final[key] for lane in self.lanes]
+
+
+Tried = Mapping[int, Sequence[Setting]]  # the settings of each batch size, as `settings` gives them
 
 
 class Curve(NamedTuple):

@@ -1,107 +1,126 @@
-"""Choosing the learning rate on some trials and reporting it on the others.
+"""The best learning rate of a batch size, and how its runs are read there.
 
-The best of several noisy means is too good, the more so the more rates were tried: the winner's
-curse. A trial that had no say in the choice reports without it.
+The best of several noisy means is too good, and which one it is differs from trial to trial by
+luck. So no trial is read at a rate of its own: the rates that are nearly as good as the best make a
+window, the same for all trials, and a parabola in the log of the learning rate is read at its top.
+That is a weighted sum of the runs of a trial, whose spread all lanes of the window tell.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
-from bsjax.analysis.runs.histories import LaneHistory, Setting
-from bsjax.config.metrics import VAL
+import numpy as np
+
+from bsjax.analysis.runs.histories import LaneHistory, Setting, Tried
+from bsjax.config.metrics import METRIC, VAL
+from bsjax.stats import valley
 from bsjax.stats.estimate import Reason
-from bsjax.stats.intervals import mean_interval
+
+NEAR = 0.02  # of the metric: rates that fall short of the best by more are no part of a window
 
 
-class Chosen(NamedTuple):
-  """For each trial its lane at the rate that the other trials chose.
+class Kind:
+  """How a batch size is read, as summary['batch_sizes'][]['selection'] says it."""
 
-  selection: 'other trials', or 'same trial' where there is only one and the curse remains.
-  lanes: in order of trials; empty where `reason` says why the result is undefined.
+  PARABOLA = 'parabola'
+  BEST_RATE = 'best rate'
+  ONE_RATE = 'one rate'
+
+
+@dataclass(frozen=True)
+class Tuned(Setting):
+  """A batch size at its best learning rate.
+
+  As a setting it is that of the rate nearest to the best that was run. `window` holds the settings
+  that are read together, `weights` what multiplies their values, adding up to 1. `best_rate` is
+  where the parabola is highest, `selection` one of `Kind`, `unsafe` the rates at which some trial
+  diverged.
   """
 
-  selection: str
-  lanes: tuple[LaneHistory, ...] = ()
-  reason: Reason | None = None
+  window: tuple[Setting, ...] = ()
+  weights: tuple[float, ...] = ()
+  best_rate: float = math.nan
+  selection: str = Kind.ONE_RATE
+  unsafe: tuple[float, ...] = ()
 
   @property
-  def learning_rates(self) -> list[float]:
-    """The learning rate chosen for each trial; the peak of its schedule."""
-    return [lane.plan['learning_rate'] for lane in self.lanes]
+  def parts(self) -> tuple[tuple[Setting, float], ...]:
+    """The settings that are read together, each with its weight."""
+    return tuple(zip(self.window, self.weights, strict=True))
 
-  def finals(self, key: str) -> list[float | None]:
-    """The value of `key` at the end of each trial, as recorded (None where not finite)."""
-    return [lane.final[key] for lane in self.lanes]
+  def of_trials(self, trials: Sequence[int]) -> Tuned:
+    """The same with the lanes of these trials alone."""
+    window = tuple(_of_trials(setting, trials) for setting in self.window)
+    return replace(self, lanes=_of_trials(self, trials).lanes, window=window)
 
 
-def best_setting(tried: Sequence[Setting]) -> Setting | None:
-  """The setting of highest mean validation accuracy; None if no setting ended well in all trials.
+Chosen = Mapping[int, Tuned]
 
-  Ties go to the lower validation loss.
+
+class Selection(NamedTuple):
+  """The batch sizes with a best learning rate, and why the others have none."""
+
+  chosen: dict[int, Tuned]
+  failed: dict[int, Reason]
+
+
+def select(tried: Tried) -> Selection:
+  """Every batch size at its best learning rate."""
+  found = {size: tune(settings) for size, settings in tried.items()}
+  return Selection(
+    {size: one for size, one in found.items() if isinstance(one, Tuned)},
+    {size: one for size, one in found.items() if isinstance(one, Reason)},
+  )
+
+
+def tune(tried: Sequence[Setting]) -> Tuned | Reason:
+  """The best learning rate by final validation metric, or why there is none.
+
+  A rate at which some trial diverged is unsafe and takes no part, whatever the others reached; nor
+  does one that lacks a trial that other rates have.
   """
-  eligible = [setting for setting in tried if setting.problem is None]
-  return max(eligible, key=_objective, default=None)
+  usable = [setting for setting in tried if setting.problem is None]
+  if not usable:
+    return Reason('no_rate_ended_well')
+  trials = {lane.plan['trial'] for setting in usable for lane in setting.lanes}
+  usable = [
+    setting for setting in usable if {lane.plan['trial'] for lane in setting.lanes} == trials
+  ]
+  if not usable:
+    return Reason('different_trials')
+  means = [METRIC.merit(np.mean(setting.finals(VAL))) for setting in usable]
+  best = max(range(len(usable)), key=lambda place: (round(means[place], 12), -_loss(usable[place])))
+  x = np.log([setting.learning_rate for setting in usable])
+  top = valley.top(x, np.array(means), best, NEAR)
+  nearest = usable[min(top.window, key=lambda place: abs(x[place] - top.at))]
+  kind = Kind.PARABOLA if len(top.window) >= valley.FEWEST else Kind.BEST_RATE
+  return Tuned(
+    nearest.batch_size,
+    nearest.learning_rate,
+    nearest.lanes,
+    window=tuple(usable[place] for place in top.window),
+    weights=tuple(top.weights.tolist()),
+    best_rate=math.exp(top.at),
+    selection=Kind.ONE_RATE if len(tried) == 1 else kind,
+    unsafe=tuple(setting.learning_rate for setting in tried if _diverged(setting)),
+  )
 
 
-def leave_one_trial_out(tried: Sequence[Setting]) -> Chosen:
-  """Each trial at the learning rate that is best in the mean over all other trials.
-
-  A rate with a problem in any of the others is not eligible. Where the rate chosen by the others
-  fails in the trial itself, the result is undefined: the choice is then not a safe one, and without
-  that trial the mean would be too good.
-  """
-  trials = [lane.plan['trial'] for lane in tried[0].lanes] if tried else []
-  if any([lane.plan['trial'] for lane in setting.lanes] != trials for setting in tried):
-    return Chosen('other trials', reason=Reason('different_trials'))
-  if len(trials) < 2:
-    best = best_setting(tried)
-    if best is None:
-      return Chosen('same trial', reason=Reason('no_rate_ended_well'))
-    return Chosen('same trial', best.lanes)
-  lanes = []
-  for index, trial in enumerate(trials):
-    others = [
-      dataclasses.replace(setting, lanes=setting.lanes[:index] + setting.lanes[index + 1 :])
-      for setting in tried
-    ]
-    best = best_setting(others)
-    if best is None:
-      return Chosen('other trials', reason=Reason('no_rate_ended_well_in_others', trial=trial))
-    lane = tried[others.index(best)].lanes[index]
-    if lane.problem:
-      details = {'trial': trial, 'problem': lane.problem, 'learning_rate': best.learning_rate}
-      return Chosen('other trials', reason=Reason('chosen_rate_failed', **details))
-    lanes.append(lane)
-  return Chosen('other trials', tuple(lanes))
+def _diverged(setting: Setting) -> bool:
+  problems = (lane.problem for lane in setting.lanes)
+  return any(problem and problem.code in ('diverged', 'no_metric') for problem in problems)
 
 
-def reported(tried: Sequence[Setting], key: str = VAL) -> dict[str, Any]:
-  """`key` at the chosen rates: mean, 95% Student interval over trials, n, and the rates.
-
-  The mean is unbiased for what tuning on one trial fewer reaches. The interval is too narrow where
-  the rates are alike, as the choices of two trials rest on common ones: with four trials and six
-  rates that are all the same it covered 87%.
-  """
-  chosen = leave_one_trial_out(tried)
-  values = [math.nan if value is None else value for value in chosen.finals(key)]
-  reason = chosen.reason
-  if not reason and not all(map(math.isfinite, values)):
-    reason = Reason('quantity_not_finite', quantity=key)
-  if reason:
-    return {'undefined': reason, 'selection': chosen.selection}
-  return mean_interval(values).to_json() | {
-    'selection': chosen.selection,
-    'learning_rates': chosen.learning_rates,
-  }
+def _loss(setting: Setting) -> float:
+  """The mean final validation loss, by which rates of equal metric are told apart."""
+  losses = setting.finals('val_loss')
+  return math.inf if None in losses else math.fsum(losses) / len(losses)
 
 
-def _objective(setting: Setting) -> tuple[float, float]:
-  accuracies = setting.finals(VAL)
-  losses = [lane.final['val_loss'] for lane in setting.lanes]
-  loss = math.inf if None in losses else sum(losses) / len(losses)
-  # Rounded so that sums of the same numbers in another order tie.
-  return round(sum(accuracies) / len(accuracies), 12), -loss
+def _of_trials(setting: Setting, trials: Sequence[int]) -> Setting:
+  lanes: dict[int, LaneHistory] = {lane.plan['trial']: lane for lane in setting.lanes}
+  return Setting(setting.batch_size, setting.learning_rate, tuple(lanes[trial] for trial in trials))

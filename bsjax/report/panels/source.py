@@ -12,7 +12,9 @@ import numpy as np
 from matplotlib.colors import to_hex
 
 from bsjax.analysis.measures import gap
-from bsjax.analysis.runs.histories import Curve, LaneHistory, Row, Setting
+from bsjax.analysis.runs.budgets import Reading, at_end
+from bsjax.analysis.runs.histories import Curve, Row, Setting
+from bsjax.analysis.runs.selection import Chosen, select
 
 Summary = Mapping[str, Any]
 Settings = Mapping[int, Sequence[Setting]]
@@ -49,15 +51,9 @@ class Source:
     return {size: to_hex(shade) for size, shade in zip(self.sizes, shades, strict=True)}
 
   @cached_property
-  def chosen(self) -> dict[int, Setting]:
-    """The setting of each batch size at its best learning rate; without one it is left out."""
-    rates = {row['batch_size']: row['learning_rate'] for row in self.summary['batch_sizes']}
-    return {
-      size: setting
-      for size, tried in self.settings.items()
-      for setting in tried
-      if setting.learning_rate == rates[size]
-    }
+  def chosen(self) -> Chosen:
+    """Each batch size at its best learning rate; without one it is left out."""
+    return select(self.settings).chosen
 
   @cached_property
   def curves(self) -> dict[str, dict[str, dict[int, Curve]]]:
@@ -69,7 +65,7 @@ class Source:
     """All learning rates tried, ascending."""
     return sorted({each.learning_rate for tried in self.settings.values() for each in tried})
 
-  def reported(self, row: Row) -> list[LaneHistory]:
-    """The runs behind a row of results: each trial's, at the rate that the others chose for it."""
-    by_rate = {setting.learning_rate: setting for setting in self.settings[row['batch_size']]}
-    return [by_rate[rate].lanes[trial] for trial, rate in enumerate(row['trial_learning_rates'])]
+  @cached_property
+  def ends(self) -> dict[int, Reading]:
+    """What each batch size reached at its end, by trial."""
+    return {size: at_end(tuned) for size, tuned in self.chosen.items()}

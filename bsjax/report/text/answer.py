@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from bsjax.analysis.claims import causes
 from bsjax.analysis.claims.claim import REFUTED, SUPPORTED, Kind
 from bsjax.analysis.runs.histories import Row
 from bsjax.config.metrics import VAL, VAL_TITLE
@@ -15,6 +16,24 @@ from bsjax.report.text.words import selection
 
 LONG_TAIL = 10.0  # from this ratio of the largest class to the smallest, rare ones are a headline
 UNDECIDED = 'No batch size is shown to be better.'
+
+
+INCOMPARABLE = 'The batch sizes cannot be compared.'
+# What a confound is called, and of those that runs can tell to be the cause, with the verb.
+CONFOUNDS = {
+  causes.UPDATES: 'the number of updates',
+  causes.RATES: 'a learning rate that was not tuned',
+  causes.EDGE: 'a learning rate at the edge of the grid',
+  causes.STALE: 'stale BatchNorm statistics',
+  'momentum_time_scale': 'momentum over other numbers of examples',
+  'b1_time_scale': 'an average of gradients over other numbers of examples',
+  'b2_time_scale': 'a second moment over other numbers of examples',
+  causes.WEIGHT_DECAY: 'a weight decay over other numbers of examples',
+}
+EXPLAINS = {
+  causes.UPDATES: 'the number of updates explains',
+  causes.STALE: 'stale BatchNorm statistics explain',
+}
 
 
 class Answer(NamedTuple):
@@ -28,8 +47,9 @@ class Answer(NamedTuple):
 def answer(summary: Mapping[str, Any]) -> Answer:
   """The answer to 'which batch size?' by validation accuracy.
 
-  It rests on the claims 'batch size X beats Y': differences within trials, with intervals that hold
-  for all pairs at once, and with BatchNorm by both kinds of statistics.
+  It rests on the claims 'batch size X beats Y' and on the trend, with intervals that hold for all
+  at once, and with BatchNorm by both kinds of statistics. What explains it, as far as the runs can
+  tell, stands in it.
   """
   found = _answer(summary)
   remarks = [*_limits(summary), *_rare_classes(summary), *found.remarks]
@@ -59,10 +79,35 @@ def _answer(summary: Mapping[str, Any]) -> Answer:
   headline, text = _compare(rows, _verdicts(summary['claims']))
   better, trend = _trend(summary['claims'])
   if better and headline == UNDECIDED:
-    tuned = not any(row['at_grid_edge'] for row in rows)
-    who = f'{better} batches' if tuned else f'At the rates tried, {better.lower()} batches'
-    headline = f'{who} do better at equal epochs; no two are told apart.'
+    headline = f'{better} batches do better at equal epochs; no two are told apart.'
+  shown = headline not in (UNDECIDED, INCOMPARABLE)
+  if shown:
+    headline = _qualified(headline, summary['confounds'])
+    remarks = [*_open_causes(summary['confounds']), *remarks]
   return Answer(headline, ' '.join(filter(None, (trend, text))), remarks)
+
+
+def _qualified(headline: str, confounds: Sequence[Mapping[str, Any]]) -> str:
+  """The headline with what limits it and what explains it."""
+  by_code = {row['confound']: row for row in confounds}
+  if any(by_code[code]['present'] is True for code in (causes.RATES, causes.EDGE)):
+    headline = f'At the rates tried, {headline[0].lower()}{headline[1:]}'
+  explained = [EXPLAINS[row['confound']] for row in confounds if row['explains'] is True]
+  return f'{headline[:-1]}; {joined(explained)} it.' if explained else headline
+
+
+def _open_causes(confounds: Sequence[Mapping[str, Any]]) -> list[str]:
+  """What may explain the difference, and what was ruled out by the runs."""
+  unknown = [CONFOUNDS[row['confound']] for row in confounds if row['explains'] == causes.UNKNOWN]
+  ruled_out = [
+    CONFOUNDS[row['confound']] for row in confounds if row['present'] and row['explains'] is False
+  ]
+  remarks = []
+  if unknown:
+    remarks.append(f'Not ruled out as its cause: {joined(unknown)}.')
+  if ruled_out:
+    remarks.append(f'Shown not to be its cause: {joined(ruled_out)}.')
+  return remarks
 
 
 def _limits(summary: Mapping[str, Any]) -> list[str]:
@@ -135,7 +180,7 @@ def _compare(rows: Sequence[Row], verdicts: Mapping[tuple[int, int], str]) -> tu
   """Headline and detail where several batch sizes have results of several trials."""
   if not verdicts:
     why = 'Fewer than two of them have a value for every trial.'
-    return 'The batch sizes cannot be compared.', f'{why} {_chosen(rows)}'
+    return INCOMPARABLE, f'{why} {_chosen(rows)}'
   size = next(iter(verdicts))[0]
   beaten = [other for (_, other), verdict in verdicts.items() if verdict == SUPPORTED]
   level = [other for (_, other), verdict in verdicts.items() if verdict != SUPPORTED]
@@ -143,7 +188,7 @@ def _compare(rows: Sequence[Row], verdicts: Mapping[tuple[int, int], str]) -> tu
   text = f'The highest mean is that of batch size {size}: {percent(best)} % {VAL_TITLE}.'
   shown = [f'it is shown to be above {joined(beaten)}'] if beaten else []
   shown += [f'no difference is shown to {joined(level)}'] if level else []
-  text += f' Compared within trials, at 95% for all pairs at once, {", ".join(shown)}'
+  text += f' At 95% for all pairs and the trend at once, {", ".join(shown)}'
   text += f' (n = {best["n"]}).'
   apart = {row['batch_size'] for row in rows} - {size, *beaten, *level}
   if apart:

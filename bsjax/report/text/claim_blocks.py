@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from bsjax.analysis.claims.claim import Kind
+from bsjax.analysis.claims.claim import Family, Kind
 from bsjax.format import by_reason
 from bsjax.report.text.formats import UNITS
 from bsjax.report.text.reasons import decoded, full_sentence, in_words
@@ -14,6 +14,17 @@ from bsjax.report.text.reasons import decoded, full_sentence, in_words
 Claim = Mapping[str, Any]
 
 _UNITS = {unit.name: unit for unit in UNITS.values()}
+
+
+FAMILIES = {
+  Family.HEADLINE: 'Intervals of all pairs and of the trend at equal epochs hold together with '
+  '95%: which batch size is best is read off the same numbers.',
+  Family.SAME: 'Intervals are those of "beats", which hold together with 95%.',
+  Family.ALONE: 'Each stands by itself, and may err in one study of twenty.',
+  Family.CONDITIONS: 'Intervals of all pairs hold together with 95%, for each quantity and budget.',
+  Family.SCALING: 'Intervals of all rules and batch sizes hold together with 95%.',
+  Family.ARMS: 'Intervals of all pairs of rules and batch sizes hold together with 95%.',
+}
 
 
 class ClaimRow(NamedTuple):
@@ -104,4 +115,9 @@ def _reasons(claim: Claim) -> list[str]:
   out = [reason.details for reason in reasons if reason.code == 'left_out']
   lines = by_reason({details['size']: in_words(details['why']) for details in out})
   kept = [full_sentence(reason) for reason in reasons if reason.code != 'left_out']
-  return kept + [f'Left out: {line}.' for line in lines]
+  return [*kept, *(f'Left out: {line}.' for line in lines), *_family(claim)]
+
+
+def _family(claim: Claim) -> list[str]:
+  """Which claims err in at most 5% of studies together, of one that has a verdict to err in."""
+  return [FAMILIES[claim['family']]] if claim['effect'] is not None else []

@@ -80,9 +80,10 @@ OF_CLAIMS: dict[str, str | Callable[..., str]] = {
   'contains_zero': _contains_zero,
   'crosses_margin': 'the interval crosses the margin of {margin:percent} percentage points; '
   '{trials:count} trials of this spread would decide it',
-  'all_pairs': 'intervals of all pairs hold together with 95%: which is best is read off the same '
-  'numbers',
-  'holm_alone': "Holm's test alone would call it a difference (adjusted p = {p_value:.2g})",
+  'lost_end': 'it would speak of batch sizes {range[0]} to {range[1]}, and {sizes:list} takes no '
+  'part',
+  'other_place_of_schedule': 'the learning rates stand at different places of their schedule '
+  'there: what is compared is not only the batch size',
   'exponent_margin': 'supported if all of it is within {margin:g} of {power:g}, refuted if all is '
   'outside',
   'no_exponent': 'the exponent is undefined: {why}',
@@ -98,6 +99,20 @@ OF_CLAIMS: dict[str, str | Callable[..., str]] = {
   '{epochs[1]:.3g}',
   'means_turn': 'the means do not go one way from size to size: the slope is an average over the '
   'range',
+  # Confounds.
+  'equal_updates': 'all have made as many updates',
+  'nothing_at_equal_updates': 'they cannot all be read at equal updates',
+  'at_equal_updates': 'of {whole:points} percentage points at equal epochs, {value:points} '
+  '[{low:points}, {high:points}] are left at equal updates',
+  'rates_tried': '{fewest} to {most} learning rates were tried at each',
+  'no_grid': 'one learning rate makes no grid',
+  'inside_grid': 'their best learning rates lie inside the grid',
+  'no_batch_norm': 'the model has no BatchNorm',
+  'not_reestimated': 'statistics were not re-estimated',
+  'with_fresh_statistics': 'of {whole:points} percentage points with running statistics, '
+  '{value:points} [{low:points}, {high:points}] are left with re-estimated ones',
+  'time_scale': 'it reaches back over {scales[0]:.3g} examples at batch size {small} and over '
+  '{scales[1]:.3g} at {large}',
   # What takes no part, and why.
   'left_out': 'batch size {size} takes no part ({why})',
   'fewer_trials': 'it has {trials} of {of} trials',
@@ -115,7 +130,6 @@ OF_CLAIMS: dict[str, str | Callable[..., str]] = {
   'no_result': _no_result,
   'all_failed': _at_rates,
   'untuned': 'one learning rate was tried: nothing was tuned at this batch size',
-  'chosen_on_reported': 'reported on the trials that chose the learning rate: {why}',
   # Classes.
   'classes_alike': 'the rarest third of the classes has as many training examples as the most '
   'frequent',

@@ -12,7 +12,7 @@ from bsjax.report.text.reasons import coded, full_sentence
 from bsjax.stats.estimate import Estimate
 
 # Of each kind the claim about a sign, and the one about no more than a margin.
-TEMPLATES: dict[Kind, tuple[str, str]] = {
+TEMPLATES: dict[str, tuple[str, str]] = {
   Kind.TREND: (
     '{where}, {trend}',
     '{where}, {the_noun} changes by less than {points} from the smallest to the largest batch size',
@@ -78,11 +78,12 @@ def claim_row(claim: Claim) -> dict[str, Any]:
     'verdict': claim.verdict,
     **claim.estimate.to_json('effect'),
     'confidence': claim.estimate.confidence,
+    'family': str(claim.family),
     'ci95_interpolation': list(claim.ends),
     'reestimated': claim.again.to_json('effect') if claim.again else None,
     'unit': UNITS[claim.unit].name,
     'why': ' '.join(filter(None, [*found, *map(full_sentence, claim.reasons)])),
-    'kind': claim.kind.value,
+    'kind': str(claim.kind),
     'subject': list(claim.subject),
     'quantity': claim.quantity,
     'budget': claim.budget,

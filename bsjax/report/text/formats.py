@@ -61,7 +61,7 @@ def named(sizes: Sequence[int]) -> str:
 
 def count(trials: int | None) -> str:
   """'about 7', of trials that would be needed."""
-  return f'more than {MOST_TRIALS}' if trials is None else f'about {trials}'
+  return f'more than {MOST_TRIALS}' if trials is None else f'at most {trials}'
 
 
 def _list(items: Sequence[Any]) -> str:

@@ -8,27 +8,15 @@ from typing import Any
 from bsjax.analysis.runs.histories import Row
 from bsjax.config.metrics import VAL_TITLE
 from bsjax.format import joined, number, sizes_text
-from bsjax.report.text.words import loss_text
+from bsjax.report.text import words
 
 
 def selection(summary: Mapping[str, Any]) -> str:
   rows = [row for row in summary.get('batch_sizes', []) if row.get('learning_rate') is not None]
   if not rows or all('note' in row for row in rows):
     return ''
-  kinds = {row['selection'] for row in rows}
-  how = {
-    'other trials': 'each trial is reported at the rate that the other trials chose',
-    'same trials': 'the rate was chosen on the trials that are reported',
-    'same trial': 'the rate was chosen on the one trial that is reported',
-  }
-  text = f'For each batch size the learning rate was chosen by final {VAL_TITLE}; '
-  if len(kinds) == 1:
-    text += how[rows[0]['selection']]
-  else:
-    by_kind = {
-      kind: [row['batch_size'] for row in rows if row['selection'] == kind] for kind in how
-    }
-    text += '; '.join(f'at {sizes_text(at)} {how[kind]}' for kind, at in by_kind.items() if at)
+  text = f'Learning rates were chosen for each batch size by final {VAL_TITLE}. '
+  text += ' '.join(words.selection(rows)).rstrip('.')
   edges = [row['batch_size'] for row in rows if row['at_grid_edge']]
   if edges:
     text += f'; at {sizes_text(edges)} the best rate is at the edge of the grid'
@@ -84,8 +72,8 @@ def critical(summary: Mapping[str, Any]) -> str:
   if result.get('b_crit') is None:
     return ''
   return (
-    f'The critical batch size, for {loss_text(result)}, was {_value(result, "b_crit")} examples '
-    f'(n = {result["n"]}).'
+    f'The critical batch size, for {words.loss_text(result)}, was {_value(result, "b_crit")} '
+    f'examples (n = {result["n"]}).'
   )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from bsjax.analysis.claims.causes import Confound
 from bsjax.analysis.claims.claim import Claim, Finding
 from bsjax.report.text.claims import claim_row
 from bsjax.report.text.goal_reasons import TITLES
@@ -22,6 +23,8 @@ def rendered(tree: Any) -> Any:
     return rendered(claim_row(tree))
   if isinstance(tree, Finding):
     return rendered(_finding(tree))
+  if isinstance(tree, Confound):
+    return _confound(tree)
   if isinstance(tree, Mapping):
     return {key: rendered(value) for key, value in tree.items()}
   if isinstance(tree, tuple) and tree and all(isinstance(item, Reason) for item in tree):
@@ -29,6 +32,16 @@ def rendered(tree: Any) -> Any:
   if isinstance(tree, list | tuple):
     return [rendered(item) for item in tree]
   return tree
+
+
+def _confound(confound: Confound) -> dict[str, Any]:
+  return {
+    'confound': confound.code,
+    'present': confound.present,
+    'explains': confound.explains,
+    'evidence': ' '.join(map(full_sentence, confound.evidence)),
+    'reasons': [coded(reason) for reason in confound.evidence],
+  }
 
 
 def _finding(finding: Finding) -> dict[str, Any]:

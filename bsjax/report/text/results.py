@@ -11,6 +11,7 @@ from rich.table import Table
 from bsjax.analysis.runs.histories import Row
 from bsjax.config.metrics import METRIC, TRAIN, VAL
 from bsjax.format import number, percent
+from bsjax.report.text.words import selection
 
 
 def results(summary: Mapping[str, Any]) -> Table:
@@ -20,8 +21,8 @@ def results(summary: Mapping[str, Any]) -> Table:
     pad_edge=False,
     title='Results of each batch size' + (f', {summary["branch"]}' if 'branch' in summary else ''),
     caption=f'{METRIC.plural} in percent: mean ± half of the 95% interval over n trials; '
-    'noise scale in examples; learning rate: best over all trials, * at the edge of the grid; '
-    + _selection(summary),
+    'noise scale in examples; learning rate: the one run that is nearest to the best, * at the '
+    'edge of the grid. ' + ' '.join(selection(summary['batch_sizes'])[:1]),
   )
   names = 'batch\nsize', 'learning\nrate', 'validation', 'training', 'gap', 'noise scale', 'n'
   for name in names:
@@ -37,13 +38,6 @@ def results(summary: Mapping[str, Any]) -> Table:
       str(row[VAL]['n']),
     )
   return table
-
-
-def _selection(summary: Mapping[str, Any]) -> str:
-  kinds = {row['selection'] for row in summary['batch_sizes'] if 'selection' in row}
-  if kinds <= {'other trials'}:
-    return 'each trial is reported at the one that the other trials chose'
-  return 'where it was chosen on the trials reported, the numbers are a little too good'
 
 
 def learning_rate_text(row: Row) -> str:

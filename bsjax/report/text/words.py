@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bsjax.analysis.runs.histories import Row
+from bsjax.analysis.runs.selection import Kind
 from bsjax.format import by_reason, joined, number, sizes_text
 from bsjax.report.text.formats import NOUNS
 
@@ -94,27 +95,35 @@ def rules(entry: Mapping[str, Any]) -> list[str]:
   return lines or ['No rule can be drawn: too few batch sizes have a best learning rate.']
 
 
+# How results are read, by the kind of selection.
+HOW = {
+  Kind.PARABOLA: 'results are read at the top of a parabola in the log of the learning rate, '
+  'through the rates that come close to the best, the same for all trials',
+  Kind.BEST_RATE: 'fewer than three learning rates come close to the best, so results are those of '
+  'the best rate, and a little too good',
+  Kind.ONE_RATE: 'one learning rate was tried',
+}
+
+
 def selection(rows: Sequence[Row]) -> list[str]:
-  """On which trials the learning rates were chosen, and what that does to the numbers."""
-  by_kind: dict[str, list[int]] = {}
-  for row in rows:
-    if row['learning_rate'] is not None:
-      by_kind.setdefault(row['selection'], []).append(row['batch_size'])
-  if not by_kind:
-    return []
-  if list(by_kind) == ['other trials']:
-    return [
-      'Each trial is reported at the learning rate that the other trials chose: the tuning did not '
-      'see the numbers it is judged by.'
-    ]
-  same = [size for kind, sizes in by_kind.items() if kind != 'other trials' for size in sizes]
-  where = f'At {sizes_text(same)}' if len(by_kind) > 1 else 'At all batch sizes'
-  text = (
-    f'{where} the learning rate was chosen on the trials that are reported: the numbers are a '
-    "little too good (winner's curse)."
+  """How batch sizes are read at their best learning rates, and which rates are unsafe."""
+  rows = [row for row in rows if row['learning_rate'] is not None]
+  by_kind = {kind: [row['batch_size'] for row in rows if row['selection'] == kind] for kind in HOW}
+  known = {kind: sizes for kind, sizes in by_kind.items() if sizes}
+  sentences = []
+  for kind, sizes in known.items():
+    where = f'At {sizes_text(sizes)}, ' if len(known) > 1 else ''
+    sentences.append(f'{where}{HOW[kind] if where else HOW[kind][0].upper() + HOW[kind][1:]}.')
+  unsafe = by_reason(
+    {
+      row['batch_size']: ', '.join(f'{rate:.4g}' for rate in row['unsafe_rates'])
+      for row in rows
+      if row['unsafe_rates']
+    }
   )
-  notes = {row['batch_size']: row['selection_note'] for row in rows if 'selection_note' in row}
-  return [text, *(f'{note[0].upper()}{note[1:]}.' for note in by_reason(notes))]
+  if unsafe:
+    sentences.append(f'Learning rates at which a trial diverged are not chosen: {joined(unsafe)}.')
+  return sentences
 
 
 def _interval(low: float | None, high: float | None) -> str:
