@@ -27,7 +27,7 @@ class MetricEntry(NamedTuple):
 
   def clip(self, value: float) -> float:
     """The nearest value that is possible."""
-    return min(max(value, self.lowest), self.highest)
+    return float(min(max(value, self.lowest), self.highest))
 
   def merit(self, value: float) -> float:
     """A value, or less it, as one of which more is better."""

@@ -10,11 +10,13 @@ from scipy import stats
 
 from bsjax.analysis.claims.claim import ABOVE, BELOW, Kind, judge, within
 from bsjax.analysis.claims.claims import all_claims, exponent_claims
-from bsjax.analysis.claims.pairs import pair_claims
+from bsjax.analysis.claims.pairs import rank
 from bsjax.analysis.claims.slopes import slope_claims
 from bsjax.analysis.measures.contrast import Effect, exact
 from bsjax.analysis.measures.critical_batch_size import EARLY
 from bsjax.analysis.recommend import BEST, EXAMPLES, UPDATES, recommendation
+from bsjax.analysis.runs.budgets import CLOCKS, of_columns, readings
+from bsjax.analysis.runs.selection import tune
 from bsjax.report.text.rendered import rendered
 from bsjax.stats import paired
 from bsjax.stats.estimate import Estimate, Reason
@@ -24,15 +26,15 @@ NO_EXPONENT = {'undefined': 'not asked'}
 NO_TARGET = {'undefined': 'no target'}
 
 
-def final_values(chosen, key='val_accuracy'):
-  """The values at the planned end of the settings that ended well, on the trials they share."""
-  by_trial = {
-    size: {lane.plan['trial']: lane.final.get(key) for lane in setting.lanes}
-    for size, setting in chosen.items()
-    if setting.problem is None
-  }
-  shared = sorted(set.intersection(*map(set, by_trial.values()))) if by_trial else []
-  return {size: [trials[trial] for trial in shared] for size, trials in by_trial.items()}
+def claims_of(found, chosen):
+  """All claims of a study at the settings chosen, and the ranking they rest on."""
+  read = {budget: readings(chosen, budget) for budget in CLOCKS}
+  ranking = rank(read['epochs'])
+  return all_claims(found, chosen, read, ranking, NO_EXPONENT), ranking
+
+
+def trends(found, chosen):
+  return slope_claims(found, chosen, {budget: readings(chosen, budget) for budget in CLOCKS})
 
 
 def one(claims, kind, side=None, **fields):
@@ -81,8 +83,8 @@ def lane_noise(scale, seed=0):
 
 def test_a_confound_of_updates_is_an_effect_at_equal_epochs_and_none_at_equal_updates():
   found = study((8, 16, 32, 64), (0.1, 0.2, 0.4), 6, by_updates(lane_noise(3e-4)))
-  chosen = {size: tried[1] for size, tried in found.items()}
-  claims = all_claims(found, chosen, final_values(chosen), NO_EXPONENT)
+  chosen = {size: tune(tried[1:2]) for size, tried in found.items()}
+  claims, _ = claims_of(found, chosen)
   json.dumps(rendered(claims), allow_nan=False)
   epochs = falls(claims, 'epochs')
   assert epochs.verdict == 'supported' and ends(epochs)[1] < -0.03
@@ -96,7 +98,7 @@ def test_a_confound_of_updates_is_an_effect_at_equal_epochs_and_none_at_equal_up
   assert change.verdict == 'supported' and change.budget == 'updates'
   assert ends(change) == pytest.approx([3 * bound for bound in ends(updates)])  # 3 doublings
   pair = one(claims, Kind.PAIR, 'above', subject=(8, 64))
-  assert pair.verdict == 'supported' and pair.columns['p_holm'] < 1e-6
+  assert pair.verdict == 'supported' and pair.columns['p_adjusted'] < 1e-6
   assert one(claims, Kind.PAIR, 'within', subject=(8, 64)).verdict == 'refuted'
   powers = [claim for claim in claims if claim.kind == Kind.EXPONENT]
   assert len(powers) == 3 and all(claim.estimate.value is None for claim in powers)
@@ -112,7 +114,7 @@ def test_a_gap_that_grows_with_batch_size_is_found_and_one_that_shrinks_refuted(
       return {'val_accuracy': 0.5 + luck, 'train_accuracy': 0.6 + luck + step}
 
     found = study((8, 16, 64), (0.1,), 4, curve)
-    claims = slope_claims(found, first(found))
+    claims = trends(found, first(found))
     for budget in ('epochs', 'updates', 'learning_rate_updates'):
       claim = one(claims, Kind.TREND, 'above', budget=budget, quantity='gap')
       assert claim.verdict == verdict
@@ -128,9 +130,22 @@ def test_pairing_sees_what_intervals_of_means_cannot():
   (pair,) = paired.against_best(values)
   assert (pair.best, pair.other) == (8, 64) and ABOVE.verdict(pair.interval) == 'supported'
   assert stats.ttest_ind(values[8], values[64]).pvalue > 0.5
-  single, double = pair_claims({}, {}, {size: list(column) for size, column in values.items()})
-  assert (single.subject, single.question) == ((8, 64), ABOVE) and single.verdict == 'supported'
-  assert double.verdict == 'undetermined'  # the effect is as large as the margin
+  found = ended_with(values)
+  claims, _ = claims_of(found, first(found))
+  assert one(claims, Kind.PAIR, 'above', subject=(8, 64)).verdict == 'supported'
+  # The effect is as large as the margin.
+  assert one(claims, Kind.PAIR, 'within', subject=(8, 64)).verdict == 'undetermined'
+
+
+def ended_with(values):
+  """A study whose batch sizes end with these accuracies, one for each trial."""
+  trials = len(next(iter(values.values())))
+  return study(
+    tuple(values),
+    (0.1,),
+    trials,
+    lambda lane, updates: {'val_accuracy': values[lane['batch_size']][lane['trial']]},
+  )
 
 
 def family(rng, means, replications, trials):
@@ -223,8 +238,10 @@ def test_trials_needed_is_the_least_number_that_makes_it():
   x = np.random.default_rng(6).normal(0.3, 1.0, size=8)
   needed = paired.trials_needed(mean_interval(x), 0.3)
 
+  largest = x.std(ddof=1) * math.sqrt(7 / stats.chi2.ppf(0.05, 7))  # the spread's upper limit
+
   def half(n):
-    return stats.t.ppf(0.975, n - 1) * x.std(ddof=1) / math.sqrt(n)
+    return stats.t.ppf(0.975, n - 1) * largest / math.sqrt(n)
 
   assert half(needed) < 0.3 <= half(needed - 1)
   assert paired.trials_needed(mean_interval(x), 1e-4) is None
@@ -264,12 +281,11 @@ def test_one_trial_and_no_width_prove_nothing(trials, code):
   found = study(
     (8, 64), (0.1,), trials, lambda lane, updates: {'val_accuracy': accuracy[lane['batch_size']]}
   )
-  chosen = first(found)
-  claims = all_claims(found, chosen, final_values(chosen), NO_EXPONENT)
+  claims, _ = claims_of(found, first(found))
   assert {claim.verdict for claim in claims} == {'undetermined'}
   pair = one(claims, Kind.PAIR, 'above')
   assert pair.subject == (8, 64) and pair.estimate.value == 0.25
-  assert code in reasons(pair) and pair.columns['p_holm'] is None
+  assert code in reasons(pair) and pair.columns['p_adjusted'] is None
   assert code in reasons(falls(claims, 'epochs'))
   json.dumps(rendered(claims), allow_nan=False)
 
@@ -285,18 +301,16 @@ def test_statistics_of_batchnorm_that_decide_the_verdict_leave_it_open():
 
   found = study((8, 64), (0.1,), 4, curve)
   chosen = first(found)
-  running, again = final_values(chosen), final_values(chosen, 'reestimated_val_accuracy')
-  claims = all_claims(found, chosen, running, NO_EXPONENT, again)
+  claims, ranking = claims_of(found, chosen)
   for claim in (falls(claims, 'epochs'), one(claims, Kind.PAIR, 'above')):
     assert claim.verdict == 'undetermined' and 'statistics_disagree' in reasons(claim)
     low, high = ends(claim)
     assert low * high > 0  # the running statistics alone would decide it
     assert claim.again.low < 0 < claim.again.high
-  alone = pair_claims(found, chosen, running)
-  assert one(alone, Kind.PAIR, 'above').verdict == 'supported'
-  best = recommendation(chosen, running, NO_TARGET, again)[0]
+  best = recommendation(chosen, ranking, NO_TARGET)[0]
   assert best.columns['batch_size'] == 8 and reasons(best)['not_shown_worse']['sizes'] == [64]
-  alone = recommendation(chosen, running, NO_TARGET)[0]
+  plain = [pair._replace(again=None) for pair in ranking.pairs]
+  alone = recommendation(chosen, ranking._replace(pairs=plain), NO_TARGET)[0]
   assert alone.columns['batch_size'] == 8 and reasons(alone)['shown_worse']['sizes'] == [64]
 
 
@@ -308,20 +322,26 @@ def test_a_verdict_that_rests_on_straight_lines_between_records_is_left_open():
 
   sparse, dense = (study((8, 16, 64), (0.1,), 4, curve, n) for n in (12, 16))
   for found, verdict in ((sparse, 'undetermined'), (dense, 'supported')):
-    claim = falls(slope_claims(found, first(found)), 'updates')
+    claim = falls(trends(found, first(found)), 'updates')
     assert ends(claim)[1] < 0 and claim.verdict == verdict
     assert ('interpolated' in reasons(claim)) == (verdict == 'undetermined')
 
 
 def test_batch_sizes_without_all_trials_are_left_out_and_named():
   values = {8: [0.9, 0.91, 0.92], 16: [0.8, None, 0.8], 32: [0.5, 0.52], 64: [0.7, 0.72, 0.715]}
-  claims = pair_claims({}, {}, values)
-  assert [claim.subject for claim in claims] == [(8, 64), (8, 64)]
-  assert [reason for reason in claims[0].reasons if reason.code == 'left_out'] == [
+  read = {
+    size: of_columns(range(len(column)), {'val_accuracy': column})
+    for size, column in values.items()
+  }
+  ranking = rank(read)
+  assert [(pair.best, pair.other) for pair in ranking.pairs] == [(8, 64)]
+  assert ranking.out == [
     Reason('left_out', size=16, why=Reason('trial_not_finite')),
     Reason('left_out', size=32, why=Reason('fewer_trials', trials=2, of=3)),
   ]
-  assert pair_claims({}, {}, {8: [0.5, 0.6], 16: [math.nan, 0.5]}) == []
+  broken = {8: of_columns((0, 1), {'val_accuracy': [0.5, 0.6]})}
+  broken[16] = of_columns((0, 1), {'val_accuracy': [math.nan, 0.5]})
+  assert rank(broken).pairs == []
 
 
 @pytest.mark.parametrize(
@@ -346,27 +366,28 @@ def test_exponent_of_the_learning_rate(ci, found):
   assert {claim.verdict for claim in single} == {'undetermined'}
 
 
-def chosen_of(values):
-  found = study(tuple(values), (0.1,), 2, lambda lane, updates: {})
-  return first(found)
+def recommended(values):
+  """The recommendation by accuracy of a study that ends with these."""
+  found = ended_with(values)
+  chosen = first(found)
+  return recommendation(chosen, rank(readings(chosen, 'epochs')), NO_TARGET)[0]
 
 
 def test_the_largest_batch_size_shown_to_be_as_good_is_recommended():
   noise = 1e-3 * np.random.default_rng(7).normal(size=(3, 6))
   means = 0.9, 0.9, 0.8
   values = {b: list(m + e) for b, m, e in zip((8, 32, 64), means, noise, strict=True)}
-  accuracy = recommendation(chosen_of(values), values, NO_TARGET)[0]
+  accuracy = recommended(values)
   assert accuracy.columns == {'goal': BEST, 'batch_size': 32, 'learning_rate': 0.1}
   assert reasons(accuracy)['shown_worse']['sizes'] == [64]
-  wide = {8: [0.9, 0.7, 0.8, 0.6], 64: [0.7, 0.8, 0.65, 0.7]}
-  row = recommendation(chosen_of(wide), wide, NO_TARGET)[0]
+  row = recommended({8: [0.9, 0.7, 0.8, 0.6], 64: [0.7, 0.8, 0.65, 0.7]})
   assert row.columns['batch_size'] == 8 and reasons(row)['at_stake']['other'] == 64
   for few, code in (
     ({8: [0.9], 64: [0.8]}, 'one_trial_highest'),
     ({8: [0.9, 0.8], 64: [None, 0.8]}, 'nothing_to_compare'),
-    ({}, 'nothing_to_compare'),
+    ({8: [0.9, 0.8]}, 'nothing_to_compare'),
   ):
-    row = recommendation(chosen_of({8: 0, 64: 0}), few, NO_TARGET)[0]
+    row = recommended(few)
     assert row.columns == {'goal': BEST, 'batch_size': None, 'learning_rate': None}
     assert code in reasons(row)
 
@@ -375,7 +396,7 @@ def test_a_smaller_mean_shown_to_be_as_good_is_preferred_for_its_fewer_updates()
   noise = 1e-3 * np.array([1, -1, 2, -2, 0.5, -0.5])
   values = {8: list(0.9002 + noise), 32: list(0.9 - noise), 64: list(0.8 + noise[::-1])}
   assert np.mean(values[8]) > np.mean(values[32])
-  row = recommendation(chosen_of(values), values, NO_TARGET)[0]
+  row = recommended(values)
   assert row.columns['batch_size'] == 32
   assert reasons(row)['as_good'] == {'size': 32, 'best': 8, 'margin': 0.005}
 
@@ -389,7 +410,7 @@ def test_recommendations_for_a_target():
   ]
   points[-1]['examples'][2] = None  # never reached it in one trial
   critical = {'b_crit': 400.0, 'ci95': [300.0, 500.0], 'target': 0.9, 'points': points}
-  _, examples, updates = recommendation({}, {}, critical)
+  _, examples, updates = recommendation({}, rank({}), critical)
   assert examples.columns == {'goal': EXAMPLES, 'batch_size': 8, 'learning_rate': 0.1}
   assert reasons(examples)['not_shown_to']['sizes'] == [16]
   assert reasons(examples)['shown_to_need_more']['sizes'] == [64, 128]
@@ -399,13 +420,13 @@ def test_recommendations_for_a_target():
     (NO_TARGET, 'target_unknown'),
     (critical | {'points': points[:1]}, 'too_few_reach'),
   ):
-    for row in recommendation({}, {}, nothing)[1:]:
+    for row in recommendation({}, rank({}), nothing)[1:]:
       assert row.columns['batch_size'] is None and code in reasons(row)
   early = [points[0] | {'status': ['reached', EARLY]}, *points[1:]]
-  for row in recommendation({}, {}, critical | {'points': early})[1:]:
+  for row in recommendation({}, rank({}), critical | {'points': early})[1:]:
     assert row.columns['batch_size'] is None and reasons(row) == {'reached_early': {'sizes': [8]}}
   broken = [point | {'examples': [-1.0, 0.0, math.inf, math.nan, None]} for point in points]
-  rows = recommendation({}, {}, critical | {'points': broken})
+  rows = recommendation({}, rank({}), critical | {'points': broken})
   assert all(row.columns['batch_size'] is None for row in rows)
 
 
@@ -420,7 +441,9 @@ def test_schedules_edges_and_turning_means_are_named():
     }
 
   found = study((8, 16, 64), (0.1, 0.2), 3, curve)
-  claim = falls(slope_claims(found, first(found)), 'updates')
-  assert claim.verdict == 'supported' and 'means_turn' in reasons(claim)
+  claim = falls(trends(found, first(found)), 'updates')
+  # The interval shows it, but what is compared is not only the batch size.
+  assert claim.verdict == 'undetermined' and 'means_turn' in reasons(claim)
+  assert ends(claim)[1] < 0 and 'other_place_of_schedule' in reasons(claim)
   assert reasons(claim)['stand_at']['shares'] == pytest.approx([0.875, 0.0])
   assert reasons(claim)['chosen_at_grid_edge'] == {'sizes': [8, 16, 64]}

@@ -10,16 +10,16 @@ from helpers.curves import first, study
 from scipy import stats
 
 from bsjax.analysis.measures import gap
+from bsjax.analysis.measures.batch_size_contrasts import Comparison
 from bsjax.analysis.measures.contrast import (
   DIFFERENCE,
   average,
   contrast,
   difference,
   effect,
-  of_columns,
-  slope,
 )
-from bsjax.analysis.runs import budgets
+from bsjax.analysis.runs import budgets, histories
+from bsjax.analysis.runs.budgets import of_columns
 from bsjax.report.text.rendered import rendered
 from bsjax.stats.estimate import Reason
 from bsjax.stats.intervals import mean_interval
@@ -273,14 +273,17 @@ def test_slopes_pair_by_the_number_of_the_trial():
   chosen = first(found)
   # Batch size 8 lacks trial 0 and batch size 64 trial 2: only trial 1 is a pair.
   both = {8: chosen[8].lanes[1:], 64: chosen[64].lanes[:2]}
-  partial = {size: type(chosen[8])(size, 0.1, lanes) for size, lanes in both.items()}
-  found = slope(budgets.readings(partial, 'epochs'), 'val_accuracy')
+  partial = {size: histories.Setting(size, 0.1, lanes) for size, lanes in both.items()}
+  found = Comparison(budgets.readings(partial, 'epochs'), 'val_accuracy').slope()
   assert found.interval.n == 1 and found.interval.low is None and found.low is None
   assert found.interval.value == pytest.approx(-0.056 / 3, abs=1e-12)
-  apart = {8: partial[8], 64: type(chosen[8])(64, 0.1, chosen[64].lanes[:1])}
-  found = slope(budgets.readings(apart, 'epochs'), 'val_accuracy')
+  apart = {
+    size: histories.Setting(size, 0.1, lanes)
+    for size, lanes in ((8, chosen[8].lanes[2:]), (64, chosen[64].lanes[:1]))
+  }
+  found = Comparison(budgets.readings(apart, 'epochs'), 'val_accuracy').slope()
   assert found.interval.reasons == (Reason('sizes_share_no_trial'),)
-  one = slope(budgets.readings({8: partial[8]}, 'epochs'), 'val_accuracy')
+  one = Comparison(budgets.readings({8: partial[8]}, 'epochs'), 'val_accuracy').slope()
   assert one.interval.reasons == (Reason('too_few_batch_sizes', readable=1, of=1),)
 
 

@@ -13,7 +13,6 @@ from bsjax.analysis.measures.exponent import exponent, points, saturation
 from bsjax.analysis.measures.learning_rate import learning_rates
 from bsjax.analysis.measures.optimum import Optimum, optimum, optimum_of
 from bsjax.analysis.runs import histories
-from bsjax.analysis.runs.selection import best_setting, leave_one_trial_out, reported
 from bsjax.report.text.rendered import rendered
 from bsjax.stats.estimate import Estimate, Reason, undefined
 
@@ -427,7 +426,6 @@ def test_learning_rates_from_records():
   assert low < 0.5 < high < 0.6 and result['exponent']['rules']['square_root'] is True
   assert result['merit'] == 'val_loss' and len(result['rules']) == 5
   assert 0 < result['rms_log_noise'] < 0.03
-  assert [row['n'] for row in result['selected']] == [4] * 4
 
 
 def test_objectives():
@@ -454,72 +452,3 @@ def test_a_diverged_lane_counts_as_infinite_and_an_unfinished_one_as_unknown():
   (why,) = found.rate.reasons
   assert found.state == 'undetermined' and why.code == 'lane_failed'
   assert why.details['problem'].code == 'unfinished' and why.details['trial'] == 0
-
-
-def accuracies_of(table):
-  """One batch size; table: [trial, rate]."""
-  return {(8, rate): list(column) for rate, column in zip(RATES.tolist(), table.T, strict=False)}
-
-
-def test_rates_are_chosen_on_the_other_trials():
-  table = np.array([[0.9, 0.5, 0.6], [0.5, 0.8, 0.6], [0.5, 0.7, 0.6]])
-  accuracies = accuracies_of(table)
-  tried = study({key: [1.0] * 3 for key in accuracies}, accuracies)[8]
-  chosen = leave_one_trial_out(tried)
-  # Without trial 0 the second is best (0.75); without 1 or 2 the first is (0.7).
-  assert chosen.learning_rates == [RATES[1], RATES[0], RATES[0]]
-  assert chosen.finals('val_accuracy') == [0.5, 0.5, 0.5]
-  result = reported(tried)
-  assert result['mean'] == pytest.approx(0.5) and result['selection'] == 'other trials'
-
-
-def test_the_choice_that_fails_in_its_own_trial_is_a_result():
-  accuracies = accuracies_of(np.array([[0.5, 0.9], [0.5, 0.9], [0.5, 0.9]]))
-
-  def diverges(lane):
-    return lane['trial'] == 1 and lane['learning_rate'] == RATES[1]
-
-  tried = study({key: [1.0] * 3 for key in accuracies}, accuracies, diverges)[8]
-  result = reported(tried)
-  failed = {'trial': 1, 'problem': Reason('diverged'), 'learning_rate': RATES[1]}
-  assert 'mean' not in result and result['undefined'] == Reason('chosen_rate_failed', **failed)
-
-  # In two of three trials: not eligible for anyone.
-  def diverges(lane):
-    return lane['trial'] > 0 and lane['learning_rate'] == RATES[1]
-
-  tried = study({key: [1.0] * 3 for key in accuracies}, accuracies, diverges)[8]
-  assert reported(tried)['learning_rates'] == [RATES[0]] * 3
-  tried = study({key: [1.0] * 3 for key in accuracies}, accuracies, lambda lane: True)[8]
-  assert reported(tried)['undefined'] == Reason('no_rate_ended_well_in_others', trial=0)
-  with_null = {key: [1.0, None, 1.0] for key in accuracies}
-  why = reported(study(with_null, accuracies)[8], 'val_loss')['undefined']
-  assert why == Reason('quantity_not_finite', quantity='val_loss')
-
-
-def test_one_trial_cannot_be_split():
-  accuracies = accuracies_of(np.array([[0.5, 0.9, 0.7]]))
-  tried = study({key: [1.0] for key in accuracies}, accuracies)[8]
-  result = reported(tried)
-  assert result['selection'] == 'same trial' and result['learning_rates'] == [RATES[1]]
-  assert (result['mean'], result['ci95'], result['n']) == (0.9, [None, None], 1)
-  tried = study({key: [1.0] for key in accuracies}, accuracies, lambda lane: True)[8]
-  assert reported(tried)['undefined'] == Reason('no_rate_ended_well')
-
-
-def test_the_winners_curse_is_lifted():
-  """Six rates that are all the same: the best mean of four trials is too good by a known amount."""
-  rng = np.random.default_rng(1)
-  naive, split, hits = [], [], []
-  for _ in range(STUDIES // 8):
-    accuracies = accuracies_of(rng.normal(0.5, 0.02, (4, 6)))
-    tried = study({key: [1.0] * 4 for key in accuracies}, accuracies)[8]
-    naive.append(np.mean(best_setting(tried).finals('val_accuracy')))
-    result = reported(tried)
-    split.append(result['mean'])
-    hits.append(within(result['ci95'][0], 0.5, result['ci95'][1]))
-  error = np.std(split) / math.sqrt(len(split))
-  # The largest of six standard normals has the mean 1.26721.
-  assert np.mean(naive) - 0.5 == pytest.approx(1.26721 * 0.02 / 2, abs=4 * error)
-  assert abs(np.mean(split) - 0.5) < 4 * error < 0.004
-  assert 0.82 < np.mean(hits) < 0.92  # as documented: too narrow where all rates are alike

@@ -1,6 +1,7 @@
 """Made-up studies whose records follow a given curve."""
 
 from bsjax.analysis.runs.histories import settings
+from bsjax.analysis.runs.selection import tune
 from helpers import synthetic
 
 EXAMPLES = 4096
@@ -19,4 +20,8 @@ def study(batch_sizes, rates, trials, curve, evaluations=16):
 
 
 def first(settings_by_size):
-  return {size: tried[0] for size, tried in settings_by_size.items()}
+  """Every batch size at the first of its learning rates, as if it was the only one."""
+  return {
+    size: tried[0] if tried[0].problem else tune(tried[:1])
+    for size, tried in settings_by_size.items()
+  }

@@ -60,14 +60,17 @@ class Comparison:
 
   def contrast(self, weights: Float[np.ndarray, ' size'], confidence: float = 0.95) -> Effect:
     """A weighted sum of the batch sizes' means; the weights add up to 0."""
-    within = effect(contrast(self.readings.values(), weights, self.quantity), confidence)
+    paired = contrast(self.readings.values(), weights, self.quantity)
+    if paired is None:
+      return Effect(undefined('sizes_share_no_trial'), sizes=self.sizes)
+    within = effect(paired, confidence)
     if self.variances is None or within.interval.low is None:
       return within._replace(sizes=self.sizes)
     variance, df = self._error(weights)
     estimate = within.interval
     half = float(stdtrit(df, (1 + confidence) / 2)) * math.sqrt(variance)
     ends = {'low': estimate.value - half, 'high': estimate.value + half, 'df': df}
-    low, high = self._bounds(weights)
+    low, high = float(paired.low.mean()), float(paired.high.mean())
     return Effect(replace(estimate, **ends), low - half, high + half, self.sizes)
 
   def slope(self, confidence: float = 0.95) -> Effect:
@@ -117,11 +120,6 @@ class Comparison:
     variances, dfs = self.variances
     parts = np.square(weights) * variances
     return float(parts.sum()), float(np.square(parts.sum()) / (np.square(parts) / dfs).sum())
-
-  def _bounds(self, weights: np.ndarray) -> tuple[float, float]:
-    """What the contrast's value may be wherever between records the values lie."""
-    found = contrast(self.readings.values(), weights, self.quantity)
-    return float(found.low.mean()), float(found.high.mean())
 
 
 class Joint:

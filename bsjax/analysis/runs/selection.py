@@ -117,7 +117,7 @@ def _diverged(setting: Setting) -> bool:
 
 def _loss(setting: Setting) -> float:
   """The mean final validation loss, by which rates of equal metric are told apart."""
-  losses = setting.finals('val_loss')
+  losses = [lane.final['val_loss'] for lane in setting.lanes]
   return math.inf if None in losses else math.fsum(losses) / len(losses)
 
 
