@@ -30,8 +30,8 @@ class Spread(NamedTuple):
 
 
 def spreads(
-  groups: Sequence[Float[np.ndarray, 'setting trial']],
-  weights: Sequence[Float[np.ndarray, ' setting']],
+  groups: Sequence[Float[np.ndarray, '_setting trial']],
+  weights: Sequence[Float[np.ndarray, ' _setting']],
 ) -> list[Spread]:
   """The spread of `weights @ runs` of each group; weights add up to 1.
 
@@ -70,19 +70,20 @@ def spreads(
   return [
     Spread(
       float(variance * ((1 - rho) * (weight @ weight) + rho)),
-      _df(count, free, rho, doubt / variance),
+      _df(float(count), free, rho, float(doubt / variance)),
     )
     for variance, weight, count, doubt in zip(variances, weights, counts, doubts, strict=True)
   ]
 
 
 def _df(count: float, free: int, rho: float, doubt: float) -> float:
-  """Degrees of freedom of a variance from `count` runs per trial.
+  """Degrees of freedom of a variance from `count` runs per trial, one at least.
 
-  Runs of a trial share what is common to them, and the doubt (over the variance) about its effect,
-  which is taken off their mean square again.
+  Runs of a trial share what is common to them, and the doubt about its effect, which is taken off
+  their mean square again. `doubt` is over the variance; a larger one than that was cut off.
   """
-  return float(count * free / ((1 + doubt) ** 2 + (count - 1) * (rho + doubt) ** 2))
+  doubt = min(doubt, 1.0)
+  return max(1.0, count * free / ((1 + doubt) ** 2 + (count - 1) * (rho + doubt) ** 2))
 
 
 def _others(values: np.ndarray) -> np.ndarray:
