@@ -30,23 +30,25 @@ class Spread(NamedTuple):
 
 
 def spreads(
-  groups: Sequence[Float[np.ndarray, 'setting trial']],
-  weights: Sequence[Float[np.ndarray, ' setting']],
+  groups: Sequence[Float[np.ndarray, '_setting trial']],
+  weights: Sequence[Float[np.ndarray, ' _setting']],
 ) -> list[Spread]:
   """The spread of `weights @ runs` of each group; weights add up to 1.
 
   The trial effects taken off a group are estimated from the other groups (by precision), and the
-  variance of that estimate from its mean square. Runs of one group and trial may still resemble
-  each other: their correlation, pooled over groups, counts where it is above zero.
+  variance of that estimate from its mean square. Groups of one setting do not take part in that:
+  two of them that agree by chance would prove each other exact. Runs of one group and trial may
+  still resemble each other: their correlation, pooled over groups, counts where it is above zero.
 
   Raises:
-    ValueError: there are fewer than two groups or trials, or groups differ in their trials.
+    ValueError: there are fewer than two groups of several settings or fewer than two trials, or
+      groups differ in their trials.
   """
   trials = {group.shape[1] for group in groups}
-  if len(groups) < 2 or len(trials) > 1 or min(trials) < 2:
+  if sum(len(group) > 1 for group in groups) < 2 or len(trials) > 1 or min(trials) < 2:
     raise ValueError(
-      f'groups have the shapes {[group.shape for group in groups]}: give two or more with the same '
-      'two or more trials.'
+      f'groups have the shapes {[group.shape for group in groups]}: give two or more of several '
+      'settings, with the same two or more trials.'
     )
   free = min(trials) - 1
   counts = np.array([len(group) for group in groups], dtype=np.float64)
@@ -55,22 +57,33 @@ def spreads(
   variances = np.full(len(groups), 1.0)
   errors = centered
   for _ in range(ROUNDS):
-    precision = 1 / variances
+    precision = (counts > 1) / variances
     others = (precision @ sums - precision[:, None] * sums) / _others(precision * counts)[:, None]
     errors = [part - effects for part, effects in zip(centered, others, strict=True)]
     squares = np.array([np.square(part).sum() for part in errors]) / (counts * free)
     if not squares.all():
-      break
+      return [Spread(0.0, float(count * free)) for count in counts]
     variances = np.maximum(squares - 1 / _others(precision * counts), LEAST * squares)
     variances = np.maximum(variances, 1e-12 * variances.max())
   rho = _correlation(errors, variances, precision * counts, free)
+  doubts = 1 / _others((counts > 1) * counts / variances)
   return [
     Spread(
       float(variance * ((1 - rho) * (weight @ weight) + rho)),
-      float(count * free / (1 + (count - 1) * rho**2)),
+      _df(float(count), free, rho, float(doubt / variance)),
     )
-    for variance, weight, count in zip(variances, weights, counts, strict=True)
+    for variance, weight, count, doubt in zip(variances, weights, counts, doubts, strict=True)
   ]
+
+
+def _df(count: float, free: int, rho: float, doubt: float) -> float:
+  """Degrees of freedom of a variance from `count` runs per trial, one at least.
+
+  Runs of a trial share what is common to them, and the doubt about its effect, which is taken off
+  their mean square again. `doubt` is over the variance; a larger one than that was cut off.
+  """
+  doubt = min(doubt, 1.0)
+  return max(1.0, count * free / ((1 + doubt) ** 2 + (count - 1) * (rho + doubt) ** 2))
 
 
 def _others(values: np.ndarray) -> np.ndarray:

@@ -10,13 +10,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
 from bsjax.analysis.claims import confounds
-from bsjax.analysis.claims.claim import MARGIN, SUPPORTED, UNDETERMINED, Claim, Family, Kind, within
+from bsjax.analysis.claims.claim import (
+  MARGIN,
+  SUPPORTED,
+  UNDETERMINED,
+  Claim,
+  Family,
+  Kind,
+  Question,
+  within,
+)
 from bsjax.analysis.measures.batch_size_contrasts import Comparison
 from bsjax.analysis.runs.budgets import Reading
 from bsjax.analysis.runs.histories import Tried
@@ -67,9 +77,15 @@ class Effect(NamedTuple):
   weights: Float[np.ndarray, ' size']
 
   def read(self, readings: Mapping[int, Reading], quantity: str = VAL) -> Estimate | None:
-    """The effect with its 95% interval; None where one of its batch sizes is missing."""
+    """The effect with its 95% interval, wherever between records the values lie.
+
+    None where one of its batch sizes is missing.
+    """
     compared = Comparison({size: readings[size] for size in self.sizes}, quantity)
-    return None if compared.out else compared.contrast(self.weights).interval
+    if compared.out:
+      return None
+    interval, low, high, _ = compared.contrast(self.weights)
+    return replace(interval, low=low, high=high)
 
 
 def shown_effect(claims: Sequence[Claim]) -> Effect | None:
@@ -81,9 +97,13 @@ def shown_effect(claims: Sequence[Claim]) -> Effect | None:
     return Effect(sizes, np.array([1.0] + [-1.0 / len(beaten)] * len(beaten)))
   for claim in headline:
     if claim.kind == Kind.TREND and claim.verdict != UNDETERMINED:
-      doublings = math.log2(max(claim.subject) / min(claim.subject))
-      return Effect(claim.subject, doublings * slope_weights(claim.subject))
+      return _over_range(claim.subject)
   return None
+
+
+def _over_range(sizes: tuple[int, ...]) -> Effect:
+  """The change that the trend makes from the smallest to the largest batch size."""
+  return Effect(sizes, math.log2(max(sizes) / min(sizes)) * slope_weights(sizes))
 
 
 def causes(
@@ -137,9 +157,10 @@ def _updates(given: Given, read: Mapping[str, Mapping[int, Reading]]) -> Confoun
 
 
 def _explains(whole: Estimate, left: Estimate) -> bool | str:
-  """Whether an effect is gone, where something is held equal; UNKNOWN where that is not shown."""
+  """Whether an effect is gone, or turned, where something is held equal; UNKNOWN if not shown."""
   limit = max(MARGIN, LEFT * abs(whole.value))
-  verdict = within(limit).verdict(left)
+  question = Question('below', limit) if whole.value > 0 else Question('above', -limit)
+  verdict = question.verdict(left)
   return UNKNOWN if verdict == UNDETERMINED else verdict == SUPPORTED
 
 
@@ -173,7 +194,7 @@ def _stale(config: Mapping[str, Any], given: Given, read: Mapping[int, Reading])
     return _absent(STALE, given, Reason('no_batch_norm'))
   if not all(REESTIMATED + VAL in read[size].values for size in given.sizes):
     return Confound(STALE, UNKNOWN, given.effect and UNKNOWN, (Reason('not_reestimated'),))
-  asked = given.effect or Effect(given.sizes, slope_weights(given.sizes))
+  asked = given.effect or _over_range(given.sizes)
   running, fresh = asked.read(read), asked.read(read, REESTIMATED + VAL)
   lag = asked.read({size: _with_lag(read[size]) for size in given.sizes}, LAG)
   if None in (running, fresh, lag) or lag.low is None:

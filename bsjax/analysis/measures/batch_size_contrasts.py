@@ -26,7 +26,8 @@ from bsjax.stats.joint import Family
 from bsjax.stats.paired import NO_WIDTH, p_value_of, simultaneous, slope_weights
 from bsjax.stats.trial_effects import spreads
 
-FEWEST_OTHERS = 3  # lanes of other batch sizes from which the effect of a trial is estimated
+# Lanes of other batch sizes, those with a single one aside, that tell the effect of a trial.
+FEWEST_OTHERS = 3
 
 
 class Comparison:
@@ -103,11 +104,11 @@ class Comparison:
     """
     readings = list(self.readings.values())
     lanes = [reading.lanes[name] for reading, name in zip(readings, self._names, strict=True)]
-    total = sum(len(group) for group in lanes)
+    several = [len(group) if len(group) > 1 else 0 for group in lanes]
     if len(lanes) < 2 or len({reading.trials for reading in readings}) > 1:
       return None
     trials = len(readings[0].trials)
-    if trials < 2 or min(total - len(group) for group in lanes) < FEWEST_OTHERS:
+    if trials < 2 or sum(several) - max(several) < FEWEST_OTHERS:
       return None
     spread = spreads(lanes, [reading.weights for reading in readings])
     variances = np.array([one.variance for one in spread])
@@ -139,7 +140,8 @@ class Joint:
     p = p_value_of(estimate)
     if p is None:
       return None
-    return self._family.false(p) if self._family else min(1.0, self._count * p)
+    most = min(1.0, self._count * p)
+    return float(np.clip(self._family.false(p), p, most)) if self._family else most
 
 
 def _name(reading: Reading, quantity: str) -> str:
