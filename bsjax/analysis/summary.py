@@ -12,7 +12,6 @@ from bsjax.analysis.claims.claims import all_claims
 from bsjax.analysis.claims.condition_contrasts import claims as condition_claims
 from bsjax.analysis.claims.condition_contrasts import compare
 from bsjax.analysis.claims.conditions import of_study, problems_by_rate
-from bsjax.analysis.claims.confounds import at_edge
 from bsjax.analysis.claims.pairs import rank
 from bsjax.analysis.claims.scaling_rules import scaling_rules
 from bsjax.analysis.claims.stages import stage_claims, stages
@@ -130,7 +129,7 @@ def _batch_size(tried: Sequence[Setting], best: Tuned, reestimated: bool) -> dic
     'batch_size': best.batch_size,
     'learning_rate': best.learning_rate,
     'best_rate': best.best_rate,
-    'at_grid_edge': at_edge(tried, best),
+    'at_grid_edge': best.learning_rate in (min(rates), max(rates)),
     'trials': len(best.lanes),
     'selection': best.selection,
     'window': [{'learning_rate': part.learning_rate, 'weight': w} for part, w in best.parts],

@@ -1,7 +1,7 @@
 """budgets: settings read between records, and the reasons why they cannot be."""
 
 import pytest
-from helpers.curves import first, study
+from helpers.curves import study
 
 from bsjax.analysis.runs import budgets
 from bsjax.stats.estimate import Reason
@@ -28,7 +28,7 @@ def test_readings_lie_as_far_between_records_as_asked(updates):
   assert reading.trials == (0, 1)
   assert reading.between == (None if updates == 64 else (64.0, 96.0))
   ends = [0.0064, 0.0064] if updates == 64 else [0.0064, 0.0096]
-  around = reading.before['val_accuracy'][0], reading.after['val_accuracy'][0]
+  around = reading.low['val_accuracy'][0], reading.high['val_accuracy'][0]
   assert list(around) == pytest.approx(ends, abs=1e-12)
 
 
@@ -57,6 +57,5 @@ def test_one_batch_size_has_no_common_rate():
   assert common == ({}, Reason('fewer_than_two_batch_sizes'))
   by_size = study((8, 16), (0.1, 0.2), 2, lambda lane, _: {'val_accuracy': lane['learning_rate']})
   common = budgets.common_settings(by_size)
-  assert common.reason is None and first({size: [s] for size, s in common.settings.items()}) == {
-    size: tried[1] for size, tried in by_size.items()
-  }
+  assert common.reason is None
+  assert common.settings == {size: tried[1] for size, tried in by_size.items()}

@@ -125,7 +125,7 @@ def test_differences_pool_over_batch_sizes_within_the_trial():
   assert rows_of(found, batch_size=16)[0]['effect'] == pytest.approx(0.03)
 
 
-def test_the_learning_rate_of_each_condition_is_chosen_on_the_other_trials():
+def test_each_condition_is_read_at_its_best_learning_rate():
   lucky = {0.1: (0.99, 0.7, 0.8), 0.2: (0.7, 0.98, 0.79)}
 
   def value(lane, _):
@@ -136,11 +136,11 @@ def test_the_learning_rate_of_each_condition_is_chosen_on_the_other_trials():
     condition('two rates', value, (8,), (0.1, 0.2), 3),
   ])  # fmt: skip
   single, both = found['table']
-  assert both['trial_learning_rates'] == [0.2, 0.1, 0.1] and both['selection'] == 'other trials'
-  assert both['val_accuracy']['mean'] == pytest.approx((0.7 + 0.7 + 0.8) / 3)
+  assert both['learning_rate'] == 0.1 and both['selection'] == 'best rate'
+  assert both['val_accuracy']['mean'] == pytest.approx((0.99 + 0.7 + 0.8) / 3)
   assert 'nothing was tuned' in single['note'] and both['at_grid_edge']
   (row,) = rows_of(found)
-  assert row['effect'] == pytest.approx(0.1 / 3)
+  assert row['effect'] == pytest.approx((0.99 + 0.7 + 0.8) / 3 - 0.7)
   assert {'code': 'one_rate', 'condition': 'one rate', 'sizes': [8]} in row['reasons']
   assert {'code': 'chosen_at_grid_edge', 'condition': 'two rates', 'sizes': [8]} in row['reasons']
 

@@ -134,8 +134,12 @@ def _row(setting: Setting, reading: Reading, names: Sequence[str]) -> Row:
   if reading.problem:
     return row | {'undefined': reading.problem}
   row |= {name: estimate(reading.values.get(name, [])) for name in names}
-  by_label = of_finals(setting, lambda lane: dict(enumerate(lane.final[VAL_OF_CLASSES]))).values
+  by_label = of_finals(setting, _by_label).values
   return row | {OF_CLASSES: [estimate(values, VAL_OF_CLASSES) for values in by_label.values()]}
+
+
+def _by_label(lane: LaneHistory) -> dict[str, float | None]:
+  return {str(label): value for label, value in enumerate(lane.final[VAL_OF_CLASSES])}
 
 
 def _pairs(read: Mapping[int, Reading]) -> list[Row]:

@@ -122,7 +122,8 @@ def selection(rows: Sequence[Row]) -> list[str]:
     }
   )
   if unsafe:
-    sentences.append(f'Learning rates at which a trial diverged are not chosen: {joined(unsafe)}.')
+    named = [line[0].lower() + line[1:] for line in unsafe]
+    sentences.append(f'Learning rates at which a trial diverged are not chosen: {joined(named)}.')
   return sentences
 
 
