@@ -14,7 +14,8 @@ from bsjax.analysis.runs.histories import settings
 from bsjax.analysis.runs.targets import choose_targets, first_reach, soonest
 from bsjax.report.text.rendered import rendered
 from bsjax.stats.estimate import Estimate, Reason
-from bsjax.stats.hyperbola import fit_hyperbola, fit_trials
+from bsjax.stats.hyperbola import fit_hyperbola
+from bsjax.stats.hyperbola_trials import fit_trials
 from bsjax.stats.tobit import AT_LEAST, AT_MOST, EXACT
 
 SIZES = np.array([8, 16, 32, 64, 128, 256, 512])
