@@ -110,7 +110,7 @@ def test_trials_that_differ_in_b_crit_are_not_covered_by_the_residuals():
 def test_errors_that_trials_share_are_not_covered_by_any_interval_without_them(trials):
   """Each batch size errs by 0.1 in every trial: its learning rate is off the optimum, say."""
   random, fits, data = np.random.default_rng(5), [], []
-  for _ in range(200):
+  for _ in range(100):
     updates, known = drawn(random, 64, 0.05, trials)
     updates *= np.exp(random.normal(0, 0.1, (len(SIZES), 1)))
     data.append((SIZES, updates, known))
@@ -414,7 +414,9 @@ def test_the_fit_without_the_largest_batch_size():
   def edge_of_stability(lane, examples):
     return power_law()(lane, examples / (3 if lane['batch_size'] == 128 else 1))
 
-  result = critical_batch_size(study(edge_of_stability), targets=[0.6])
+  # Fewer batch sizes cannot tell a bent hyperbola from one whose sizes err: the interval is wider.
+  sizes = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 128)
+  result = critical_batch_size(study(edge_of_stability, sizes), targets=[0.7])
   without = result['without_largest']
   assert without['b_crit'] == pytest.approx(40, rel=0.1) and without['outside']
   assert without['factor'] == without['b_crit'] / result['b_crit'] > 1.3
