@@ -89,7 +89,7 @@ def _ends(lane, random):
   step = lane['learning_rate'] * (64 / lane['batch_size']) ** 0.6
   mismatch = abs(math.log(step / 0.1))
   ceiling = 0.975 - 0.004 * mismatch**1.7 - 0.004 * max(0, math.log2(lane['batch_size'] / 64))
-  return ceiling + random.normal(0, 0.0035), 14 * min(step / 0.1, 0.1 / step) ** 0.5
+  return ceiling + random.normal(0, 0.0035), 14 * min(1.0, step / 0.1) ** 0.5
 
 
 def _healthy(lane, share, ceiling, speed, evaluations, random):
