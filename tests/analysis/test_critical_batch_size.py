@@ -110,7 +110,7 @@ def test_trials_that_differ_in_b_crit_are_not_covered_by_the_residuals():
 def test_errors_that_trials_share_are_not_covered_by_any_interval_without_them(trials):
   """Each batch size errs by 0.1 in every trial: its learning rate is off the optimum, say."""
   random, fits, data = np.random.default_rng(5), [], []
-  for _ in range(100):
+  for _ in range(200):
     updates, known = drawn(random, 64, 0.05, trials)
     updates *= np.exp(random.normal(0, 0.1, (len(SIZES), 1)))
     data.append((SIZES, updates, known))
