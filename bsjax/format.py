@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -13,6 +14,14 @@ def number(value: int | float | None) -> str:
   if value is None:
     return '–'
   return f'{value:,.0f}' if abs(value) >= 1000 else f'{value:.3g}'
+
+
+def measured(value: float | None, low: float | None, high: float | None) -> str:
+  """A number to the digits that its interval leaves it: two, or three where it is within 10%."""
+  if not value:
+    return number(value)
+  digits = 3 if low and high and high < 1.1 * low else 2
+  return number(round(value, digits - 1 - math.floor(math.log10(abs(value)))))
 
 
 def percent(estimate: Mapping[str, Any]) -> str:

@@ -10,31 +10,30 @@ gain from larger batches, B_crit = infinity perfect scaling. An interval that ho
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-import scipy  # whose `optimize` loads when a curve is fitted: reading a fit must not wait for it
 from jaxtyping import Float, Int
 from scipy.special import stdtrit
 
 from bsjax.stats import tobit
 from bsjax.stats.estimate import Estimate, Reason, undefined
-from bsjax.stats.intervals import mean_interval
 from bsjax.stats.tobit import EXACT, Peak
 
 _BEYOND = 8.0  # natural logarithms searched beyond the batch sizes, where the limits are near
 _STEP = 0.25
+_FINE, _ROUNDS = 33, 4  # to a tenth of a thousandth of a step
 
 
 class Fit(NamedTuple):
   """B_crit in examples, and the ends of the hyperbola as geometric means of trials.
 
   `b_crit` has no value at a limit; a `low` of 0 and `unbounded` say that its interval holds one.
-  It is `over` what varied: 'trials', or 'residuals' of all batch sizes and trials; its `n` counts
-  trials in which some batch size reached the target. Without an interval nothing was fitted.
-  `residual_sd` is that of log updates, `df` its degrees of freedom.
+  It is `over` what varied: 'residuals', or 'trials and residuals'; its `n` counts trials in which
+  some batch size reached the target. Without an interval nothing was fitted. `residual_sd` is that
+  of log updates, `df` its degrees of freedom. `parts` are the intervals over either alone, where
+  `b_crit` is over both.
   """
 
   b_crit: Estimate
@@ -42,6 +41,14 @@ class Fit(NamedTuple):
   examples_min: float | None = None
   updates_min: float | None = None
   residual_sd: float | None = None
+  parts: tuple[Estimate, ...] = ()
+
+
+class Shared(NamedTuple):
+  """The variance of what all trials of a batch size err by alike, in log updates, and its df."""
+
+  variance: float
+  df: int
 
 
 def fit_hyperbola(
@@ -49,6 +56,8 @@ def fit_hyperbola(
   updates: Float[np.ndarray, 'size trial'],
   known: Int[np.ndarray, 'size trial'],
   confidence: float = 0.95,
+  shared: Shared | None = None,
+  rough_ends: bool = False,
 ) -> Fit:
   """Maximum likelihood, B_crit shared by the trials, each with its own S_min.
 
@@ -58,8 +67,9 @@ def fit_hyperbola(
 
   The interval holds every B_crit with 2 (max l - l) <= N log(1 + t^2 / df), N exact entries and
   df = N - trials - 1. Without bounds that is the F test of the residual sum of squares, so a few
-  trials suffice, and a hyperbola that does not fit widens it. It takes the errors to be
-  independent and equally wide at all batch sizes.
+  trials suffice, and a hyperbola that does not fit widens it. It takes the errors to be equally
+  wide at all batch sizes, and independent but for what is `shared`. With `rough_ends` it is up to a
+  factor of 1.3 wider on either side, and cheaper, for those who ask only whether it is bounded.
 
   Raises:
     ValueError: an entry is not finite or not above zero.
@@ -75,41 +85,25 @@ def fit_hyperbola(
   grid = np.concatenate([[-np.inf], profile.grid(), [np.inf]])
   curve = _Curve(profile, grid, profile.at(grid))
   best, top = _highest(curve)
-  drop = exact / 2 * math.log1p(float(stdtrit(df, (1 + confidence) / 2)) ** 2 / df)
-  low, high = _crossings(curve, best, top - drop)
-  return _describe(profile, best, low, high, exact, df)
+  fit = _describe(profile, best, exact, df)
+  drop = exact / 2 * math.log1p(_squared_t(fit, confidence, trials, shared) / df)
+  low, high = _crossings(curve, best, top - drop, rough_ends)
+  bounded = math.isfinite(high)
+  ends = {'low': math.exp(low), 'high': math.exp(high) if bounded else None}
+  return fit._replace(b_crit=replace(fit.b_crit, **ends, unbounded=not bounded))
 
 
-def fit_trials(
-  batch_sizes: Int[np.ndarray, ' size'],
-  updates: Float[np.ndarray, 'size trial'],
-  known: Int[np.ndarray, 'size trial'],
-) -> Fit:
-  """The fit of all trials, with Student's interval over trials where they allow one.
+def _squared_t(fit: Fit, confidence: float, trials: int, shared: Shared | None) -> float:
+  """Student's, times what the shared errors of a mean over trials add to its variance.
 
-  That needs three trials or more, each of which bounds its own B_crit: then log B_crit is averaged
-  over trials, and nothing is assumed of the errors within one, nor that all trials have the same
-  B_crit. Otherwise `fit_hyperbola` as it is.
+  The degrees of freedom of a sum of variances are Satterthwaite's.
   """
-  joint = fit_hyperbola(batch_sizes, updates, known)
-  trials = updates.shape[1]
-  if joint.b_crit.value is None or trials < 3:
-    return joint
-  fits = [fit_hyperbola(batch_sizes, updates[:, [j]], known[:, [j]]) for j in range(trials)]
-  alone = [fit.b_crit for fit in fits]
-  if any(one.value is None or not one.low or one.unbounded for one in alone):
-    return joint
-  mean = mean_interval(np.log([one.value for one in alone])).map(math.exp)
-  ends = {'value': mean.value, 'low': mean.low, 'high': mean.high}
-  return joint._replace(
-    b_crit=replace(joint.b_crit, over='trials', **ends),
-    examples_min=_geometric_mean([fit.examples_min for fit in fits]),
-    updates_min=_geometric_mean([fit.updates_min for fit in fits]),
-  )
-
-
-def _geometric_mean(values: Sequence[float]) -> float:
-  return math.exp(math.fsum(map(math.log, values)) / len(values))
+  df, inflation = float(fit.df), 1.0
+  if shared is not None and shared.variance > 0:
+    added = trials * shared.variance / fit.residual_sd**2
+    inflation += added
+    df = inflation**2 / (1 / fit.df + added**2 / shared.df)
+  return inflation * float(stdtrit(df, (1 + confidence) / 2)) ** 2
 
 
 class _Profile(NamedTuple):
@@ -140,10 +134,11 @@ class _Curve(NamedTuple):
   grid: np.ndarray
   peaks: Peak
 
-  def height(self, theta: float) -> float:
-    near = [int(np.argmin(np.abs(self.grid - theta)))]
-    start = Peak(*(part[near] for part in self.peaks))
-    return float(self.profile.at(np.array([theta]), start).height[0])
+  def between(self, start: float, stop: float) -> tuple[np.ndarray, np.ndarray]:
+    """Finely spaced log B_crit from one to another, and the likelihoods there."""
+    theta = np.linspace(start, stop, _FINE)
+    near = [int(np.argmin(np.abs(self.grid - (start + stop) / 2)))]
+    return theta, self.profile.at(theta, Peak(*(part[near] for part in self.peaks))).height
 
 
 def _highest(curve: _Curve) -> tuple[float, float]:
@@ -154,57 +149,53 @@ def _highest(curve: _Curve) -> tuple[float, float]:
     # Beyond the outermost finite points the likelihood is that of the limit but for rounding.
     i = 0 if i < 2 else len(grid) - 1
     return float(grid[i]), float(heights.max())
-  minimum = scipy.optimize.minimize_scalar(
-    lambda theta: -curve.height(theta),
-    bounds=(grid[i - 1], grid[i + 1]),
-    method='bounded',
-    options={'xatol': 1e-5},
-  )
-  if -minimum.fun < heights[i]:
-    return float(grid[i]), float(heights[i])
-  return float(minimum.x), float(-minimum.fun)
+  start, stop, top = grid[i - 1], grid[i + 1], (float(grid[i]), float(heights[i]))
+  for _ in range(_ROUNDS):
+    theta, height = curve.between(start, stop)
+    i = int(np.argmax(height))
+    top = max(top, (float(theta[i]), float(height[i])), key=lambda point: point[1])
+    start, stop = theta[max(i - 1, 0)], theta[min(i + 1, _FINE - 1)]
+  return top
 
 
-def _crossings(curve: _Curve, best: float, level: float) -> tuple[float, float]:
+def _crossings(curve: _Curve, best: float, level: float, rough: bool) -> tuple[float, float]:
   """The outermost log B_crit whose likelihood is not below the level; infinite at a limit."""
   points = np.append(curve.grid, best)
   order = np.argsort(points)
   points, inside = points[order], np.append(curve.peaks.height >= level, True)[order]
   first, last = np.flatnonzero(inside)[[0, -1]]
-
-  def excess(theta: float) -> float:
-    return curve.height(theta) - level
-
   ends = []
   for i, outside in ((first, first - 1), (last, last + 1)):
     at_limit = not 0 <= outside < len(points) or np.isinf(points[outside])
     limit = -np.inf if outside < i else np.inf
-    ends.append(limit if at_limit else _root(excess, points[i], points[outside]))
+    if at_limit or rough:
+      ends.append(limit if at_limit else float(points[outside]))
+    else:
+      ends.append(_root(curve, level, points[i], points[outside]))
   return ends[0], ends[1]
 
 
-def _root(excess: Callable[[float], float], inside: float, outside: float) -> float:
-  """Where the excess changes its sign; an end where rounding leaves no change, or at a limit."""
+def _root(curve: _Curve, level: float, inside: float, outside: float) -> float:
+  """Where the likelihood falls below the level; at a limit the first finite point outside."""
   if math.isinf(inside):
     return float(outside)
-  if excess(inside) <= 0 or excess(outside) >= 0:
+  for _ in range(2):
+    theta, height = curve.between(inside, outside)
+    i = int(np.argmax(height[1:] < level))
+    inside, outside = theta[i], theta[i + 1]
+  above, below = height[i], height[i + 1]
+  if above <= level or below >= level:  # no change of sign but for rounding
     return float(inside)
-  return float(scipy.optimize.brentq(excess, inside, outside, xtol=1e-5))
+  return float(inside + (outside - inside) * (above - level) / (above - below))
 
 
-def _describe(profile: _Profile, best: float, low: float, high: float, exact: int, df: int) -> Fit:
+def _describe(profile: _Profile, best: float, exact: int, df: int) -> Fit:
   _, sharp, place = profile.at(np.array([best]))
   log_end = float((place[0] / sharp[0]).mean())
   limits = {np.inf: 'scales_perfectly', -np.inf: 'gains_nothing'}
-  b_crit = Estimate(
-    math.exp(best) if math.isfinite(best) else None,
-    math.exp(low),
-    math.exp(high) if math.isfinite(high) else None,
-    profile.log_updates.shape[1],
-    over='residuals',
-    unbounded=not math.isfinite(high),
-    reasons=(Reason(limits[best]),) if best in limits else (),
-  )
+  reasons = (Reason(limits[best]),) if best in limits else ()
+  value, n = math.exp(best) if math.isfinite(best) else None, profile.log_updates.shape[1]
+  b_crit = Estimate(value, n=n, over='residuals', reasons=reasons)
   # At perfect scaling the end is that of the examples, and elsewhere that of the updates.
   log_examples = log_end if best == np.inf else log_end + best
   return Fit(

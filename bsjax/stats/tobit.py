@@ -10,6 +10,7 @@ from scipy.special import erfcx, log_ndtr
 
 # What is known of a value: itself, that it is at least so large, or at most.
 EXACT, AT_LEAST, AT_MOST = 0, 1, -1
+NOTHING = 1e-9  # AT_LEAST so many says nothing of a number of updates
 
 SHARPEST = 1e6  # one over the residual deviation; no run is known to a part in a million
 HALF_LOG_TAU = 0.5 * math.log(2 * math.pi)

@@ -8,13 +8,15 @@ import pytest
 from helpers import synthetic
 from scipy.optimize import minimize
 from scipy.special import log_ndtr
+from scipy.stats import t as student
 
 from bsjax.analysis.measures.critical_batch_size import at_target, critical_batch_size
 from bsjax.analysis.runs.histories import settings
 from bsjax.analysis.runs.targets import choose_targets, first_reach, soonest
 from bsjax.report.text.rendered import rendered
 from bsjax.stats.estimate import Estimate, Reason
-from bsjax.stats.hyperbola import fit_hyperbola, fit_trials
+from bsjax.stats.hyperbola import Shared, fit_hyperbola
+from bsjax.stats.hyperbola_trials import fit_trials
 from bsjax.stats.tobit import AT_LEAST, AT_MOST, EXACT
 
 SIZES = np.array([8, 16, 32, 64, 128, 256, 512])
@@ -93,15 +95,57 @@ def test_intervals_cover(b_crit, trials, sd, budget, studies):
   bounded = [fit.b_crit.value for fit in fits if fit.b_crit.value]
   assert np.median(bounded) == pytest.approx(b_crit, rel=0.1)
   if trials == 3:
-    assert {fit.b_crit.over for fit in fits} == {'trials'}
+    assert {fit.b_crit.over for fit in fits} == {'trials and residuals'}
 
 
-def test_trials_that_differ_in_b_crit_are_covered_by_the_interval_over_trials_only():
+def test_trials_that_differ_in_b_crit_are_not_covered_by_the_residuals():
   random = np.random.default_rng(4)
   data = [drawn(random, 64, 0.05, 3, SIZES[::2], between=0.3) for _ in range(100)]
   for fit, least, most in ((fit_trials, 0.91, 0.99), (fit_hyperbola, 0.0, 0.8)):
     fits = [fit(SIZES[::2], *one) for one in data]
     assert least <= np.mean([f.b_crit.low <= 64 <= f.b_crit.high for f in fits]) <= most
+
+
+@pytest.mark.parametrize('trials', [2, 8])
+def test_errors_that_trials_share_are_not_covered_by_any_interval_without_them(trials):
+  """Each batch size errs by 0.1 in every trial: its learning rate is off the optimum, say."""
+  random, fits, data = np.random.default_rng(5), [], []
+  for _ in range(200):
+    updates, known = drawn(random, 64, 0.05, trials)
+    updates *= np.exp(random.normal(0, 0.1, (len(SIZES), 1)))
+    data.append((SIZES, updates, known))
+    fits.append(fit_trials(*data[-1]))
+  assert 0.91 <= np.mean([holds(fit.b_crit, 64) for fit in fits]) <= 0.99
+  alone = [fit_hyperbola(*one).b_crit for one in data]
+  alone = [fit.parts[0] for fit in fits] if trials == 8 else alone
+  assert np.mean([holds(one, 64) for one in alone]) <= (0.6 if trials == 8 else 0.85)
+
+
+def test_shared_errors_widen_an_interval_by_their_share_of_a_means_variance():
+  updates, known = drawn(np.random.default_rng(7), 64, 0.2, 2)
+  plain = fit_hyperbola(SIZES, updates, known)
+  shared = Shared(1.5 * plain.residual_sd**2 / 2, 5)  # a mean of two trials has half the variance
+  fit = fit_hyperbola(SIZES, updates, known, shared=shared)
+  assert fit.b_crit.value == plain.b_crit.value
+
+  def squares(b_crit):
+    rest = np.log(updates) - np.log1p(b_crit / SIZES[:, None])
+    return ((rest - rest.mean(axis=0)) ** 2).sum()
+
+  df = 2.5**2 / (1 / 11 + 1.5**2 / 5)  # Satterthwaite's, of the variances 1 and 1.5
+  for end in (fit.b_crit.low, fit.b_crit.high):
+    excess = squares(end) / squares(fit.b_crit.value) - 1
+    assert excess == pytest.approx(2.5 * student.ppf(0.975, df) ** 2 / 11, rel=1e-3)
+
+
+def test_rough_ends_lie_just_outside_the_ends():
+  for b_crit in (64, 1e6):
+    data = drawn(np.random.default_rng(7), b_crit, 0.2, 2)
+    fit, rough = fit_hyperbola(SIZES, *data), fit_hyperbola(SIZES, *data, rough_ends=True)
+    assert rough.b_crit.value == fit.b_crit.value
+    assert fit.b_crit.low / 1.3 < rough.b_crit.low <= fit.b_crit.low
+    assert rough.b_crit.unbounded == fit.b_crit.unbounded == (b_crit == 1e6)
+    assert fit.b_crit.unbounded or fit.b_crit.high <= rough.b_crit.high < 1.3 * fit.b_crit.high
 
 
 def test_dropping_censored_runs_biases_b_crit():
@@ -231,8 +275,8 @@ def test_accuracies_are_linear():
   assert first_reach(lane, 'val_accuracy', 0.6).examples == pytest.approx(150)
 
 
-def test_the_learning_rate_is_chosen_on_the_other_trials():
-  # In trial 0 the rate 0.1 happens to be fast; in the others 0.2 is.
+def test_one_learning_rate_is_chosen_for_all_trials():
+  # In trial 0 the rate 0.1 happens to be fast; over all of them 0.2 is.
   slow = {(0.1, 0): 1.5, (0.1, 1): 3.0, (0.1, 2): 3.0, (0.2, 0): 2.0, (0.2, 1): 2.0, (0.2, 2): 2.0}
 
   def curve(lane, examples):
@@ -241,8 +285,7 @@ def test_the_learning_rate_is_chosen_on_the_other_trials():
 
   tried = study(curve, sizes=(8,))[8]
   point = soonest(tried, 'val_loss', 0.5, [0, 1, 2])
-  assert point.learning_rates == (0.2, 0.2, 0.2) and point.learning_rate == 0.2
-  assert point.at_grid_edge is False
+  assert point.learning_rate == 0.2 and point.at_grid_edge is False
   ratio = point.reaches[0].examples / soonest(tried, 'val_loss', 0.5, [0]).reaches[0].examples
   assert ratio == pytest.approx(2 / 1.5, rel=0.02)
 
@@ -254,10 +297,8 @@ def test_a_learning_rate_that_misses_in_one_trial_is_slower_than_any_that_does_n
     return 2 / (1 + 20 * examples / 102400 * lane['learning_rate'])
 
   point = soonest(study(curve, sizes=(8,))[8], 'val_loss', 0.5, [0, 1, 2])
-  assert point.learning_rate == 0.2 and point.at_grid_edge is True
-  # On trials 0 and 2 alone 0.4 does best, and so trial 1, which misses, is reported there.
-  assert point.learning_rates == (0.2, 0.4, 0.2)
-  assert [reach.known for reach in point.reaches] == [EXACT, AT_LEAST, EXACT]
+  assert point.learning_rate == 0.2 and point.at_grid_edge is False
+  assert [reach.known for reach in point.reaches] == [EXACT] * 3
 
 
 # --- the whole ---
@@ -306,16 +347,94 @@ def test_largest_batch_size_within_20_percent():
   assert within['reason'] == Reason('largest_is_within', batch_size=128)
 
 
-def test_best_learning_rates_at_the_edge_are_flagged():
+def test_best_learning_rates_at_the_edge_are_bounds():
   def curve(lane, examples):
     slow = (1 + lane['batch_size'] / 40) / lane['learning_rate']
     return 2 / (1 + 100 * examples / 102400 / slow)
 
   result = critical_batch_size(study(curve, trials=1), targets=[0.5])
   assert result['at_grid_edge'] == [8, 16, 32, 64, 128]
-  edge = Reason('target_at_grid_edge', batch_sizes=[8, 16, 32, 64, 128])
-  assert result['note'][-2:] == (edge, Reason('chosen_on_one_trial'))
-  assert result['interval_over'] == 'residuals' and result['n'] == 1
+  sizes = [8, 16, 32, 64, 128]
+  assert result['undefined'] == Reason(
+    'few_inside_grid', inside=0, batch_sizes=5, at_grid_edge=sizes
+  )
+  edge = Reason('target_at_grid_edge', batch_sizes=sizes)
+  assert result['within_20_percent']['reason'] == edge
+  assert result['points'][0]['status'] == ['reached']
+
+  def half(lane, examples):
+    if lane['batch_size'] < 64 and lane['learning_rate'] == 0.4:
+      return 2.0
+    return curve(lane, examples)
+
+  for trials in (1, 3):
+    result = critical_batch_size(study(half, trials=trials), targets=[0.5])
+    assert result['at_grid_edge'] == [64, 128] and result['interval_over'] == 'residuals'
+    edge = Reason('target_at_grid_edge', batch_sizes=[64, 128])
+    assert edge in result['note'] and result['n'] == trials
+    assert (Reason('chosen_on_one_trial') in result['note']) == (trials == 1)
+    # 64 and 128 need less than they would at the rate of 32, or more: they say no more than that.
+    assert result['unbounded'] and result['within_20_percent']['tried'] is None
+
+
+def test_what_is_missed_at_the_edge_of_the_grid_says_nothing():
+  good = power_law()
+
+  def slow(lane, examples):
+    if lane['batch_size'] < 128:
+      return good(lane, examples)
+    return (
+      2 - lane['learning_rate'] * examples / 102400
+    )  # reaches nothing, the highest rate least so
+
+  result = critical_batch_size(study(slow), targets=[0.5])
+  last = result['points'][-1]
+  assert last['status'] == ['never'] * 3 and last['learning_rate'] is None
+  assert last['at_grid_edge'] is True and result['at_grid_edge'] == [128]
+  nearer = {size: tried for size, tried in study(slow).items() if size < 128}
+  without = critical_batch_size(nearer, targets=[0.5])
+  for key in ('b_crit', 'examples_min', 'updates_min', 'residual_sd'):
+    assert result[key] == pytest.approx(without[key], rel=1e-4)
+  assert result['ci95'] == pytest.approx(without['ci95'], rel=1e-3)
+
+
+def test_the_fit_without_the_largest_batch_size():
+  result = critical_batch_size(study(power_law()), targets=[0.5])
+  without, (low, high) = result['without_largest'], result['ci95']
+  nearer = {size: tried for size, tried in study(power_law()).items() if size < 128}
+  again = critical_batch_size(nearer, targets=[0.5])
+  assert without == {
+    'batch_size': 128,
+    **{key: again[key] for key in ('b_crit', 'ci95', 'n', 'unbounded')},
+    'factor': again['b_crit'] / result['b_crit'],
+    'outside': False,
+  }
+  assert low < without['b_crit'] < high and result['note'] == ''
+
+  def edge_of_stability(lane, examples):
+    return power_law()(lane, examples / (3 if lane['batch_size'] == 128 else 1))
+
+  # Fewer batch sizes cannot tell a bent hyperbola from one whose sizes err: the interval is wider.
+  sizes = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 128)
+  result = critical_batch_size(study(edge_of_stability, sizes), targets=[0.7])
+  without = result['without_largest']
+  assert without['b_crit'] == pytest.approx(40, rel=0.1) and without['outside']
+  assert without['factor'] == without['b_crit'] / result['b_crit'] > 1.3
+  assert result['note'] == (Reason('moves_without_largest', **without),)
+  few = critical_batch_size(study(power_law(), sizes=(8, 16, 32)), targets=[0.5])
+  too_few = Reason('too_few_for_hyperbola', exact=6, batch_sizes=2)
+  assert few['without_largest'] == {'batch_size': 32, 'undefined': too_few}
+
+
+def test_the_interval_is_over_both_kinds_of_errors_whose_parts_come_along():
+  result = critical_batch_size(study(power_law()), targets=[0.5])
+  assert result['interval_over'] == 'trials and residuals'
+  trials, residuals = result['ci95_over_trials'], result['ci95_over_residuals']
+  assert trials[0] < result['b_crit'] < trials[1] and residuals[0] < result['b_crit'] < residuals[1]
+  assert result['ci95'][0] <= trials[0] and trials[1] <= result['ci95'][1]
+  one = critical_batch_size(study(power_law(), trials=1), targets=[0.5])
+  assert (one['interval_over'], one['ci95_over_trials']) == ('residuals', [None, None])
+  assert one['ci95_over_residuals'] == one['ci95']
 
 
 def test_undefined_with_a_reason():

@@ -145,7 +145,7 @@ def test_the_text_follows_the_results(study):
   changed['splits'] = {'train': 4321, 'validation': 543}
   text = paragraph(config, plan, changed)
   for part in (
-    'a training loss of 0.17, was 321 [123, unbounded] examples (n = 6)',
+    'a training loss of 0.17, was 320 [120, unbounded] examples (n = 6)',
     'in examples, 55 [44, 77] at 32',
     'trained on 4,321 examples',
     'held out, 543 examples',

@@ -2,12 +2,14 @@
 
 import copy
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from helpers import synthetic
+from helpers import synthetic, training_times
 from matplotlib.figure import Figure
 
+from bsjax.analysis.measures.critical_batch_size import critical_batch_size
 from bsjax.analysis.runs import histories
 from bsjax.report.figures.drawing import draw
 from bsjax.report.figures.study import OVERVIEW, STUDY
@@ -23,6 +25,7 @@ from bsjax.report.panels import (
 )
 from bsjax.report.panels.source import Source
 from bsjax.report.summaries import summarize
+from bsjax.report.text.rendered import rendered
 
 SIZES = (8, 16, 32)
 
@@ -147,12 +150,19 @@ def test_panels_show_the_quantity_that_they_are_named_after(known):
         if line.get_color() == known.colours[size] and len(line.get_ydata())
       ]
       assert not along.x or drawn[0] == along.mean[-1]
-  entries = known.summary['critical_batch_size'], known.summary['critical_batch_size']['validation']
-  for entry, (*_, axes) in zip(
-    entries, shown(of_name('critical_batch_size'), known)[1:], strict=True
-  ):
+
+
+def test_the_targets_of_either_loss_stand_below_their_panel(known):
+  runs = training_times.settings(np.random.default_rng(1), b_crit=20.0, sizes=SIZES)
+  train = critical_batch_size(runs, 'train_loss')
+  validation = critical_batch_size(runs, 'train_loss', targets=[0.4, 0.2])
+  both = rendered({**train, 'validation': validation})
+  source = replace(known, summary={**known.summary, 'critical_batch_size': both})
+  drawn = shown(of_name('critical_batch_size'), source)[1:]
+  for entry, (*_, axes) in zip((both, both['validation']), drawn, strict=True):
     labels = [label.get_text() for label in axes.get_xticklabels()]
     assert labels == [f'{row["target"]:.2g}' for row in entry['targets']]
+    assert len(labels) == (2 if entry is both['validation'] else 5)
 
 
 def test_a_mean_stands_at_its_batch_size_between_the_ends_of_its_interval():

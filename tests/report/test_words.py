@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from bsjax.format import number
+from bsjax.format import measured, number
 from bsjax.report.text import reasons, words
 from bsjax.report.text.claim_blocks import blocks, effect_text
 from bsjax.report.text.reasons import sentence
@@ -122,8 +122,10 @@ def test_reasons_go_to_codes_and_back():
 def critical(**changes):
   found = {'quantity': 'val_loss', 'target': 0.1, 'b_crit': 400.0, 'ci95': [200.0, 900.0], 'n': 3}
   found |= {'unbounded': False, 'examples_min': 12000.0, 'updates_min': 30.0, 'note': 'be careful'}
-  found |= {'interval_over': 'trials', 'within_20_percent': within()}
-  return found | {'targets': [{'b_crit': 400.0, 'unbounded': False}, {'undefined': 'x'}]} | changes
+  found |= {'interval_over': 'trials and residuals', 'within_20_percent': within()}
+  found |= {'without_largest': {'batch_size': 512, 'b_crit': 345.6, 'ci95': [200.0, None]}}
+  one = {'b_crit': 400.0, 'ci95': [200.0, 900.0], 'unbounded': False}
+  return found | {'targets': [one, {'undefined': 'x'}]} | changes
 
 
 def within(**changes):
@@ -132,8 +134,10 @@ def within(**changes):
 
 
 def test_the_critical_batch_size_in_words():
-  first, meaning, note, share, every = words.critical_batch_size(critical())
+  first, meaning, without, note, share, every = words.critical_batch_size(critical())
   assert first.startswith('To a validation loss of 0.1: 400 examples, 95% interval 200 to 900')
+  assert first.endswith('(over trials and residuals, n = 3).')
+  assert without == 'Without batch size 512: 350, 95% interval 200 to no upper bound.'
   assert '(12,000)' in meaning and note == 'Be careful.' and share.endswith('is unknown.')
   assert every == 'At all targets, from easy to hard: 400, undefined.'
   open_end = words.critical_batch_size(critical(b_crit=None, ci95=[0.0, None], unbounded=True))
@@ -142,7 +146,24 @@ def test_the_critical_batch_size_in_words():
     '95% interval 200 to no upper bound'
     in words.critical_batch_size(critical(ci95=[200.0, None]))[0]
   )
+  nothing = critical(without_largest={'batch_size': 512, 'undefined': 'too few'})
+  assert 'Without batch size 512: undefined, because too few.' in words.critical_batch_size(nothing)
   assert words.critical_batch_size({'undefined': 'it is so'}) == ['Undefined, because it is so.']
+
+
+@pytest.mark.parametrize(
+  ('value', 'low', 'high', 'text'),
+  [
+    (167.3, 145.0, 193.0, '170'),
+    (167.3, 163.0, 172.0, '167'),
+    (12345.0, 12000.0, None, '12,000'),
+    (0.0, 0.0, 2.0, '0'),
+    (9.96, None, None, '10'),
+    (None, 1.0, 2.0, '–'),
+  ],
+)
+def test_a_number_has_no_more_digits_than_its_interval_leaves_it(value, low, high, text):
+  assert measured(value, low, high) == text
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,9 @@
 """The critical batch size of a study: from its runs to the entry of summary.json.
 
-Each batch size is taken at its best learning rate, so that what is compared is what each can do.
-Runs that never reach a target stay in as bounds: to drop them keeps, of the batch sizes that are
-slow, only the lucky runs, and makes large batches look better than they are.
+Each batch size is taken at its best learning rate, so that what is compared is what each can do;
+one whose best rate is the last of the grid may do better, and enters as a bound. Runs that never
+reach a target stay in as bounds too: to drop them keeps, of the batch sizes that are slow, only the
+lucky runs, and makes large batches look better than they are.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from bsjax.analysis.runs.histories import Setting
 from bsjax.analysis.runs.targets import Point, choose_targets, level_of, problem, soonest, trials
 from bsjax.config.metrics import METRIC
 from bsjax.stats.estimate import Estimate, Reason
-from bsjax.stats.hyperbola import Fit, fit_trials
+from bsjax.stats.hyperbola import Fit
+from bsjax.stats.hyperbola_trials import fit_trials
 from bsjax.stats.intervals import mean_interval
-from bsjax.stats.tobit import AT_LEAST, AT_MOST, EXACT
+from bsjax.stats.tobit import AT_LEAST, AT_MOST, EXACT, NOTHING
 
 MORE = 1.2  # examples, as a multiple of the fewest (Zhang et al. 2024, arXiv:2410.21676)
 EARLY = 'before first evaluation'
@@ -60,29 +62,36 @@ def at_target(
   """B_crit in examples, its interval and all that is needed to draw updates against examples.
 
   {'quantity', 'target', 'b_crit', 'ci95', 'unbounded', 'examples_min', 'updates_min', 'n',
-  'interval_over', 'residual_sd', 'resolution', 'at_grid_edge', 'note', 'points',
-  'within_20_percent'}, or with 'undefined' instead of what the fit gives. 'n' counts trials in
-  which some batch size reached the target. 'residual_sd' is in log updates, and so is 'resolution',
-  the longest stretch between the two records around a crossing, in which interpolation may err: as
-  far as it does, it is part of the residuals, but not of the spread of trials that err alike.
-  'at_grid_edge' lists batch sizes that another learning rate may make faster: what they need is an
-  upper bound.
+  'interval_over', 'ci95_over_trials', 'ci95_over_residuals', 'residual_sd', 'without_largest',
+  'resolution', 'at_grid_edge', 'note', 'points', 'within_20_percent'}, or with 'undefined' instead
+  of what the fit gives. 'n' counts trials in which some batch size reached the target.
+  'residual_sd' is in log updates, and so is 'resolution', the longest stretch between the two
+  records around a crossing, in which interpolation may err. 'at_grid_edge' lists batch sizes that
+  another learning rate may make faster: they need at most what was found, and what they missed says
+  nothing.
   """
   use = trials(by_size)
   points = [soonest(by_size[size], quantity, target, use) for size in sorted(by_size)]
   sizes = np.array([point.batch_size for point in points])
   examples = np.array([[reach.examples for reach in point.reaches] for point in points])
   known = np.array([[reach.known for reach in point.reaches] for point in points])
-  fit = fit_trials(sizes, examples / sizes[:, None], known)
-  fitted = _fitted(fit, points) if fit.b_crit.has_interval else {'undefined': _too_few(points, fit)}
+  edges = _at_grid_edge(points)
+  at_edge = np.isin(sizes, edges)[:, None]
+  updates = np.where(at_edge & (known == AT_LEAST), NOTHING, examples / sizes[:, None])
+  bounds = np.where(at_edge & (known == EXACT), AT_MOST, known)
+  fit = fit_trials(sizes, updates, bounds)
+  if fit.b_crit.has_interval:
+    result = _fitted(fit, edges, len(use), _without_largest(fit.b_crit, sizes, updates, bounds))
+  else:
+    result = {'undefined': _too_few(sizes, bounds, edges, fit)}
   return {
     'quantity': quantity,
     'target': float(target),
-    **fitted,
+    **result,
     'resolution': _resolution(points),
-    'at_grid_edge': _at_grid_edge(points),
+    'at_grid_edge': edges,
     'points': [_point_row(point) for point in points],
-    'within_20_percent': within(sizes, examples, known, fit.b_crit),
+    'within_20_percent': within(sizes, examples, known, fit.b_crit, edges),
   }
 
 
@@ -91,11 +100,13 @@ def within(
   examples: Float[np.ndarray, 'size trial'],
   known: Int[np.ndarray, 'size trial'],
   b_crit: Estimate,
+  at_grid_edge: Sequence[int] = (),
 ) -> dict[str, Any]:
   """The largest batch size that needs at most 1.2 times the fewest examples.
 
   'tried': the largest of those tried, by geometric means over trials, batch sizes with a run that
-  is no more than bounded left out; null if one of these may be the fastest. 'batch_size':
+  is no more than bounded left out; null if one of these, or one at the edge of the grid, may be the
+  fastest. 'batch_size':
   interpolated within each trial (logarithms, to the next larger batch size) and averaged over
   trials in the log, with Student's 'ci95'; null with a 'reason' where a trial does not bracket it,
   'at_least' if because the largest tried is within.
@@ -104,13 +115,15 @@ def within(
   """
   exact = (known == EXACT).all(axis=1)
   tried = None
-  if exact.any() and not (known == AT_MOST).any():
+  if exact.any() and not (known == AT_MOST).any() and not at_grid_edge:
     means = np.exp(np.log(examples[exact]).mean(axis=1))
     tried = int(sizes[exact][means <= MORE * means.min()].max())
   fitted = b_crit.map(lambda value: (MORE - 1) * value)
   result: dict[str, Any] = {'tried': tried, 'batch_size': None, 'ci95': [None, None]}
   result |= {'n': 0, 'at_least': None, 'fitted': fitted.value}
   result['fitted_ci95'] = [fitted.low, fitted.high]
+  if at_grid_edge:
+    return result | {'reason': Reason('target_at_grid_edge', batch_sizes=list(at_grid_edge))}
   by_trial = [_interpolated(sizes, *columns) for columns in zip(examples.T, known.T, strict=True)]
   if reasons := [value for value in by_trial if isinstance(value, Reason)]:
     bounds = [why.details['batch_size'] for why in reasons if why.code == 'largest_is_within']
@@ -140,38 +153,79 @@ def _interpolated(
   return float(sizes[i] * (sizes[i + 1] / sizes[i]) ** share)
 
 
-def _fitted(fit: Fit, points: Sequence[Point]) -> dict[str, Any]:
+def _fitted(
+  fit: Fit, edges: Sequence[int], trials: int, without: Mapping[str, Any]
+) -> dict[str, Any]:
   b_crit = fit.b_crit
   notes = list(b_crit.reasons)
   if b_crit.unbounded:
     notes.append(Reason('not_bounded_above'))
   if b_crit.low == 0:
     notes.append(Reason('not_bounded_below'))
-  if edges := _at_grid_edge(points):
-    notes.append(Reason('target_at_grid_edge', batch_sizes=edges))
-  if len(points[0].reaches) < 2:
+  if without.get('outside'):
+    notes.append(Reason('moves_without_largest', **without))
+  if edges:
+    notes.append(Reason('target_at_grid_edge', batch_sizes=list(edges)))
+  if trials < 2:
     notes.append(Reason('chosen_on_one_trial'))
+  over_trials, over_residuals = fit.parts or (Estimate(None), b_crit)
   return b_crit.to_json('b_crit') | {
     'unbounded': b_crit.unbounded,
     'examples_min': fit.examples_min,
     'updates_min': fit.updates_min,
     'interval_over': b_crit.over,
+    'ci95_over_trials': [over_trials.low, over_trials.high],
+    'ci95_over_residuals': [over_residuals.low, over_residuals.high],
     'residual_sd': fit.residual_sd,
+    'without_largest': without,
     'note': tuple(notes) or '',
   }
 
 
-def _too_few(points: Sequence[Point], fit: Fit) -> Reason:
-  states = {point.batch_size: {reach.known for reach in point.reaches} for point in points}
-  reached = [size for size, state in states.items() if EXACT in state]
-  if len(reached) >= 3:
+def _without_largest(
+  b_crit: Estimate,
+  sizes: Int[np.ndarray, ' size'],
+  updates: Float[np.ndarray, 'size trial'],
+  known: Int[np.ndarray, 'size trial'],
+) -> dict[str, Any]:
+  """The fit without the largest batch size, by which `factor` it moves, and whether `outside`.
+
+  A hyperbola that bends otherwise than training hangs on its end: B_crit moves out of its interval.
+  """
+  largest = int(sizes[-1])
+  refit = fit_trials(sizes[:-1], updates[:-1], known[:-1]).b_crit
+  if not refit.has_interval:
+    return {'batch_size': largest, 'undefined': refit.reasons[0]}
+  at = math.inf if refit.unbounded else 0.0
+  at = at if refit.value is None else refit.value
+  outside = at < b_crit.low or not (b_crit.unbounded or at <= b_crit.high)
+  factor = refit.value / b_crit.value if refit.value and b_crit.value else None
+  result = {'batch_size': largest, **refit.to_json('b_crit'), 'unbounded': refit.unbounded}
+  return result | {'factor': factor, 'outside': outside}
+
+
+def _too_few(
+  sizes: Int[np.ndarray, ' size'],
+  known: Int[np.ndarray, 'size trial'],
+  edges: Sequence[int],
+  fit: Fit,
+) -> Reason:
+  reached = int((known == EXACT).any(axis=1).sum())
+  if reached >= 3:
     return Reason('use_more', why=fit.b_crit.reasons[0])
-  early = [size for size, state in states.items() if AT_MOST in state]
-  return Reason('few_reach_target', reached=len(reached), batch_sizes=len(points), early=early)
+  if edges:
+    return Reason('few_inside_grid', inside=reached, batch_sizes=len(sizes), at_grid_edge=edges)
+  early = sizes[(known == AT_MOST).any(axis=1)].tolist()
+  return Reason('few_reach_target', reached=reached, batch_sizes=len(sizes), early=early)
 
 
 def _at_grid_edge(points: Sequence[Point]) -> list[int]:
-  return [point.batch_size for point in points if point.at_grid_edge]
+  """Where the best rate is the last of the grid, and more than its first evaluation is known."""
+  return [
+    point.batch_size
+    for point in points
+    if point.at_grid_edge and any(reach.known != AT_MOST for reach in point.reaches)
+  ]
 
 
 def _resolution(points: Sequence[Point]) -> float | None:
@@ -185,8 +239,9 @@ def _point_row(point: Point) -> dict[str, Any]:
   return {
     'batch_size': point.batch_size,
     'learning_rate': point.learning_rate,
-    'learning_rates': list(point.learning_rates),
-    'at_grid_edge': point.at_grid_edge,
+    'learning_rates': [point.learning_rate] * len(point.reaches),
+    # Of a batch size that never reaches the target inside the grid nothing more is known.
+    'at_grid_edge': point.at_grid_edge or (None if point.learning_rate is None else False),
     'examples': exact,
     'updates': [None if value is None else value / point.batch_size for value in exact],
     'status': [_STATUS[reach.known] for reach in point.reaches],

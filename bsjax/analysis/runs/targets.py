@@ -33,16 +33,16 @@ class Reach(NamedTuple):
 
 
 class Point(NamedTuple):
-  """A batch size at the learning rate that reaches the target soonest.
+  """A batch size at the learning rate that reaches the target soonest, one for all trials.
 
-  `learning_rate` is chosen on all trials; each of `learning_rates` on the other trials than the one
-  it is reported on, where there are others. None where no run that chose reached the target.
+  `learning_rate` is None where no run of the batch size reaches the target; `reaches` are then of
+  the rate that comes nearest. `at_grid_edge`: that rate is the lowest or the highest tried, so that
+  another may need fewer examples, and what is never reached may be reached.
   """
 
   batch_size: int
   learning_rate: float | None
-  learning_rates: tuple[float | None, ...]
-  at_grid_edge: bool | None
+  at_grid_edge: bool
   reaches: tuple[Reach, ...]
 
 
@@ -115,35 +115,23 @@ def first_reach(lane: LaneHistory, quantity: str, target: float) -> Reach:
 
 
 def soonest(tried: Sequence[Setting], quantity: str, target: float, use: Sequence[int]) -> Point:
-  """The best learning rate of a batch size, chosen for each trial of `use` on the others.
+  """The best learning rate of a batch size over the trials of `use`.
 
   A run that never reaches the target is slower than every one that does: the setting with the
-  fewest of them is chosen, then the lowest mean log of examples. With one trial it is chosen on
-  that same trial, and the examples are biased low.
+  fewest of them is chosen, then the lowest mean log of examples. Chosen on the runs that are
+  reported, these examples are biased low, at all batch sizes alike.
   """
   reaches = [
-    {
-      lane.plan['trial']: first_reach(lane, quantity, target)
-      for lane in setting.lanes
-      if lane.plan['trial'] in use
-    }
+    [first_reach(lane, quantity, target) for lane in setting.lanes if lane.plan['trial'] in use]
     for setting in tried
   ]
-
-  def choose(on: Sequence[int]) -> int:
-    return min(range(len(tried)), key=lambda i: _slowness([reaches[i][trial] for trial in on]))
-
-  picks = [choose([other for other in use if other != trial] or [trial]) for trial in use]
-  reached = [any(reaches[i][trial].known != AT_LEAST for trial in use) for i in range(len(tried))]
-  overall = choose(use)
-  rates = [setting.learning_rate for setting in tried]
-  edges = {0, len(tried) - 1}
+  best = min(range(len(tried)), key=lambda i: _slowness(reaches[i]))
+  reached = any(reach.known != AT_LEAST for reach in reaches[best])
   return Point(
     tried[0].batch_size,
-    rates[overall] if reached[overall] else None,
-    tuple(rates[i] if reached[i] else None for i in picks),
-    bool(edges & {overall, *picks}) if reached[overall] else None,
-    tuple(reaches[i][trial] for i, trial in zip(picks, use, strict=True)),
+    tried[best].learning_rate if reached else None,
+    best in (0, len(tried) - 1),
+    tuple(reaches[best]),
   )
 
 

@@ -97,13 +97,13 @@ STUDY = (
     size=(11, 4.4),
     subplots={'width_ratios': (1.7, 1, 1)},
     legend=batch_sizes,
-    caption="""Left: updates and examples at the learning rate that reaches the target soonest: the
-    geometric mean of the trials, which are faint; hollow are runs that never reached it, or did
-    before their first evaluation, with an arrow to where they may lie; a batch size with such a run
-    has no mean. The orange stretch holds the interval of the critical batch size, dotted lines are
-    the fewest updates and examples. Right: the critical batch size with its 95% interval at every
-    target, that of the left panel in orange; arrows have no bound, crosses no value. {{ over }}.
-    {{ setup }}""",
+    caption="""Left: updates and examples at the learning rate that reaches the target soonest, one
+    for all trials: the geometric mean of the trials, which are faint; hollow are runs that never
+    reached it, or did before their first evaluation, with an arrow to where they may lie; a batch
+    size with such a run has no mean. The orange stretch holds the interval of the critical batch
+    size, dotted lines are the fewest updates and examples. Right: the critical batch size with its
+    95% interval at every target, that of the left panel in orange; arrows have no bound, crosses no
+    value. {{ over }}. {{ setup }}""",
   ),
   Drawing(
     'noise_scale',

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from bsjax.analysis.runs.histories import Row
-from bsjax.format import number
+from bsjax.format import measured
 from bsjax.report.panels import marks, style
 from bsjax.report.panels.source import Source
 from bsjax.report.panels.style import BEST, INK, MUTED, PAPER
@@ -111,8 +111,8 @@ def _draw_fit(axes: Axes, critical: Mapping[str, Any]) -> None:
   if low is not None:
     inside = np.geomspace(max(low, b_crit * 1e-3), min(high or math.inf, b_crit * 1e3), 200)
     axes.plot(*curve(inside), color=BEST, linewidth=7, alpha=0.3, zorder=1, solid_capstyle='butt')
-  ends = f'{number(low)} to {"no bound" if high is None else number(high)}'
-  label = f'critical batch size {number(b_crit)} ({ends})'
+  value, least, most = (measured(x, low, high) for x in (b_crit, low, high))
+  label = f'critical batch size {value} ({least} to {"no bound" if high is None else most})'
   star = {'markersize': 14, 'markeredgecolor': PAPER, 'zorder': 6, 'linestyle': ''}
   axes.plot(2 * shortest, 2 * fewest, '*', color=BEST, label=label, **star)
   limits = {'color': MUTED, 'linewidth': 0.9, 'linestyle': ':', 'zorder': 1}

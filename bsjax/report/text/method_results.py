@@ -7,7 +7,7 @@ from typing import Any
 
 from bsjax.analysis.runs.histories import Row
 from bsjax.config.metrics import VAL_TITLE
-from bsjax.format import joined, number, sizes_text
+from bsjax.format import joined, measured, number, sizes_text
 from bsjax.report.text import words
 
 
@@ -80,9 +80,10 @@ def critical(summary: Mapping[str, Any]) -> str:
 def _value(result: Mapping[str, Any], key: str) -> str:
   """A number with its interval; an open end as such."""
   low, high = result['ci95']
+  value, least, most = (measured(x, low, high) for x in (result[key], low, high))
   if low is None:
-    return f'{number(result[key])} (no interval)'
-  return f'{number(result[key])} [{number(low)}, {"unbounded" if high is None else number(high)}]'
+    return f'{value} (no interval)'
+  return f'{value} [{least}, {"unbounded" if high is None else most}]'
 
 
 def hardware(summary: Mapping[str, Any], native_cost: Mapping[str, Any] | None) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from bsjax.config.metrics import A_METRIC
-from bsjax.format import by_reason, joined, sizes_text, together
+from bsjax.format import by_reason, joined, measured, sizes_text, together
 
 Pairs = Sequence[Sequence[Any]]  # of what has a reason, and its words
 
@@ -40,8 +40,24 @@ def _few_reach_target(reached: int, batch_sizes: int, early: Sequence[int]) -> s
 
 def _target_at_grid_edge(batch_sizes: Sequence[int]) -> str:
   return (
-    f'at {sizes_text(batch_sizes)} the best learning rate is at the edge of the grid: it may need '
-    'fewer examples than found, and the interval knows nothing of it'
+    f'at {sizes_text(batch_sizes)} the best learning rate is at the edge of the grid: fewer '
+    'examples than found may do, so that they only bound what is needed'
+  )
+
+
+def _few_inside_grid(inside: int, batch_sizes: int, at_grid_edge: Sequence[int]) -> str:
+  return (
+    f'{inside} of {_counted(batch_sizes, "batch size")} reach the target between two evaluations '
+    'with the best learning rate inside the grid, and a hyperbola needs three; it is at the edge '
+    f'at {sizes_text(at_grid_edge)}: try more learning rates'
+  )
+
+
+def _moves_without_largest(batch_size: int, b_crit: float | None, **rest: Any) -> str:
+  value = 'it has no value' if b_crit is None else f'it is {measured(b_crit, *rest["ci95"])}'
+  return (
+    f'without batch size {batch_size} {value}, outside the interval: a hyperbola does not fit all '
+    'batch sizes, or they end too early'
   )
 
 
@@ -112,6 +128,8 @@ OF_TARGETS: dict[str, str | Callable[..., str]] = {
     'first evaluation: evaluate more often, or train for longer'
   ),
   'few_reach_target': _few_reach_target,
+  'few_inside_grid': _few_inside_grid,
+  'moves_without_largest': _moves_without_largest,
   'use_more': '{why}: use more trials or more batch sizes',
   'too_few_for_hyperbola': (
     '{exact} exact values at {batch_sizes} batch sizes do not determine a hyperbola and its spread'

@@ -7,7 +7,7 @@ from typing import Any
 
 from bsjax.analysis.runs.histories import Row
 from bsjax.analysis.runs.selection import Kind
-from bsjax.format import by_reason, joined, number, sizes_text
+from bsjax.format import by_reason, joined, measured, number, sizes_text
 from bsjax.report.text.formats import NOUNS
 
 RULES = {
@@ -36,14 +36,18 @@ def critical_batch_size(entry: Mapping[str, Any]) -> list[str]:
   if 'undefined' in entry:
     return [f'Undefined, because {entry["undefined"]}.']
   low, high = entry['ci95']
-  value = 'no value' if entry['b_crit'] is None else f'{number(entry["b_crit"])} examples'
+  b_crit = entry['b_crit']
+  value = 'no value' if b_crit is None else f'{measured(b_crit, low, high)} examples'
   over = f'over {entry["interval_over"]}, n = {entry["n"]}'
   sentences = [f'To {loss_text(entry)}: {value}, {_interval(low, high)} ({over}).']
-  if entry['b_crit'] is not None:
+  if b_crit is not None:
+    examples, updates = (measured(entry[key], low, high) for key in ('examples_min', 'updates_min'))
     sentences.append(
-      f'At that batch size a run needs twice the fewest examples ({number(entry["examples_min"])}) '
-      f'and twice the fewest updates ({number(entry["updates_min"])}), by the fitted hyperbola.'
+      f'At that batch size a run needs twice the fewest examples ({examples}) and twice the fewest '
+      f'updates ({updates}), by the fitted hyperbola.'
     )
+  if without := entry.get('without_largest'):  # not in a summary.json of an older version
+    sentences.append(_without_largest(without))
   sentences += [f'{note[0].upper()}{note[1:]}.' for note in [entry['note']] if note]
   sentences.append(_within(entry['within_20_percent']))
   return [*sentences, _all_targets(entry['targets'])]
@@ -132,8 +136,18 @@ def _interval(low: float | None, high: float | None) -> str:
     return 'without an interval'
   if low == 0 and high is None:
     return '95% interval without a bound on either side'
-  upper = f'{number(high)}' if high is not None else 'no upper bound'
-  return f'95% interval {"0 (no lower bound)" if low == 0 else number(low)} to {upper}'
+  upper = measured(high, low, high) if high is not None else 'no upper bound'
+  lower = '0 (no lower bound)' if low == 0 else measured(low, low, high)
+  return f'95% interval {lower} to {upper}'
+
+
+def _without_largest(entry: Mapping[str, Any]) -> str:
+  start = f'Without batch size {entry["batch_size"]}'
+  if 'undefined' in entry:
+    return f'{start}: undefined, because {entry["undefined"]}.'
+  (low, high), b_crit = entry['ci95'], entry['b_crit']
+  value = 'no value' if b_crit is None else measured(b_crit, low, high)
+  return f'{start}: {value}, {_interval(low, high)}.'
 
 
 def _within(entry: Mapping[str, Any]) -> str:
@@ -143,13 +157,13 @@ def _within(entry: Mapping[str, Any]) -> str:
     ways.append(f'{entry["tried"]} of those tried, by the means')
   if entry['batch_size'] is not None:
     low, high = entry['ci95']
-    ends = f', {number(low)} to {number(high)}' if low is not None else ''
-    ways.append(f'{number(entry["batch_size"])} between them{ends}')
+    ends = f', {measured(low, low, high)} to {measured(high, low, high)}' if low is not None else ''
+    ways.append(f'{measured(entry["batch_size"], low, high)} between them{ends}')
   elif entry['at_least'] is not None:
     ways.append(f'at least {entry["at_least"]}, the largest tried')
   if entry['fitted'] is not None:
     low, high = entry['fitted_ci95']
-    ways.append(f'{number(entry["fitted"])} by the fit, {_interval(low, high)}')
+    ways.append(f'{measured(entry["fitted"], low, high)} by the fit, {_interval(low, high)}')
   if not ways:
     return 'Which batch sizes stay within 20% of the fewest examples is unknown.'
   return f'Within 20% of the fewest examples: up to {"; ".join(ways)}.'
@@ -161,5 +175,6 @@ def _all_targets(targets: Iterable[Mapping[str, Any]]) -> str:
     if each.get('b_crit') is None:
       values.append('undefined' if 'undefined' in each else 'no value')
     else:
-      values.append(number(each['b_crit']) + ' (without an upper bound)' * each['unbounded'])
+      value = measured(each['b_crit'], *each['ci95'])
+      values.append(value + ' (without an upper bound)' * each['unbounded'])
   return f'At all targets, from easy to hard: {", ".join(values)}.'
