@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from ml_collections import ConfigDict
 
 from bsjax.config.errors import ConfigError
-from bsjax.plan import batch_size_paths, stages
+from bsjax.plan import batch_size_paths, evaluations, stages
 from bsjax.plan.scaling_rules import learning_rates_of
 from bsjax.plan.stages import Stage
 from bsjax.storage.position import BatchSizeState
@@ -154,6 +154,8 @@ def _timeline(
   """The stages with their positions, but for lanes."""
   block = math.lcm(*sizes)
   ends = batch_size_paths.stage_ends(parsed, block, train_examples)
+  line = evaluations.timeline(parsed, ends, block, config.batch_sizes, train_examples)
+  marks = evaluations.positions(line, config.evaluations, evaluations.way(config, parsed))
   starts = [0, *ends[:-1]]
   shares = [stage.share(train_examples) for stage in parsed]
   passes = [(end - start) / share for start, end, share in zip(starts, ends, shares, strict=True)]
@@ -172,7 +174,8 @@ def _timeline(
         start=starts[i],
         origin=starts[streams[-1]],
         stream=len(streams) - 1,
-        evaluations=_marks(config.evaluations, starts[i], ends[i], ends[-1], block),
+        # The first stage begins with one.
+        evaluations=tuple(mark for mark in marks if starts[i] < mark <= ends[i] or mark == i == 0),
         start_epoch=float(sum(passes[:i])),
       )
     )
@@ -218,16 +221,6 @@ def _in_stage(config: ConfigDict, stage: Stage, lane: Lane, state: BatchSizeStat
     accumulation=size // micro,
     learning_rate=lane.learning_rate * stage.learning_rate_factor * state.rate_factor,
   )
-
-
-def _marks(count: int, start: int, end: int, total: int, block: int) -> tuple[int, ...]:
-  """Evaluations of a stage: of `count` evenly placed over the study those within, and its end.
-
-  The first stage begins with one.
-  """
-  even = {round(total * i / count / block) * block for i in range(1, 1 + count)}
-  within = {mark for mark in even if start < mark <= end} | {end}
-  return tuple(sorted(within if start else within | {0}))
 
 
 def _groups(lanes: list[Lane], block: int) -> tuple[Group, ...]:

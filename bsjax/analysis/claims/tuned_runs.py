@@ -100,7 +100,7 @@ def _about(tried: Sequence[Setting], lanes: Lanes, way: str) -> dict[str, Any]:
 def _compared(
   base: Lanes, lanes: Lanes, way: str, budget: str, confidence: float, margin: float
 ) -> dict[str, Any]:
-  """Both where the first of them ends by this budget."""
+  """Both where they meet by this budget."""
   pair = {_size(part): Setting(_size(part), math.nan, part) for part in (base, lanes)}
   read = budgets.readings(pair, budget)
   problems = [[size, reading.problem] for size, reading in read.items() if reading.problem]
