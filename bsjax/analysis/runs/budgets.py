@@ -70,9 +70,8 @@ def last_common_record(
   It lies after the share `late` of the stage in which `end` is: what comes apart in a stage is
   never compared before it. Settings take no part that did not end well, or have no record by then.
   """
-  latest, floor, of_lanes = end * (1 + _SAME), 0.0, []
-  well = [setting for setting in chosen.values() if setting.problem is None]
-  for lane in (lane for setting in well for lane in setting.lanes):
+  latest, floor, of_lanes = end * (1 + _SAME), late * end, []
+  for lane in _lanes(chosen):
     rows = [row for row in trained_rows(lane) if row['updates']]
     values = np.array([_number(row.get(KEYS[clock])) for row in rows])
     if not values.size or not np.isfinite(values).all() or values[0] > latest:
@@ -94,20 +93,23 @@ def _stage_begun(rows: Sequence[Row], values: Float[np.ndarray, ' record'], inde
   return float(values[: index + 1][stages < stages[-1]].max(initial=0.0))
 
 
-def _on_record(values: Float[np.ndarray, ' record'], value: float) -> Int[np.ndarray, ' index']:
+def _on_record(
+  values: Float[np.ndarray, ' record'], value: int | float
+) -> Int[np.ndarray, ' at_value']:
   """Which records lie at a value of the clock."""
   return np.flatnonzero(np.abs(values - value) <= _SAME * abs(value))
 
 
 def _first_end(chosen: Mapping[int, Setting], clock: str) -> float | None:
-  ends = [
-    _number(lane.final.get(KEYS[clock]))
-    for setting in chosen.values()
-    if setting.problem is None
-    for lane in setting.lanes
-  ]
+  """The largest value of the clock that every setting which ended well has reached."""
+  ends = [_number(lane.final.get(KEYS[clock])) for lane in _lanes(chosen)]
   ends = [end for end in ends if math.isfinite(end)]  # `read` says why the others have none
   return min(ends, default=None)
+
+
+def _lanes(chosen: Mapping[int, Setting]) -> list[LaneHistory]:
+  """Those of the settings that ended well."""
+  return [lane for setting in chosen.values() if not setting.problem for lane in setting.lanes]
 
 
 def readings(
