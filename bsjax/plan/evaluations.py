@@ -112,16 +112,20 @@ def equal_updates(line: Timeline, marks: Sequence[int], end: int | None = None) 
 def _matched(line: Timeline, count: int) -> set[int]:
   """The start, the ends of stages, and where lanes have made as many updates as slower ones.
 
-  Of every stage's end, the last first, and every path, that with the fewest updates first: only
-  whole sets of positions are taken. The first may use all evaluations; others leave half of them.
+  For the paths with the fewest updates at the ends of stages, the last end first, then for those
+  with more; only whole sets of positions are taken. The first may use all evaluations, others leave
+  half of them.
   """
   marks, room = {0, *line.ends}, count + len(line.ends)
-  for end in reversed(line.ends):
-    for slowest in sorted(line.paths, key=lambda path: line.updates(path, end)):
-      wanted = marks | _meeting(line, slowest, end, marks)
-      if len(wanted) <= room:
-        marks = wanted
-      room = count // 2 + len(line.ends)
+  asked = []
+  for end in line.ends:
+    by_updates = sorted(line.paths, key=lambda path, end=end: line.updates(path, end))
+    asked += [(rank, -end, path) for rank, path in enumerate(by_updates)]
+  for _, end, slowest in sorted(asked):
+    wanted = marks | _meeting(line, slowest, -end, marks)
+    if len(wanted) <= room:
+      marks = wanted
+    room = count // 2 + len(line.ends)
   return marks
 
 
