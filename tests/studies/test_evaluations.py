@@ -24,6 +24,10 @@ def config(**overrides):
   return small_config(**keys | overrides)
 
 
+def without(row, names):
+  return {name: value for name, value in row.items() if name not in names}
+
+
 def study(workdir):
   return records.read_plan(workdir / 'plan.csv'), records.read(workdir / 'records.jsonl')
 
@@ -80,12 +84,10 @@ def test_with_even_positions_they_did_not(matched, tmp_path):
   first, second = by_place(matched), by_place(tmp_path)
   common = first.keys() & second.keys()
   assert len(common) > 2 * 2 * len(POWERS)  # more than the start and the end
-  windows = {
-    name for row in first.values() for name in row if name.startswith(('noise', 'b_simple'))
-  }
+  names = [name for row in first.values() for name in row]
+  windows = {name for name in names if name.startswith(('noise', 'b_simple'))}
   for place in common:
-    one, other = ({k: v for k, v in d[place].items() if k not in windows} for d in (first, second))
-    assert one == other
+    assert without(first[place], windows) == without(second[place], windows)
   # Windows of noise cover the same updates, cut differently.
   for lane in range(2 * len(POWERS)):
     counts = [
@@ -134,7 +136,7 @@ def test_a_workdir_of_a_version_without_the_key_goes_on_with_even_positions(tmp_
   path.write_text(json.dumps(stored))
   assert workdirs.read_config(tmp_path).evaluation.positions == 'even'
   today = config(epochs=10.0, batch_sizes=(8, 16), trials=1)
-  with pytest.raises(ValueError, match="evaluation.positions: 'even' there, 'matched' now"):
+  with pytest.raises(ValueError, match=r"evaluation\.positions: 'even' there, 'matched' now"):
     study_run.run_study(today, tmp_path)
   study_run.run_study(even, tmp_path)
   total = study(tmp_path)[0][0]['examples']
