@@ -83,14 +83,17 @@ def way(config: ConfigDict, stages: Sequence[Stage]) -> str:
   return EVEN if follows else config.evaluation.positions
 
 
-def positions(line: Timeline, count: int, how: str) -> tuple[int, ...]:
+def positions(line: Timeline, count: int, how: str, asked: Sequence[float] = ()) -> tuple[int, ...]:
   """Returns the positions of evaluations, from 0 to the end.
 
   There are at most `count` after the start, and the end of every stage but the last besides.
+  `asked` are those that a person asks for; matched ones include the blocks next to them.
   """
   total, block = line.ends[-1], line.block
   if how == MATCHED:
-    return tuple(sorted(_filled(line, _matched(line, count), count)))
+    nearest = {min(max(round(mark / block), 1) * block, total) for mark in asked}
+    marks = {0, *line.ends, *sorted(nearest)[:count]}
+    return tuple(sorted(_filled(line, _matched(line, count, marks), count)))
   even = {round(total * i / count / block) * block for i in range(1, 1 + count)}
   return tuple(sorted({0, *line.ends, *even}))
 
@@ -109,15 +112,14 @@ def equal_updates(line: Timeline, marks: Sequence[int], end: int | None = None) 
   return next(met, 0), most
 
 
-def _matched(line: Timeline, count: int) -> set[int]:
-  """The start, the ends of stages, and where lanes have made as many updates as slower ones.
+def _matched(line: Timeline, count: int, marks: set[int]) -> set[int]:
+  """Adds to positions those at which lanes have made as many updates as slower ones.
 
   For the paths with the fewest updates at the ends of stages, the last end first, then for those
   with more; only whole sets of positions are taken. The first may use all evaluations, others leave
   half of them.
   """
-  marks, room = {0, *line.ends}, count + len(line.ends)
-  asked = []
+  room, asked = count + len(line.ends), []
   for end in line.ends:
     by_updates = sorted(line.paths, key=lambda path, end=end: line.updates(path, end))
     asked += [(rank, -end, path) for rank, path in enumerate(by_updates)]

@@ -5,6 +5,7 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from bsjax.config.errors import ConfigError
@@ -154,11 +155,13 @@ def _timeline(
   """The stages with their positions, but for lanes."""
   block = math.lcm(*sizes)
   ends = batch_size_paths.stage_ends(parsed, block, train_examples)
-  line = evaluations.timeline(parsed, ends, block, config.batch_sizes, train_examples)
-  marks = evaluations.positions(line, config.evaluations, evaluations.way(config, parsed))
   starts = [0, *ends[:-1]]
   shares = [stage.share(train_examples) for stage in parsed]
   passes = [(end - start) / share for start, end, share in zip(starts, ends, shares, strict=True)]
+  line = evaluations.timeline(parsed, ends, block, config.batch_sizes, train_examples)
+  asked = np.interp(config.report.epochs, np.cumsum([0, *passes]), [0, *ends]).tolist()
+  how = evaluations.way(config, parsed)
+  marks = evaluations.positions(line, config.evaluations, how, asked)
   plans = []
   for i, stage in enumerate(parsed):
     # A stream of examples goes on until the share of the data changes.

@@ -79,7 +79,8 @@ def test_every_batch_size_meets_the_smaller_ones_late_in_its_training():
     assert common >= 0.5 * most
   nested = timeline(POWERS, 43_140)  # those of the largest serve all
   needed = {160 * size for size in POWERS}
-  assert evaluations._matched(nested, 16) == {0, nested.ends[-1], *needed}
+  ends = {0, nested.ends[-1]}
+  assert evaluations._matched(nested, 16, ends) == ends | needed
 
 
 def test_others_are_closer_together_at_first_and_not_at_the_ends_of_epochs():
@@ -165,3 +166,12 @@ def test_a_person_is_told_where_batch_sizes_meet_or_that_they_do_not():
   assert 'no evaluations fall on equal updates' in notes(epochs=3.0, evaluations=2)
   assert '3 evaluations or more' in notes(epochs=3.0, evaluations=2)
   assert 'equal updates' not in notes(epochs=3.0, evaluations=8, evaluation__positions='even')
+
+
+def test_epochs_that_the_report_is_asked_for_are_evaluated():
+  config = staged(('keep',))
+  config.report.epochs = (3.0, 27.3)
+  marks = marks_of(plan.make_plan(config, 640))
+  assert {3 * 640, round(27.3 * 640 / 64) * 64} <= set(marks) and len(marks) <= 1 + 24 + 1
+  config.report.epochs = tuple(float(epoch) for epoch in range(1, 40))
+  assert len(marks_of(plan.make_plan(config, 640))) <= 1 + 24 + 1
