@@ -94,6 +94,10 @@ def test_others_are_closer_together_at_first_and_not_at_the_ends_of_epochs():
   assert len({round(4 * place) % 4 for place in places}) == 4  # in every quarter of an epoch
   # Neighbours of the evaluation after the start are a factor apart, and never far.
   assert all(b <= 2.2 * a for a, b in itertools.pairwise(marks[1:]))
+  # In the first eighth neighbours are about the same factor apart.
+  line = timeline(POWERS, 43_140)
+  first = [mark for mark in positions(line, 32, MATCHED)[1:] if mark <= line.ends[-1] / 8]
+  assert len(first) >= 5 and all(1.2 * a < b <= 1.5 * a for a, b in itertools.pairwise(first))
 
 
 def test_too_few_evaluations_stay_as_few():

@@ -230,7 +230,7 @@ def evaluation(config: Config, plan_rows: Sequence[Row]) -> str:
   blocks = plan_rows[0]['examples'] // math.lcm(*(row['batch_size'] for row in plan_rows))
   batches = f', in batches of {size:,}' if size else ''
   where = ''
-  if config['evaluation'].get('positions') == MATCHED and not _follows(config):
+  if config.get('evaluation', {}).get('positions') == MATCHED and not _follows(config):
     where = (
       ': where batch sizes had made equally many updates, as far as that number of evaluations '
       'allows, and else more often at first'
