@@ -18,7 +18,12 @@ GRID = (
   Key('learning_rates', (0.1,), 'Each with every batch size.', above=0, fewest=1, twice=_TWICE),
   Key('trials', 3, 'Of each setting, with another initialization and example order.', low=1),
   Key('epochs', 30.0, 'Passes over the training set, the same for every lane.', above=0),
-  Key('evaluations', 15, 'Evenly placed on examples seen, the last at the end.', low=1),
+  Key(
+    'evaluations',
+    15,
+    'At most, after the start; the last is at the end. Those at the ends of stages come besides.',
+    low=1,
+  ),
   Key(
     'micro_batch',
     'auto',

@@ -29,6 +29,7 @@ class Key:
   twice: str = ''  # what to say of a tuple that has an item twice, where that is wrong
   remedy: str = ''  # what to give instead of a wrong value
   computes: bool = True  # whether it changes what is computed, and not how, or what is shown
+  before: Any = None  # what studies did that were begun before there was the key; None: `default`
   # What the paragraph on method says where the value is not the default, {} being the value; by
   # value where that says more. Keys without it are in sentences of report/text/method_setup.py.
   method: str | Mapping[Any, str] = ''

@@ -7,6 +7,8 @@ from bsjax.config.key import Key, zero
 _how = functools.partial(Key, computes=False)  # how a study runs, not what it computes
 _DEVICE = {'unit': 'GiB', 'low': 0, 'remedy': 'GiB; 0 is what the device reports'}
 
+MATCHED, EVEN = 'matched', 'even'  # how evaluations are placed
+
 RUNNING = (
   Key('noise_scale.online', True, 'Measured while training, from the micro-batches of updates.'),
   Key(
@@ -39,6 +41,16 @@ RUNNING = (
     **zero('none'),
   ),
   Key('evaluation.batch_size', 1024, 'At a time, unrelated to training.', 'examples', low=1),
+  Key(
+    'evaluation.positions',
+    MATCHED,
+    "Where evaluations fall. 'matched': where batch sizes have made equally many updates, as near "
+    'to the end of the largest as can be, and the others closer together at first; evenly all the '
+    "same where batch sizes follow a measurement. 'even': at equal distances, as in versions "
+    'without this key.',
+    choices=(MATCHED, EVEN),
+    before=EVEN,
+  ),
   _how('execution.devices', 0, 'How many; on a CPU one per core.', **zero('all there are')),
   _how('execution.replicate', 'pmap', 'Lanes over devices: pmap, shard_map.'),
   _how(

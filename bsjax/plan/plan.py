@@ -5,10 +5,11 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from bsjax.config.errors import ConfigError
-from bsjax.plan import batch_size_paths, stages
+from bsjax.plan import batch_size_paths, evaluations, stages
 from bsjax.plan.scaling_rules import learning_rates_of
 from bsjax.plan.stages import Stage
 from bsjax.storage.position import BatchSizeState
@@ -157,6 +158,10 @@ def _timeline(
   starts = [0, *ends[:-1]]
   shares = [stage.share(train_examples) for stage in parsed]
   passes = [(end - start) / share for start, end, share in zip(starts, ends, shares, strict=True)]
+  line = evaluations.timeline(parsed, ends, block, config.batch_sizes, train_examples)
+  asked = np.interp(config.report.epochs, np.cumsum([0, *passes]), [0, *ends]).tolist()
+  how = evaluations.way(config, parsed)
+  marks = evaluations.positions(line, config.evaluations, how, asked)
   plans = []
   for i, stage in enumerate(parsed):
     # A stream of examples goes on until the share of the data changes.
@@ -172,7 +177,8 @@ def _timeline(
         start=starts[i],
         origin=starts[streams[-1]],
         stream=len(streams) - 1,
-        evaluations=_marks(config.evaluations, starts[i], ends[i], ends[-1], block),
+        # The first stage begins with one.
+        evaluations=tuple(mark for mark in marks if starts[i] < mark <= ends[i] or mark == i == 0),
         start_epoch=float(sum(passes[:i])),
       )
     )
@@ -218,16 +224,6 @@ def _in_stage(config: ConfigDict, stage: Stage, lane: Lane, state: BatchSizeStat
     accumulation=size // micro,
     learning_rate=lane.learning_rate * stage.learning_rate_factor * state.rate_factor,
   )
-
-
-def _marks(count: int, start: int, end: int, total: int, block: int) -> tuple[int, ...]:
-  """Evaluations of a stage: of `count` evenly placed over the study those within, and its end.
-
-  The first stage begins with one.
-  """
-  even = {round(total * i / count / block) * block for i in range(1, 1 + count)}
-  within = {mark for mark in even if start < mark <= end} | {end}
-  return tuple(sorted(within if start else within | {0}))
 
 
 def _groups(lanes: list[Lane], block: int) -> tuple[Group, ...]:

@@ -6,6 +6,7 @@ from ml_collections import ConfigDict
 from rich.table import Table
 
 from bsjax.config.metrics import METRIC
+from bsjax.plan import evaluations
 from bsjax.plan.plan import StagePlan, StudyPlan
 
 
@@ -52,7 +53,7 @@ def table(
 
 def notes(config: ConfigDict, plan: StudyPlan) -> list[str]:
   """Returns what a person should know of the first stage, and of evaluations if it is the only."""
-  groups, evaluations = plan.first.groups, len(plan.first.evaluations) - 1
+  groups, count = plan.first.groups, len(plan.first.evaluations) - 1
   remarks = []
   if config.model.normalization == 'batch':
     seen = ', '.join(str(group.micro_batch) for group in groups)
@@ -73,12 +74,36 @@ def notes(config: ConfigDict, plan: StudyPlan) -> list[str]:
       f'a tick trains on only {smallest} example(s), which is slow; batch sizes with a larger '
       'common divisor train faster'
     )
-  if evaluations < config.evaluations and len(plan.stages) == 1:
+  if count < config.evaluations and len(plan.stages) == 1:
     remarks.append(
-      f'evaluations={config.evaluations} became {evaluations}: all lanes have just updated only '
+      f'evaluations={config.evaluations} became {count}: all lanes have just updated only '
       f'every {plan.first.block_examples} examples'
     )
-  return remarks
+  return remarks + _equal_updates(config, plan)
+
+
+def _equal_updates(config: ConfigDict, plan: StudyPlan) -> list[str]:
+  """At how many updates all batch sizes are compared, where evaluations are placed for it."""
+  parts = [part.stage for part in plan.stages]
+  ends = [part.end for part in plan.stages]
+  line = evaluations.timeline(
+    parts, ends, plan.first.block_examples, config.batch_sizes, plan.train_examples
+  )
+  if len(line.paths) == 1 or evaluations.way(config, parts) != evaluations.MATCHED:
+    return []
+  marks = [mark for part in plan.stages for mark in part.evaluations]
+  common, most = evaluations.equal_updates(line, marks)
+  if common:
+    return [
+      f'at equal updates, lanes are compared at {common:,} of the {most:,} that those with the '
+      'fewest make'
+    ]
+  return [
+    'no evaluations fall on equal updates of all batch sizes, so what is compared there lies '
+    f'between two; for them {len(line.paths) + 1} evaluations or more are needed, and lanes of '
+    'the largest batch size with as many updates as lanes of the smallest make between two '
+    f'moments at which all update, {plan.first.block_examples // min(config.batch_sizes)}'
+  ]
 
 
 def stages_table(plan: StudyPlan) -> Table | None:

@@ -2,11 +2,12 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from ml_collections import ConfigDict
 
 from bsjax.config.errors import ConfigError
-from bsjax.config.keys import base_config, computes
+from bsjax.config.keys import KEYS, base_config, computes
 from bsjax.storage import records
 
 
@@ -18,7 +19,7 @@ def refuse_another(workdir: Path, config: ConfigDict) -> None:
   path = workdir / 'config.json'
   if not path.exists():
     return
-  old, new = _flat(json.loads(path.read_text())), _flat(json.loads(config.to_json()))
+  old, new = _before() | _flat(json.loads(path.read_text())), _flat(json.loads(config.to_json()))
   differing = [
     f'{key}: {old.get(key)!r} there, {new.get(key)!r} now'
     for key in sorted(old.keys() | new.keys())
@@ -44,8 +45,14 @@ def read_config(workdir: Path) -> ConfigDict:
   stored = json.loads((workdir / 'config.json').read_text())
   stored.pop('execution', None)
   with config.unlocked():  # for the names of stages and arms, and what they change
+    config.update_from_flattened_dict(_before())
     config.update(stored)
   return config
+
+
+def _before() -> dict[str, Any]:
+  """What studies did that were begun before there was a key for it."""
+  return {key.name: key.before for key in KEYS if key.before is not None}
 
 
 def _flat(tree: dict, prefix: str = '') -> dict:

@@ -1,7 +1,7 @@
 """budgets: settings read between records, and the reasons why they cannot be."""
 
 import pytest
-from helpers.curves import study
+from helpers.curves import first, study
 
 from bsjax.analysis.runs import budgets
 from bsjax.stats.estimate import Reason
@@ -59,3 +59,39 @@ def test_one_batch_size_has_no_common_rate():
   common = budgets.common_settings(by_size)
   assert common.reason is None
   assert common.settings == {size: tried[1] for size, tried in by_size.items()}
+
+
+def test_settings_meet_where_all_have_a_record_late_in_the_training_of_the_first_to_end():
+  # 64 updates of batch size 64 with records every 64 / 12 (rounded): 43 are on records of all.
+  chosen = first(study((8, 16, 64), (0.1,), 2, straight, 12))
+  assert budgets.meeting_point(chosen, 'updates') == 43
+  assert budgets.meeting_point(chosen, 'learning_rate_updates') == pytest.approx(4.3)
+  assert budgets.meeting_point(chosen, 'epochs') == 16
+  assert not any(reading.between for reading in budgets.readings(chosen, 'updates').values())
+  # Without a record of all in the share asked for it is the end, where some are interpolated.
+  assert budgets.meeting_point(chosen, 'updates', budgets.LAST_QUARTER) == 64
+  assert budgets.last_common_record(chosen, 'updates', 43.0) == 43
+  # Of 8 the first record is later than 42; 16 and 64 meet.
+  assert budgets.last_common_record(chosen, 'updates', 42.0) == 21
+  assert budgets.last_common_record(chosen, 'updates', 42.0, 0.6) == 42
+
+
+def test_settings_meet_in_the_stage_in_which_the_first_of_them_ends():
+  def curve(begins):
+    return lambda lane, updates: {'stage': int(updates * lane['batch_size'] > begins)}
+
+  late = first(study((8, 16, 64), (0.1,), 2, curve(2400), 12))  # 64 begins it after 37 updates
+  assert budgets.meeting_point(late, 'updates') == 64
+  early = first(study((8, 16, 64), (0.1,), 2, curve(1400), 12))  # after 21
+  assert budgets.meeting_point(early, 'updates') == 43
+
+
+def test_a_setting_that_cannot_be_read_by_then_does_not_keep_others_from_meeting():
+  chosen = first(study((8, 512, 1024), (0.1,), 2, straight, 4))  # of 8 the first is after 128
+  assert budgets.meeting_point(chosen, 'updates') == 4
+  chosen = first(study((8, 32, 64), (0.1,), 2, straight, 12))
+  assert budgets.meeting_point(chosen, 'updates') == 43
+  for lane in chosen[8].lanes:
+    lane.rows[-1]['diverged'] = True
+  assert chosen[8].problem
+  assert budgets.meeting_point(chosen, 'updates') == 64

@@ -214,8 +214,8 @@ def test_an_effect_of_the_number_of_updates_is_none_at_equal_updates():
 
 
 def test_a_verdict_that_rests_on_straight_lines_between_records_is_left_open():
-  found = compare([condition('a', by_updates(1), (8,)), condition('b', by_updates(1.5), (8,))])
-  (row,) = rows_of(found, clock='updates')  # 128 updates lie between 96 and 144 of the other
+  found = compare([condition('a', by_updates(1), (8,)), condition('b', by_updates(1.51), (8,))])
+  (row,) = rows_of(found, clock='updates')  # 128 updates lie between 97 and 145 of the other
   low, high = row['ci95_interpolation']
   assert low < -0.06 and high > 0.03
   assert row['equivalent']['verdict'] == 'undetermined'

@@ -63,8 +63,9 @@ def test_equal_epochs_is_the_planned_end():
 def test_equal_updates_on_and_between_records(evaluations, between):
   # 64 updates of batch size 64; of 512 at batch size 8, records every 32, or about every 43.
   found = study((8, 16, 64), (0.1,), 2, straight, evaluations)
-  result = gap.at_clock(first(found), 'updates')
+  result = gap.at_clock(first(found), 'updates', value=64)
   assert result['value'] == 64
+  assert evaluations != 16 or gap.at_clock(first(found), 'updates') == result
   rows = rows_by_size(result)
   small = rows[8]
   assert small['between'] == between
@@ -288,7 +289,7 @@ def test_slopes_pair_by_the_number_of_the_trial():
 
 
 def test_interpolated_slopes_say_how_far_they_rest_on_straight_lines():
-  result = gap.at_clock(first(study((8, 16, 64), (0.1,), 3, straight, 12)), 'updates')
+  result = gap.at_clock(first(study((8, 16, 64), (0.1,), 3, straight, 12)), 'updates', value=64)
   found = result['slopes']['gap']
   low, high = found['ci95_interpolation']
   assert low < found['ci95'][0] and high > found['ci95'][1]

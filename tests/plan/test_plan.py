@@ -39,7 +39,9 @@ def test_micro_batch(sizes, micro, expected):
 
 
 def test_evaluations_fall_where_every_lane_has_just_updated():
-  config = small_config(batch_sizes=(8, 24, 32), epochs=7.3, evaluations=5)
+  config = small_config(
+    batch_sizes=(8, 24, 32), epochs=7.3, evaluations=5, evaluation__positions='even'
+  )
   study = plan.make_plan(config, 701).first
   assert study.block_examples == 96
   assert study.evaluations[0] == 0

@@ -26,6 +26,7 @@ VALUES = {
   'trials': (2, 3),
   'epochs': (4.0, 5.0),
   'evaluations': (3, 4),
+  'evaluation.positions': ('matched', 'even'),
   'micro_batch': (4, 8),
   'data.source': ('npz', 'image_folder', {'data.path': '/data/leaves'}),
   'data.name': ('cifar10', 'mnist', {'data.source': 'tfds'}),

@@ -63,7 +63,7 @@ def test_a_study_leaves_everything_behind(undisturbed):
   }
   rows = records.read(undisturbed / 'records.jsonl')
   assert len(rows) == 4 * 4  # lanes x (start and 3 evaluations)
-  assert [row['examples'] for row in rows[::4]] == [0, 96, 208, 304]
+  assert [row['examples'] for row in rows[::4]] == [0, 144, 288, 304]
   last = rows[-1]
   assert last['updates'] == 304 // 16
   assert last['epoch'] == 304 / 150

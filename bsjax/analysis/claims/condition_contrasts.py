@@ -34,7 +34,7 @@ from bsjax.analysis.measures.contrast import (
   contrast,
   effect,
 )
-from bsjax.analysis.runs.budgets import Reading, meeting_point, read
+from bsjax.analysis.runs.budgets import LAST_QUARTER, Reading, meeting_point, read
 from bsjax.analysis.runs.selection import Tuned
 from bsjax.config.metrics import LOSS, METRIC, TRAIN, VAL, VAL_BALANCED
 from bsjax.stats.estimate import Reason
@@ -213,7 +213,8 @@ def read_pair(held: Mapping[str, Held], first: str, second: str, budget: str) ->
     ends = [[lane.final['updates'] for lane in setting.lanes] for setting in pair]
     if budget == 'updates' and ends[0] == ends[1]:
       continue  # the same as at equal examples
-    value = meeting_point(dict(enumerate(pair)), budget)
+    # Conditions may come apart in their last stage only, so they meet as late as can be.
+    value = meeting_point(dict(enumerate(pair)), budget, LAST_QUARTER)
     readings = [read(setting, budget, value) for setting in pair]
     if problem := next((reading.problem for reading in readings if reading.problem), None):
       out[size], unread = problem, True

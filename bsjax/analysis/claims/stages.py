@@ -1,7 +1,7 @@
 """Stages of training: where each begins and ends, and the batch sizes compared along the way.
 
 Everything is read where all batch sizes have made as many epochs, and where they have made as many
-updates as the largest of them by then.
+updates as the largest of them by then, or at their last common record before.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from bsjax.analysis.claims.claim import Claim, Kind
 from bsjax.analysis.claims.slopes import ACCURACY_FALLS, GAP_GROWS, trend
 from bsjax.analysis.measures.gap import at_clock
-from bsjax.analysis.runs.budgets import Reading, readings
+from bsjax.analysis.runs.budgets import Reading, last_common_record, readings
 from bsjax.analysis.runs.histories import Tried
 from bsjax.analysis.runs.selection import Chosen
 from bsjax.stats.estimate import Reason
@@ -133,7 +133,8 @@ def _at(tried: Tried, chosen: Chosen, epoch: float, branch: str) -> dict[str, An
     result['updates'] = {'undefined': Reason('nothing_at_epoch')}
   else:
     largest = max(readable)
-    value = float(at_epoch[largest].values['updates'].min())
+    end = float(at_epoch[largest].values['updates'].min())
+    value = last_common_record(chosen, 'updates', end)
     result['updates'] = at_clock(chosen, 'updates', missing, value)
     read = readings(chosen, 'updates', value)
     claims += _claims('updates', tried, chosen, read, **place, updates_of=largest)

@@ -92,7 +92,7 @@ def _about(tried: Sequence[Setting], chosen: Tuned | Reason, way: str) -> dict[s
 def _compared(
   base: Tuned, other: Tuned, way: str, budget: str, confidence: float, margin: float
 ) -> dict[str, Any]:
-  """Both where the first of them ends by this budget."""
+  """Both where they meet by this budget."""
   pair = {one.batch_size: one for one in (base, other)}
   read = budgets.readings(pair, budget)
   problems = [[size, reading.problem] for size, reading in read.items() if reading.problem]

@@ -62,7 +62,7 @@ def at_clock(
 ) -> dict[str, Any]:
   """All batch sizes at a value of the clock, and the slopes over them.
 
-  Without a value it is the one at which the first of them ends.
+  Without a value it is the meeting point (`budgets.meeting_point`).
 
   {'value', 'batch_sizes': [{'batch_size', 'learning_rate', 'epoch', 'interpolated', 'between',
   quantity: E, ...} or {'batch_size', 'undefined'}], 'slopes': {quantity: S}}. E is {'mean', 'ci95',

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 
 from bsjax.analysis.runs.histories import LaneHistory, Row, Setting
@@ -28,6 +28,7 @@ CLOCKS = {
 KEYS = CLOCKS | {'examples': 'examples'}
 QUANTITIES = (VAL, TRAIN, 'gap', 'loss_gap')
 ALONGSIDE = ('epoch', 'updates', 'learning_rate', 'train_loss')  # where a record stands
+SECOND_HALF, LAST_QUARTER = 1 / 2, 3 / 4  # shares of a stage from which on settings may meet
 _SAME = 1e-6  # relative; sums of learning rates may be float32
 
 Trials = Float[np.ndarray, ' trial']
@@ -53,17 +54,66 @@ class Reading(NamedTuple):
   problem: Reason | None = None
 
 
-def meeting_point(chosen: Mapping[int, Setting], clock: str) -> float | None:
+def meeting_point(
+  chosen: Mapping[int, Setting], clock: str, late: float = SECOND_HALF
+) -> float | None:
+  """Where settings are compared: the last value at which all that ended well have a record.
+
+  It is looked for from where the first of them ends back to this share of its last stage; where
+  there is none it is that end, and what is read of others may lie between records.
+  """
+  end = _first_end(chosen, clock)
+  return None if end is None else last_common_record(chosen, clock, end, late)
+
+
+def last_common_record(
+  chosen: Mapping[int, Setting], clock: str, end: float, late: float = SECOND_HALF
+) -> float:
+  """The last value up to `end` at which all settings have a record, or `end`.
+
+  It lies after the share `late` of the stage in which `end` is: what comes apart in a stage is
+  never compared before it. Settings take no part that did not end well, or have no record by then.
+  """
+  latest, floor, of_lanes = end * (1 + _SAME), late * end, []
+  for lane in _lanes(chosen):
+    rows = [row for row in trained_rows(lane) if row['updates']]
+    values = np.array([_number(row.get(KEYS[clock])) for row in rows])
+    if not values.size or not np.isfinite(values).all() or values[0] > latest:
+      continue
+    of_lanes.append(values)
+    if (at_end := _on_record(values, end)).size:
+      begun = _stage_begun(rows, values, int(at_end[-1]))
+      floor = max(floor, begun + late * (end - begun))
+  shortest = min(of_lanes, key=len, default=np.zeros(0))
+  for value in sorted(shortest[(shortest >= floor) & (shortest <= latest)], reverse=True):
+    if all(_on_record(values, value).size for values in of_lanes):
+      return float(value)
+  return end
+
+
+def _stage_begun(rows: Sequence[Row], values: Float[np.ndarray, ' record'], index: int) -> float:
+  """The clock where the stage of a record began: where the stage before it has its last record."""
+  stages = np.array([row.get('stage', 0) for row in rows[: index + 1]])
+  return float(values[: index + 1][stages < stages[-1]].max(initial=0.0))
+
+
+def _on_record(
+  values: Float[np.ndarray, ' record'], value: int | float
+) -> Int[np.ndarray, ' at_value']:
+  """Which records lie at a value of the clock."""
+  return np.flatnonzero(np.abs(values - value) <= _SAME * abs(value))
+
+
+def _first_end(chosen: Mapping[int, Setting], clock: str) -> float | None:
   """The largest value of the clock that every setting which ended well has reached."""
-  ends = [
-    _number(lane.final.get(KEYS[clock]))
-    for setting in chosen.values()
-    if setting.problem is None
-    for part, _ in _parts(setting, clock)
-    for lane in part.lanes
-  ]
+  ends = [_number(lane.final.get(KEYS[clock])) for lane in _lanes(chosen)]
   ends = [end for end in ends if math.isfinite(end)]  # `read` says why the others have none
   return min(ends, default=None)
+
+
+def _lanes(chosen: Mapping[int, Setting]) -> list[LaneHistory]:
+  """Those of the settings that ended well."""
+  return [lane for setting in chosen.values() if not setting.problem for lane in setting.lanes]
 
 
 def readings(
@@ -236,8 +286,7 @@ def _place(lane: LaneHistory, key: str, value: int | float) -> tuple[Row, Row, f
     return Reason('record_not_finite', trial=trial, key=key)
   if (np.diff(x) < 0).any():
     return Reason('record_goes_down', trial=trial, key=key)
-  on_record = np.flatnonzero(np.abs(x - value) <= _SAME * abs(value))
-  if on_record.size:
+  if (on_record := _on_record(x, value)).size:
     row = rows[on_record[-1]]
     return row, row, 0.0
   if not x[0] < value < x[-1]:

@@ -86,7 +86,7 @@ STAGE_CURVES = Drawing(
 _AT = """{% if branch %}Branch {{ branch }}: {{ metric.title }}{% else %}
 {{- metric.title | capitalize }}{% endif %} and
 generalization gap against batch size at {% if clock == 'epochs' %}{{ asked }}, when all have seen
-the same examples{% else %}equal updates: those that the largest batch size had made by {{ asked }},
+the same examples{% else %}equal updates: the last by {{ asked }} at which all were evaluated,
 so that smaller ones stand earlier in training{% endif %}. Mean and 95% Student interval over
 trials.
 {% if again %}The middle column and the orange gap take BatchNorm statistics estimated afresh on

@@ -73,8 +73,8 @@ ACCURACIES = Drawing(
   of zero {{ base }} is better. Rates are chosen for each trial on the others. Intervals of a panel
   hold together with 95%; an arrowhead is one that goes on. Grey: within {{ '%g' % (100 * margin) }}
   points.{{ ' Pale: BatchNorm statistics re-estimated.' if config.model.normalization == 'batch' }}
-  At equal updates batch size {{ base }} is read where the other ends, or the other way round,
-  wherever that is in its schedule. {{ over }}. {{ setup }}""",
+  At equal updates both are read where that with fewer ends, or where they were last evaluated at as
+  many before, wherever that is in a schedule. {{ over }}. {{ setup }}""",
 )
 SCALING = CURVES, DISTANCES, ACCURACIES
 

@@ -123,7 +123,7 @@ def _where(claim: Claim) -> str:
   epoch = f'epoch {place["epoch"]:.4g}' + (f' of {place["branch"]}' if place['branch'] else '')
   if claim.budget == 'epochs':
     return f'at {epoch}'
-  return f'at the updates of batch size {place["updates_of"]} by {epoch}'
+  return f'at updates that batch size {place["updates_of"]} had made by {epoch}'
 
 
 def _found(found: Estimate, unit: str) -> str:

@@ -10,11 +10,13 @@ from typing import Any
 from bsjax.analysis.runs.histories import Row
 from bsjax.config.keys import BY_NAME, computes, section
 from bsjax.config.metrics import METRIC, VAL_TITLE
+from bsjax.config.running_keys import MATCHED
 from bsjax.config.stage_keys import STAGE
 from bsjax.data.sampling import SAMPLERS
 from bsjax.format import joined, number
 from bsjax.models import MODELS
 from bsjax.optim.entries import OPTIMIZERS, SCHEDULES
+from bsjax.plan import batch_size_rules
 from bsjax.report.text.key_phrases import phrase, phrases, shown
 
 Config = Mapping[str, Any]
@@ -227,10 +229,23 @@ def evaluation(config: Config, plan_rows: Sequence[Row]) -> str:
     return ''
   blocks = plan_rows[0]['examples'] // math.lcm(*(row['batch_size'] for row in plan_rows))
   batches = f', in batches of {size:,}' if size else ''
+  where = ''
+  if config.get('evaluation', {}).get('positions') == MATCHED and not _follows(config):
+    where = (
+      ': where batch sizes had made equally many updates, as far as that number of evaluations '
+      'allows, and else more often at first'
+    )
   return (
     f'Training and validation sets were evaluated {min(count, blocks)} times while training, '
-    f'whole, in evaluation mode{batches}.'
+    f'whole, in evaluation mode{batches}{where}.'
   )
+
+
+def _follows(config: Config) -> bool:
+  """Whether batch sizes follow a measurement, and evaluations are even whatever the key says."""
+  stages = config.get('stages', {})
+  rules = [rule for name in stages.get('order', ()) for rule in stages[name].get('batch_size', ())]
+  return any(batch_size_rules.follows(rule) for rule in rules)
 
 
 def noise_scale(config: Config) -> str:
