@@ -33,6 +33,11 @@ class Online(NoiseScale):
   module: str  # of its functions, imported when lanes are compiled
   scaled: bool = False  # measures gradients as the optimizer scales them, if it does
 
+  @property
+  def early(self) -> str:
+    """The column of what was measured while the parameters knew all examples about equally well."""
+    return f'{self.window}_early'
+
 
 @dataclasses.dataclass(frozen=True)
 class Exact(NoiseScale):
