@@ -78,6 +78,11 @@ EXACT = {
 }
 
 
+def title(name: str) -> str:
+  """What a noise scale is called, by its name in summary.json."""
+  return next(kind.title for kind in (*ONLINE.values(), *EXACT.values()) if kind.name == name)
+
+
 def measured(scaling: bool) -> dict[str, Online]:
   """Returns the online estimators of lanes whose optimizer scales coordinates, or does not."""
   return {kind: entry for kind, entry in ONLINE.items() if scaling or not entry.scaled}
