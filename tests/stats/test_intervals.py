@@ -162,7 +162,7 @@ def over_trials(seed, n, cv, common=0.0, own=0.0, replications=1000):
 )
 def test_coverage_over_trials(n, cv, common, unbounded):
   fieller, reciprocal = over_trials(n, n, cv, common)
-  assert 0.93 < reciprocal[0] < 0.97 and 0.93 < fieller[0]
+  assert 0.93 < reciprocal[0] < 0.97 and fieller[0] > 0.93
   assert reciprocal[1] == pytest.approx(unbounded, abs=0.04)
   if not common:
     assert reciprocal[1] == pytest.approx(fieller[1], abs=0.03)  # where trials agree, so do they
