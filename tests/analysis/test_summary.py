@@ -292,6 +292,27 @@ def test_the_answer_names_what_weakens_it():
   assert 'At batch size 16, above it' in noise_remark
 
 
+def test_what_noise_scales_were_measured_from_stands_beside_them():
+  summary = summary_of([0.95, 0.96], [0.9, 0.91])
+  small, large = (row['noise_scale'] for row in summary['batch_sizes'])
+  exact = {'b_simple': 40.0, 'ci95': [20.0, 90.0], 'kind': 'exact', 'examples': 1438}
+  small |= exact | {'measurements': 14}
+  large |= exact | {'measurements': 14, 'caveat': 'a made-up caveat'}
+  (remark,) = answer(summary).remarks
+  source = ', from single examples (1,438 in each of 14 probes per batch size)'
+  assert f'40 [20, 90] at 16{source}.' in remark and remark.endswith(' A made-up caveat.')
+  online = {'kind': 'b_simple', 'examples': 8}
+  small |= online | {'measurements': 1200}
+  large |= online | {'measurements': 90}
+  assert ', from the batches (90 to 1,200 updates per batch size).' in answer(summary).remarks[0]
+  del large['caveat']
+  source = ', from the batches (90 to 1,200 updates per batch size, of the first eighth of epochs)'
+  assert f'{source}. ' in answer(summary).remarks[0] + ' '
+  console = Console(width=200, record=True)
+  console.print(results.results(summary))
+  assert f'noise scale in examples{source}' in ' '.join(console.export_text().split())
+
+
 def test_the_printed_table_shows_values_marks_and_unbounded():
   summary = summary_of([0.95, 0.96, 0.97], [0.94, 0.95, 0.96])
   small = summary['batch_sizes'][0]

@@ -67,7 +67,7 @@ def intervals(plan_rows: Sequence[Row], summary: Mapping[str, Any]) -> str:
     text += ' Differences between batch sizes are paired within the trial; their intervals hold '
     text += "together (Bonferroni's)."
   if any(row['noise_scale']['b_simple'] is not None for row in summary.get('batch_sizes', [])):
-    text += " That of a noise scale is Student's of its reciprocal."
+    text += " The interval of a noise scale is Student's of its reciprocal."
   return text
 
 
