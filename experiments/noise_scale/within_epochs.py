@@ -9,6 +9,7 @@ sampling noise is left but that of the trials.
 """
 
 import functools
+import itertools
 from pathlib import Path
 
 import jax
@@ -42,7 +43,7 @@ COUNT = len(LABELS)
 
 def init(key):
   """Weights and biases of every layer."""
-  sizes = zip(WIDTHS[:-1], WIDTHS[1:], strict=True)
+  sizes = itertools.pairwise(WIDTHS)
   return [
     (jax.random.normal(k, (a, b)) / np.sqrt(a), jnp.zeros(b))
     for k, (a, b) in zip(jax.random.split(key, 3), sizes, strict=True)
