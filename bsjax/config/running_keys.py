@@ -12,8 +12,8 @@ RUNNING = (
   Key(
     'noise_scale.every',
     32,
-    'Of the updates that begin in so many ticks the first is measured, whole; in the first eighth of '
-    'an epoch eight times as many. 1: every update, for narrower intervals at a higher cost.',
+    'Of the updates that begin in so many ticks the first is measured, whole; in the first eighth '
+    'of an epoch eight times as many. 1: every update, for narrower intervals at a higher cost.',
     'ticks',
     low=1,
   ),
