@@ -300,7 +300,9 @@ def test_what_noise_scales_were_measured_from_stands_beside_them():
   large |= exact | {'measurements': 14, 'caveat': 'a made-up caveat'}
   (remark,) = answer(summary).remarks
   source = ', from single examples (1,438 in each of 14 probes per batch size)'
-  assert f'40 [20, 90] at 16{source}.' in remark and remark.endswith(' A made-up caveat.')
+  assert f'40 [20, 90] at 16{source}.' in remark and remark.endswith(
+    ' Batch size 16: a made-up caveat.'
+  )
   online = {'kind': 'b_simple', 'examples': 8}
   small |= online | {'measurements': 1200}
   large |= online | {'measurements': 90}

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from bsjax.analysis.claims.claim import REFUTED, SUPPORTED, Kind
 from bsjax.analysis.runs.histories import Row
 from bsjax.config.metrics import VAL, VAL_TITLE
-from bsjax.format import joined, percent, sizes_text
+from bsjax.format import by_reason, joined, percent, sizes_text
 from bsjax.report.text.claim_blocks import effect_text
 from bsjax.report.text.results import noise_scale_text, noise_source
 from bsjax.report.text.words import selection
@@ -201,5 +201,6 @@ def _noise_remark(rows: Sequence[Row]) -> list[str]:
     text += f' At {sizes_text(noisy)}, below it, noise outweighs the gradient in each update.'
   if calm:
     text += f' At {sizes_text(calm)}, above it, larger batches bring diminishing returns.'
-  caveats = dict.fromkeys(row['noise_scale'].get('caveat') for row in measured)
-  return [' '.join([text, *(f'{why[0].upper()}{why[1:]}.' for why in caveats if why)])]
+  doubted = {row['batch_size']: row['noise_scale'] for row in measured}
+  caveats = {size: scale['caveat'] for size, scale in doubted.items() if 'caveat' in scale}
+  return [' '.join([text, *(f'{why[0].upper()}{why[1:]}.' for why in by_reason(caveats))])]

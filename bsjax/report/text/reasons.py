@@ -45,7 +45,7 @@ OF_NOISE: dict[str, str | Callable[..., str]] = {
     'the records do not tell updates early in epochs from all others. ' + _WHOLE_EPOCHS
   ),
   'few_early_updates': (
-    'of updates early in epochs {measured} were measured, so that all had to do. ' + _WHOLE_EPOCHS
+    'too few updates early in epochs were measured, so that all had to do. ' + _WHOLE_EPOCHS
   ),
   'probes_at_epoch_ends': (
     'all {probes} probes of a run stand near the end of an epoch, where the noise scale of a small '
