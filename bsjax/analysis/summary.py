@@ -155,6 +155,6 @@ def _none_eligible(batch_size: int, tried: Sequence[Setting], reestimated: bool)
     'at_grid_edge': None,
     'trials': len(tried[0].lanes),
     **{key: estimate([]) for key in keys},
-    'noise_scale': noise.nothing('no learning rate was chosen'),
+    'noise_scale': noise.nothing(Reason('no_rate_for_noise')),
     'reason': Reason('all_failed', problems=problems_by_rate(tried)),
   }

@@ -14,15 +14,16 @@ RUNNING = (
   Key(
     'noise_scale.every',
     32,
-    'Of the updates that begin in so many ticks the first is measured, whole. 1: every update, for '
-    'narrower intervals at a higher cost.',
+    'Of the updates that begin in so many ticks the first is measured, whole; in the first eighth '
+    'of an epoch eight times as many. 1: every update, for narrower intervals at a higher cost.',
     'ticks',
     low=1,
   ),
   Key(
     'noise_scale.probe_every',
     32,
-    'Lanes that update every tick compare two micro-batches only every so many ticks.',
+    'Lanes that update every tick compare two micro-batches only every so many ticks, and eight '
+    'times as often in the first eighth of an epoch.',
     'ticks',
     **zero('never'),
   ),

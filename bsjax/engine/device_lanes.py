@@ -42,6 +42,7 @@ class Snapshot:
 
   evaluation: Evaluation
   noise: dict[str, estimators.Window]  # measured since the last snapshot
+  early_noise: dict[str, estimators.Window]  # and of it, early in epochs
   updates: Int[np.ndarray, ' lane']
   probe: Probe | None  # None: no example's gradient is asked for
 
@@ -138,10 +139,10 @@ class Lanes:
     evaluation = self.programs.evaluate(*lanes, data.train, data.validation)
     position = jnp.int32(self.seen)
     probe = self.programs.probe(*lanes, data.train, position) if self.programs.probed else None
-    windows = part.states.noise.windows
+    windows, early = part.states.noise.windows, part.states.noise.early
     noise, updates = self.programs.begin_window(part.states.noise, part.states.updates)
     part.states = part.states.replace(noise=noise)
-    return evaluation, windows, updates, probe
+    return evaluation, windows, early, updates, probe
 
   def retune(self, lanes: Sequence[plan.Lane]) -> None:
     """Gives the lanes other batch sizes and learning rates, in the same program.

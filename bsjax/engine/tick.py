@@ -96,26 +96,39 @@ def _noise(
 
   Lanes of several micro-batches per update compare these with their mean, in the first update that
   begins in each `measure_every` ticks. Lanes of one compare it every `probe_every` ticks with the
-  next they train on, so that nothing is held out.
+  next they train on, so that nothing is held out. Early in epochs both do so more often
+  (`online.counted`).
   """
   if not spec.online_noise:
     return state.noise
   alone = lane_params.accumulation == 1
-  began = index - state.count
-  measured = ~alone & (began % spec.measure_every < lane_params.accumulation)
-  probed = alone & (index % spec.probe_every == 0) if spec.probe_every else jnp.bool_(False)
+  updates = _counted(spec, lane_params, index - state.count, spec.measure_every, ~alone)
+  pairs = _counted(spec, lane_params, index, spec.probe_every, alone)
 
   def measure(noise: online.LaneNoise) -> online.LaneNoise:
     if not spec.every_tick:
-      update = functools.partial(_measure_update, spec, any_lane, state, lane_params, grads, index)
-      noise = _when(measured, any_lane, update, noise)
+      update = functools.partial(
+        _measure_update, spec, any_lane, state, lane_params, grads, index, updates
+      )
+      noise = _when(updates.anywhere, any_lane, update, noise)
     if not spec.probe_every:
       return noise
-    pair = functools.partial(_measure_pair, spec, state, lane_params, source, grads, index)
-    return _when(probed, any_lane, pair, noise)
+    pair = functools.partial(_measure_pair, spec, state, lane_params, source, grads, index, pairs)
+    return _when(pairs.anywhere, any_lane, pair, noise)
 
   # Of the noise alone: a condition may copy all that goes through it.
-  return jax.lax.cond(any_lane(measured | probed), measure, _unchanged, state.noise)
+  due = updates.anywhere | pairs.anywhere
+  return jax.lax.cond(any_lane(due), measure, _unchanged, state.noise)
+
+
+def _counted(
+  spec: LaneSpec, lane_params: LaneParams, began: Int[Array, ''], every: int, of_lane: Any
+) -> online.Counted:
+  """Where what began in a tick counts, in a lane that is measured so; nowhere with `every` 0."""
+  if not every:
+    return online.Counted(jnp.bool_(False), jnp.bool_(False))
+  where = online.counted(began, spec.micro_batch, lane_params.accumulation, every, spec.population)
+  return online.Counted(*(of_lane & flag for flag in where))
 
 
 def _when(
@@ -142,6 +155,7 @@ def _measure_update(
   lane_params: LaneParams,
   grads: PyTree,
   index: Int[Array, ''],
+  where: online.Counted,
   noise: online.LaneNoise,
 ) -> online.LaneNoise:
   """Adds a micro-batch of an update, and with its last one the update."""
@@ -150,7 +164,7 @@ def _measure_update(
 
   def add_update(noise: online.LaneNoise) -> online.LaneNoise:
     mean = jax.tree.map(lambda g: g / draw.count, _sum(state, grads))
-    return online.add_update(noise, _lengths(spec, state, mean), draw, _warm(state))
+    return online.add_update(noise, _lengths(spec, state, mean), draw, _warm(state), where)
 
   return _when(draw.count >= lane_params.accumulation, any_lane, add_update, noise)
 
@@ -162,6 +176,7 @@ def _measure_pair(
   source: Source,
   grads: PyTree,
   index: Int[Array, ''],
+  where: online.Counted,
   noise: online.LaneNoise,
 ) -> online.LaneNoise:
   """Adds two micro-batches at the same parameters: this one, and the next."""
@@ -169,7 +184,7 @@ def _measure_pair(
   batch = read(spec, lane_params, source, start)
   following, _ = gradients(spec, state, lane_params.trial, start, *batch)
   pair = _lengths(spec, state, grads), _lengths(spec, state, following)
-  return online.add_pair(noise, *pair, _draw(spec, index, 2, 2), _warm(state))
+  return online.add_pair(noise, *pair, _draw(spec, index, 2, 2), _warm(state), where)
 
 
 def _draw(

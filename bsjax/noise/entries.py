@@ -33,6 +33,11 @@ class Online(NoiseScale):
   module: str  # of its functions, imported when lanes are compiled
   scaled: bool = False  # measures gradients as the optimizer scales them, if it does
 
+  @property
+  def early(self) -> str:
+    """The column of what was measured while the parameters knew all examples about equally well."""
+    return f'{self.window}_early'
+
 
 @dataclasses.dataclass(frozen=True)
 class Exact(NoiseScale):
@@ -71,6 +76,11 @@ EXACT = {
   ),
   'curvature': Exact('b_noise', 'weighted by the Hessian', '#2a8f6b', 'D'),
 }
+
+
+def title(name: str) -> str:
+  """What a noise scale is called, by its name in summary.json."""
+  return next(kind.title for kind in (*ONLINE.values(), *EXACT.values()) if kind.name == name)
 
 
 def measured(scaling: bool) -> dict[str, Online]:

@@ -1,4 +1,4 @@
-"""What a lane carries, from tick to tick, of its gradient noise: one window for each estimator."""
+"""What a lane carries, from tick to tick, of its gradient noise: two windows for each estimator."""
 
 import importlib
 import math
@@ -13,6 +13,8 @@ from jaxtyping import Array, Bool, PyTree
 from bsjax.noise import entries, estimators, pooling
 from bsjax.noise.estimators import Count, Measurement, Scalar, Window
 
+EARLY = 8  # one over the share of an epoch in which examples not yet drawn are like all others
+
 
 @struct.dataclass
 class LaneNoise:
@@ -24,6 +26,7 @@ class LaneNoise:
   micro_sq_norm: Any  # {kind: what its estimator gathers over the micro-batches of an update}
   micro_factor: Any  # float32, sum of their estimators.variance_factor
   windows: Any  # {kind: estimators.Window}
+  early: Any  # the same of updates that began early in an epoch; with replacement, of all
 
 
 class Draw(NamedTuple):
@@ -42,6 +45,38 @@ class Draw(NamedTuple):
     return estimators.variance_factor(position, count * self.size, self.population)
 
 
+class Counted(NamedTuple):
+  """In which windows a measurement counts."""
+
+  regular: Bool[Array, '']
+  early: Bool[Array, '']
+
+  @property
+  def anywhere(self) -> Bool[Array, '']:
+    """Whether there is anything to measure."""
+    return self.regular | self.early
+
+
+def counted(
+  began: Count, size: int, accumulation: Count, every: int, population: int | None
+) -> Counted:
+  """Where an update counts that began in a tick, of micro-batches of `size` examples.
+
+  Regularly the first that begins in each `every` ticks does. Of those that begin in the first part
+  of an epoch there are few, so they are measured `EARLY` times as often. Only these see examples
+  that the parameters know as well as all others: of those drawn late in an epoch they know less.
+  Drawn with replacement all are alike.
+  """
+
+  def due(every: int) -> Bool[Array, '']:
+    return began % every < accumulation
+
+  if population is None:
+    return Counted(due(every), due(every))
+  early = began * size % population < -(-population // EARLY)
+  return Counted(due(every), early & due(max(every // EARLY, 1)))
+
+
 def functions(kind: str) -> ModuleType:
   """Returns the module of an estimator, whose functions `entries` describes."""
   return importlib.import_module(entries.ONLINE[kind].module)
@@ -57,6 +92,7 @@ def empty(scaling: bool, like: PyTree) -> LaneNoise:
     micro_sq_norm={kind: functions(kind).init(like) for kind in kinds},
     micro_factor=jnp.zeros((), jnp.float32),
     windows={kind: estimators.zero_window() for kind in kinds},
+    early={kind: estimators.zero_window() for kind in kinds},
   )
 
 
@@ -88,7 +124,7 @@ def add_micro_batch(noise: LaneNoise, grads: dict[str, PyTree], draw: Draw) -> L
 
 
 def add_update(
-  noise: LaneNoise, grads: dict[str, PyTree], draw: Draw, warm: Bool[Array, '']
+  noise: LaneNoise, grads: dict[str, PyTree], draw: Draw, warm: Bool[Array, ''], where: Counted
 ) -> LaneNoise:
   """Adds what the micro-batches of an update say, two or more, with mean gradient `grads`.
 
@@ -99,7 +135,7 @@ def add_update(
     kind: functions(kind).update(noise.micro_sq_norm[kind], grads[kind], draw)
     for kind in noise.windows
   }
-  return _observe(noise, pairs, warm)
+  return _observe(noise, pairs, warm, where)
 
 
 def add_pair(
@@ -108,11 +144,12 @@ def add_pair(
   grads_b: dict[str, PyTree],
   draw: Draw,
   warm: Bool[Array, ''],
+  where: Counted,
 ) -> LaneNoise:
   """Adds what two micro-batches at the same parameters say; `warm` as in `_observe`."""
   draw = draw._replace(micro_factor=(draw.factor(0, 1) + draw.factor(1, 1)) / 2)
   pairs = {kind: _pair(kind, grads_a[kind], grads_b[kind], draw) for kind in noise.windows}
-  return _observe(noise, pairs, warm)
+  return _observe(noise, pairs, warm, where)
 
 
 def _pair(kind: str, grads_a: PyTree, grads_b: PyTree, draw: Draw) -> Measurement:
@@ -126,18 +163,25 @@ def _pair(kind: str, grads_a: PyTree, grads_b: PyTree, draw: Draw) -> Measuremen
   return estimator.update(gathered, mean, draw)
 
 
-def _observe(noise: LaneNoise, pairs: dict[str, Measurement], warm: Bool[Array, '']) -> LaneNoise:
+def _observe(
+  noise: LaneNoise, pairs: dict[str, Measurement], warm: Bool[Array, ''], where: Counted
+) -> LaneNoise:
   """`warm`: the optimizer has seen a gradient before this one, so its scaling means something."""
-  windows: dict[str, Window] = {
-    kind: estimators.observe(
-      window, pairs[kind], warm if entries.ONLINE[kind].scaled else jnp.bool_(True)
-    )
-    for kind, window in noise.windows.items()
-  }
-  return noise.replace(windows=windows)
+
+  def add(windows: dict[str, Window], here: Bool[Array, '']) -> dict[str, Window]:
+    return {
+      kind: estimators.observe(
+        window, pairs[kind], here & warm if entries.ONLINE[kind].scaled else here
+      )
+      for kind, window in windows.items()
+    }
+
+  return noise.replace(
+    windows=add(noise.windows, where.regular), early=add(noise.early, where.early)
+  )
 
 
-def columns(windows: dict[str, Window]) -> dict[str, Any]:
+def columns(windows: dict[str, Window], early: dict[str, Window]) -> dict[str, Any]:
   """Returns what a lane's record says of its windows: each noise scale with its interval."""
   row = {}
   for kind, window in windows.items():
@@ -147,4 +191,6 @@ def columns(windows: dict[str, Window]) -> dict[str, Any]:
     row[f'{entry.scale}_ci95'] = [interval.low, interval.high]
     row[f'{entry.scale}_unbounded'] = interval.unbounded
     row[entry.window] = summary
+  for kind, window in early.items():
+    row[entries.ONLINE[kind].early] = estimators.window_summary(window)
   return row

@@ -20,6 +20,7 @@ from bsjax.analysis.runs.histories import Row
 from bsjax.analysis.runs.selection import select
 from bsjax.config.metrics import REESTIMATED_VAL, VAL
 from bsjax.format import by_reason
+from bsjax.noise import entries
 from bsjax.report import comparisons, page
 from bsjax.report.figures.scaling import SCALING
 from bsjax.report.figures.study import BY_CLASS, NATIVE_COST, STUDY
@@ -32,6 +33,7 @@ from bsjax.report.text.claim_blocks import blocks
 from bsjax.report.text.formats import NOUNS
 from bsjax.report.text.methodology import paragraph
 from bsjax.report.text.rendered import rendered
+from bsjax.report.text.results import noise_kind, noise_source
 from bsjax.storage import records
 
 
@@ -164,7 +166,9 @@ def _words(summary: Mapping[str, Any]) -> dict[str, Any]:
       }
       for entry in (training, training['validation'])
     ],
-    'of_rules': f'{noise.title(shape["kind"])} at batch size {shape["batch_size"]}'
+    'noise_kind': noise_kind(summary['batch_sizes']),
+    'noise_source': noise_source(summary['batch_sizes']),
+    'of_rules': f'{entries.title(shape["kind"])} at batch size {shape["batch_size"]}'
     if 'kind' in shape
     else '',
     'selection': words.selection(summary['batch_sizes']),

@@ -1,4 +1,4 @@
-"""Confidence intervals for means and for ratios of means, on the host in float64.
+"""Confidence intervals for means, ratios of means and means of ratios, on the host in float64.
 
 The noise scale is a ratio of two means, and so uncertain that the usual normal interval misleads.
 Fieller's theorem is exact for normal means and says when the data set no upper bound at all.
@@ -113,6 +113,35 @@ def fieller_from_moments(pairs: PairMoments, confidence: float = 0.95) -> Estima
     return replace(ratio, low=low, high=root / a, reasons=doubts)
   why = Reason('denominator_not_above_zero')
   return replace(ratio, low=low, unbounded=True, reasons=(*doubts, why))
+
+
+def harmonic_ratio(
+  numerators: ArrayLike, denominators: ArrayLike, confidence: float = 0.95
+) -> Estimate:
+  """One over the mean of b / a, with Student's interval of that mean, from n independent pairs.
+
+  What multiplies both of a pair cancels, so pairs of different scale count alike: a ratio of means
+  is that of the largest, and Fieller's interval takes their spread for one of the ratio. Where the
+  pairs agree it is as wide as Fieller's. A mean of b / a that is not significantly above zero
+  leaves no upper bound. Of an `a` that is not above zero there is no b / a: the ratio of means with
+  Fieller's interval then, and a reason.
+  """
+  pairs = pair_moments(numerators, denominators)
+  if pairs.n < 2 or _why_undefined(pairs):
+    return fieller_from_moments(pairs, confidence)
+  a, b = (np.asarray(x, dtype=np.float64) for x in (numerators, denominators))
+  if not (a > 0).all():
+    of_means = fieller_from_moments(pairs, confidence)
+    return replace(of_means, reasons=(*of_means.reasons, Reason('numerator_not_above_zero')))
+  inverse = mean_interval(b / a, confidence)
+  if inverse.high <= 0:
+    return undefined('mean_below_zero' if inverse.high < 0 else 'denominator_zero', pairs.n)
+  value = 1 / inverse.value if inverse.value > 0 else None
+  ratio = Estimate(value, 1 / inverse.high, n=pairs.n, confidence=confidence)
+  if inverse.low > 0:
+    return replace(ratio, high=1 / inverse.low)
+  doubts = () if value else (Reason('mean_denominator_not_above_zero'),)
+  return replace(ratio, unbounded=True, reasons=(*doubts, Reason('denominator_not_above_zero')))
 
 
 def log_delta(numerators: ArrayLike, denominators: ArrayLike, confidence: float = 0.95) -> Estimate:

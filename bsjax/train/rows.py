@@ -1,5 +1,6 @@
 """Rows of records.jsonl from what an evaluation finds of lanes: plain numbers."""
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -73,9 +74,9 @@ def lane_records(
   """
   rows = []
   for i, lane in enumerate(lanes):
-    evaluation, windows, updates, probe = (
-      jax.tree.map(lambda x, i=i: x[i], part)
-      for part in (snapshot.evaluation, snapshot.noise, snapshot.updates, snapshot.probe)
+    evaluation, windows, early, updates, probe = (
+      jax.tree.map(lambda x, i=i: x[i], getattr(snapshot, field.name))
+      for field in dataclasses.fields(snapshot)
     )
     factor, rate_sums = rates
     row = {
@@ -88,7 +89,7 @@ def lane_records(
       **means('train', evaluation.train),
       **means('val', evaluation.validation),
       'diverged': not (evaluation.finite and np.isfinite(evaluation.train.loss)),
-      **online.columns(windows),
+      **online.columns(windows, early),
     }
     for name, sums in evaluation.reestimated.items():
       row |= means({'train': 'reestimated_train', 'validation': 'reestimated_val'}[name], sums)

@@ -14,9 +14,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from bsjax.analysis.measures import noise
-from bsjax.analysis.runs.histories import settings
-from bsjax.noise.pooling import measured_interval
+from bsjax.analysis.runs.histories import Setting, settings
 from bsjax.report.figures.drawing import themed
+from bsjax.report.text.rendered import rendered
+from bsjax.stats.estimate import Estimate
 from bsjax.stats.intervals import fieller, mean_interval
 from bsjax.storage import records
 
@@ -40,7 +41,9 @@ def growth(setting):
 
 def late_online(lane):
   """The noise scale of the last half of training from the lane's own batches."""
-  return measured_interval([window for _, window in noise.late_windows(lane)])
+  alone = noise.beside(Setting(lane.plan['batch_size'], lane.plan['learning_rate'], (lane,)))
+  late = alone['late']['b_simple']
+  return Estimate(late['value'], *late['ci95'], unbounded=late['unbounded'])
 
 
 def late_exact(lane):
@@ -123,7 +126,9 @@ def main(workdir):
   result = {
     'growth': {size: growth(setting) for size, (setting,) in settings_by_size.items()},
     'agreement': rows,
-    'late': {size: noise.beside(setting)['late'] for size, (setting,) in settings_by_size.items()},
+    'late': {
+      size: rendered(noise.beside(setting)['late']) for size, (setting,) in settings_by_size.items()
+    },
   }
   records.write_json(HERE / 'result.json', result)
   draw(settings_by_size, rows)

@@ -8,8 +8,9 @@ from helpers import synthetic
 
 from bsjax.analysis.measures import noise
 from bsjax.analysis.runs.histories import settings
+from bsjax.report.text.rendered import rendered
 from bsjax.stats.estimate import Reason
-from bsjax.stats.intervals import fieller
+from bsjax.stats.intervals import harmonic_ratio
 
 
 def window(count, trace, grad_sq, spread=0.0):
@@ -35,20 +36,21 @@ def setting(measure, trials=2, records=5):
   return settings(plan, rows)[8][0]
 
 
-def test_late_is_a_ratio_of_means_over_the_last_half_with_both_intervals():
+def test_late_is_over_the_last_half_with_both_intervals():
   def measure(trial, share):
-    trace = 40.0 + 8 * trial if share > 0.5 else 1e6
+    trace = 40.0 + 4 * trial if share > 0.5 else 1e6
     return {'noise': window(80, trace, 2.0, 0.5) if share else synthetic.noise(0, None, None)}
 
   found = noise.late(setting(measure))
-  assert found['b_simple'] == pytest.approx(44 / 2)
-  expected = fieller([40, 48], [2, 2])
+  assert found['b_simple'] == pytest.approx(2 / (2 / 40 + 2 / 44))
+  expected = harmonic_ratio([40, 44], [2, 2])
   assert found['ci95'] == pytest.approx([expected.low, expected.high])
   low, high = found['measurement']['ci95']
-  assert found['ci95'][0] < low < 22 < high < found['ci95'][1]  # trials differ more than they err
+  assert found['ci95'][0] < low < 21 < high < found['ci95'][1]  # trials differ more than they err
   assert found['measurement']['log_delta_ci95'] == pytest.approx([low, high], rel=0.02)
   assert found['measurement']['negative'] == 0.25
   assert (found['interval_over'], found['n']) == ('trials', 2)
+  assert (found['kind'], found['examples'], found['measurements']) == ('b_simple', 8, 4 * 80)
 
   alone = noise.late(setting(measure, trials=1))
   assert alone['b_simple'] == 20 and alone['ci95'] == alone['measurement']['ci95']
@@ -62,9 +64,10 @@ def probes(trial, share):
 
 def test_single_examples_stand_beside_with_means_over_records_then_trials():
   found = noise.beside(setting(probes))
-  assert json.loads(json.dumps(found, allow_nan=False)) == found
+  written = rendered(found)
+  assert json.loads(json.dumps(written, allow_nan=False)) == written
   # The records at shares 0.5, 0.75 and 1 of training, in two trials: 175 and 350, over 2.
-  assert found['late']['exact']['value'] == pytest.approx((175 + 350) / 2 / 2)
+  assert found['late']['exact']['value'] == pytest.approx(2 / (2 / 175 + 2 / 350))
   assert found['late']['b_noise']['value'] == pytest.approx(30)
   assert set(found['late']) == {'exact', 'b_noise'}
   assert [row['examples'] for row in found['training']] == [0, 10752, 21504, 32256, 43008]
@@ -95,5 +98,90 @@ def test_a_probe_without_a_noise_scale_leaves_the_moment_undefined(bad):
 
 def test_nothing_measured_says_so():
   found = noise.late(setting(lambda trial, share: {}))
-  assert found['b_simple'] is None and found['n'] == 0 and 'no noise scale' in found['reason']
+  assert found['b_simple'] is None and found['n'] == 0 and 'kind' not in found
+  assert found['reason'] == Reason('no_late_measurement')
   assert noise.beside(setting(lambda trial, share: {}))['late'] == {}
+
+
+def both_windows(early_count):
+  """Of which those early in epochs have the larger noise scale, and `early_count` updates each."""
+
+  def measure(trial, share):
+    if not share:
+      return {'noise': synthetic.noise(0, None, None), 'noise_early': window(0, None, None)}
+    whole = {'noise': window(80, 40.0, 4.0, 0.5)}
+    return whole | {'noise_early': window(early_count, 40.0 + trial, 2.0, 0.1)}
+
+  return measure
+
+
+def test_late_takes_what_was_measured_early_in_epochs():
+  found = noise.late(setting(both_windows(10)))
+  assert found['b_simple'] == pytest.approx(2 / (2 / 40 + 2 / 41)) and 'caveat' not in found
+  assert found['measurements'] == 2 * 2 * 10
+  beside = noise.beside(setting(both_windows(10)))
+  assert beside['late']['b_simple']['value'] == found['b_simple']
+  assert beside['training'][-1]['b_simple']['value'] == pytest.approx(10)  # of whole epochs
+  (alone,) = [noise.late(setting(both_windows(10), trials=1))]
+  assert alone['b_simple'] == pytest.approx(20) and alone['ci95'] == alone['measurement']['ci95']
+
+
+def test_with_few_or_no_windows_early_in_epochs_all_must_do_and_it_is_said():
+  few = noise.late(setting(both_windows(1)))
+  assert few['b_simple'] == pytest.approx(10)
+  assert few['caveat'] == Reason('few_early_updates', measured=2)
+  assert noise.late(setting(both_windows(2)))['b_simple'] == pytest.approx(2 / (2 / 40 + 2 / 41))
+
+  def old(trial, share):
+    return {'noise': both_windows(1)(trial, share)['noise']}
+
+  found = noise.late(setting(old))
+  assert found['b_simple'] == pytest.approx(10) and found['caveat'] == Reason('no_early_windows')
+
+
+def test_an_early_window_before_the_last_half_does_not_count():
+  def measure(trial, share):
+    found = both_windows(10)(trial, share)
+    return found if share < 0.6 else found | {'noise_early': window(0, None, None)}
+
+  found = noise.late(setting(measure))
+  assert found['caveat'] == Reason('few_early_updates', measured=0)
+  assert found['b_simple'] == pytest.approx(10)
+
+
+def test_single_examples_are_preferred_to_batches():
+  def measure(trial, share):
+    return both_windows(10)(trial, share) | probes(trial, share)
+
+  found, beside = noise.late(setting(measure)), noise.beside(setting(measure))['late']
+  assert (found['kind'], found['examples'], found['measurements']) == ('exact', 100, 6)
+  assert found['b_simple'] == beside['exact']['value'] != beside['b_simple']['value']
+  assert found['ci95'] == beside['exact']['ci95']
+  online = noise.late(setting(both_windows(10)))
+  assert set(found) - {'reason'} == set(online)  # the keys are the same
+
+
+def test_probes_that_all_stand_at_ends_of_epochs_say_so():
+  def at(shares):
+    plan = synthetic.plan((8,), (0.1,), 2)
+    rows = [
+      synthetic.record(lane, share, **probes(lane['trial'], share))
+      for lane in plan
+      for share in shares
+    ]
+    return settings(plan, rows)[8][0]
+
+  ends = noise.late(at([0, 0.5, 0.8, 0.9 + 0.1 / 30, 1.0]))  # of 30 epochs
+  assert ends['caveat'] == Reason('probes_at_epoch_ends', probes=4)
+  assert 'caveat' not in noise.late(at([0, 0.5, 0.8, 0.9 + 0.3 / 30, 1.0]))
+
+
+def test_trials_of_different_scale_leave_the_noise_scale_known():
+  """Both means of a trial ten times those of another: Fieller's interval would bound nothing."""
+
+  def measure(trial, share):
+    scale = 10.0**trial
+    return {'noise': window(80, scale * (40 + trial), scale * 2.0, 0.1 * scale**2)}
+
+  found = noise.late(setting(measure, trials=3))
+  assert not found['unbounded'] and found['ci95'][1] < 2 * found['ci95'][0]

@@ -144,18 +144,19 @@ def _with_noise(windows):
   ]
 
 
-def test_noise_scale_is_a_ratio_of_means_weighted_by_measurements():
+def test_noise_scale_weighs_measurements_of_a_trial_equally_and_then_trials():
   early = 0.5, noise(50, 1e6, 1.0)  # ends at half of training: not counted
   first = [early, (0.75, noise(10, 4.0, 1.0)), (1.0, noise(30, 8.0, 3.0))]  # means 7 and 2.5
   second = [early, (0.75, noise(20, 5.0, 1.5)), (1.0, noise(20, 7.0, 3.5))]  # means 6 and 2.5
   row = only(summarize(synthetic.config(), *_with_noise([first, second])))
   scale = row['noise_scale']
-  assert scale['b_simple'] == pytest.approx(6.5 / 2.5, rel=1e-12)
+  inverse = [2.5 / 7, 2.5 / 6]
+  assert scale['b_simple'] == pytest.approx(2 / sum(inverse), rel=1e-12)
   assert (scale['from_examples'], scale['n'], scale['unbounded']) == (400, 2, False)
-  # The denominators do not vary, so Fieller's interval is that of the numerators, divided by 2.5;
-  # 7 and 6 have the standard error 0.5, and t with one degree of freedom is 12.706.
-  half = 12.706204736 * 0.5
-  assert scale['ci95'] == pytest.approx([(6.5 - half) / 2.5, (6.5 + half) / 2.5], rel=1e-8)
+  # Two values have half their difference for a standard error, and t with one degree of freedom is
+  # 12.706.
+  mean, half = sum(inverse) / 2, 12.706204736 * (inverse[1] - inverse[0]) / 2
+  assert scale['ci95'] == pytest.approx([1 / (mean + half), 1 / (mean - half)], rel=1e-8)
 
 
 def test_noise_scale_without_upper_bound_or_without_measurement_says_so():
@@ -306,6 +307,29 @@ def test_the_answer_names_what_weakens_it():
   noise_remark = answer(summary).remarks[-1]
   assert 'At batch size 8, below it, noise outweighs' in noise_remark
   assert 'At batch size 16, above it' in noise_remark
+
+
+def test_what_noise_scales_were_measured_from_stands_beside_them():
+  summary = summary_of([0.95, 0.96], [0.9, 0.91])
+  small, large = (row['noise_scale'] for row in summary['batch_sizes'])
+  exact = {'b_simple': 40.0, 'ci95': [20.0, 90.0], 'kind': 'exact', 'examples': 1438}
+  small |= exact | {'measurements': 14}
+  large |= exact | {'measurements': 14, 'caveat': 'a made-up caveat'}
+  (remark,) = answer(summary).remarks
+  source = ', from single examples (1,438 in each of 14 probes per batch size)'
+  assert f'40 [20, 90] at 16{source}.' in remark and remark.endswith(
+    ' Batch size 16: a made-up caveat.'
+  )
+  online = {'kind': 'b_simple', 'examples': 8}
+  small |= online | {'measurements': 1200}
+  large |= online | {'measurements': 90}
+  assert ', from the batches (90 to 1,200 updates per batch size).' in answer(summary).remarks[0]
+  del large['caveat']
+  source = ', from the batches (90 to 1,200 updates per batch size, of the first eighth of epochs)'
+  assert f'{source}. ' in answer(summary).remarks[0] + ' '
+  console = Console(width=200, record=True)
+  console.print(results.results(summary))
+  assert f'noise scale in examples{source}' in ' '.join(console.export_text().split())
 
 
 def test_the_printed_table_shows_values_marks_and_unbounded():

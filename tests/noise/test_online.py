@@ -1,5 +1,7 @@
 """The noise scale that lanes measure while training, against the exact one of the training set."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +14,7 @@ from bsjax import data, models
 from bsjax.data import stream
 from bsjax.engine import lanes
 from bsjax.models import convolution
-from bsjax.noise import estimators
+from bsjax.noise import estimators, online
 
 
 # Updates within an epoch, over its end, longer than a whole one; and lanes of one micro-batch an
@@ -72,6 +74,67 @@ def test_windows_start_anew():
   _, (group,), on_device = trained(config)
   assert group.evaluate(on_device)().noise['plain'].updates.count == [38]
   assert group.evaluate(on_device)().noise['plain'].updates.count == [0]
+
+
+def early(positions, population=150):
+  """Which positions in the stream are in the first eighth of an epoch: within 19 of 150."""
+  return np.asarray(positions) % population < math.ceil(population / 8)
+
+
+@pytest.mark.parametrize('how', ['map-canonical', 'vmap-native'])
+def test_what_begins_early_in_an_epoch_is_kept_apart(how):
+  """Stretch by stretch of an update of the largest size, of lanes that move."""
+  config = small_config(batch_sizes=(8, 16), micro_batch=8, learning_rates=(0.1,), trials=1)
+  config.noise_scale.probe_every, config.epochs, config.execution.strategy = 1, 4.0, how
+  study, (group,), on_device = trained(config, examples=0)
+  begun = {8: 0, 16: 0}
+  while group.position < study.total_examples:
+    first = group.position
+    group.advance(on_device, 1)
+    snapshot = group.evaluate(on_device)()
+    for i, lane in enumerate(group.group.lanes):
+      whole, apart = (
+        jax.tree.map(lambda x, i=i: x[i], windows['plain'])
+        for windows in (snapshot.noise, snapshot.early_noise)
+      )
+      flags = early(range(first, group.position, lane.batch_size))
+      assert (whole.updates.count, apart.updates.count) == (len(flags), flags.sum())
+      begun[lane.batch_size] += flags.sum()
+      if flags.all():
+        jax.tree.map(np.testing.assert_array_equal, whole, apart)
+  assert begun == {8: 11, 16: 5}  # of 76 and 38: three or two at the start of an epoch, and one
+
+
+@pytest.mark.parametrize('every', [1, 4, 16, 20])
+@pytest.mark.parametrize('accumulation', [1, 2, 6])
+def test_early_updates_are_measured_more_often_and_the_others_as_before(every, accumulation):
+  began = np.arange(0, 6000, accumulation)
+
+  def counted(population):
+    def one(at):
+      where = online.counted(at, 8, accumulation, every, population)
+      return where.regular, where.early, where.anywhere
+
+    return map(np.asarray, jax.vmap(one)(jnp.asarray(began)))
+
+  regular, apart, anywhere = counted(150)
+  np.testing.assert_array_equal(regular, began % every < accumulation)
+  often = max(every // 8, 1)
+  np.testing.assert_array_equal(apart, early(8 * began) & (began % often < accumulation))
+  np.testing.assert_array_equal(anywhere, regular | apart)
+  if every % 8 == 0 and accumulation == 1:  # as many as of all
+    assert apart.sum() == pytest.approx(regular.sum(), rel=0.1)
+  _, anew, _ = counted(None)
+  np.testing.assert_array_equal(anew, regular)
+
+
+def test_draws_with_replacement_have_no_early_part():
+  config = small_config(batch_sizes=(8, 16), micro_batch=8, learning_rates=(0.1,), trials=1)
+  config.data.sampler = 'inverse_frequency'
+  _, (group,), on_device = trained(config)
+  snapshot = group.evaluate(on_device)()
+  jax.tree.map(np.testing.assert_array_equal, snapshot.noise, snapshot.early_noise)
+  assert snapshot.noise['plain'].updates.count.all()
 
 
 def test_probes_can_be_switched_off_and_spaced():

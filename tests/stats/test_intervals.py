@@ -117,7 +117,97 @@ def test_an_uncertain_denominator_leaves_no_upper_bound():
   assert intervals.log_delta(a, b).high > 12.0  # which claims a bound all the same
 
 
-@pytest.mark.parametrize('method', [intervals.fieller, intervals.log_delta])
+def over_trials(seed, n, cv, common=0.0, own=0.0, replications=1000):
+  """Shares of intervals over n trials, of Fieller's and of the reciprocal: (covers, unbounded, no
+  bound on either side), where each trial measures |G|^2 with the relative error `cv`.
+
+  `common`: log sd of a factor on both means of a trial; `own`: that of the trial's noise scale.
+  """
+  rng, found = np.random.default_rng(seed), []
+  for _ in range(replications):
+    scale, factor = np.exp(common * rng.standard_normal(n)), np.exp(own * rng.standard_normal(n))
+    trace = TRUTH * scale * (1 + cv / 10 * rng.standard_normal(n))
+    # A mean reciprocal of 1 / TRUTH.
+    grad_sq = scale * (factor * math.exp(-(own**2) / 2) + cv * rng.standard_normal(n))
+    both = intervals.fieller(trace, grad_sq), intervals.harmonic_ratio(trace, grad_sq)
+    found.append(
+      [
+        (
+          x.low is not None and x.low <= TRUTH <= (math.inf if x.high is None else x.high),
+          x.unbounded,
+          x.unbounded and x.low == 0,
+        )
+        for x in both
+      ]
+    )
+  return np.mean(found, axis=0)
+
+
+# The standard error of a coverage is 0.7%. With two trials nothing is bounded but what is measured
+# to a tenth; where |G|^2 is as uncertain as it is large, trials must be many.
+@pytest.mark.parametrize(
+  'n, cv, common, unbounded',
+  [
+    (2, 0.1, 0.0, 0.25),
+    (3, 0.1, 0.0, 0.0),
+    (8, 0.3, 0.0, 0.0),
+    (2, 0.1, 1.0, 0.25),
+    (3, 0.1, 1.0, 0.0),
+    (5, 0.1, 1.0, 0.0),
+    (3, 0.3, 1.0, 0.2),
+    (3, 1.0, 0.0, 0.83),
+    (5, 1.0, 1.0, 0.59),
+    (8, 2.0, 0.0, 0.78),
+  ],
+)
+def test_coverage_over_trials(n, cv, common, unbounded):
+  fieller, reciprocal = over_trials(n, n, cv, common)
+  assert 0.93 < reciprocal[0] < 0.97 and fieller[0] > 0.93
+  assert reciprocal[1] == pytest.approx(unbounded, abs=0.04)
+  if not common:
+    assert reciprocal[1] == pytest.approx(fieller[1], abs=0.03)  # where trials agree, so do they
+  elif n == 3 and cv < 1:
+    assert fieller[1] > 0.8 and fieller[2] > 0.7  # well measured, and lost
+  assert reciprocal[2] == 0
+
+
+def test_noise_scales_that_differ_much_between_trials_are_covered_less():
+  """A limit of both: Student's interval of three skew values (docs/noise_scale.md)."""
+  mild, wide = (over_trials(1, 3, 0.1, own=own)[:, 0] for own in (0.3, 1.0))
+  assert (mild > 0.92).all() and (wide > 0.8).all() and (wide < 0.88).all()
+
+
+def test_the_harmonic_ratio_is_the_inverse_of_a_mean():
+  found = intervals.harmonic_ratio([40.0, 80.0, 30.0], [2.0, 3.4, 1.4])
+  mean = intervals.mean_interval([2 / 40, 3.4 / 80, 1.4 / 30])
+  assert numbers(found) == pytest.approx((1 / mean.value, 1 / mean.high, 1 / mean.low))
+  assert (found.n, found.over, found.reasons) == (3, 'trials', ())
+  scaled = intervals.harmonic_ratio([40.0, 8000.0, 0.3], [2.0, 340.0, 0.014])
+  assert numbers(scaled) == pytest.approx(numbers(found))  # no scale of a trial counts
+  b = np.random.default_rng(2).standard_normal(20) + 9
+  certain = intervals.harmonic_ratio(np.full(20, 2.0), b), intervals.fieller(np.full(20, 2.0), b)
+  np.testing.assert_allclose(*map(numbers, certain), rtol=1e-12)
+
+
+def test_a_reciprocal_that_may_be_zero_has_no_upper_bound():
+  found = intervals.harmonic_ratio([5.0, 6.0, 7.0], [1.0, -0.5, 1.0])
+  assert found.unbounded and found.high is None and 0 < found.low < found.value
+  assert codes(found) == ['denominator_not_above_zero']
+  below = intervals.harmonic_ratio([5.0, 6.0, 7.0], [1.0, -3.5, 1.0])
+  assert below.value is None and below.unbounded and below.low > 0
+  assert codes(below) == ['mean_denominator_not_above_zero', 'denominator_not_above_zero']
+
+
+def test_a_numerator_below_zero_leaves_the_ratio_of_means():
+  pairs = [5.0, -0.1, 7.0], [1.0, 1.1, 0.9]
+  found, means = intervals.harmonic_ratio(*pairs), intervals.fieller(*pairs)
+  assert numbers(found) == numbers(means) and found.value > 0
+  assert codes(found) == [*codes(means), 'numerator_not_above_zero']
+
+
+@pytest.mark.parametrize(
+  'method', [intervals.fieller, intervals.log_delta, intervals.harmonic_ratio]
+)
 def test_undefined_says_why(method):
   def check(a, b, why):
     found = method(a, b)

@@ -114,25 +114,28 @@ STUDY = (
     | map(attribute='batch_size') | join(', ') %}
     {%- set undefined = rows | selectattr('noise_scale.b_simple', 'none') | list %}
     Noise scales in examples, at the learning rate shown in the table. Left: means over the last
-    half of training, as far as evaluations divide it, with Fieller's 95% interval over trials,
-    {{ over }}{% if open %}; an arrow marks an interval without an upper bound (from the batches:
-    batch size {{ open }}){% endif %}{% if undefined %}; no estimate from the batches for
+    half of training, as far as evaluations divide it, with the 95% interval over trials
+    (Student's of the reciprocal), {{ over }}{% if open %}; an arrow marks an interval without an
+    upper bound ({{ words.noise_kind }}: batch size {{ open }}){% endif %}{% if undefined %}; no
+    estimate {{ words.noise_kind }} for
     {%- for row in undefined %} batch size {{ row.batch_size }} ({{ row.noise_scale.reason }})
     {{- ',' if not loop.last }}{% endfor %}{% endif %}. Bands cover the 95% intervals of the
     critical batch size and of what the best learning rates show, where there are any. Right:
     {% if words.middle %}the same kinds at batch size {{ words.middle }}{% else %}nothing
-    {%- endif %}, trials pooled, bands the interval of the measurement and not of trials, none where
-    nothing is bounded; a missing point had a mean that is not above zero. {{ setup }}""",
+    {%- endif %}, trials pooled, those from the batches of whole epochs, bands the interval of the
+    measurement and not of trials, none where nothing is bounded; a missing point had a mean that is
+    not above zero. {{ setup }}""",
   ),
   Drawing(
     'noise_by_part',
     _by_part,
     size=(11, 4.2),
     legend=batch_sizes,
-    caption="""The noise scale from the batches of each stretch between evaluations, trials pooled,
-    no intervals; a missing point had a mean |G|² that is not above zero, or no measurement. Where
-    single examples were measured, beside it each layer's noise scale at the last evaluation: a
-    ratio of means over trials, no intervals; a cross at the right: not above zero. {{ setup }}""",
+    caption="""The noise scale from the batches of each stretch between evaluations, of whole
+    epochs, trials pooled, no intervals; a missing point had a mean |G|² that is not above zero, or
+    no measurement. Where single examples were measured, beside it each layer's noise scale at the
+    last evaluation: a ratio of means over trials, no intervals; a cross at the right: not above
+    zero. {{ setup }}""",
   ),
   Drawing(
     'equal_clocks',

@@ -27,11 +27,6 @@ def kinds(summary: Summary) -> list[NoiseScale]:
   ]
 
 
-def title(name: str) -> str:
-  """What a kind is called, by its name in summary.json."""
-  return next(kind.title for kind in _all() if kind.name == name)
-
-
 def _all() -> list[NoiseScale]:
   return [*entries.ONLINE.values(), *entries.EXACT.values()]
 

@@ -9,9 +9,9 @@ from bsjax.analysis.claims import causes
 from bsjax.analysis.claims.claim import REFUTED, SUPPORTED, Kind
 from bsjax.analysis.runs.histories import Row
 from bsjax.config.metrics import VAL, VAL_TITLE
-from bsjax.format import joined, percent, sizes_text
+from bsjax.format import by_reason, joined, percent, sizes_text
 from bsjax.report.text.claim_blocks import effect_text
-from bsjax.report.text.results import noise_scale_text
+from bsjax.report.text.results import noise_scale_text, noise_source
 from bsjax.report.text.words import selection
 
 LONG_TAIL = 10.0  # from this ratio of the largest class to the smallest, rare ones are a headline
@@ -237,7 +237,8 @@ def _noise_remark(rows: Sequence[Row]) -> list[str]:
     return []
   ends = [measured[0], measured[-1]] if len(measured) > 1 else measured
   values = [f'{noise_scale_text(row["noise_scale"])} at {row["batch_size"]}' for row in ends]
-  text = f'Gradient noise scale, by batch size, late in training: {joined(values)}.'
+  text = f'Gradient noise scale, by batch size, late in training: {joined(values)}'
+  text += f'{noise_source(measured)}.'
   bounds = [(row['batch_size'], *row['noise_scale']['ci95']) for row in measured]
   noisy = [size for size, low, _ in bounds if low is not None and size < low]
   calm = [size for size, _, high in bounds if high is not None and size > high]
@@ -245,4 +246,6 @@ def _noise_remark(rows: Sequence[Row]) -> list[str]:
     text += f' At {sizes_text(noisy)}, below it, noise outweighs the gradient in each update.'
   if calm:
     text += f' At {sizes_text(calm)}, above it, larger batches bring diminishing returns.'
-  return [text]
+  doubted = {row['batch_size']: row['noise_scale'] for row in measured}
+  caveats = {size: scale['caveat'] for size, scale in doubted.items() if 'caveat' in scale}
+  return [' '.join([text, *(f'{why[0].upper()}{why[1:]}.' for why in by_reason(caveats))])]

@@ -9,6 +9,7 @@ from bsjax.analysis.runs.histories import Row
 from bsjax.config.metrics import VAL_TITLE
 from bsjax.format import joined, measured, number, sizes_text
 from bsjax.report.text import words
+from bsjax.report.text.results import noise_source
 
 
 def selection(summary: Mapping[str, Any]) -> str:
@@ -54,7 +55,7 @@ def intervals(plan_rows: Sequence[Row], summary: Mapping[str, Any]) -> str:
     text += ' Differences between batch sizes are paired within the trial; their intervals hold '
     text += "together (Bonferroni's)."
   if any(row['noise_scale']['b_simple'] is not None for row in summary.get('batch_sizes', [])):
-    text += " Ratios have Fieller's."
+    text += " The interval of a noise scale is Student's of its reciprocal."
   return text
 
 
@@ -64,7 +65,8 @@ def noise_scale(summary: Mapping[str, Any]) -> str:
   if not known:
     return ''
   values = [f'{_value(row["noise_scale"], "b_simple")} at {row["batch_size"]}' for row in known]
-  return f'Late in training the gradient noise scale was, in examples, {joined(values)}.'
+  source = noise_source(known)
+  return f'Late in training the gradient noise scale was, in examples, {joined(values)}{source}.'
 
 
 def critical(summary: Mapping[str, Any]) -> str:

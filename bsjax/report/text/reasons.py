@@ -28,10 +28,29 @@ OF_INTERVALS: dict[str, str | Callable[..., str]] = {
   'denominator_not_above_zero': (
     'the denominator is not significantly above zero, so the ratio has no upper bound'
   ),
+  'numerator_not_above_zero': (
+    'a numerator is not above zero, so the ratio is that of means, not the mean of ratios'
+  ),
   'ratio_zero': 'the ratio is zero and has no logarithm',
   'upper_bound_overflows': 'the upper bound overflows',
 }
+_WHOLE_EPOCHS = (
+  'Where a small training set without repetitions is learned by heart, examples not yet drawn have '
+  'the larger gradients, and the noise scale of whole epochs is too low'
+)
 OF_NOISE: dict[str, str | Callable[..., str]] = {
+  'no_late_measurement': 'no noise scale was measured in the last half of training',
+  'no_rate_for_noise': 'no learning rate was chosen',
+  'no_early_windows': (
+    'the records do not tell updates early in epochs from all others. ' + _WHOLE_EPOCHS
+  ),
+  'few_early_updates': (
+    'too few updates early in epochs were measured, so that all had to do. ' + _WHOLE_EPOCHS
+  ),
+  'probes_at_epoch_ends': (
+    'all {probes} probes of a run stand near the end of an epoch, where the noise scale of a small '
+    'training set may be a third off its mean over the epoch'
+  ),
   'not_measured': 'not measured, or not finite',
   'no_gradient_seen': 'the optimizer has not seen a gradient yet',
   'curvature_along_gradient': 'the curvature along the gradient is not positive',

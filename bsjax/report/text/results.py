@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich import box
@@ -11,6 +11,7 @@ from rich.table import Table
 from bsjax.analysis.runs.histories import Row
 from bsjax.config.metrics import METRIC, TRAIN, VAL
 from bsjax.format import number, percent
+from bsjax.noise import entries
 from bsjax.report.text.words import selection
 
 
@@ -21,8 +22,9 @@ def results(summary: Mapping[str, Any]) -> Table:
     pad_edge=False,
     title='Results of each batch size' + (f', {summary["branch"]}' if 'branch' in summary else ''),
     caption=f'{METRIC.plural} in percent: mean ± half of the 95% interval over n trials; '
-    'noise scale in examples; learning rate: the one run that is nearest to the best, * at the '
-    'edge of the grid. ' + ' '.join(selection(summary['batch_sizes'])[:1]),
+    f'noise scale in examples{noise_source(summary["batch_sizes"])}; '
+    'learning rate: the one run that is nearest to the best, * at the edge of the grid. '
+    + ' '.join(selection(summary['batch_sizes'])[:1]),
   )
   names = 'batch\nsize', 'learning\nrate', 'validation', 'training', 'gap', 'noise scale', 'n'
   for name in names:
@@ -45,6 +47,27 @@ def learning_rate_text(row: Row) -> str:
   if row['learning_rate'] is None:
     return 'none'
   return f'{row["learning_rate"]:.4g}' + ('*' if row['at_grid_edge'] else '')
+
+
+def noise_kind(rows: Sequence[Row]) -> str:
+  """'from single examples': the kind of the noise scales of batch sizes, which are of one kind."""
+  kinds = [row['noise_scale']['kind'] for row in rows if 'kind' in row['noise_scale']]
+  return entries.title(kinds[0]) if kinds else 'measured'
+
+
+def noise_source(rows: Sequence[Row]) -> str:
+  """', from single examples (...)': what the noise scales of batch sizes were measured from."""
+  scales = [row['noise_scale'] for row in rows if 'kind' in row['noise_scale']]
+  if not scales:
+    return ''
+  counts = sorted({scale['measurements'] for scale in scales})
+  times = ' to '.join(f'{count:,}' for count in dict.fromkeys((counts[0], counts[-1])))
+  if scales[0]['kind'] in {entry.name for entry in entries.EXACT.values()}:
+    how = f'{scales[0]["examples"]:,} in each of {times} probes per batch size'
+  else:
+    early = not any('caveat' in scale for scale in scales)
+    how = f'{times} updates per batch size' + (', of the first eighth of epochs' if early else '')
+  return f', {noise_kind(rows)} ({how})'
 
 
 def noise_scale_text(noise_scale: Row) -> str:
