@@ -39,10 +39,10 @@ def one_study(name, trials, seed):
   with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder:
     workdir = Path(folder)
     (write or world_files.write)(world, trials, (*seed, zlib.crc32(name.encode())), workdir)
-    start = time.perf_counter()
+    start = time.process_time()
     summary = world_files.summary(workdir)
-    seconds = time.perf_counter() - start
-  return judged(summary, world) | {'seconds': seconds}
+    seconds = time.process_time() - start
+  return judged(summary, world) | {'cpu_seconds': seconds}
 
 
 def judged(summary, world):
@@ -118,7 +118,7 @@ def measure(worlds, trials, studies, seed, workers, out=None):
 def _line(cell):
   keys = 'false_headline', 'false_pair', 'false_trend', 'shown_worse', 'lost_sizes', 'b_crit_covers'
   shown = [f'{key} {_percent(cell[key]["rate"])}' for key in keys if key in cell]
-  seconds = f'{cell["seconds"]["mean"]:.2f} s'
+  seconds = f'{cell["cpu_seconds"]["mean"]:.2f} s'
   return f'{cell["world"]} n={cell["trials"]} {cell["studies"]}: {", ".join(shown)}, {seconds}'
 
 
