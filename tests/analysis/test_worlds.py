@@ -82,7 +82,12 @@ def test_the_best_rate_moves_with_batch_size():
   means = finals(WORLDS['best_rate_scales'], 100).mean(axis=2)
   best = np.array(World('x').learning_rates)[means.argmax(axis=1)]
   np.testing.assert_allclose(best, [0.01, 0.03, 0.03, 0.1, 0.1, 0.3])
-  assert WORLDS['b_crit'].best_rate(200) == pytest.approx(0.08 / 2 * (16 + 200) / 16)
+  critical = WORLDS['b_crit']
+  assert critical.best_rate(200) == pytest.approx(0.05 / 2 * (16 + 200) / 16)
+  random = np.random.default_rng(0)
+  moved = np.log([critical.placed(random).best_rate(64) for _ in range(500)])
+  assert np.ptp(moved) == pytest.approx(math.log(10) / 2, rel=0.02)
+  assert moved.mean() == pytest.approx(math.log(critical.best_rate(64)), abs=0.06)
   edge = finals(WORLDS['optimum_at_edge'], 100).mean(axis=2)
   assert (edge.argmax(axis=1) == 5).all()
 

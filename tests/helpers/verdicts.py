@@ -165,7 +165,8 @@ def critical(summary: Summary, truth: Truth) -> dict[str, Any]:
 class Recommended(NamedTuple):
   """Points lost by following the recommendation; None where there is none.
 
-  `regret` is at the best rate of the batch size recommended, `at_rate` at the rate recommended.
+  `regret` is at the best rate of the batch size recommended, `at_rate` at the rate recommended
+  (None where each study has best rates of its own).
   `covers`: a best batch size is recommended, has the highest mean, or is not shown to be worse.
   """
 
@@ -186,7 +187,7 @@ def recommended(summary: Summary, world: World, truth: Truth) -> Recommended:
     members |= set(reason['sizes']) if reason['code'] == 'not_shown_worse' else set()
   return Recommended(
     best - truth.best[size],
-    best - world.accuracy(size, row['learning_rate']),
+    None if world.unaligned else best - world.accuracy(size, row['learning_rate']),
     any(truth.best[member] > best - ALIKE for member in members),
   )
 

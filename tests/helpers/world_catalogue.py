@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from helpers.worlds import World
 
 WORSE = (0.0, 0.0, 0.0, 0.5, 1.0, 1.5)  # points: three equal batch sizes, then three worse ones
@@ -48,13 +50,17 @@ _WORLDS = (
   World('two_rates', learning_rates=(0.03, 0.1), optimum=0.06),
   World('one_rate', learning_rates=(0.1,)),
   World('one_rate_real_effect', learning_rates=(0.1,), worse=WORSE),
-  # The critical batch size, with best rates as theory has them.
+  # The critical batch size: best rates as theory has them; at x times the best rate an update gets
+  # 2 x - x^2 as far, so that near it log updates grow as the square of log x. How far each batch
+  # size is from a rate of the grid is luck of the study.
   World(
     'b_crit',
     batch_sizes=CRITICAL_SIZES,
     learning_rates=FINE_RATES,
-    optimum=0.08,
+    optimum=0.05,
     optimum_power=None,
+    unaligned=math.log(10) / 2,
+    slowness=1.0,
   ),
   World(
     'b_crit_grid_too_narrow',
@@ -62,7 +68,7 @@ _WORLDS = (
     learning_rates=(0.001, 0.003, 0.01, 0.03),
     optimum=0.01,
     optimum_power=1.0,
-    b_crit=float('inf'),
+    b_crit=math.inf,
     confound='learning_rate',
   ),
 )

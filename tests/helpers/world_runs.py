@@ -42,6 +42,7 @@ class Runs(NamedTuple):
 def simulate(world: World, lanes: Lanes, examples: Positions, seed: int | tuple[int, ...]) -> Runs:
   """Draws what is recorded of the lanes of a plan at positions from 0 to the end."""
   random = np.random.default_rng(seed)
+  world = world.placed(random)
   sizes = np.array([lane['batch_size'] for lane in lanes])
   progress = examples / examples[-1]
   noise = _lane_noise(world, lanes, random)

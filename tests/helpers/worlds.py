@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -45,6 +45,7 @@ class World:
   top: float = 95.0
   optimum: float = 0.1
   optimum_power: float | None = 0.0
+  unaligned: float = 0.0  # natural log; each study draws where its optima lie, over so wide a range
   valley: str = 'parabola'
   curvature: float = 0.2
   updates_cost: float = 0.0
@@ -86,6 +87,13 @@ class World:
     else:
       growth = (size / smallest) ** self.optimum_power
     return self.optimum * growth
+
+  def placed(self, random: np.random.Generator) -> World:
+    """The world of one study: its optima lie somewhere between the rates of the grid."""
+    if not self.unaligned:
+      return self
+    moved = self.optimum * math.exp(self.unaligned * (random.random() - 0.5))
+    return replace(self, optimum=moved, unaligned=0.0)
 
   def at_equal_updates(self, size: int) -> float:
     """Where a batch size stands, at its best rate, after all updates of the largest; in points."""
