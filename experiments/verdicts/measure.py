@@ -96,7 +96,12 @@ def rate(count, of, z=1.959964):
   share, scale = count / of, 1 + z * z / of
   middle = (share + z * z / (2 * of)) / scale
   half = z * math.sqrt(share * (1 - share) / of + (z / (2 * of)) ** 2) / scale
-  return {'count': count, 'of': of, 'rate': share, 'ci95': [middle - half, middle + half]}
+  return {
+    'count': count,
+    'of': of,
+    'rate': share,
+    'ci95': [max(0.0, middle - half), min(1.0, middle + half)],
+  }
 
 
 def measure(worlds, trials, studies, seed, workers, out=None):
