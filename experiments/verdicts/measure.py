@@ -1,0 +1,156 @@
+"""How often verdicts of whole made-up studies are false, and how often they find what is there.
+
+  python experiments/verdicts/measure.py --out=after.json --worlds=no_effect,b_crit --trials=3,5
+
+simulates studies (`tests/helpers/worlds.py`) and deals them from real runs
+(`tests/helpers/null_studies.py`), writes each as a workdir, runs the analysis of this checkout on
+it and holds what it says against the truth (`tests/helpers/verdicts.py`). Without --worlds it takes
+all. Every rate comes with its count and 95% Wilson interval; cells are written as they end.
+"""
+
+import argparse
+import functools
+import json
+import math
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import zlib
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / 'tests')]  # the analysis measured is that of this checkout
+
+from helpers import null_studies, verdicts, world_files  # noqa: E402
+from helpers.world_catalogue import WORLDS  # noqa: E402
+
+import bsjax  # noqa: E402
+
+REAL = {world.name: world for world in (null_studies.REAL_NULL, null_studies.REAL_EFFECT)}
+MEMORY = Path('/dev/shm')  # where there is one, workdirs need not go to a disk
+
+
+def one_study(name, trials, seed):
+  """{measure: bool, number, (count, of) or None where it does not apply} of one study."""
+  world, write = (REAL[name], null_studies.write) if name in REAL else (WORLDS[name], None)
+  with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder:
+    workdir = Path(folder)
+    (write or world_files.write)(world, trials, (*seed, zlib.crc32(name.encode())), workdir)
+    start = time.process_time()
+    summary = world_files.summary(workdir)
+    seconds = time.process_time() - start
+  return judged(summary, world) | {'cpu_seconds': seconds}
+
+
+def judged(summary, world):
+  truth = world.truth()
+  headline, critical = verdicts.named(summary), verdicts.critical(summary, truth)
+  recommended = verdicts.recommended(summary, world, truth)
+  return {
+    'headline_names_a_difference': bool(headline.pairs or headline.trend),
+    'untrue_headline': verdicts.untrue_headline(summary, truth),
+    'false_headline': verdicts.false_headline(summary, truth),
+    'false_pair': verdicts.false_pairs(summary, truth) > 0,
+    'false_alike': verdicts.false_alike(summary, truth) > 0,
+    'false_trend': verdicts.false_trend(summary, truth, 'epochs'),
+    'false_trend_at_equal_updates': verdicts.false_trend(summary, truth, 'updates'),
+    'shown_worse': verdicts.shown_worse(summary, truth),
+    'lost_sizes': (verdicts.lost(summary, truth), len(truth.best)),
+    'cause_named': verdicts.cause_named(summary, truth.confound) if truth.confound else None,
+    'updates_named': verdicts.cause_named(summary, 'updates'),
+    'b_crit_given': critical['given'],
+    'b_crit_covers': critical['covers'],
+    'b_crit_bounded': critical['bounded'],
+    'b_crit_log_width': critical['log_width'],
+    'recommendation_given': recommended.regret is not None,
+    'recommended_set_covers': recommended.covers,
+    'regret': recommended.regret,
+    'regret_at_recommended_rate': recommended.at_rate,
+  }
+
+
+def summed(studies):
+  """Rates of what is true or counted; mean, median and largest of numbers."""
+  cell = {'studies': len(studies)}
+  for key in studies[0]:
+    values = [study[key] for study in studies if study[key] is not None]
+    if not values:
+      continue
+    if isinstance(values[0], bool):
+      cell[key] = rate(sum(values), len(values))
+    elif isinstance(values[0], tuple):
+      cell[key] = rate(sum(count for count, _ in values), sum(of for _, of in values))
+    else:
+      mean, middle = statistics.fmean(values), statistics.median(values)
+      cell[key] = {'mean': mean, 'median': middle, 'largest': max(values), 'n': len(values)}
+  return cell
+
+
+def rate(count, of, z=1.959964):
+  """With Wilson's 95% interval; none where there was nothing to count."""
+  if not of:
+    return {'count': 0, 'of': 0, 'rate': None, 'ci95': [None, None]}
+  share, scale = count / of, 1 + z * z / of
+  middle = (share + z * z / (2 * of)) / scale
+  half = z * math.sqrt(share * (1 - share) / of + (z / (2 * of)) ** 2) / scale
+  return {
+    'count': count,
+    'of': of,
+    'rate': share,
+    'ci95': [max(0.0, middle - half), min(1.0, middle + half)],
+  }
+
+
+def measure(worlds, trials, studies, seed, workers, out=None):
+  """{'commit', ..., 'cells': [...]}; `out` is written anew after each cell."""
+  assert Path(bsjax.__file__).is_relative_to(ROOT), bsjax.__file__
+  result = {'commit': _commit(), 'seed': seed, 'cells': []}
+  with ProcessPoolExecutor(workers) as pool:
+    for name in worlds:
+      for n in trials:
+        one = functools.partial(one_study, name, n)
+        done = list(pool.map(one, [(seed, n, i) for i in range(studies)], chunksize=4))
+        result['cells'].append({'world': name, 'trials': n} | summed(done))
+        print(_line(result['cells'][-1]), flush=True)
+        if out:
+          out.write_text(json.dumps(result, indent=1) + '\n')
+  return result
+
+
+def _line(cell):
+  keys = 'false_headline', 'false_pair', 'false_trend', 'shown_worse', 'lost_sizes', 'b_crit_covers'
+  shown = [f'{key} {_percent(cell[key]["rate"])}' for key in keys if key in cell]
+  seconds = f'{cell["cpu_seconds"]["mean"]:.2f} s'
+  return f'{cell["world"]} n={cell["trials"]} {cell["studies"]}: {", ".join(shown)}, {seconds}'
+
+
+def _percent(share):
+  return '-' if share is None else f'{100 * share:.1f}%'
+
+
+def _commit():
+  command = ['git', '-C', str(ROOT), 'rev-parse', '--short', 'HEAD']
+  return subprocess.run(command, capture_output=True, text=True).stdout.strip()
+
+
+def main():
+  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+  names = ','.join([*WORLDS, *REAL])
+  parser.add_argument('--worlds', default=names, help='all by default: %(default)s')
+  parser.add_argument('--trials', default='3,5,8')
+  parser.add_argument('--studies', type=int, default=200)
+  parser.add_argument('--seed', type=int, default=0)
+  parser.add_argument('--workers', type=int, default=1)
+  parser.add_argument('--out', type=Path, required=True)
+  flags = parser.parse_args()
+  worlds, trials = flags.worlds.split(','), [int(n) for n in flags.trials.split(',')]
+  if unknown := set(worlds) - set(names.split(',')):
+    parser.error(f'no such worlds: {", ".join(sorted(unknown))}; there are {names}')
+  measure(worlds, trials, flags.studies, flags.seed, flags.workers, flags.out)
+
+
+if __name__ == '__main__':
+  main()

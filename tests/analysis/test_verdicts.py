@@ -1,0 +1,87 @@
+"""Verdicts of whole made-up studies: no false headline, what is there is found, the cause named.
+
+A small version of experiments/verdicts/measure.py, with bounds that let good luck and bad luck of
+so few studies pass, and not the analysis that chose the rate of each trial on the other trials.
+"""
+
+import functools
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+MEASURE = Path(__file__).parents[2] / 'experiments' / 'verdicts' / 'measure.py'
+# Cells that the tests share: world, trials and studies. Of 60 studies that err in 5%, more than 8
+# err with a probability of 0.2%; of those that err in 25%, as few do with 3%.
+NO_EFFECT, REAL_EFFECT = ('no_effect', 5, 60), ('real_effect', 3, 20)
+ONLY_UPDATES, DIVERGED = ('only_updates', 3, 12), ('diverged_lane', 5, 10)
+NARROW, REAL_NULL = ('b_crit_grid_too_narrow', 3, 10), ('real_null', 5, 60)
+
+
+@functools.cache
+def cell(world, trials, studies):
+  """What `measure` finds, in a process of its own, in which no type is checked: half the time."""
+  with tempfile.TemporaryDirectory() as folder:
+    out = Path(folder) / 'cell.json'
+    flags = f'--worlds={world} --trials={trials} --studies={studies} --seed=7 --out={out}'
+    subprocess.run([sys.executable, MEASURE, *flags.split()], check=True, capture_output=True)
+    (result,) = json.loads(out.read_text())['cells']
+  assert result['studies'] == studies
+  return result
+
+
+@pytest.mark.slow
+@pytest.mark.xfail(strict=True, reason='21% of headlines are false')
+def test_where_there_is_no_effect_headlines_name_none():
+  measured = cell(*NO_EFFECT)
+  assert measured['false_headline']['count'] <= 8
+  assert measured['false_pair']['count'] <= 8
+  assert measured['false_trend']['count'] <= 8
+
+
+@pytest.mark.slow
+@pytest.mark.xfail(strict=True, reason='10% of headlines are false')
+def test_between_real_runs_of_one_batch_size_headlines_name_no_difference():
+  # Today's rate is 10% over 200 studies, so that these 60 fail is luck of the seed: 9 of them err.
+  assert cell(*REAL_NULL)['false_headline']['count'] <= 8
+
+
+@pytest.mark.xfail(strict=True, reason='9% of them are shown')
+def test_truly_worse_batch_sizes_are_shown_to_be_worse():
+  # The issue asks for 80%; of 60 with two parts in three fewer with a probability of 1%.
+  assert cell(*REAL_EFFECT)['shown_worse']['rate'] >= 2 / 3
+
+
+def test_what_is_shown_where_batch_sizes_differ_is_true():
+  measured = cell(*REAL_EFFECT)
+  assert measured['false_headline']['count'] <= 4
+  assert measured['false_alike']['count'] <= 3
+
+
+def test_following_the_recommendation_costs_little():
+  measured = cell(*REAL_EFFECT)
+  assert measured['recommendation_given']['rate'] == 1
+  assert measured['regret']['mean'] <= 0.1
+  assert measured['recommended_set_covers']['count'] >= 18
+
+
+@pytest.mark.xfail(strict=True, reason='no summary lists confounds')
+def test_updates_are_named_where_they_are_the_only_cause():
+  assert cell(*ONLY_UPDATES)['cause_named']['rate'] >= 0.75
+
+
+def test_updates_are_not_named_where_they_are_no_cause():
+  assert cell(*REAL_EFFECT)['updates_named']['count'] <= 2
+
+
+@pytest.mark.xfail(strict=True, reason='a diverged lane takes its batch size out of all pairs')
+def test_a_diverged_lane_takes_no_batch_size_out_of_the_comparison():
+  assert cell(*DIVERGED)['lost_sizes']['count'] == 0
+
+
+@pytest.mark.xfail(strict=True, reason='the interval knows nothing of rates beyond the grid')
+def test_a_critical_batch_size_that_the_rate_grid_hides_is_not_bounded():
+  assert cell(*NARROW)['b_crit_covers']['rate'] >= 0.8
