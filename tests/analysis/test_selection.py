@@ -5,12 +5,12 @@ import math
 
 import numpy as np
 import pytest
+from helpers import curves
 
 from bsjax.analysis.runs import budgets
 from bsjax.analysis.runs.budgets import Reading, combined
 from bsjax.analysis.runs.selection import NEAR, Kind, Tuned, select, tune
 from bsjax.stats.estimate import Reason
-from helpers import curves
 
 RATES = (0.05, 0.1, 0.2, 0.4, 0.8)
 
