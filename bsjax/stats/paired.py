@@ -129,7 +129,7 @@ def p_value_of(interval: Estimate) -> float | None:
 
 
 def _df(interval: Estimate) -> float:
-  return interval.n - 1 if interval.df is None else interval.df
+  return float(interval.n - 1 if interval.df is None else interval.df)
 
 
 def _error(interval: Estimate) -> float:

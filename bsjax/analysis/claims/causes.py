@@ -224,10 +224,9 @@ def _time_scales(optimizer: Mapping[str, Any], given: Given) -> list[Confound]:
   small, large = min(given.sizes), max(given.sizes)
   rows = []
   for key in OPTIMIZERS[optimizer['name']].hyperparameters.values():
-    decay = optimizer[key]
-    if key not in DECAYS or not decay:
+    if key not in DECAYS or not optimizer[key]:
       continue
-    scales = [size / (1 - decay) for size in (small, large)]
+    scales = [size / (1 - optimizer[key]) for size in (small, large)]
     rows.append(_scale(DECAYS[key], given, scales))
   if decay := optimizer.get('weight_decay', 0.0):
     scales = [size / (given.chosen[size].best_rate * decay) for size in (small, large)]
