@@ -216,6 +216,12 @@ def test_statistics_that_were_not_re_estimated_are_unknown():
   assert codes(rows[causes.STALE]) == ['not_reestimated']
 
 
+def test_one_trial_does_not_tell_whether_statistics_are_stale():
+  rows, _ = found(with_statistics(by_size, lambda size: 0.01), trials=1, config=BATCH)
+  assert state(rows, causes.STALE) == (UNKNOWN, None)
+  assert codes(rows[causes.STALE]) == ['one_trial']
+
+
 @pytest.mark.parametrize(
   'curve, lag, expected',
   [

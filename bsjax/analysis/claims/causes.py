@@ -198,7 +198,9 @@ def _stale(config: Mapping[str, Any], given: Given, read: Mapping[int, Reading])
   running, fresh = asked.read(read), asked.read(read, REESTIMATED + VAL)
   lag = asked.read({size: _with_lag(read[size]) for size in given.sizes}, LAG)
   if None in (running, fresh, lag) or lag.low is None:
-    return Confound(STALE, UNKNOWN, given.effect and UNKNOWN, (Reason('not_reestimated'),))
+    one = lag is not None and lag.n == 1
+    why = Reason('one_trial', over=lag.over) if one else Reason('not_reestimated')
+    return Confound(STALE, UNKNOWN, given.effect and UNKNOWN, (why,))
   if lag.low <= 0 <= lag.high:
     present = False if within().verdict(lag) == SUPPORTED else UNKNOWN
   else:
