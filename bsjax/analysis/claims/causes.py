@@ -198,7 +198,9 @@ def _stale(config: Mapping[str, Any], given: Given, read: Mapping[int, Reading])
   running, fresh = asked.read(read), asked.read(read, REESTIMATED + VAL)
   lag = asked.read({size: _with_lag(read[size]) for size in given.sizes}, LAG)
   if None in (running, fresh, lag) or lag.low is None:
-    return Confound(STALE, UNKNOWN, given.effect and UNKNOWN, (Reason('not_reestimated'),))
+    one = lag is not None and lag.n == 1
+    why = Reason('one_trial', over=lag.over) if one else Reason('not_reestimated')
+    return Confound(STALE, UNKNOWN, given.effect and UNKNOWN, (why,))
   if lag.low <= 0 <= lag.high:
     present = False if within().verdict(lag) == SUPPORTED else UNKNOWN
   else:
@@ -224,10 +226,9 @@ def _time_scales(optimizer: Mapping[str, Any], given: Given) -> list[Confound]:
   small, large = min(given.sizes), max(given.sizes)
   rows = []
   for key in OPTIMIZERS[optimizer['name']].hyperparameters.values():
-    decay = optimizer[key]
-    if key not in DECAYS or not decay:
+    if key not in DECAYS or not optimizer[key]:
       continue
-    scales = [size / (1 - decay) for size in (small, large)]
+    scales = [size / (1 - optimizer[key]) for size in (small, large)]
     rows.append(_scale(DECAYS[key], given, scales))
   if decay := optimizer.get('weight_decay', 0.0):
     scales = [size / (given.chosen[size].best_rate * decay) for size in (small, large)]
