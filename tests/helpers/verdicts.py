@@ -13,11 +13,12 @@ from helpers.worlds import Truth, World
 Summary = Mapping[str, Any]
 ALIKE = 1e-9  # points; below it two planted accuracies are the same
 POINTS = 100.0
-# What the code of a confound in summary['confounds'] holds, by the cause that a world plants.
+# The confounds in summary['confounds'] that are the cause that a world plants, and what is said of
+# them: runs can tell that a number of updates explains a difference, not what tuning would bring.
 CONFOUND_CODES = {
-  'updates': ('update',),
-  'learning_rate': ('rate', 'tun'),
-  'batch_norm': ('norm', 'statistics'),
+  'updates': ('explains', ('unequal_updates',)),
+  'learning_rate': ('present', ('learning_rate_not_tuned', 'optimum_at_grid_edge')),
+  'batch_norm': ('explains', ('stale_batch_norm',)),
 }
 
 
@@ -71,14 +72,11 @@ def false_headline(summary: Summary, truth: Truth) -> bool:
 
 
 def cause_named(summary: Summary, confound: str | None) -> bool:
-  """Whether `summary['confounds']`, rows {'confound': code, 'present'}, has a cause as present."""
+  """Whether the headline has the cause, by `summary['confounds']`."""
   if confound is None:
     return False
-  return any(
-    row['present'] in (True, 'true') and any(part in row['confound'] for part in codes)
-    for row in summary.get('confounds', ())
-    for codes in [CONFOUND_CODES[confound]]
-  )
+  said, codes = CONFOUND_CODES[confound]
+  return any(row[said] is True and row['confound'] in codes for row in summary.get('confounds', ()))
 
 
 def false_pairs(summary: Summary, truth: Truth) -> int:
