@@ -26,7 +26,7 @@ def draw_accuracy(axes: Axes, source: Source) -> None:
     (VAL, VALIDATION, 'validation', 2**-0.07),
   ):
     for row in rows:
-      values = source.ends[row['batch_size']].values[key]
+      values = source.ends[row['batch_size']].values[key].tolist()
       marks.trials(axes, row['batch_size'] * shift, values, colour)
     marks.estimates(axes, rows, key, colour, shift=shift, label=label)
   title = f'{METRIC.title.capitalize()} at the learning rate chosen'
@@ -41,7 +41,8 @@ def draw_gap(axes: Axes, source: Source) -> None:
   """Training minus validation accuracy: mean with interval, and each trial as a faint dot."""
   rows = _with_result(source)
   for row in rows:
-    marks.trials(axes, row['batch_size'], source.ends[row['batch_size']].values['gap'], INK)
+    gaps = source.ends[row['batch_size']].values['gap'].tolist()
+    marks.trials(axes, row['batch_size'], gaps, INK)
   marks.zero(axes)
   marks.estimates(axes, rows, 'generalization_gap', INK)
   title = f'Generalization gap: training minus {VAL_TITLE}'
