@@ -79,11 +79,12 @@ def spreads(
 def _df(count: float, free: int, rho: float, doubt: float) -> float:
   """Degrees of freedom of a variance from `count` runs per trial, one at least.
 
-  Runs of a trial share what is common to them, and the doubt about its effect, which is taken off
-  their mean square again. `doubt` is over the variance; a larger one than that was cut off.
+  Runs of a trial that resemble each other count as fewer. They share the doubt about the effect of
+  the trial, too, which is taken off their mean square again. `doubt` is over the variance; a larger
+  one than that was cut off.
   """
   doubt = min(doubt, 1.0)
-  return max(1.0, count * free / ((1 + doubt) ** 2 + (count - 1) * (rho + doubt) ** 2))
+  return max(1.0, count * free / ((1 + doubt) ** 2 + (count - 1) * (rho + doubt**2)))
 
 
 def _others(values: np.ndarray) -> np.ndarray:

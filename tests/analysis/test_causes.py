@@ -187,12 +187,12 @@ def test_a_best_rate_at_the_edge_is_named_with_its_batch_size():
   assert rows[causes.EDGE].evidence[0].details == {'sizes': [32]}
 
 
-def with_statistics(curve, lag):
+def with_statistics(curve, lag, noise=1e-4):
   """Running statistics fall short of re-estimated ones by `lag` of the batch size."""
 
   def both(lane, updates):
     fresh = curve(lane, updates)[VAL]
-    behind = lag(lane['batch_size']) + 1e-4 * luck(lane['trial'], lane['batch_size'], 7)
+    behind = lag(lane['batch_size']) + noise * luck(lane['trial'], lane['batch_size'], 7)
     return {VAL: fresh - behind, FRESH: fresh} | {
       REESTIMATED + key: 0.5 for key in ('train_accuracy', 'val_loss', 'train_loss')
     }
@@ -236,6 +236,14 @@ def test_one_trial_does_not_tell_whether_statistics_are_stale():
 def test_stale_statistics_explain_what_goes_with_fresh_ones(curve, lag, expected):
   rows, _ = found(with_statistics(curve, lag), config=BATCH)
   assert state(rows, causes.STALE) == expected
+
+
+def test_without_an_effect_the_lag_over_the_whole_range_decides():
+  # Its interval is within 0.5 points per doubling, but not over both of them.
+  rows, _ = found(with_statistics(alike, lambda size: 0.0, noise=2.0), config=BATCH)
+  assert state(rows, causes.STALE) == (UNKNOWN, None)
+  rows, _ = found(with_statistics(alike, lambda size: 0.0, noise=0.5), config=BATCH)
+  assert state(rows, causes.STALE) == (False, None)
 
 
 def scales(optimizer, curve=by_size, **kind):

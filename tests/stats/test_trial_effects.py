@@ -83,11 +83,14 @@ def test_a_noisy_group_neither_hides_nor_fakes_what_others_show():
   assert noisy[:, 4].mean() == pytest.approx(400 / 3, rel=0.25)
 
 
-def test_runs_that_resemble_each_other_do_not_count_as_independent():
-  found = simulated((4,) * 6, (1,) * 6, 5, trial_sd=1.0, rho=0.5)
-  truth = 0.5 / 4 + 0.5
-  assert found[:, :, 0].mean() == pytest.approx(truth, rel=0.1)
-  assert found[:, :, 1].mean() < 11  # of 16 were they independent
+@pytest.mark.parametrize('rho', [0.2, 0.5])
+def test_runs_that_resemble_each_other_do_not_count_as_independent(rho):
+  found = simulated((4,) * 6, (1,) * 6, 5, trial_sd=1.0, rho=rho)
+  variances, dfs = found.transpose(2, 0, 1)
+  truth = (1 - rho) / 4 + rho
+  assert variances.mean() == pytest.approx(truth, rel=0.1)
+  df = (2 * np.square(variances.mean(axis=0)) / variances.var(axis=0)).mean()
+  assert dfs.mean() == pytest.approx(df, rel=0.35)  # 8 and 6; 16 were they independent
 
 
 @pytest.mark.parametrize('counts', [(3, 3, 3), (5, 5, 5), (2,) * 6, (3, 3, 3, 3, 3, 1)])
