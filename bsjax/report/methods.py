@@ -27,7 +27,9 @@ def write(workdir: str | os.PathLike) -> Path:
   arms = of_arms(path.parent)
   text = as_text(arms) if arms else ' '.join(_topics(stored_study.load(path.parent)).values())
   lines = [
-    textwrap.fill(line, _WIDTH, subsequent_indent='  ' * line.startswith('- '))
+    textwrap.fill(
+      line, _WIDTH, subsequent_indent='  ' * line.startswith('- '), break_on_hyphens=False
+    )
     for line in text.splitlines()
   ]
   records.write_text(path, '\n'.join(lines) + '\n')

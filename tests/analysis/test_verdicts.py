@@ -78,4 +78,7 @@ def test_a_diverged_lane_takes_no_batch_size_out_of_the_comparison():
 
 
 def test_a_critical_batch_size_that_the_rate_grid_hides_is_not_bounded():
-  assert cell(*NARROW)['b_crit_covers']['rate'] >= 0.8
+  # Most have too few batch sizes with a best rate inside the grid to say anything.
+  measured = cell(*NARROW)
+  assert measured['studies'] == 10 and 'count' in measured['b_crit_given']
+  assert measured.get('b_crit_bounded', {'count': 0})['count'] == 0

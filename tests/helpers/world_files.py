@@ -108,7 +108,7 @@ def row(
     columns |= {f'{prefix}_loss': loss, f'{prefix}_accuracy': accuracy}
     columns[f'{prefix}_balanced_accuracy'] = accuracy
   nothing = {'b_simple': None, 'b_simple_ci95': [None, None], 'b_simple_unbounded': False}
-  return columns | {'diverged': diverged} | nothing | {'noise': NO_NOISE}
+  return columns | {'diverged': diverged} | nothing | {'noise': NO_NOISE, 'noise_early': NO_NOISE}
 
 
 _EMPTY = dict.fromkeys(('trace', 'grad_sq', 'trace_var', 'grad_sq_var', 'cov', 'negative'))

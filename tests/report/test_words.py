@@ -13,7 +13,8 @@ from bsjax.stats.estimate import Reason
 
 def claim(text, codes=(), unit='fraction, per doubling of the batch size', **changes):
   row = {'claim': text, 'verdict': 'undetermined', 'effect': 0.01, 'ci95': [-0.02, 0.04], 'n': 3}
-  return row | {'unit': unit, 'kind': 'trend', 'reasons': list(codes)} | changes
+  row |= {'unit': unit, 'kind': 'trend', 'family': 'alone', 'reasons': list(codes)}
+  return row | changes
 
 
 def test_numbers_have_three_digits_and_no_powers_of_ten():
@@ -52,10 +53,6 @@ def test_reasons_are_brought_together():
     ),
     (Reason('few_reach_target', reached=1, batch_sizes=4, early=[]), '1 of 4 batch sizes reach'),
     (
-      Reason('chosen_rate_failed', trial=1, problem=Reason('diverged'), learning_rate=0.25),
-      'trial 1 diverged at 0.25, the learning rate that the others chose',
-    ),
-    (
       Reason('batch_size_changes', to=16, batch_size=8, learning_rate=0.1, trial=2),
       'the batch size changes in training, to 16, in the run of batch size 8, learning rate 0.1, '
       'trial 2',
@@ -83,7 +80,7 @@ def test_effects_in_points_with_open_ends_and_no_negative_zero():
 def test_what_several_claims_share_is_said_once():
   mine, ours = {'code': 'means_turn'}, {'code': 'one_trial', 'over': 'trials'}
   all_ = {'code': 'one_rate', 'sizes': [8, 16]}
-  failed = {'code': 'failed', 'condition': 'b', 'why': {'code': 'none_ended_well'}}
+  failed = {'code': 'failed', 'condition': 'b', 'why': {'code': 'no_rate_ended_well'}}
   lost = [{'code': 'left_out', 'size': size, 'why': failed} for size in (8, 32)]
   claims = [
     claim('a', [all_, ours, mine]),
@@ -93,16 +90,18 @@ def test_what_several_claims_share_is_said_once():
   ]
   (block,), pairs = blocks(claims)
   assert block.shared == (
-    'Only one learning rate was tried at batch sizes 8, 16: nothing was tuned there.'
+    'Only one learning rate was tried at batch sizes 8, 16: nothing was tuned there. '
+    'Each stands by itself, and may err in one study of twenty.'
   )
   assert block.notes == ('One trial has no spread and shows nothing.',)
   assert [row.why for row in block.rows] == [
     'The means do not go one way from size to size: the slope is an average over the range.',
     '',
-    'Left out: batch sizes 8 and 32: b: no learning rate ended well in every trial.',
+    'Left out: batch sizes 8 and 32: b: no learning rate ended well.',
   ]
   assert [row.notes for row in block.rows] == [(1,), (1,), ()]
-  assert [row.why for row in pairs.rows] == ['One trial has no spread and shows nothing.']
+  (row,) = pairs.rows
+  assert row.why.startswith('One trial has no spread and shows nothing. Each stands by itself')
   assert pairs.counts == {'undetermined': 1}
 
 

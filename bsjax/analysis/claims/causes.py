@@ -153,20 +153,28 @@ def _updates(given: Given, read: Mapping[str, Mapping[int, Reading]]) -> Confoun
     why = Reason('other_place_of_schedule')
     return Confound(UPDATES, True, UNKNOWN, (*more, *places, why))
   verdict = _explains(whole, left)
-  return Confound(UPDATES, True, verdict, (*more, _left('at_equal_updates', whole, left)))
+  if verdict is True and within(_limit(whole)).verdict(left) != SUPPORTED:
+    verdict = UNKNOWN  # It may have turned because the smaller batch has seen fewer examples there.
+  evidence = Reason('at_equal_updates', **_left(whole, left))
+  return Confound(UPDATES, True, verdict, (*more, evidence))
 
 
 def _explains(whole: Estimate, left: Estimate) -> bool | str:
   """Whether an effect is gone, or turned, where something is held equal; UNKNOWN if not shown."""
-  limit = max(MARGIN, LEFT * abs(whole.value))
+  limit = _limit(whole)
   question = Question('below', limit) if whole.value > 0 else Question('above', -limit)
   verdict = question.verdict(left)
   return UNKNOWN if verdict == UNDETERMINED else verdict == SUPPORTED
 
 
-def _left(code: str, whole: Estimate, left: Estimate) -> Reason:
+def _limit(whole: Estimate) -> float:
+  """The largest part of an effect that counts as none of it."""
+  return max(MARGIN, LEFT * abs(whole.value))
+
+
+def _left(whole: Estimate, left: Estimate) -> dict[str, float | None]:
   """How much of an effect is left."""
-  return Reason(code, whole=whole.value, value=left.value, low=left.low, high=left.high)
+  return {'whole': whole.value, 'value': left.value, 'low': left.low, 'high': left.high}
 
 
 def _not_tuned(given: Given) -> Confound:
@@ -205,7 +213,7 @@ def _stale(config: Mapping[str, Any], given: Given, read: Mapping[int, Reading])
     present = False if within().verdict(lag) == SUPPORTED else UNKNOWN
   else:
     present = True
-  evidence = _left('with_fresh_statistics', running, fresh)
+  evidence = Reason('with_fresh_statistics', **_left(running, fresh))
   explains = None if not given.effect else _explains(running, fresh) if present else False
   return Confound(STALE, present, explains, (evidence,))
 

@@ -126,7 +126,6 @@ OF_CLAIMS: dict[str, str | Callable[..., str]] = {
   'failed': '{condition}: {why}',
   'two_share_no_trial': 'the two have no trial in common',
   'nothing_shared': 'there is no batch size at which both can be read in every trial',
-  'none_ended_well': 'no learning rate ended well in every trial',
   'no_result': _no_result,
   'all_failed': _at_rates,
   'untuned': 'one learning rate was tried: nothing was tuned at this batch size',

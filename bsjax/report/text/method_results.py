@@ -52,8 +52,9 @@ def intervals(plan_rows: Sequence[Row], summary: Mapping[str, Any]) -> str:
     return 'One trial gives no intervals.' if plan_rows else ''
   text = "Intervals are 95% Student's intervals over trials."
   if len({row['batch_size'] for row in plan_rows}) > 1:
-    text += ' Differences between batch sizes are paired within the trial; their intervals hold '
-    text += "together (Bonferroni's)."
+    text += ' What a trial shares cancels in differences between batch sizes, whose spread is that '
+    text += 'of all lanes near their best learning rates; the intervals of all pairs and of the '
+    text += 'trend hold together.'
   if any(row['noise_scale']['b_simple'] is not None for row in summary.get('batch_sizes', [])):
     text += " The interval of a noise scale is Student's of its reciprocal."
   return text

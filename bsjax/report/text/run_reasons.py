@@ -84,11 +84,6 @@ OF_LANES: dict[str, str | Callable[..., str]] = {
   'lanes_failed': _lanes_failed,
   'different_trials': 'the learning rates were not tried in the same trials',
   'no_rate_ended_well': 'no learning rate ended well',
-  'no_rate_ended_well_in_others': 'no learning rate ended well in all trials but trial {trial}',
-  'chosen_rate_failed': (
-    'trial {trial} {problem} at {learning_rate:.4g}, the learning rate that the others chose'
-  ),
-  'quantity_not_finite': '{quantity} is not finite in some trial',
 }
 OF_BUDGETS: dict[str, str | Callable[..., str]] = {
   'not_recorded': 'the records hold no {key}',
