@@ -322,7 +322,10 @@ def test_a_verdict_that_rests_on_straight_lines_between_records_is_left_open():
 
   sparse, dense = (study((8, 16, 64), (0.1,), 4, curve, n) for n in (12, 16))
   for found, verdict in ((sparse, 'undetermined'), (dense, 'supported')):
-    claim = falls(trends(found, first(found)), 'updates')
+    chosen = first(found)
+    at = {'epochs': None, 'updates': 64, 'learning_rate_updates': None}
+    read = {budget: readings(chosen, budget, value) for budget, value in at.items()}
+    claim = falls(slope_claims(found, chosen, read), 'updates')
     assert ends(claim)[1] < 0 and claim.verdict == verdict
     assert ('interpolated' in reasons(claim)) == (verdict == 'undetermined')
 

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from helpers.curves import first, study
 
+from bsjax.analysis.claims.pairs import rank
 from bsjax.analysis.recommend import recommendation
+from bsjax.analysis.runs.budgets import of_columns
 from bsjax.report.text.rendered import rendered
 
 NO_TARGET = {'undefined': 'no target'}
@@ -16,8 +18,11 @@ HIGHEST, AS_GOOD, WORSE = 0.9005 + SPREAD, 0.9 - SPREAD, 0.8 + SPREAD[::-1]
 def best_accuracy(values):
   """The recommendation for the best accuracy, as summary.json holds it."""
   chosen = first(study((8, 32, 64), (0.1,), 2, lambda lane, updates: {}))
-  values = {size: list(column) for size, column in values.items()}
-  return rendered(recommendation(chosen, values, NO_TARGET)[0])
+  read = {
+    size: of_columns(range(len(column)), {'val_accuracy': column})
+    for size, column in values.items()
+  }
+  return rendered(recommendation(chosen, rank(read), NO_TARGET)[0])
 
 
 def test_the_largest_batch_size_shown_to_be_as_good_is_recommended():
