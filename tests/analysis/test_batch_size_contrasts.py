@@ -7,7 +7,7 @@ import pytest
 
 from bsjax.analysis.measures.batch_size_contrasts import Comparison
 from bsjax.analysis.measures.contrast import DIFFERENCE, contrast, effect
-from bsjax.analysis.runs.budgets import Reading
+from bsjax.analysis.runs.reading import Reading
 from bsjax.config.metrics import REESTIMATED, VAL
 from bsjax.stats import joint
 from bsjax.stats.estimate import Reason

@@ -15,7 +15,8 @@ from bsjax.analysis.claims.slopes import slope_claims
 from bsjax.analysis.measures.contrast import Effect, exact
 from bsjax.analysis.measures.critical_batch_size import EARLY
 from bsjax.analysis.recommend import BEST, EXAMPLES, UPDATES, recommendation
-from bsjax.analysis.runs.budgets import CLOCKS, of_columns, readings
+from bsjax.analysis.runs.budgets import CLOCKS, readings
+from bsjax.analysis.runs.reading import of_columns
 from bsjax.analysis.runs.selection import tune
 from bsjax.report.text.rendered import rendered
 from bsjax.stats import paired

@@ -13,7 +13,7 @@ from bsjax.analysis.claims.claim import MARGIN
 from bsjax.analysis.claims.condition_contrasts import Pair, claims, contrasts
 from bsjax.analysis.claims.conditions import Condition
 from bsjax.analysis.runs import histories
-from bsjax.analysis.runs.budgets import Reading
+from bsjax.analysis.runs.reading import Reading
 from bsjax.report.summaries import summarize
 from bsjax.report.text.answer import answer
 from bsjax.report.text.condition_words import condition_answer

@@ -18,8 +18,8 @@ from bsjax.analysis.measures.contrast import (
   difference,
   effect,
 )
-from bsjax.analysis.runs import budgets, histories
-from bsjax.analysis.runs.budgets import of_columns
+from bsjax.analysis.runs import budgets, histories, reading
+from bsjax.analysis.runs.reading import of_columns
 from bsjax.report.text.rendered import rendered
 from bsjax.stats.estimate import Reason
 from bsjax.stats.intervals import mean_interval
@@ -217,7 +217,7 @@ def test_slopes_are_least_squares_within_the_trial():
 def between(before, after):
   """Readings that lie between two records, read as the first of them."""
   return [
-    budgets.Reading(tuple(range(len(a))), {'gap': a}, {'gap': a}, {'gap': b})
+    reading.Reading(tuple(range(len(a))), {'gap': a}, {'gap': a}, {'gap': b})
     for a, b in zip(before, after, strict=True)
   ]
 

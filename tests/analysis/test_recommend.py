@@ -6,7 +6,7 @@ from helpers.curves import first, study
 
 from bsjax.analysis.claims.pairs import rank
 from bsjax.analysis.recommend import recommendation
-from bsjax.analysis.runs.budgets import of_columns
+from bsjax.analysis.runs.reading import of_columns
 from bsjax.report.text.rendered import rendered
 
 NO_TARGET = {'undefined': 'no target'}

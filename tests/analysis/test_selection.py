@@ -8,7 +8,7 @@ import pytest
 from helpers import curves
 
 from bsjax.analysis.runs import budgets
-from bsjax.analysis.runs.budgets import Reading, combined
+from bsjax.analysis.runs.reading import Reading, combined
 from bsjax.analysis.runs.selection import NEAR, Kind, Tuned, select, tune
 from bsjax.stats.estimate import Reason
 

@@ -28,8 +28,8 @@ from bsjax.analysis.claims.claim import (
   within,
 )
 from bsjax.analysis.measures.batch_size_contrasts import Comparison
-from bsjax.analysis.runs.budgets import Reading
 from bsjax.analysis.runs.histories import Tried
+from bsjax.analysis.runs.reading import Reading
 from bsjax.analysis.runs.selection import Chosen
 from bsjax.config.metrics import REESTIMATED, VAL
 from bsjax.optim.entries import OPTIMIZERS

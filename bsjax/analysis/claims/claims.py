@@ -9,8 +9,8 @@ from bsjax.analysis.claims.claim import MARGIN, Claim, Kind, judge, within
 from bsjax.analysis.claims.pairs import Ranking, pair_claims
 from bsjax.analysis.claims.slopes import slope_claims
 from bsjax.analysis.measures.contrast import exact
-from bsjax.analysis.runs.budgets import Reading
 from bsjax.analysis.runs.histories import Tried
+from bsjax.analysis.runs.reading import Reading
 from bsjax.analysis.runs.selection import Chosen
 from bsjax.stats.estimate import Estimate, Reason, undefined
 

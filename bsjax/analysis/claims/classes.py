@@ -18,8 +18,9 @@ from bsjax.analysis.claims.pairs import BETTER, rank
 from bsjax.analysis.claims.slopes import trend
 from bsjax.analysis.measures.batch_size_contrasts import Comparison
 from bsjax.analysis.measures.gap import estimate, slope_row
-from bsjax.analysis.runs.budgets import Reading, of_finals
+from bsjax.analysis.runs.budgets import of_finals
 from bsjax.analysis.runs.histories import LaneHistory, Row, Setting, Tried
+from bsjax.analysis.runs.reading import Reading
 from bsjax.analysis.runs.selection import Chosen
 from bsjax.config.metrics import BALANCED, OF_CLASSES, REESTIMATED, VAL_OF_CLASSES
 from bsjax.stats.estimate import Reason

@@ -34,7 +34,8 @@ from bsjax.analysis.measures.contrast import (
   contrast,
   effect,
 )
-from bsjax.analysis.runs.budgets import LAST_QUARTER, Reading, meeting_point, read
+from bsjax.analysis.runs.budgets import LAST_QUARTER, meeting_point, read
+from bsjax.analysis.runs.reading import Reading
 from bsjax.analysis.runs.selection import Tuned
 from bsjax.config.metrics import LOSS, METRIC, TRAIN, VAL, VAL_BALANCED
 from bsjax.stats.estimate import Reason

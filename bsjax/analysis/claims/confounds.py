@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from bsjax.analysis.runs.budgets import Reading
 from bsjax.analysis.runs.histories import Setting, Tried
+from bsjax.analysis.runs.reading import Reading
 from bsjax.analysis.runs.selection import Chosen, Tuned
 from bsjax.stats.estimate import Reason
 

@@ -9,8 +9,8 @@ from bsjax.analysis.claims import confounds
 from bsjax.analysis.claims.claim import ABOVE, BELOW, MARGIN, Claim, Family, Kind, judge, within
 from bsjax.analysis.measures.batch_size_contrasts import Comparison
 from bsjax.analysis.measures.contrast import Effect
-from bsjax.analysis.runs.budgets import Reading
 from bsjax.analysis.runs.histories import Tried
+from bsjax.analysis.runs.reading import Reading
 from bsjax.analysis.runs.selection import Chosen
 from bsjax.config.metrics import METRIC, REESTIMATED, VAL
 from bsjax.stats.estimate import Estimate, Reason

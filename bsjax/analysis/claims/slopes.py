@@ -23,8 +23,9 @@ from bsjax.analysis.claims.claim import (
 )
 from bsjax.analysis.measures.batch_size_contrasts import Comparison
 from bsjax.analysis.measures.contrast import Effect, both_kinds
-from bsjax.analysis.runs.budgets import CLOCKS, Reading
+from bsjax.analysis.runs.budgets import CLOCKS
 from bsjax.analysis.runs.histories import Tried
+from bsjax.analysis.runs.reading import Reading
 from bsjax.analysis.runs.selection import Chosen
 from bsjax.config.metrics import VAL
 from bsjax.stats.estimate import Reason

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 from bsjax.analysis.claims.claim import Claim, Kind
 from bsjax.analysis.claims.slopes import ACCURACY_FALLS, GAP_GROWS, trend
 from bsjax.analysis.measures.gap import at_clock
-from bsjax.analysis.runs.budgets import Reading, last_common_record, readings
+from bsjax.analysis.runs.budgets import last_common_record, readings
 from bsjax.analysis.runs.histories import Tried
+from bsjax.analysis.runs.reading import Reading
 from bsjax.analysis.runs.selection import Chosen
 from bsjax.stats.estimate import Reason
 

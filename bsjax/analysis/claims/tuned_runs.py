@@ -15,8 +15,8 @@ from bsjax.analysis.claims import confounds
 from bsjax.analysis.claims.claim import ABOVE, Family, Kind, judge, within
 from bsjax.analysis.measures.contrast import Effect, both_kinds, difference
 from bsjax.analysis.runs import budgets
-from bsjax.analysis.runs.budgets import Reading
 from bsjax.analysis.runs.histories import Setting, Tried
+from bsjax.analysis.runs.reading import Reading
 from bsjax.analysis.runs.selection import Tuned, tune
 from bsjax.config.metrics import REESTIMATED, VAL
 from bsjax.plan.scaling_rules import same, scaled

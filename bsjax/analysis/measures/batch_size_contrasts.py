@@ -19,7 +19,7 @@ from jaxtyping import Float
 from scipy.special import stdtrit
 
 from bsjax.analysis.measures.contrast import Effect, contrast, effect
-from bsjax.analysis.runs.budgets import Reading
+from bsjax.analysis.runs.reading import Reading
 from bsjax.config.metrics import REESTIMATED
 from bsjax.stats.estimate import Estimate, Reason, undefined
 from bsjax.stats.joint import Family

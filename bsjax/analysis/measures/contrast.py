@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from bsjax.analysis.runs.budgets import Reading
+from bsjax.analysis.runs.reading import Reading
 from bsjax.config.metrics import REESTIMATED
 from bsjax.stats.estimate import Estimate
 from bsjax.stats.intervals import mean_interval

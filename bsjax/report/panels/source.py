@@ -12,8 +12,9 @@ import numpy as np
 from matplotlib.colors import to_hex
 
 from bsjax.analysis.measures import gap
-from bsjax.analysis.runs.budgets import Reading, at_end
+from bsjax.analysis.runs.budgets import at_end
 from bsjax.analysis.runs.histories import Curve, Row, Setting
+from bsjax.analysis.runs.reading import Reading
 from bsjax.analysis.runs.selection import Chosen, select
 
 Summary = Mapping[str, Any]
