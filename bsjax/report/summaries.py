@@ -8,6 +8,7 @@ from typing import Any
 from bsjax.analysis import summary
 from bsjax.analysis.claims.classes import Facts
 from bsjax.analysis.runs.histories import Row
+from bsjax.report.text.answer import answer
 from bsjax.report.text.rendered import rendered
 
 
@@ -18,5 +19,9 @@ def summarize(
   hardware: str = '',
   facts: Facts | None = None,
 ) -> dict[str, Any]:
-  """As `analysis.summary.summarize`, in plain values: text, numbers, lists and dicts."""
-  return rendered(summary.summarize(config, plan_rows, record_rows, hardware, facts))
+  """As `analysis.summary.summarize`, in plain values: text, numbers, lists and dicts.
+
+  With what the page has on top, {'answer': {'headline', 'detail', 'remarks'}}.
+  """
+  found = rendered(summary.summarize(config, plan_rows, record_rows, hardware, facts))
+  return found | {'answer': answer(found)._asdict()}

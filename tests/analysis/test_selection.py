@@ -75,6 +75,17 @@ def test_a_rate_at_which_a_trial_diverged_is_unsafe_and_takes_no_part():
   assert [lane.plan['trial'] for lane in best.lanes] == [0, 1, 2]
 
 
+def test_the_best_rate_is_no_unsafe_one_though_the_parabola_is_highest_there():
+  def curve(lane, updates):
+    bad = (lane['learning_rate'], lane['trial']) == (0.2, 1)
+    return valley(lane, updates, best=0.21) | {'diverged': bad}
+
+  best = tune(tried(curve, rates=(0.1, 0.14, 0.2, 0.28, 0.4)))
+  assert [part.learning_rate for part in best.window] == [0.1, 0.14, 0.28, 0.4]
+  assert best.best_rate == best.learning_rate == 0.28
+
+
+
 def test_no_safe_rate_is_a_reason_and_not_a_result():
   everywhere = tried(lambda lane, updates: valley(lane, updates) | {'diverged': True})
   assert tune(everywhere) == Reason('no_rate_ended_well')

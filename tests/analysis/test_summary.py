@@ -269,6 +269,7 @@ def test_table_gaps_claims_and_recommendation_speak_of_the_same_runs():
   pair = next(c for c in summary['claims'] if c['kind'] == 'pair')
   assert pair['subject'] == [8, 16] and pair['effect'] == pytest.approx(first - second)
   assert summary['recommendation'][0]['batch_size'] == 8
+  assert summary['answer'] == answer(summary)._asdict()
 
 
 def test_the_answer_compares_within_trials_and_not_by_overlap():

@@ -37,8 +37,8 @@ class Tuned(Setting):
 
   As a setting it is that of the rate nearest to the best that was run. `window` holds the settings
   that are read together, `weights` what multiplies their values, adding up to 1. `best_rate` is
-  where the parabola is highest, `selection` one of `Kind`, `unsafe` the rates at which some trial
-  diverged.
+  where the parabola is highest, or the setting's own where an unsafe rate is nearer to that;
+  `selection` is one of `Kind`, `unsafe` holds the rates at which some trial diverged.
   """
 
   window: tuple[Setting, ...] = ()
@@ -97,6 +97,9 @@ def tune(tried: Sequence[Setting]) -> Tuned | Reason:
   x = np.log([setting.learning_rate for setting in usable])
   top = valley.top(x, np.array(means), best, NEAR)
   nearest = usable[min(top.window, key=lambda place: abs(x[place] - top.at))]
+  unsafe = tuple(setting.learning_rate for setting in tried if _diverged(setting))
+  distance = abs(math.log(nearest.learning_rate) - top.at)
+  near_unsafe = any(abs(math.log(rate) - top.at) < distance for rate in unsafe)
   kind = Kind.PARABOLA if len(top.window) >= valley.FEWEST else Kind.BEST_RATE
   return Tuned(
     nearest.batch_size,
@@ -104,9 +107,9 @@ def tune(tried: Sequence[Setting]) -> Tuned | Reason:
     nearest.lanes,
     window=tuple(usable[place] for place in top.window),
     weights=tuple(top.weights.tolist()),
-    best_rate=math.exp(top.at),
+    best_rate=nearest.learning_rate if near_unsafe else math.exp(top.at),
     selection=Kind.ONE_RATE if len(tried) == 1 else kind,
-    unsafe=tuple(setting.learning_rate for setting in tried if _diverged(setting)),
+    unsafe=unsafe,
   )
 
 
