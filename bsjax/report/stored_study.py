@@ -18,6 +18,7 @@ class StoredStudy:
   """What a workdir holds; `plan` ends where the summary was taken.
 
   `sharpness` is sharpness.json and `native_cost` native_cost.json, None where nothing was measured.
+  `outdated` says that the study is finished and its summary.json, if any, of another analysis.
   """
 
   config: Mapping[str, Any]
@@ -27,6 +28,7 @@ class StoredStudy:
   progress: float
   sharpness: Mapping[str, Any] | None = None
   native_cost: Mapping[str, Any] | None = None
+  outdated: bool = False
 
   @property
   def first(self) -> tuple[list[histories.Row], list[histories.Row]]:
@@ -58,7 +60,7 @@ def load(workdir: Path) -> StoredStudy:
     current &= 'stages' in kept or not config.get('stages', {}).get('order')
     hardware = kept.get('hardware', '')
     summary = kept if current else summarize(config, plan, rows, hardware, facts)
-    return StoredStudy(config, plan, rows, summary, progress, *beside)
+    return StoredStudy(config, plan, rows, summary, progress, *beside, outdated=not current)
   reached = histories.provisional(plan, rows)
   summary = summarize(config, reached, rows, facts=facts)
   return StoredStudy(config, reached, rows, summary, progress, *beside)

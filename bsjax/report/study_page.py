@@ -40,11 +40,15 @@ from bsjax.storage import records
 def write(workdir: str | os.PathLike) -> Path:
   """Writes report.html from the files of `workdir` and returns its path.
 
+  A summary.json by an older version is written anew: page and file must not disagree.
+
   Raises:
     FileNotFoundError: the directory does not hold a study (names what is missing).
   """
-  path = Path(workdir) / 'report.html'
-  records.write_text(path, render(load(Path(workdir))))
+  study, path = load(Path(workdir)), Path(workdir) / 'report.html'
+  records.write_text(path, render(study))
+  if study.outdated:
+    records.write_json(path.with_name('summary.json'), study.summary)
   return path
 
 

@@ -85,7 +85,6 @@ def test_the_best_rate_is_no_unsafe_one_though_the_parabola_is_highest_there():
   assert best.best_rate == best.learning_rate == 0.28
 
 
-
 def test_no_safe_rate_is_a_reason_and_not_a_result():
   everywhere = tried(lambda lane, updates: valley(lane, updates) | {'diverged': True})
   assert tune(everywhere) == Reason('no_rate_ended_well')

@@ -1,5 +1,6 @@
 """report: one self-contained file for every kind of study, finished or not."""
 
+import json
 import re
 import subprocess
 import sys
@@ -187,6 +188,10 @@ def test_a_study_of_an_older_version_is_summarized_again(tmp_path, blank_figures
   page = page_of(tmp_path)
   assert 'an old machine' in page and 'id="pairs"' in page
   assert 'the records hold no learning_rate_sum' in page  # and no exact probe, and no spans
+  # Nor may the file say what the page does not.
+  written = json.loads((tmp_path / 'summary.json').read_text())
+  assert written['claims'] and written['answer']['headline'] in page
+  assert written['hardware'] == 'an old machine'
 
 
 def test_sharpness_stands_beside_the_training_loss_where_it_was_measured(tmp_path, blank_figures):
