@@ -12,7 +12,8 @@ from dataclasses import replace
 from typing import Any
 
 from bsjax.analysis.claims import confounds
-from bsjax.analysis.claims.claim import ABOVE, Family, Kind, judge, within
+from bsjax.analysis.claims.claim import Family, Kind, judge, within
+from bsjax.analysis.claims.pairs import BETTER
 from bsjax.analysis.measures.contrast import Effect, both_kinds, difference
 from bsjax.analysis.runs import budgets
 from bsjax.analysis.runs.histories import Setting, Tried
@@ -114,7 +115,7 @@ def _compared(
     'at': budgets.meeting_point(pair, budget),
     'interpolated': any(reading.between for reading in read.values()),
     **intervals,
-    'better': judge(ABOVE, plain, again, context, **about),
+    'better': judge(BETTER, plain, again, context, **about),
     'keeps': judge(within(margin), plain, again, context, **about),
   }
 

@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 
 from bsjax.analysis.runs.histories import LaneHistory, Row, Setting
 from bsjax.analysis.runs.reading import Reading, combined, of_columns
-from bsjax.config.metrics import REESTIMATED, TRAIN, VAL, VAL_BALANCED
+from bsjax.config.metrics import METRIC, REESTIMATED, TRAIN, VAL, VAL_BALANCED
 from bsjax.stats.estimate import Reason
 
 # Name of a clock -> the key of a record that holds it.
@@ -217,7 +217,7 @@ def common_settings(by_size: Mapping[int, Sequence[Setting]]) -> Common:
     return Common({}, Reason('no_common_rate_ended_well'))
 
   def objective(rate: float) -> float:
-    return float(np.mean([np.mean(rates[rate].finals(VAL)) for rates in by_rate]))
+    return METRIC.merit(float(np.mean([np.mean(rates[rate].finals(VAL)) for rates in by_rate])))
 
   best = max(whole, key=objective)
   return Common({size: rates[best] for size, rates in zip(by_size, by_rate, strict=True)})
