@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from bsjax.analysis.claims.claim import ABOVE, MARGIN, SUPPORTED, Finding, Question, within
-from bsjax.analysis.claims.pairs import BETTER, Pair, Ranking
+from bsjax.analysis.claims.claim import ABOVE, BETTER, MARGIN, SUPPORTED, Finding, Question, within
+from bsjax.analysis.claims.pairs import Pair, Ranking
 from bsjax.analysis.measures.critical_batch_size import EARLY
 from bsjax.analysis.runs.selection import Chosen
 from bsjax.config.metrics import VAL

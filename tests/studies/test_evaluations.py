@@ -6,6 +6,7 @@ import signal
 
 import numpy as np
 import pytest
+from helpers.interrupted import terminated_in_call
 from helpers.small import largest_difference, small_config
 
 from bsjax.analysis.runs import budgets
@@ -100,16 +101,7 @@ def test_with_even_positions_they_did_not(matched, tmp_path):
 def test_stopped_between_uneven_evaluations_and_resumed_is_bitwise_the_same(
   matched, tmp_path, monkeypatch
 ):
-  advance, calls = device_lanes.Lanes.advance, []
-
-  def advance_and_signal(self, on_device, blocks):
-    calls.append(blocks)
-    if len(calls) == 6:
-      os.kill(os.getpid(), signal.SIGTERM)
-    return advance(self, on_device, blocks)
-
-  with monkeypatch.context() as patch:
-    patch.setattr(device_lanes.Lanes, 'advance', advance_and_signal)
+  with terminated_in_call(monkeypatch, 6):
     study_run.run_study(config(), tmp_path)
   assert not (tmp_path / 'summary.json').exists()
   assert len(study(tmp_path)[1]) < len(study(matched)[1])

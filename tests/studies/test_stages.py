@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import itertools
 import json
-import signal
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +11,7 @@ import numpy as np
 import optax
 import pytest
 from flax.traverse_util import flatten_dict
+from helpers.interrupted import terminated_in_call
 from helpers.small import largest_difference, small_config
 
 from bsjax import data, models
@@ -252,18 +252,8 @@ def test_interrupted_in_a_later_stage_a_study_ends_as_undisturbed(tmp_path, monk
   config.trials = 2
   study_run.run_study(config, tmp_path / 'whole')
   expected = (tmp_path / 'whole' / 'records.jsonl').read_bytes()
-  advance, calls = device_lanes.Lanes.advance, []
   for stop_at in (2, 4, 3):
-    calls.clear()
-
-    def advance_and_signal(self, *args, stop_at=stop_at):
-      calls.append(self.position)
-      if len(calls) == stop_at:
-        signal.raise_signal(signal.SIGTERM)
-      return advance(self, *args)
-
-    with monkeypatch.context() as patch:
-      patch.setattr(device_lanes.Lanes, 'advance', advance_and_signal)
+    with terminated_in_call(monkeypatch, stop_at):
       study_run.run_study(config, tmp_path / 'parts')
   assert not (tmp_path / 'parts' / 'summary.json').exists()
   study_run.run_study(config, tmp_path / 'parts')

@@ -2,12 +2,11 @@
 
 import dataclasses
 import json
-import os
-import signal
 
 import jax
 import numpy as np
 import pytest
+from helpers.interrupted import terminated_in_call
 from helpers.small import largest_difference, small_config, trained
 
 from bsjax import data
@@ -75,16 +74,7 @@ def test_a_study_leaves_everything_behind(undisturbed):
 @pytest.mark.parametrize('call', [1, 3, 6, 8])
 def test_stopped_anywhere_and_resumed_is_bitwise_the_same(call, undisturbed, tmp_path, monkeypatch):
   """A termination signal arrives in one of the calls that train; then the command runs again."""
-  advance, calls = device_lanes.Lanes.advance, []
-
-  def advance_and_signal(self, on_device, blocks):
-    calls.append(blocks)
-    if len(calls) == call:
-      os.kill(os.getpid(), signal.SIGTERM)
-    return advance(self, on_device, blocks)
-
-  with monkeypatch.context() as patch:
-    patch.setattr(device_lanes.Lanes, 'advance', advance_and_signal)
+  with terminated_in_call(monkeypatch, call):
     study_run.run_study(config(), tmp_path)
   assert not (tmp_path / 'summary.json').exists()
   study_run.run_study(config(), tmp_path)
@@ -114,16 +104,7 @@ def test_killed_around_an_evaluation_and_resumed_is_the_same(
 
 
 def test_resume_on_another_number_of_devices(undisturbed, tmp_path, monkeypatch):
-  advance, calls = device_lanes.Lanes.advance, []
-
-  def advance_and_signal(self, *arguments):
-    calls.append(1)
-    if len(calls) == 3:
-      os.kill(os.getpid(), signal.SIGTERM)
-    return advance(self, *arguments)
-
-  with monkeypatch.context() as patch:
-    patch.setattr(device_lanes.Lanes, 'advance', advance_and_signal)
+  with terminated_in_call(monkeypatch, 3):
     study_run.run_study(config(execution__devices=2), tmp_path)
   study_run.run_study(config(execution__devices=1), tmp_path)
   # Not bitwise: on a CPU the number of devices changes how a matrix product is split.
@@ -140,16 +121,7 @@ def test_resume_on_another_number_of_devices(undisturbed, tmp_path, monkeypatch)
 def test_resume_without_batch_norm_and_with_other_optimizers(optimizer, tmp_path, monkeypatch):
   own = small_config(optimizer__name=optimizer, checkpoint__seconds=0.0, trials=1)
   _, (undisturbed,), on_device = trained(own)
-  advance, calls = device_lanes.Lanes.advance, []
-
-  def advance_and_signal(self, on_device, blocks):
-    calls.append(blocks)
-    if len(calls) == 2:
-      os.kill(os.getpid(), signal.SIGTERM)
-    return advance(self, on_device, blocks)
-
-  with monkeypatch.context() as patch:
-    patch.setattr(device_lanes.Lanes, 'advance', advance_and_signal)
+  with terminated_in_call(monkeypatch, 2):
     study_run.run_study(own, tmp_path)
   study_run.run_study(own, tmp_path)
   with checkpoint.open_manager(tmp_path) as manager:
@@ -256,16 +228,7 @@ def test_an_evaluation_is_read_while_training_goes_on(undisturbed, tmp_path, mon
 
 @pytest.mark.parametrize('call', [1, 4])
 def test_stopped_with_an_evaluation_not_yet_read(call, undisturbed, tmp_path, monkeypatch):
-  advance, calls = device_lanes.Lanes.advance, []
-
-  def advance_and_signal(self, on_device, blocks):
-    calls.append(blocks)
-    if len(calls) == call:
-      os.kill(os.getpid(), signal.SIGTERM)
-    return advance(self, on_device, blocks)
-
-  with monkeypatch.context() as patch:
-    patch.setattr(device_lanes.Lanes, 'advance', advance_and_signal)
+  with terminated_in_call(monkeypatch, call):
     study_run.run_study(config(checkpoint__seconds=1e6), tmp_path)
   study_run.run_study(config(checkpoint__seconds=1e6), tmp_path)
   assert_same_study(tmp_path, undisturbed)

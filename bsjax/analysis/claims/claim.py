@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from bsjax.analysis.measures.contrast import Effect
+from bsjax.config.metrics import METRIC
 from bsjax.stats.estimate import Estimate, Reason
 from bsjax.stats.paired import has_no_width, trials_needed
 
@@ -80,6 +81,7 @@ class Question:
 
 
 ABOVE, BELOW = Question('above'), Question('below')
+BETTER = ABOVE if METRIC.higher_is_better else BELOW  # of the metric
 
 
 def within(margin: float = MARGIN, center: float = 0.0) -> Question:

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from bsjax.analysis.claims.claim import ABOVE, Kind
-from bsjax.analysis.claims.pairs import BETTER, rank
+from bsjax.analysis.claims.claim import ABOVE, BETTER, Kind
+from bsjax.analysis.claims.pairs import rank
 from bsjax.analysis.claims.slopes import trend
 from bsjax.analysis.measures.batch_size_contrasts import Comparison
 from bsjax.analysis.measures.gap import estimate, slope_row

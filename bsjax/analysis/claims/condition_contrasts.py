@@ -14,8 +14,8 @@ import numpy as np
 
 from bsjax.analysis.claims import conditions, confounds
 from bsjax.analysis.claims.claim import (
-  ABOVE,
   BELOW,
+  BETTER,
   MARGIN,
   Claim,
   Family,
@@ -43,7 +43,6 @@ from bsjax.stats.paired import holm, p_value, simultaneous
 
 BUDGETS = ('examples', 'updates')
 POOLED = 'pooled'
-BETTER = ABOVE if METRIC.higher_is_better else BELOW
 # What is compared, the side that a claim takes, and the unit.
 QUANTITIES: dict[str, tuple[Question, str]] = {
   VAL: (BETTER, METRIC.unit),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from bsjax.analysis.claims import confounds
-from bsjax.analysis.claims.claim import ABOVE, BELOW, MARGIN, Claim, Family, Kind, judge, within
+from bsjax.analysis.claims.claim import BETTER, MARGIN, Claim, Family, Kind, judge, within
 from bsjax.analysis.measures.batch_size_contrasts import Comparison
 from bsjax.analysis.measures.contrast import Effect
 from bsjax.analysis.runs.histories import Tried
@@ -18,8 +18,6 @@ from bsjax.stats.estimate import Estimate, Reason
 # What is asked of the family, so that it errs in less than 5% of studies: windows and tops are read
 # off the same runs, which costs about half a percent of them (experiments/verdicts).
 JOINT = 0.96
-
-BETTER = ABOVE if METRIC.higher_is_better else BELOW
 
 
 class Pair(NamedTuple):

@@ -12,8 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from bsjax.analysis.claims import confounds
-from bsjax.analysis.claims.claim import Family, Kind, judge, within
-from bsjax.analysis.claims.pairs import BETTER
+from bsjax.analysis.claims.claim import BETTER, Family, Kind, judge, within
 from bsjax.analysis.measures.contrast import Effect, both_kinds, difference
 from bsjax.analysis.runs import budgets
 from bsjax.analysis.runs.histories import Setting, Tried

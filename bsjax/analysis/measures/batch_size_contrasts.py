@@ -18,9 +18,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import stdtrit
 
-from bsjax.analysis.measures.contrast import Effect, contrast, effect
+from bsjax.analysis.measures.contrast import Effect, contrast, effect, name_in
 from bsjax.analysis.runs.reading import Reading
-from bsjax.config.metrics import REESTIMATED
 from bsjax.stats.estimate import Estimate, Reason, undefined
 from bsjax.stats.joint import Family
 from bsjax.stats.paired import NO_WIDTH, p_value_of, simultaneous, slope_weights
@@ -39,7 +38,7 @@ class Comparison:
 
   def __init__(self, read: Mapping[int, Reading], quantity: str):
     self.quantity = quantity
-    names = {size: _name(reading, quantity) for size, reading in sorted(read.items())}
+    names = {size: name_in(reading, quantity) for size, reading in sorted(read.items())}
     most = max((len(reading.trials) for reading in read.values()), default=0)
     self.out: dict[int, Reason] = {}
     for size, name in names.items():
@@ -142,11 +141,6 @@ class Joint:
       return None
     most = min(1.0, self._count * p)
     return float(np.clip(self._family.false(p), p, most)) if self._family else most
-
-
-def _name(reading: Reading, quantity: str) -> str:
-  """Under which name a reading holds the quantity."""
-  return quantity if quantity in reading.values else quantity.removeprefix(REESTIMATED)
 
 
 def _problem(reading: Reading, name: str, most: int) -> Reason | None:

@@ -120,9 +120,14 @@ def both_kinds(
   return measure(quantity), measure(name) if again else None
 
 
+def name_in(reading: Reading, quantity: str) -> str:
+  """Under which name a reading holds the quantity, if it does: without BatchNorm the plain one."""
+  return quantity if quantity in reading.values else quantity.removeprefix(REESTIMATED)
+
+
 def _name(reading: Reading, quantity: str) -> str | None:
   """Under which name a reading holds the quantity in every trial; None where it does not."""
-  name = quantity if quantity in reading.values else quantity.removeprefix(REESTIMATED)
+  name = name_in(reading, quantity)
   known = name in reading.values and np.isfinite(reading.values[name]).all()
   return name if known else None
 
