@@ -1,6 +1,7 @@
 """Test set-up: two CPU devices, shapes checked at run time, each program compiled once."""
 
 import gc
+import os
 import tempfile
 
 import jax
@@ -10,9 +11,12 @@ from jaxtyping import install_import_hook
 jax.config.update('jax_platforms', 'cpu')
 jax.config.update('jax_num_cpu_devices', 2)
 
-# Many tests run the same program; the directory is gone when the tests are.
-CACHE = tempfile.TemporaryDirectory(prefix='bsjax-test-')
-jax.config.update('jax_compilation_cache_dir', CACHE.name)
+# Many tests run the same program, also in different workers, which inherit the variable; the
+# directory is gone when the tests are.
+if 'BSJAX_TEST_PROGRAMS' not in os.environ:
+  PROGRAMS = tempfile.TemporaryDirectory(prefix='bsjax-test-')
+  os.environ['BSJAX_TEST_PROGRAMS'] = PROGRAMS.name
+jax.config.update('jax_compilation_cache_dir', os.environ['BSJAX_TEST_PROGRAMS'])
 jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.1)
 
 # Every jaxtyping annotation of the package is checked while the tests run.
@@ -25,6 +29,17 @@ def _programs_are_let_go():
   yield
   jax.clear_caches()
   gc.collect()
+
+
+@pytest.fixture
+def cheap_programs():
+  """Compiles in about half the time to slower programs; not for tests of bitwise equality.
+
+  Their two sides must be optimized as a user's programs are.
+  """
+  jax.config.update('jax_disable_most_optimizations', True)
+  yield
+  jax.config.update('jax_disable_most_optimizations', False)
 
 
 @pytest.fixture

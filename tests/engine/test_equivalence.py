@@ -1,4 +1,4 @@
-"""Every fast path against its slow twin: plain optax loops, lanes alone, one device, no pause."""
+"""Every fast path against its slow twin, but for rounding: plain optax loops, one device."""
 
 import functools
 
@@ -11,9 +11,12 @@ from helpers.small import largest_difference, small_config, trained
 
 from bsjax import data, models
 from bsjax.data import sampler, stream
-from bsjax.engine import device_data, device_lanes, lanes
+from bsjax.engine import lanes
 from bsjax.models import convolution
 from bsjax.plan import plan
+
+# Nothing here is compared bit by bit; that is in test_bitwise.py.
+pytestmark = pytest.mark.usefixtures('cheap_programs')
 
 OPTIMIZERS = {
   'sgd': lambda rate: optax.sgd(rate, momentum=0.9),
@@ -54,16 +57,23 @@ def _optimizer_keys(name):
   return keys
 
 
-def plain_loop(config, dataset, study, lane, step):
-  """Trains one setting as anybody would: whole batches, one after the other."""
+def start_of_trial(config, dataset, study, trial):
+  """The model's variables at the start of a trial, and its examples in the order of training."""
   model = models.create(config.model, dataset.num_classes, conv=convolution.conv('native'))
-  key = stream.trial_key(config.seed, jnp.int32(lane.trial))
+  key = stream.trial_key(config.seed, jnp.int32(trial))
   shape = (1, *dataset.image_shape)
   variables = model.init(jax.random.fold_in(key, lanes.INIT), jnp.zeros(shape), train=False)
-  params, stats, opt_state = variables['params'], variables.get('batch_stats', {}), None
   epochs = -(-study.total_examples // study.train_examples)
   sample = sampler.create(config.data, dataset.train.labels)
-  examples = np.asarray(sample(key, jnp.int32(0), epochs)).reshape(-1)
+  return model, variables, np.asarray(sample(key, jnp.int32(0), epochs)).reshape(-1)
+
+
+def plain_loop(start, dataset, study, lane, plain):
+  """Trains one setting as anybody would: whole batches, one after the other."""
+  model, variables, examples = start
+  make_optimizer, step = plain
+  params, stats = variables['params'], variables.get('batch_stats', {})
+  opt_state = make_optimizer(lane.learning_rate).init(params)
   for first in range(0, study.total_examples, lane.batch_size):
     chosen = examples[first : first + lane.batch_size]
     images = (dataset.train.images[chosen] - dataset.mean) / dataset.std
@@ -73,7 +83,7 @@ def plain_loop(config, dataset, study, lane, step):
 
 
 def plain_step(make_optimizer):
-  """One step of that loop; `make_optimizer(learning rate)` gives the optax optimizer."""
+  """The optimizer and one step of that loop; `make_optimizer(learning rate)` is of optax."""
 
   @functools.partial(jax.jit, static_argnums=0)
   def step(model, rate, params, stats, opt_state, images, labels):
@@ -84,13 +94,11 @@ def plain_step(make_optimizer):
       losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
       return losses.mean(), changed.get('batch_stats', {})
 
-    tx = make_optimizer(rate)
-    opt_state = tx.init(params) if opt_state is None else opt_state
     grads, new_stats = jax.grad(loss, has_aux=True)(params)
-    updates, opt_state = tx.update(grads, opt_state, params)
+    updates, opt_state = make_optimizer(rate).update(grads, opt_state, params)
     return optax.apply_updates(params, updates), new_stats, opt_state
 
-  return step
+  return make_optimizer, step
 
 
 def assert_lanes_equal_plain_loops(config, steps, atol):
@@ -98,12 +106,13 @@ def assert_lanes_equal_plain_loops(config, steps, atol):
   dataset = data.load(config.data, config.seed)
   study, groups, _ = trained(config, dataset)
   steps = {size: steps(size) for size in config.batch_sizes}
+  starts = [start_of_trial(config, dataset, study, trial) for trial in range(config.trials)]
   for group in groups:
     states = group.to_host()
     for i, lane in enumerate(group.group.lanes):
-      params, stats = plain_loop(config, dataset, study, lane, steps[lane.batch_size])
+      expected = plain_loop(starts[lane.trial], dataset, study, lane, steps[lane.batch_size])
       own = jax.tree.map(lambda x, i=i: x[i], (states.params, states.batch_stats))
-      assert largest_difference(own, (params, stats)) < atol, lane
+      assert largest_difference(own, expected) < atol, lane
       assert states.updates[i] == study.total_examples // lane.batch_size
 
 
@@ -209,50 +218,6 @@ def test_augmentation_does_not_depend_on_the_micro_batch():
   assert largest_difference(states[1], plain.to_host().params) > 0.01
 
 
-@pytest.mark.parametrize('how', ['map-canonical', 'vmap-native', 'unrolled-canonical'])
-def test_lane_alone_equals_lane_in_a_crowd(how):
-  crowd = small_config(execution__strategy=how)
-  _, (group,), _ = trained(crowd)
-  states = group.to_host()
-  for i in (0, 5, 11):
-    lane = group.group.lanes[i]
-    alone = small_config(
-      execution__strategy=how,
-      batch_sizes=(lane.batch_size, 32) if lane.batch_size < 32 else (32,),
-      learning_rates=(lane.learning_rate,),
-      micro_batch=8,
-    )
-    _, (few,), _ = trained(alone)
-    same = [
-      j
-      for j, other in enumerate(few.group.lanes)
-      if (other.batch_size, other.trial) == (lane.batch_size, lane.trial)
-    ]
-
-    def pick(tree, j):
-      return jax.tree.map(lambda x: x[j], tree)
-
-    difference = largest_difference(pick(states.params, i), pick(few.to_host().params, same[0]))
-    assert difference <= (0 if how == 'map-canonical' else 1e-6), lane
-
-
-def test_pmap_equals_shard_map_equals_one_device():
-  states = {}
-  for backend, devices in (('pmap', 2), ('shard_map', 2), ('pmap', 1), ('shard_map', 1)):
-    config = small_config(execution__replicate=backend, execution__devices=devices)
-    _, (group,), _ = trained(config)
-    assert len(group.devices) == devices
-    states[backend, devices] = group.to_host()
-  for devices in (1, 2):
-    assert largest_difference(states['pmap', devices], states['shard_map', devices]) == 0
-  # On a CPU the number of devices changes how a matrix product is split, so its last bit.
-  one, two = (states['pmap', devices] for devices in (1, 2))
-  assert largest_difference(one.params, two.params) < 1e-5
-  np.testing.assert_allclose(
-    *(state.noise.windows['plain'].updates.trace for state in (one, two)), rtol=1e-3
-  )
-
-
 def test_lanes_not_a_multiple_of_devices():
   config = small_config(learning_rates=(0.1,), trials=1, execution__devices=2)
   _, (odd,), _ = trained(config)
@@ -260,17 +225,6 @@ def test_lanes_not_a_multiple_of_devices():
   _, (one,), _ = trained(config)
   assert len(odd.to_host().updates) == 3
   assert largest_difference(odd.to_host().params, one.to_host().params) < 1e-5
-
-
-def test_the_pace_of_the_host_changes_nothing():
-  config = small_config()
-  study, (whole,), _ = trained(config)
-  dataset = data.load(config.data, config.seed)
-  on_device = device_data.DeviceData(dataset, config, study)
-  (slow,) = device_lanes.create(config, dataset, study)
-  while slow.position < study.total_examples:
-    slow.advance(on_device, 1)
-  assert largest_difference(whole.to_host(), slow.to_host()) == 0
 
 
 def test_all_lanes_of_a_trial_see_the_same_examples_whatever_their_batch_size():
@@ -300,27 +254,3 @@ def test_all_lanes_of_a_trial_see_the_same_examples_whatever_their_batch_size():
 
 def _flat(params):
   return [leaf.reshape(len(leaf), -1) for leaf in jax.tree.leaves(params)]
-
-
-def test_trials_differ_and_repeat():
-  _, (first,), _ = trained(small_config())
-  _, (again,), _ = trained(small_config())
-  states = first.to_host()
-  assert largest_difference(states, again.to_host()) == 0
-  lane = {(x.batch_size, x.learning_rate, x.trial): x.lane for x in first.group.lanes}
-  kernel = jax.tree.leaves(states.params)[-1]
-  for size, rate in {(x.batch_size, x.learning_rate) for x in first.group.lanes}:
-    assert np.abs(kernel[lane[size, rate, 0]] - kernel[lane[size, rate, 1]]).max() > 0.01
-  _, (other_seed,), _ = trained(small_config(seed=1))
-  assert largest_difference(states.params, other_seed.to_host().params) > 0.01
-
-
-def test_trials_share_initialization_across_settings():
-  config = small_config()
-  dataset = data.load(config.data, config.seed)
-  _, (group,), _ = trained(config, dataset, examples=0)
-  states = group.to_host()
-  for trial in range(2):
-    same = [lane.lane for lane in group.group.lanes if lane.trial == trial]
-    for leaf in jax.tree.leaves(states.params):
-      assert (leaf[same] == leaf[same[0]]).all()

@@ -58,7 +58,7 @@ def shortened(monkeypatch, name):
     ('vit_tiny', 'group', 'auto'),
   ],
 )
-def test_lanes_equal_plain_optax_loops(monkeypatch, name, kind, micro):
+def test_lanes_equal_plain_optax_loops(monkeypatch, cheap_programs, name, kind, micro):
   shortened(monkeypatch, name)
   width = 16 if name == 'vit_tiny' else 4
   config = study_config(name, kind, model__width=width, micro_batch=micro)
@@ -158,7 +158,7 @@ def test_loss_falls_on_real_images_and_gradients_are_finite(request, name, kind)
 
 @pytest.mark.slow
 @pytest.mark.parametrize('name', LARGE)
-def test_whole_models_train_as_lanes(name):
+def test_whole_models_train_as_lanes(cheap_programs, name):
   config = study_config(name, 'group', model__width=SMALL[name], learning_rates=(0.05,))
   dataset = color_digits(config.data)
   study, (group,), on_device = trained(config, dataset)

@@ -68,7 +68,7 @@ def test_a_wrong_arm_is_refused_before_any_is_trained(tmp_path, changes, message
     validate(config)
 
 
-def test_lanes_begin_with_the_weights_of_the_best_lane_lent(tmp_path):
+def test_lanes_begin_with_the_weights_of_the_best_lane_lent(tmp_path, blank_figures):
   config = small_config(batch_sizes=(8, 16), learning_rates=(0.1,), trials=2)
   with config.unlocked():
     config.pretrain = {'learning_rates': (0.01, 0.2), 'batch_sizes': (8,), 'trials': 1}

@@ -16,6 +16,9 @@ from bsjax.plan import stages
 from bsjax.storage import checkpoint, records, workdirs
 from bsjax.train import study_run
 
+# One page with its figures, that of `matched`, is enough.
+pytestmark = pytest.mark.usefixtures('blank_figures')
+
 POWERS = (8, 16, 32, 64, 128, 256)
 
 

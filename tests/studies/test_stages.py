@@ -350,7 +350,7 @@ def test_every_stage_key_is_a_field():
   assert {f.name for f in dataclasses.fields(stages.Stage)} == {'index', 'name', *stages.DEFAULTS}
 
 
-def test_frozen_features_train_as_whole_images_do(tmp_path):
+def test_frozen_features_train_as_whole_images_do(tmp_path, blank_figures):
   """Lanes that begin with the same layers: with and without computing these once."""
   lent = {'model': {'name': 'cnn', 'width': 8, 'normalization': 'batch'}}
   found = {}

@@ -128,7 +128,7 @@ def test_an_unfinished_study_is_read_as_far_as_it_is(studied, tmp_path):
   assert [row['batch_size'] for row in stored.summary()['batch_sizes']] == [8, 16]
 
 
-def test_arms_are_read_together_and_planned_apart(tmp_path):
+def test_arms_are_read_together_and_planned_apart(tmp_path, blank_figures):
   whole = config()
   bsjax.arms.add(whole, 'narrow', {'model': {'width': 8}})
   bsjax.arms.add(whole, 'wide', {'model': {'width': 16}})

@@ -17,6 +17,9 @@ from bsjax.plan import plan
 from bsjax.storage import checkpoint, records
 from bsjax.train import study_run
 
+# One page with its figures, that of `undisturbed`, is enough.
+pytestmark = pytest.mark.usefixtures('blank_figures')
+
 
 class Killed(Exception):
   """Stands for a process that dies."""
