@@ -5,8 +5,8 @@ import os
 import tempfile
 
 import jax
+import jaxtyping
 import pytest
-from jaxtyping import install_import_hook
 
 jax.config.update('jax_platforms', 'cpu')
 jax.config.update('jax_num_cpu_devices', 2)
@@ -20,7 +20,7 @@ jax.config.update('jax_compilation_cache_dir', os.environ['BSJAX_TEST_PROGRAMS']
 jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.1)
 
 # Every jaxtyping annotation of the package is checked while the tests run.
-install_import_hook('bsjax', 'beartype.beartype')
+jaxtyping.install_import_hook('bsjax', 'beartype.beartype')
 
 
 @pytest.fixture(autouse=True, scope='module')
@@ -29,6 +29,13 @@ def _programs_are_let_go():
   yield
   jax.clear_caches()
   gc.collect()
+
+
+@pytest.fixture(autouse=True)
+def _types_are_checked_again():
+  """Also where the test before failed in the midst of `helpers.draws`."""
+  yield
+  jaxtyping.config.update('jaxtyping_disable', False)
 
 
 @pytest.fixture

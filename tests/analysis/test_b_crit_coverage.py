@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 from helpers import training_times
+from helpers.draws import draws
 
 from bsjax.analysis.measures.critical_batch_size import at_target
 from bsjax.analysis.runs.targets import choose_targets
@@ -19,7 +20,7 @@ NARROW = {'b_crit': math.inf, 'b_rate': 1e9, 'best': 0.6e9 / 79, 'highest': 0.8}
 def results(studies, seed=7, **world):
   """The entry of summary.json of each study, at the target on top."""
   random = np.random.default_rng(seed)
-  for _ in range(studies):
+  for _ in draws(studies):
     by_size = training_times.settings(random, **world)
     targets = sorted(choose_targets(by_size, 'train_loss'), reverse=True)
     yield at_target(by_size, 'train_loss', targets[len(targets) // 2])

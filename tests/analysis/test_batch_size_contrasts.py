@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+from helpers.draws import draws
 
 from bsjax.analysis.measures.batch_size_contrasts import Comparison
 from bsjax.analysis.measures.contrast import DIFFERENCE, contrast, effect
@@ -164,7 +165,7 @@ def shares(counts, sds, trials, studies, seed=0, together=False):
   """How often intervals of all pairs and the slope hold zero, alone, and how often any errs."""
   rng = np.random.default_rng(seed)
   held, errs = [], []
-  for _ in range(studies):
+  for _ in draws(studies):
     compared = Comparison(drawn(rng, counts, sds, trials), VAL)
     confidence = compared.pairs_and_slope.confidence() if together else 0.95
     effects = [

@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 from helpers import synthetic
+from helpers.draws import draws
 from scipy import stats
 
 from bsjax.analysis.claims import condition_contrasts, conditions
@@ -370,12 +371,12 @@ def test_a_plan_without_branches_reads_as_one_branch(tmp_path):
   assert records.read_plan(path) == rows
 
 
-def simulate(contrasts_of, draws=300, names='abcd', trials=4):
+def simulate(contrasts_of, studies=300, names='abcd', trials=4):
   """The share of draws in which all intervals of all pairs hold the truth at once."""
   random = np.random.default_rng(7)
   truth = dict(zip(names, (0.0, 0.01, 0.0, -0.02), strict=True))
   held = 0
-  for _ in range(draws):
+  for _ in draws(studies):
     luck = random.normal(0, 0.05, trials)
     values = {name: luck + truth[name] + random.normal(0, 0.01, trials) for name in names}
     read = {name: {'val_accuracy': value} for name, value in values.items()}
@@ -389,7 +390,7 @@ def simulate(contrasts_of, draws=300, names='abcd', trials=4):
       row['ci95'][0] <= truth[row['second']] - truth[row['first']] <= row['ci95'][1] for row in rows
     ]
     held += all(inside) and len(inside) == 6
-  return held / draws
+  return held / studies
 
 
 def test_intervals_of_all_pairs_hold_together():
@@ -399,14 +400,14 @@ def test_intervals_of_all_pairs_hold_together():
   def alone(pairs):
     return [row for pair in pairs for row in contrasts([pair], MARGIN)]
 
-  assert simulate(alone, draws=100) < 0.9
+  assert simulate(alone, studies=100) < 0.9
 
 
 def test_pooled_claims_of_no_difference_rarely_err_at_the_margin():
   """A true difference of the margin is called none in at most about one case of twenty."""
   random = np.random.default_rng(3)
   wrong = 0
-  for _ in range(400):
+  for _ in draws(400):
     at = MARGIN + random.normal(0, 0.001, 5)
     zero = np.zeros(5)
     readings = [Reading(tuple(range(5)), *[{'val_accuracy': value}] * 3) for value in (zero, at)]

@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 from helpers import synthetic
+from helpers.draws import draws
 from scipy.optimize import minimize
 from scipy.special import log_ndtr
 from scipy.stats import t as student
@@ -87,7 +88,7 @@ def power_law(b_crit=40.0, speed=20.0, seed=0, sd=0.02):
 def test_intervals_cover(b_crit, trials, sd, budget, studies):
   random, sizes = np.random.default_rng(3), SIZES[::2] if trials == 2 else SIZES
   fits = [
-    fit_trials(sizes, *drawn(random, b_crit, sd, trials, sizes, budget)) for _ in range(studies)
+    fit_trials(sizes, *drawn(random, b_crit, sd, trials, sizes, budget)) for _ in draws(studies)
   ]
   share = np.mean([holds(fit.b_crit, b_crit) for fit in fits])
   room = 0.0 if studies == 1000 else 0.02  # 200 studies know the share to 0.015
@@ -102,7 +103,7 @@ def test_trials_that_differ_in_b_crit_are_not_covered_by_the_residuals():
   random = np.random.default_rng(4)
   data = [drawn(random, 64, 0.05, 3, SIZES[::2], between=0.3) for _ in range(100)]
   for fit, least, most in ((fit_trials, 0.91, 0.99), (fit_hyperbola, 0.0, 0.8)):
-    fits = [fit(SIZES[::2], *one) for one in data]
+    fits = [fit(SIZES[::2], *data[number]) for number in draws(100)]
     assert least <= np.mean([f.b_crit.low <= 64 <= f.b_crit.high for f in fits]) <= most
 
 
@@ -110,13 +111,13 @@ def test_trials_that_differ_in_b_crit_are_not_covered_by_the_residuals():
 def test_errors_that_trials_share_are_not_covered_by_any_interval_without_them(trials):
   """Each batch size errs by 0.1 in every trial: its learning rate is off the optimum, say."""
   random, fits, data = np.random.default_rng(5), [], []
-  for _ in range(200):
+  for _ in draws(200):
     updates, known = drawn(random, 64, 0.05, trials)
     updates *= np.exp(random.normal(0, 0.1, (len(SIZES), 1)))
     data.append((SIZES, updates, known))
     fits.append(fit_trials(*data[-1]))
   assert 0.91 <= np.mean([holds(fit.b_crit, 64) for fit in fits]) <= 0.99
-  alone = [fit_hyperbola(*one).b_crit for one in data]
+  alone = [fit_hyperbola(*data[number]).b_crit for number in draws(200)]
   alone = [fit.parts[0] for fit in fits] if trials == 8 else alone
   assert np.mean([holds(one, 64) for one in alone]) <= (0.6 if trials == 8 else 0.85)
 
@@ -150,7 +151,7 @@ def test_rough_ends_lie_just_outside_the_ends():
 
 def test_dropping_censored_runs_biases_b_crit():
   random, kept, dropped = np.random.default_rng(5), [], []
-  for _ in range(100):
+  for _ in draws(100):
     updates, known = drawn(random, 64, 0.3, 2, budget=500 * 64 * 3)
     kept.append(value_of(fit_hyperbola(SIZES, updates, known)))
     # To lie above nothing is certain: the same as leaving the run out.

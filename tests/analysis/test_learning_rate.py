@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 from helpers import synthetic
+from helpers.draws import draws
 
 from bsjax.analysis.measures import learning_rate_laws
 from bsjax.analysis.measures.exponent import exponent, points, saturation
@@ -40,7 +41,7 @@ def within(low, value, high):
 def test_intervals_of_a_planted_optimum_cover(trials):
   rng = np.random.default_rng(trials)
   hits, errors = [], []
-  for _ in range(STUDIES):
+  for _ in draws(STUDIES):
     best = math.exp(rng.uniform(math.log(0.06), math.log(0.24)))  # anywhere between grid points
     found = optimum(RATES, noisy(parabola(best), trials, rng))
     assert found.state == 'found'
@@ -129,7 +130,7 @@ def test_a_rate_that_diverged_further_away_is_no_part_of_the_fit():
 
 def test_flat_curves_are_undetermined():
   rng = np.random.default_rng(0)
-  found = [optimum(RATES, noisy(np.ones(8), 4, rng)) for _ in range(200)]
+  found = [optimum(RATES, noisy(np.ones(8), 4, rng)) for _ in draws(200)]
   assert [each.state for each in found].count('found') <= 10
   assert Reason('flat_curve') in {why for each in found for why in each.rate.reasons}
   assert optimum(RATES, np.ones((3, 8))).state != 'found'
@@ -171,7 +172,7 @@ def scattered(law, trials, rng, sigma=0.1):
 def test_intervals_of_a_planted_exponent_cover(planted):
   rng = np.random.default_rng(int(10 * planted))
   hits, constant = [], []
-  for _ in range(STUDIES // 2):
+  for _ in draws(STUDIES // 2):
     result = exponent(points(optima(scattered(SIZES**planted, 4, rng))))
     hits.append(within(result['ci95'][0], planted, result['ci95'][1]))
     constant.append(result['power_law_rejected'])
@@ -185,7 +186,7 @@ def test_exponent_from_noisy_curves_covers():
   rng = np.random.default_rng(5)
   sizes = (8, 16, 32, 64)
   hits = []
-  for _ in range(STUDIES // 8):
+  for _ in draws(STUDIES // 8):
     found = {
       b: optimum(RATES, noisy(parabola(0.05 * (b / 8) ** 0.6), 4, rng, 0.005)) for b in sizes
     }
@@ -213,7 +214,7 @@ def test_exponent_by_hand():
 def test_exponent_of_one_trial_rests_on_residuals():
   rng = np.random.default_rng(3)
   hits = []
-  for _ in range(STUDIES):
+  for _ in draws(STUDIES):
     given = points(optima(np.log(SIZES)[None] * 0.7 + rng.normal(0, 0.1, (1, 6))))
     result = exponent(given)
     hits.append(within(result['ci95'][0], 0.7, result['ci95'][1]))
@@ -227,7 +228,7 @@ def test_exponent_of_one_trial_rests_on_residuals():
 def test_a_saturating_law_is_no_power_law():
   rng = np.random.default_rng(0)
   law = 1 / (1 + 40 / SIZES)
-  results = [exponent(points(optima(scattered(law, 5, rng, 0.03)))) for _ in range(200)]
+  results = [exponent(points(optima(scattered(law, 5, rng, 0.03)))) for _ in draws(200)]
   assert np.mean([result['power_law_rejected'] for result in results]) > 0.95
   assert all(r['lower_half']['value'] > r['upper_half']['value'] for r in results)
 
@@ -252,7 +253,7 @@ def test_batch_sizes_without_an_optimum_are_named():
 def test_intervals_of_a_planted_noise_scale_cover(planted):
   rng = np.random.default_rng(int(planted))
   hits = []
-  for _ in range(400):
+  for _ in draws(400):
     result = saturation(points(optima(scattered(0.3 / (1 + planted / SIZES), 4, rng, 0.1))))
     # Contradicting the law is a miss, too.
     hits.append('ci95' in result and within(result['ci95'][0], planted, result['ci95'][1]))
@@ -272,7 +273,7 @@ def test_noise_scale_from_learning_rates_without_noise():
 def test_noise_scale_that_is_not_bounded():
   rng = np.random.default_rng(0)
   upper, lower = [], []
-  for _ in range(100):
+  for _ in draws(100):
     result = saturation(points(optima(scattered(SIZES, 4, rng))))
     upper.append('ci95' in result and result['unbounded'] and result['ci95'][1] is None)
     result = saturation(points(optima(scattered(SIZES**0.0, 4, rng))))

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 from helpers import planted_scaling as planted
+from helpers.draws import draws
 
 from bsjax.analysis.claims import claim, scaling_rules
 from bsjax.analysis.claims.claim import ABOVE, REFUTED, SUPPORTED, UNDETERMINED
@@ -234,8 +235,8 @@ def test_intervals_of_distances_hold_at_their_level(n, shift, shared):
   distance = np.abs(other - base).mean()
   floor = np.abs(base[:1500] - base[1500:]).mean()
   truths = math.log(distance), math.log(floor), math.log(distance / floor)
-  held, draws = np.zeros(3), 300
-  for _ in range(draws):
+  held, count = np.zeros(3), 300
+  for _ in draws(count):
     base, other = seed_curves(random, n, shift, shared)
     three = (
       curve_distance.mean_distance(base, other),
@@ -246,7 +247,7 @@ def test_intervals_of_distances_hold_at_their_level(n, shift, shared):
       each.log.low <= truth <= each.log.high for each, truth in zip(three, truths, strict=True)
     ]
   # 90% leaves room for the skew of few distances; three standard errors of 300 draws are 3.8%.
-  assert (held / draws > 0.90).all(), held / draws
+  assert (held / count > 0.90).all(), held / count
 
 
 def test_intervals_of_accuracies_hold_together(monkeypatch):
@@ -254,9 +255,9 @@ def test_intervals_of_accuracies_hold_together(monkeypatch):
   monkeypatch.setattr(scaling_rules.tuned_runs, 'ways', lambda *arguments: {})
   monkeypatch.setattr(scaling_rules, '_curve', lambda *arguments: {})
   monkeypatch.setattr(claim, 'trials_needed', lambda *arguments: None)  # takes most of the time
-  config, held, draws = planted.config((0.2,)), 0, 400
+  config, held, count = planted.config((0.2,)), 0, 400
   plan = planted.plan(config, trials=4)
-  for seed in range(draws):
+  for seed in draws(count):
     rows = planted.records(plan, seed=1000 + seed, accuracy_noise=0.01, evaluations=1)
     result = scaling_rules.scaling_rules(config, histories.settings(plan, rows))
     inside = []
@@ -266,7 +267,7 @@ def test_intervals_of_accuracies_hold_together(monkeypatch):
       low, high = run['val_accuracy']['ci95']
       inside.append(low <= truth <= high)
     held += all(inside)
-  assert abs(held / draws - 0.953) < 0.033, held / draws
+  assert abs(held / count - 0.953) < 0.033, held / count
 
 
 def test_the_closest_rule_is_shown_at_95_percent_for_all_pairs_and_batch_sizes_at_once():
@@ -302,9 +303,9 @@ def test_intervals_of_accuracies_are_those_of_all_that_is_compared():
 
 
 def test_equal_rules_are_seldom_told_apart():
-  random, wrong, draws = np.random.default_rng(0), 0, 400
-  for _ in range(draws):
+  random, wrong, count = np.random.default_rng(0), 0, 400
+  for _ in draws(count):
     distances = {rule: -np.abs(random.normal(0.05, 0.02, 5)) for rule in range(3)}
     pairs = against_best(distances)
     wrong += all(ABOVE.verdict(pair.interval) == SUPPORTED for pair in pairs)
-  assert wrong / draws < 0.05
+  assert wrong / count < 0.05

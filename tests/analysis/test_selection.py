@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 from helpers import curves
+from helpers.draws import draws
 
 from bsjax.analysis.runs import budgets
 from bsjax.analysis.runs.reading import Reading, combined
@@ -162,7 +163,7 @@ def test_the_winners_curse_is_small_where_all_rates_are_alike():
   # too good by less than the best of the means is (1.27 standard errors, 1.27 points).
   rng = np.random.default_rng(1)
   top, best = [], []
-  for _ in range(200):
+  for _ in draws(200):
     noise = rng.normal(0, 0.02, (6, 4))
     rates = [0.1 * 2**place for place in range(6)]
 

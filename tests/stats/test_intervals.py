@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from helpers.draws import draws
 from helpers.gradients import BLOCKS, TAILS, TRUTH, simulated_blocks
 from scipy import stats
 
@@ -62,7 +63,7 @@ def test_fieller_is_the_inverted_t_test_on_ratios_not_below_zero():
   rng = np.random.default_rng(1)
   grid = np.concatenate([[0.0], np.geomspace(1e-6, 1e9, 6001)])
   kinds = set()
-  for _ in range(2000):
+  for _ in draws(2000):
     pairs, confidence = random_moments(rng), rng.choice([0.8, 0.95])
     found = intervals.fieller_from_moments(pairs, confidence)
     inside = grid[accepted(pairs, grid, confidence)]
@@ -124,7 +125,7 @@ def over_trials(seed, n, cv, common=0.0, own=0.0, replications=1000):
   `common`: log sd of a factor on both means of a trial; `own`: that of the trial's noise scale.
   """
   rng, found = np.random.default_rng(seed), []
-  for _ in range(replications):
+  for _ in draws(replications):
     scale, factor = np.exp(common * rng.standard_normal(n)), np.exp(own * rng.standard_normal(n))
     trace = TRUTH * scale * (1 + cv / 10 * rng.standard_normal(n))
     # A mean reciprocal of 1 / TRUTH.

@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+from helpers.draws import draws
 from scipy.optimize import minimize
 
 from bsjax.stats.trial_effects import spreads
@@ -28,7 +29,7 @@ def means(counts):
 def simulated(counts, sds, trials, studies=800, seed=0, weights=None, **kind):
   rng = np.random.default_rng(seed)
   weights = weights or means(counts)
-  drawn = [spreads(groups_of(rng, counts, sds, trials, **kind), weights) for _ in range(studies)]
+  drawn = [spreads(groups_of(rng, counts, sds, trials, **kind), weights) for _ in draws(studies)]
   return np.array([[(one.variance, one.df) for one in spread] for spread in drawn])
 
 
