@@ -1,4 +1,4 @@
-"""What tests/conftest.py and the helpers of simulations do to the checks of types."""
+"""What helpers.draws and tests/conftest.py do to the checks of types."""
 
 import pytest
 from helpers.draws import draws
