@@ -1,5 +1,6 @@
 """Test set-up: two CPU devices, shapes checked at run time, each program compiled once."""
 
+import contextlib
 import gc
 import os
 import tempfile
@@ -38,15 +39,28 @@ def _types_are_checked_again():
   jaxtyping.config.update('jaxtyping_disable', False)
 
 
+@contextlib.contextmanager
+def _few_optimizations():
+  jax.config.update('jax_disable_most_optimizations', True)
+  yield
+  jax.config.update('jax_disable_most_optimizations', False)
+
+
 @pytest.fixture
 def cheap_programs():
   """Compiles in about half the time to slower programs; not for tests of bitwise equality.
 
-  Their two sides must be optimized as a user's programs are.
+  The two sides of these must be optimized as a user's programs are.
   """
-  jax.config.update('jax_disable_most_optimizations', True)
-  yield
-  jax.config.update('jax_disable_most_optimizations', False)
+  with _few_optimizations():
+    yield
+
+
+@pytest.fixture(scope='module')
+def cheap_programs_in_module():
+  """The same for a whole module with its fixtures."""
+  with _few_optimizations():
+    yield
 
 
 @pytest.fixture

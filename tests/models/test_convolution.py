@@ -13,6 +13,8 @@ from jax import lax
 
 from bsjax.models import convolution
 
+pytestmark = pytest.mark.usefixtures('cheap_programs_in_module')
+
 
 class Case(NamedTuple):
   images: tuple[int, ...]
