@@ -1,12 +1,12 @@
 """Whether a study that is run under other roundings says something else.
 
-  python experiments/verdicts/roundings.py train runs/roundings --pixels=0,1,2
-  PYTHONPATH=. OTHER_PYTHON experiments/verdicts/roundings.py train runs/roundings
+  python experiments/verdicts/roundings.py train runs/roundings --epochs=10 --examples=0,1,2
+  OTHER_PYTHON experiments/verdicts/roundings.py train runs/roundings --epochs=10
   python experiments/verdicts/roundings.py compare runs/roundings
 
 The first trains the digits study, shortened, as it is and with one bit changed: the lowest of the
-middle pixel of one training example, which of them the number says. The second trains it under
-another JAX. The third compares the claims of all pairs of studies, as
+middle pixel of one training example, for each that --examples names. The second trains it under
+another JAX. The third compares the claims of all pairs of studies of a length, as
 `tests/helpers/contradictions.py` says, and writes roundings.json.
 """
 
@@ -54,31 +54,31 @@ def get_config():
   return config
 
 
-def train(config, workdir: Path, pixel: int | None = None) -> dict:
+def train(config, workdir: Path, example: int | None = None) -> dict:
   """Trains the study in `workdir` on digits, and returns its summary.
 
-  With a `pixel` the lowest bit of the middle pixel of that training example is turned around.
+  With an `example` the lowest bit of the middle pixel of that training example is turned around.
   """
   workdir.mkdir(parents=True, exist_ok=True)
   config.data.source, config.data.path = 'npz', str(workdir / 'digits.npz')
   config.data.cache_dir = str(workdir / 'cache')
-  write_digits(config, pixel)
+  write_digits(config, example)
   versions = {name: importlib.metadata.version(name) for name in VERSIONS}
-  about = {'pixel': pixel, 'python': sys.version.split()[0], **versions}
+  about = {'example': example, 'python': sys.version.split()[0], **versions}
   (workdir / 'about.json').write_text(json.dumps(about) + '\n')
   study = bsjax.Study(config, workdir)
   assert study.run()
   return study.summary()
 
 
-def write_digits(config, pixel: int | None) -> None:
+def write_digits(config, example: int | None) -> None:
   from sklearn.datasets import load_digits
 
   digits = load_digits()
   images = digits.images.astype(np.uint8)
-  if pixel is not None:
+  if example is not None:
     trained, _ = stratify.choose(config.data, digits.target, config.seed)
-    images[trained[pixel], 4, 4] ^= 1
+    images[trained[example], 4, 4] ^= 1
   np.savez(config.data.path, train_images=images, train_labels=digits.target)
 
 
@@ -112,19 +112,26 @@ def lanes_apart(first: list, second: list) -> dict:
 
 
 def compare(runs: Path) -> dict:
-  """All pairs of the studies in a folder."""
-  workdirs = sorted(path.parent for path in runs.glob('*/summary.json'))
-  pairs = [compared(*pair) for pair in itertools.combinations(workdirs, 2)]
+  """All pairs of studies of each length, which has a folder of its own, and the sums over them."""
+  lengths = {folder.name: of_length(folder) for folder in sorted(runs.iterdir())}
   total = Counter()
+  for part in lengths.values():
+    total.update(part['all_pairs'])
+  return {'all_pairs': total} | lengths
+
+
+def of_length(folder: Path) -> dict:
+  workdirs = sorted(path.parent for path in folder.glob('*/summary.json'))
+  pairs = [compared(*pair) for pair in itertools.combinations(workdirs, 2)]
+  total = Counter(pairs=len(pairs))
   for pair in pairs:
     total.update({name: pair[name] for name in contradictions.Compared._fields})
-  about = {path.name: json.loads((path / 'about.json').read_text()) for path in workdirs}
-  config = json.loads((workdirs[0] / 'config.json').read_text())
+  headlines = {path.name: bsjax.load(path).summary()['answer']['headline'] for path in workdirs}
   return {
-    'seed': config['seed'],
-    'studies': about,
-    'headlines': {path.name: bsjax.load(path).summary()['answer']['headline'] for path in workdirs},
-    'all_pairs': {'pairs': len(pairs), **total},
+    'seed': json.loads((workdirs[0] / 'config.json').read_text())['seed'],
+    'studies': {path.name: json.loads((path / 'about.json').read_text()) for path in workdirs},
+    'headlines': headlines,
+    'all_pairs': total,
     'pairs': pairs,
   }
 
@@ -133,16 +140,19 @@ def main():
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument('what', choices=['train', 'compare'])
   parser.add_argument('runs', type=Path)
-  parser.add_argument('--pixels', default='', help='training examples, such as 0,1,2')
+  parser.add_argument('--examples', default='', help='training examples, such as 0,1,2')
+  parser.add_argument('--epochs', type=float, default=10.0)
   flags = parser.parse_args()
   if flags.what == 'compare':
     OUT.write_text(json.dumps(compare(flags.runs), indent=1) + '\n')
     return
   cli.set_up_machine()
   name = f'jax-{importlib.metadata.version("jax")}'
-  train(get_config(), flags.runs / name)
-  for pixel in map(int, filter(None, flags.pixels.split(','))):
-    train(get_config(), flags.runs / f'{name}-example-{pixel}', pixel)
+  for example in (None, *map(int, filter(None, flags.examples.split(',')))):
+    config = get_config()
+    config.epochs = flags.epochs
+    folder = name if example is None else f'{name}-example-{example}'
+    train(config, flags.runs / f'{flags.epochs:g}-epochs' / folder, example)
 
 
 if __name__ == '__main__':
