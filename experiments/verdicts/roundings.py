@@ -86,14 +86,22 @@ def compared(first: Path, second: Path) -> dict:
   """Counts of questions by how two studies answer them, and how far apart their lanes end."""
   studies = [bsjax.load(path) for path in (first, second)]
   result = contradictions.compare(*(study.summary() for study in studies))
-  counts = {name: len(keys) for name, keys in result._asdict().items()}
   named = [[str(part) for part in key] for key in (*result.opposite, *result.weaker)]
   return {
     'studies': [first.name, second.name],
-    **counts,
+    **counts(result),
     'not_alike': named,
     'lanes': lanes_apart(*(study.records() for study in studies)),
   }
+
+
+def counts(result: contradictions.Compared) -> dict[str, int]:
+  """How many questions were answered so, those of confounds apart."""
+  found = {}
+  for name, keys in result._asdict().items():
+    found[name] = sum(key[0] != 'confound' for key in keys)
+    found[f'{name}_confounds'] = len(keys) - found[name]
+  return found
 
 
 def lanes_apart(first: list, second: list) -> dict:
@@ -125,7 +133,7 @@ def of_length(folder: Path) -> dict:
   pairs = [compared(*pair) for pair in itertools.combinations(workdirs, 2)]
   total = Counter(pairs=len(pairs))
   for pair in pairs:
-    total.update({name: pair[name] for name in contradictions.Compared._fields})
+    total.update({name: number for name, number in pair.items() if isinstance(number, int)})
   headlines = {path.name: bsjax.load(path).summary()['answer']['headline'] for path in workdirs}
   return {
     'seed': json.loads((workdirs[0] / 'config.json').read_text())['seed'],
