@@ -35,6 +35,7 @@ def studies(roundings, tmp_path_factory):
   return found
 
 
+@pytest.mark.slow
 def test_one_bit_changes_the_records_and_contradicts_no_claim(studies, roundings):
   (first, summary), (second, other) = studies
   rows, changed = (records.read(path / 'records.jsonl') for path in (first, second))
@@ -46,6 +47,7 @@ def test_one_bit_changes_the_records_and_contradicts_no_claim(studies, roundings
   assert len([key for key in result.decided_alike if key[0] == 'claims']) >= 3
 
 
+@pytest.mark.slow
 def test_a_claim_that_is_turned_around_is_found(studies):
   summary = studies[0][1]
   turned = copy.deepcopy(summary)
