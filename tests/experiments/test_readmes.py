@@ -9,13 +9,15 @@ from pathlib import Path
 
 import pytest
 from matplotlib.testing.compare import compare_images
+from PIL import Image
 
 ROOT = Path(__file__).parents[2]
 EXPERIMENTS = ROOT / 'experiments'
 sys.path.append(str(EXPERIMENTS))
 rebuild, words = (importlib.import_module(name) for name in ('rebuild', 'words'))
 
-TOLERANCE = 2  # root mean square of 255, for fonts that are drawn a little differently
+TOLERANCE = 0.5  # root mean square of 255: one moved point is above 1
+OTHER_VERSION = 15  # of matplotlib, which may place and draw letters differently
 CODES = 'subject', 'question', 'learning_rate', 'target', 'epoch'  # rows are looked up by them
 NAMES = rebuild.with_template()
 every = pytest.mark.parametrize('name', NAMES)
@@ -60,6 +62,13 @@ def decided(node):
   return isinstance(node, list) and any(map(decided, node))
 
 
+def difference(committed, drawn):
+  """What differs between two images, None where it is nothing but what other versions may do."""
+  versions = {Image.open(path).info['Software'] for path in (committed, drawn)}
+  tolerance = TOLERANCE if len(versions) == 1 else OTHER_VERSION
+  return compare_images(str(committed), str(drawn), tol=tolerance)
+
+
 def title(text):
   return text.partition('\n')[0].removeprefix('# ')
 
@@ -86,7 +95,7 @@ def test_figures_are_what_the_results_show(name, tmp_path):
   assert {path.name for path in folder.glob('*.png')} == set(drawn)
   for file, figure in drawn.items():
     rebuild.save(figure, tmp_path / file)
-    assert compare_images(str(folder / file), str(tmp_path / file), tol=TOLERANCE) is None
+    assert difference(folder / file, tmp_path / file) is None
 
 
 @every
@@ -147,10 +156,11 @@ def test_kept_results_are_small(name):
 def test_a_figure_of_other_numbers_is_another_figure(tmp_path):
   folder = EXPERIMENTS / 'digits'
   data = copy.deepcopy(rebuild.read(folder))
-  data['summary']['batch_sizes'][0]['val_accuracy']['mean'] -= 0.004
-  rebuild.save(rebuild.figures(folder, data)['overview.png'], tmp_path / 'overview.png')
-  paths = str(folder / 'overview.png'), str(tmp_path / 'overview.png')
-  assert 'images not close' in str(compare_images(*paths, tol=TOLERANCE))
+  paths = tmp_path / 'committed.png', tmp_path / 'other.png'
+  for path, less in zip(paths, (0, 0.001), strict=True):
+    data['summary']['batch_sizes'][0]['val_accuracy']['mean'] -= less
+    rebuild.save(rebuild.figures(folder, data)['overview.png'], path)
+  assert 'images not close' in difference(*paths)
 
 
 def test_only_what_holds_is_said():
