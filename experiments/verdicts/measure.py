@@ -105,15 +105,16 @@ def rate(count, of, z=1.959964):
 
 
 def measure(worlds, trials, studies, seed, workers, out=None):
-  """{'commit', ..., 'cells': [...]}; `out` is written anew after each cell."""
+  """{'seed', 'cells': [...]}, each with its commit; `out` is written anew after each cell."""
   assert Path(bsjax.__file__).is_relative_to(ROOT), bsjax.__file__
-  result = {'commit': _commit(), 'seed': seed, 'cells': []}
+  result, commit = {'seed': seed, 'cells': []}, _commit()
   with ProcessPoolExecutor(workers) as pool:
     for name in worlds:
       for n in trials:
         one = functools.partial(one_study, name, n)
         done = list(pool.map(one, [(seed, n, i) for i in range(studies)], chunksize=4))
-        result['cells'].append({'world': name, 'trials': n} | summed(done))
+        about = {'world': name, 'trials': n, 'commit': commit}
+        result['cells'].append(about | summed(done))
         print(_line(result['cells'][-1]), flush=True)
         if out:
           out.write_text(json.dumps(result, indent=1) + '\n')

@@ -1,4 +1,4 @@
-"""The table of experiments/verdicts is that of its files, and the files are of whole cells."""
+"""The tables of experiments/verdicts are those of its files, which are of whole cells."""
 
 import importlib.util
 import json
@@ -7,17 +7,17 @@ from pathlib import Path
 import pytest
 
 FOLDER = Path(__file__).parents[2] / 'experiments' / 'verdicts'
+_SPEC = importlib.util.spec_from_file_location('verdict_table', FOLDER / 'table.py')
+verdict_table = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(verdict_table)
 
 
-def table():
-  spec = importlib.util.spec_from_file_location('verdict_table', FOLDER / 'table.py')
-  module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
-  return module.table()
-
-
-def test_the_readme_shows_the_table_of_the_files():
-  assert table() in (FOLDER / 'README.md').read_text()
+@pytest.mark.parametrize(('path', 'name'), verdict_table.TABLES)
+def test_pages_show_the_tables_of_the_files(path, name):
+  text = path.read_text()
+  table = verdict_table.TABLES[path, name]()
+  assert table in text
+  assert verdict_table.replaced(text, name, table) == text
 
 
 @pytest.mark.parametrize('name', ['before', 'after'])
