@@ -451,3 +451,42 @@ def test_schedules_edges_and_turning_means_are_named():
   assert ends(claim)[1] < 0 and 'other_place_of_schedule' in reasons(claim)
   assert reasons(claim)['stand_at']['shares'] == pytest.approx([0.875, 0.0])
   assert reasons(claim)['chosen_at_grid_edge'] == {'sizes': [8, 16, 64]}
+
+
+def steep(diverged):
+  """All batch sizes alike; a trial of 32 diverges at the best rates, at 0.4 only or also above."""
+
+  def curve(lane, updates):
+    away = math.log(lane['learning_rate'] / 0.2) / math.log(2)
+    size, rate, trial = lane['batch_size'], lane['learning_rate'], lane['trial']
+    val = 0.9 - 0.021 * away**2 + 0.003 * math.cos(trial * size + 7 * rate)
+    bad = size == 32 and trial == 1 and any(math.isclose(rate, one) for one in diverged)
+    return {'val_accuracy': val, 'train_accuracy': val, 'diverged': bad}
+
+  return study([8, 16, 32], (0.05, 0.1, 0.2, 0.4, 0.8), 4, curve)
+
+
+def test_nothing_is_shown_of_a_batch_size_that_is_read_beside_its_best_rates():
+  found = steep((0.1, 0.2, 0.4))  # 0.05 and 0.8 are left, 8 points below
+  chosen = {size: tune(settings) for size, settings in found.items()}
+  claims, ranking = claims_of(found, chosen)
+  (best,) = {pair.best for pair in ranking.pairs}
+  for side in ('above', None):
+    worse = [
+      c for c in claims if c.kind == Kind.PAIR and 32 in c.subject and c.question.side == side
+    ]
+    for claim in worse:
+      assert claim.verdict == 'undetermined' and claim.estimate.low > 0.05
+      assert reasons(claim)['best_rates_unsafe']['size'] == 32
+  assert falls(claims, 'epochs').verdict == 'undetermined'
+  assert 'best_rates_unsafe' in reasons(falls(claims, 'epochs'))
+  other = [c for c in claims if c.kind == Kind.PAIR and 32 not in c.subject]
+  assert best != 32 and other and all('best_rates_unsafe' not in reasons(c) for c in other)
+
+
+def test_a_batch_size_is_worse_where_its_best_rates_are_beyond_a_limit():
+  found = steep((0.1, 0.2, 0.4, 0.8))  # only 0.05 is safe
+  claims, _ = claims_of(found, {size: tune(settings) for size, settings in found.items()})
+  worse = [c for c in claims if c.kind == Kind.PAIR and 32 in c.subject]
+  assert {c.verdict for c in worse} == {'supported', 'refuted'}
+  assert falls(claims, 'epochs').verdict == 'supported'

@@ -86,6 +86,43 @@ def test_the_best_rate_is_no_unsafe_one_though_the_parabola_is_highest_there():
   assert best.best_rate == best.learning_rate == 0.28
 
 
+def diverged_at(*rates, best=0.2):
+  """A valley too steep for a parabola, with a trial that diverged at each of these rates."""
+
+  def curve(lane, updates):
+    bad = lane['trial'] == 1 and any(math.isclose(lane['learning_rate'], rate) for rate in rates)
+    steep = 1.01 * NEAR / math.log(2) ** 2
+    return valley(lane, updates, best=best, curvature=steep) | {'diverged': bad}
+
+  return curve
+
+
+@pytest.mark.parametrize(
+  ('unsafe', 'best', 'skipped'),
+  [
+    ((0.2,), 0.2, (0.2,)),  # the best of all, between 0.1 and 0.4
+    ((0.2, 0.4), 0.2, (0.2, 0.4)),
+    ((0.4,), 0.2, (0.4,)),
+    ((0.4, 0.8), 0.4, ()),  # the limit of the rate
+    ((0.05,), 0.05, ()),  # below all that are safe
+    ((0.05,), 0.2, ()),
+    ((0.05, 0.1), 0.4, ()),
+    ((0.1,), 0.8, ()),  # two steps from the best
+  ],
+)
+def test_unsafe_rates_between_safe_ones_next_to_the_best_are_skipped(unsafe, best, skipped):
+  assert tune(tried(diverged_at(*unsafe, best=best))).skipped == pytest.approx(skipped)
+
+
+def test_a_parabola_spans_what_would_be_skipped():
+  def curve(lane, updates):
+    bad = (lane['learning_rate'], lane['trial']) == (0.2, 1)
+    return valley(lane, updates, curvature=0.005) | {'diverged': bad}
+
+  best = tune(tried(curve))
+  assert (best.selection, best.unsafe, best.skipped) == (Kind.PARABOLA, (0.2,), ())
+
+
 def test_no_safe_rate_is_a_reason_and_not_a_result():
   everywhere = tried(lambda lane, updates: valley(lane, updates) | {'diverged': True})
   assert tune(everywhere) == Reason('no_rate_ended_well')

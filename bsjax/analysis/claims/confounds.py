@@ -34,6 +34,19 @@ def at_edge(tried: Sequence[Setting], chosen: Tuned) -> bool:
   return len(rates) > 1 and chosen.learning_rate in (min(rates), max(rates))
 
 
+def skipped(chosen: Chosen, sizes: Sequence[int]) -> list[Reason]:
+  """The batch sizes whose best rates may be among those at which some trial diverged.
+
+  Larger ones are safe there, so that it is no limit of the rate: what the batch size can reach is
+  not known, and it may look worse than it is.
+  """
+  return [
+    Reason('best_rates_unsafe', size=size, rates=list(chosen[size].skipped))
+    for size in sizes
+    if chosen[size].skipped
+  ]
+
+
 def updates(
   chosen: Mapping[int, Setting], sizes: Sequence[int], read: Mapping[int, Reading] | None = None
 ) -> list[Reason]:

@@ -85,13 +85,15 @@ def pair_claims(
   for pair in ranking.pairs:
     sizes = [pair.best, pair.other]
     context = [*confounds.tuning(tried, chosen, sizes), *confounds.updates(chosen, sizes, read)]
-    for question, family in ((BETTER, Family.HEADLINE), (within(margin), Family.SAME)):
+    asked = (BETTER, Family.HEADLINE, [pair.other]), (within(margin), Family.SAME, sizes)
+    for question, family, known in asked:
       claims.append(
         judge(
           question,
           pair.plain,
           pair.again,
           [*context, *ranking.out],
+          confounds.skipped(chosen, known),
           kind=Kind.PAIR,
           subject=(pair.best, pair.other),
           quantity=VAL,

@@ -73,7 +73,8 @@ def trend(
 
   Of a question with a margin it is the change over all of them, else that per doubling. Where the
   smallest or largest batch size takes no part, or where they stand at different places of a
-  schedule, it says nothing about the batch size and is undetermined.
+  schedule, or where one is read beside its best rates, it says nothing about the batch size and
+  is undetermined.
   """
   over_range = question.margin is not None
 
@@ -89,6 +90,7 @@ def trend(
     lost = sorted({min(tried), max(tried)} - set(sizes))
     void = [Reason('lost_end', sizes=lost, range=[min(tried), max(tried)])] if lost else []
     context = [*_budget(budget, chosen, read, sizes), *context]
+    void += confounds.skipped(chosen, sizes)
     if budget != 'epochs':
       void += _places(context)
     context = [*confounds.tuning(tried, chosen, sizes), *context]

@@ -38,7 +38,9 @@ class Tuned(Setting):
   As a setting it is that of the rate nearest to the best that was run. `window` holds the settings
   that are read together, `weights` what multiplies their values, adding up to 1. `best_rate` is
   where the parabola is highest, or the setting's own where an unsafe rate is nearer to that;
-  `selection` is one of `Kind`, `unsafe` holds the rates at which some trial diverged.
+  `selection` is one of `Kind`, `unsafe` holds the rates at which some trial diverged, `skipped`
+  those of them that no parabola spans and that lie between the best rate and the next safe one: the
+  batch size may be better there than it is where it is read.
   """
 
   window: tuple[Setting, ...] = ()
@@ -46,6 +48,7 @@ class Tuned(Setting):
   best_rate: float = math.nan
   selection: str = Kind.ONE_RATE
   unsafe: tuple[float, ...] = ()
+  skipped: tuple[float, ...] = ()
 
   @property
   def parts(self) -> tuple[tuple[Setting, float], ...]:
@@ -110,7 +113,16 @@ def tune(tried: Sequence[Setting]) -> Tuned | Reason:
     best_rate=nearest.learning_rate if near_unsafe else math.exp(top.at),
     selection=Kind.ONE_RATE if len(tried) == 1 else kind,
     unsafe=unsafe,
+    skipped=_skipped(usable, nearest.learning_rate, unsafe) if kind == Kind.BEST_RATE else (),
   )
+
+
+def _skipped(usable: Sequence[Setting], best: float, unsafe: Sequence[float]) -> tuple[float, ...]:
+  """The unsafe rates next to the best one, of which a larger and a smaller rate are safe."""
+  rates = [setting.learning_rate for setting in usable]
+  low = max((rate for rate in rates if rate < best), default=best)
+  high = min((rate for rate in rates if rate > best), default=best)
+  return tuple(rate for rate in unsafe if low < rate < high)
 
 
 def _diverged(setting: Setting) -> bool:

@@ -84,6 +84,8 @@ OF_CLAIMS: dict[str, str | Callable[..., str]] = {
   'part',
   'other_place_of_schedule': 'the learning rates stand at different places of their schedule '
   'there: what is compared is not only the batch size',
+  'best_rates_unsafe': 'batch size {size} is read beside its best rates, and what it can reach is '
+  'not known: some trial diverged at {rates:list}, though none did at a larger rate',
   'exponent_margin': 'supported if all of it is within {margin:g} of {power:g}, refuted if all is '
   'outside',
   'no_exponent': 'the exponent is undefined: {why}',
