@@ -56,9 +56,10 @@ def larger(key, value):
 
 
 def decided(node):
-  """Whether some verdict in the data is one."""
+  """Whether some verdict in the data is one; reasons may hold what a verdict would have been."""
   if isinstance(node, dict):
-    return node.get('verdict') in ('supported', 'refuted') or any(map(decided, node.values()))
+    inner = [value for key, value in node.items() if key != 'reasons']
+    return node.get('verdict') in ('supported', 'refuted') or any(map(decided, inner))
   return isinstance(node, list) and any(map(decided, node))
 
 
