@@ -1,7 +1,8 @@
 """How does the gradient noise scale grow while a CNN without normalization learns MNIST?
 
-2 batch sizes x 8 trials = 16 lanes of a small CNN, five epochs of 12,000 digits. Every lane measures
-its noise in every update, and at every evaluation from single examples, whole and by layer.
+2 batch sizes x 8 trials = 16 lanes of a small CNN, five epochs of 12,000 digits. Every lane
+measures its noise in every update, and at every evaluation from single examples too, whole and by
+layer.
 Results and cost on two CPU cores: experiments/noise_scale.
 
   python -m bsjax.main --config=configs/noise_scale.py --workdir=runs/noise_scale
