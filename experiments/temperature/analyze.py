@@ -151,9 +151,7 @@ def budget(tried, place):
 
 def analyze(workdir):
   """What result.json holds."""
-  tried = settings(
-    records.read_plan(workdir / 'plan.csv'), records.read(workdir / 'records.jsonl')
-  )
+  tried = settings(records.read_plan(workdir / 'plan.csv'), records.read(workdir / 'records.jsonl'))
   first = next(iter(tried.values()))
   return {
     'near': NEAR,
