@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from bsjax.analysis.claims import causes
 from bsjax.format import joined, measured, number, percent, sizes_text
 from bsjax.report.text.answer import CONFOUNDS
 from bsjax.report.text.results import noise_scale_text
@@ -71,6 +72,17 @@ def _has(row: Row, keys: Mapping[str, Any]) -> bool:
   return all(key in values and values[key] == value for key, value in keys.items())
 
 
+def less(contrasts: Sequence[Row], second: str, first: str, **keys: Any) -> Row:
+  """The contrast of the second less the first, also where it is stored the other way round."""
+  keys = {'batch_size': 'pooled', **keys}
+  if every(contrasts, first=first, second=second, **keys):
+    return one(contrasts, first=first, second=second, **keys)
+  row = one(contrasts, first=second, second=first, **keys)
+  ends = [None if end is None else -end for end in reversed(row['ci95'])]
+  verdict = {'supported': 'refuted', 'refuted': 'supported'}.get(row['verdict'], row['verdict'])
+  return {**row, 'effect': -row['effect'], 'ci95': ends, 'verdict': verdict}
+
+
 def supported(claim: Row) -> bool:
   return claim['verdict'] == 'supported'
 
@@ -103,14 +115,19 @@ def interval(ends: Ends, scale: float = 1.0, digits: int | None = None) -> str:
 
   With `digits` that many after the point, else three in all.
   """
-  low, high = ends
-  if low is None:
+  if all(end is None for end in ends):
     return '–'
-  return f'[{_shown(low, scale, digits)}, {"∞" if high is None else _shown(high, scale, digits)}]'
+  low, high = (None if end is None else _shown(end, scale, digits) for end in ends)
+  return f'[{low or "−∞"}, {high or "∞"}]'
+
+
+def fixed(value: float, digits: int, sign: str = '') -> str:
+  """So many digits after the point, and never '-0.0'."""
+  return f'{round(value, digits) + 0.0:{sign}.{digits}f}'
 
 
 def _shown(value: float, scale: float, digits: int | None) -> str:
-  return number(scale * value) if digits is None else f'{scale * value + 0.0:.{digits}f}'
+  return number(scale * value) if digits is None else fixed(scale * value, digits)
 
 
 def points(row: Row, digits: int = 2, sign: str = '+') -> str:
@@ -125,7 +142,7 @@ def points(row: Row, digits: int = 2, sign: str = '+') -> str:
     return '–'
   if not sign and effect < 0:
     effect, ends = -effect, [None if end is None else -end for end in reversed(ends)]
-  return f'{100 * effect:{sign}.{digits}f} {interval(ends, 100, digits)}'
+  return f'{fixed(100 * effect, digits, sign)} {interval(ends, 100, digits)}'
 
 
 def with_interval(value: float | None, ends: Ends) -> str:
@@ -155,13 +172,18 @@ def ran(run: Row) -> str:
 
 
 def evidence(confounds: Iterable[Row]) -> str:
-  """What else may make a difference: the confounds that are there, with what is known of them."""
+  """What else may make a difference: the confounds that are there, the first ones with evidence."""
   present = [row for row in confounds if row['present'] is True]
-  return '; '.join(f'{CONFOUNDS[row["confound"]]} ({_clause(row["evidence"])})' for row in present)
+  return joined(CONFOUNDS[row['confound']] + _brackets(row) for row in present)
 
 
-def _clause(sentence: str) -> str:
-  return sentence[0].lower() + sentence[1:].removesuffix('.')
+def _brackets(row: Row) -> str:
+  if row['confound'] == causes.EDGE:
+    return f' ({sizes_text(row["reasons"][0]["sizes"])})'
+  if row['confound'] in (causes.UPDATES, causes.STALE):
+    sentence = row['evidence'].removesuffix('.')
+    return f' ({sentence[0].lower()}{sentence[1:]})'
+  return ''
 
 
 def how_read(batch_sizes: Sequence[Row]) -> str:
@@ -176,9 +198,11 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
   'duration': duration,
   'every': every,
   'evidence': evidence,
+  'fixed': fixed,
   'how_read': how_read,
   'interval': interval,
   'joined': joined,
+  'less': less,
   'measured': measured,
   'noise_scale': noise_scale_text,
   'number': number,

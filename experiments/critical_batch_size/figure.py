@@ -35,6 +35,7 @@ def figures(data: Mapping[str, Any]) -> dict[str, Figure]:
   sizes = [{'batch_size': point['batch_size']} for point in middle['points']]
   source = Source({'batch_sizes': sizes, 'critical_batch_size': middle})
   critical.draw_hyperbola(hyperbola, source)
+  hyperbola.set_title(f'To a training loss of {middle["target"]:.2g}')
   hyperbola.legend(loc='upper center', bbox_to_anchor=(0.5, -0.2), fontsize=8.5)
   _targets(targets, result['targets'])
   told = next(row for row in result['targets'] if row['target'] == result['growth_at'])
@@ -102,3 +103,4 @@ def _growth(axes: Axes, target: Mapping[str, Any]) -> None:
   names = [f'{row["batch_sizes"][0]:.0f} to\n{row["batch_sizes"][-1]:.0f}' for row in local]
   axes.set_xticks(range(len(local)), names)
   axes.set(xlabel='batch sizes', ylabel='exponent', title='Its growth; 1 is linear')
+  axes.set_xlim(-0.5, len(local) - 0.5)

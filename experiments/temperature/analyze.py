@@ -22,7 +22,7 @@ NEAR = 0.02  # of validation error: batch sizes that are no worse than the best 
 FAILED = 0.2  # validation error, about twice the lowest: with more a run has not trained
 CHANCE = 0.9  # what a diverged run counts as
 FEWEST = 3  # learning rates: any two lie on a power law
-LAWS = {'proportional': 1.0, 'square root': 0.5}
+NORMAL = 1.96  # standard deviations on either side that hold 95%
 
 
 def grid(tried, place):
@@ -90,22 +90,30 @@ def smallest(sizes, errors):
 def law(rates, located):
   """The exponent over learning rates: least squares in each trial, Student's over trials.
 
-  `ci95` also holds what the grid leaves open: every exponent that points between the bounds give.
+  `ci95` also holds what the grid leaves open, as if each point lay anywhere between its bounds,
+  whatever the others do; `worst` if all did so in the worst way together.
   """
   known = [(rate, *at) for rate, at in zip(rates, located, strict=True) if not isinstance(at, str)]
   result = {'learning_rates': [rate for rate, *_ in known]}
   if len(known) < FEWEST:
-    return result | {'exponent': None, 'ci95': [None, None], 'over_trials': None}
+    nothing = {'ci95': [None, None]}
+    return result | nothing | {'exponent': None, 'over_trials': nothing, 'worst': nothing}
   x = np.log(result['learning_rates'])
   weights = (x - x.mean()) / np.sum((x - x.mean()) ** 2)
   slope = mean_interval(weights @ np.array([at for _, at, _ in known]))
+  bounds = np.array([ends for *_, ends in known])
+  # The standard deviation of a uniform distribution is its width over the square root of 12.
+  by_grid = NORMAL * math.sqrt(np.sum((weights * np.ptp(bounds, axis=1)) ** 2) / 12)
+  half = math.hypot(slope.high - slope.value, by_grid)
   means = np.array([at.mean() for _, at, _ in known])
-  ends = np.sort(weights[:, None] * (np.array([two for *_, two in known]) - means[:, None]), axis=1)
-  low, high = slope.low + ends[:, 0].sum(), slope.high + ends[:, 1].sum()
-  holds = {name: bool(low <= exponent <= high) for name, exponent in LAWS.items()}
-  over_trials = {'ci95': [slope.low, slope.high]}
-  found = {'exponent': slope.value, 'ci95': [low, high], 'n': slope.n, 'holds': holds}
-  return result | found | {'over_trials': over_trials}
+  ends = np.sort(weights[:, None] * (bounds - means[:, None]), axis=1).sum(axis=0)
+  return result | {
+    'exponent': slope.value,
+    'ci95': [slope.value - half, slope.value + half],
+    'n': slope.n,
+    'over_trials': {'ci95': [slope.low, slope.high]},
+    'worst': {'ci95': [slope.low + ends[0], slope.high + ends[1]]},
+  }
 
 
 def location(at):

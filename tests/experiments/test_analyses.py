@@ -62,19 +62,20 @@ def valleys(folder, exponent, sizes=(1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 9
   return workdir(folder, plan, rows)
 
 
-@pytest.mark.parametrize(('exponent', 'name'), [(1.0, 'proportional'), (0.5, 'square root')])
-def test_the_exponent_of_the_best_batch_size_is_found(tmp_path, exponent, name):
+@pytest.mark.parametrize(('exponent', 'other'), [(1.0, 0.5), (0.5, 1.0)])
+def test_the_exponent_of_the_best_batch_size_is_found(tmp_path, exponent, other):
   result = load('temperature', 'analyze').analyze(valleys(tmp_path / 'study', exponent))
   assert [budget['epochs'] for budget in result['budgets']] == [5, 10]
   for law in ('law_of_the_best', 'law_of_the_smallest'):
     found = result['budgets'][-1][law]
     assert len(found['learning_rates']) == 5 and found['n'] == 6
-    assert holds(found, exponent) and found['exponent'] == pytest.approx(exponent, abs=0.12)
-    assert [law for law, held in found['holds'].items() if held] == [name]
+    assert holds(found, exponent) and not holds(found, other)
+    assert found['exponent'] == pytest.approx(exponent, abs=0.12)
     # What the grid leaves open is added to the luck of trials.
-    assert found['ci95'][0] < found['over_trials']['ci95'][0]
+    widths = [np.ptp(found[key]['ci95']) for key in ('over_trials', 'worst')]
+    assert widths[0] + 0.05 < np.ptp(found['ci95']) < widths[1]
   apart = result['budgets'][-1]['best_over_smallest']
-  assert holds({'ci95': [1.6, 2.1]}, apart) and draws('temperature', result)
+  assert apart['factor'] == pytest.approx(2, rel=0.15) and draws('temperature', result)
 
 
 def test_a_best_batch_size_at_the_end_of_the_grid_is_left_out(tmp_path):
@@ -112,7 +113,13 @@ def critical():
   All optima lie inside of the grid.
   """
   by_size = training_times.settings(
-    np.random.default_rng(3), b_crit=200.0, trials=4, lane_sd=0.03, evaluations=48, speed=30.0
+    np.random.default_rng(3),
+    b_crit=200.0,
+    trials=4,
+    valley=training_times.parabola,
+    lane_sd=0.03,
+    evaluations=48,
+    speed=30.0,
   )
   return load('critical_batch_size', 'analyze').study(with_noise(by_size, 600.0, 180.0))
 
@@ -223,7 +230,7 @@ def noisy(folder, own=1.0, by='updates', seed=0):
   random = np.random.default_rng(seed)
   plan = synthetic.plan((32, 128), (0.05,), trials=8, examples=61_440, epochs=5.0)
   last = {'updates': 480, 'examples': 61_440}[by]
-  places = np.array([0, 0.05, 0.1, *np.linspace(0.125, 1, 22)])
+  places = np.array([0, 0.0625, 0.09, *np.linspace(0.125, 1, 22)])
   rows = []
   for lane in plan:
     start = 15 * math.exp(np.random.default_rng(lane['trial']).normal(0, 0.2))
