@@ -72,15 +72,14 @@ def smallest(sizes, errors):
   The bounds are the batch sizes on either side of it, as means over trials.
   """
   x, crossings, ends = np.log(sizes), [], []
-  if errors.mean(axis=1).min() > FAILED:
-    return 'no batch size trains'
+  place = int(errors.mean(axis=1).argmin())
+  if (errors[place] > FAILED).any():
+    return 'in some trial no batch size trains'
   for column in errors.T:
-    failed = np.flatnonzero(column > FAILED)
+    failed = np.flatnonzero(column[:place] > FAILED)
     if not failed.size:
-      return 'the smallest batch size tried trains'
+      return 'in some trial the smallest batch size tried trains'
     i = int(failed[-1])
-    if i == len(sizes) - 1:
-      return 'in some trial the largest batch size tried does not train'
     share = (column[i] - FAILED) / (column[i] - column[i + 1])
     crossings.append(x[i] + share * (x[i + 1] - x[i]))
     ends.append([x[i], x[i + 1]])
