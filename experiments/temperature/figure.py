@@ -15,7 +15,7 @@ from bsjax.report.figures.drawing import themed
 from bsjax.report.panels.style import BEST, INK, MUTED, PAPER, VALIDATION, log_axis
 
 SIZE = 8.2, 4.6  # inches: small beside its letters, so that a phone shows them
-DARKEST = 0.25  # of validation error: settings above it have failed
+LIGHT, DARKEST = 0.16, 0.25  # of validation error: below it dark letters are read, above failed
 
 
 def data_of(workdir: Path) -> dict[str, Any]:
@@ -39,10 +39,10 @@ def _errors(axes: Axes, result: Mapping[str, Any]) -> None:
   errors = np.array(result['budgets'][-1]['errors'])
   axes.imshow(np.clip(errors, None, DARKEST), origin='lower', cmap='viridis_r', aspect='auto')
   for (row, column), value in np.ndenumerate(errors):
-    colour = INK if value < np.median(np.clip(errors, None, DARKEST)) else PAPER
+    colour = INK if value < LIGHT else PAPER
     text = f'{100 * value:.1f}' if value < 0.1 else f'{100 * value:.0f}'
     axes.text(column, row, text, ha='center', va='center', size=8.5, color=colour)
-  axes.set_xticks(range(errors.shape[1]), [f'{rate:.3g}' for rate in result['learning_rates']])
+  axes.set_xticks(range(errors.shape[1]), [f'{rate:.4g}' for rate in result['learning_rates']])
   axes.set_yticks(range(errors.shape[0]), list(map(str, result['batch_sizes'])))
   axes.set(xlabel='learning rate', ylabel='batch size', title='Validation error, %')
   axes.grid(visible=False)
@@ -67,7 +67,7 @@ def _law(axes: Axes, result: Mapping[str, Any]) -> None:
     axes.plot(x, y, dashes, color=INK, linewidth=1, label=f'exponent {exponent:g}')
   log_axis(axes.xaxis, 'learning rate')
   log_axis(axes.yaxis, 'batch size')
-  axes.set_xticks(rates, [f'{rate:.3g}' for rate in rates])
+  axes.set_xticks(rates, [f'{rate:.4g}' for rate in rates])
   axes.set_title('Best and smallest batch size')
   axes.legend(fontsize=8.5, loc='best')
 

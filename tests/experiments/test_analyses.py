@@ -166,7 +166,7 @@ def test_critical_batch_sizes_are_drawn(critical):
 
 
 def sharpness(folder, exponent=0.0, seed=0):
-  """Sharpness goes as the loss, and as a power of the batch size besides; loss goes as progress."""
+  """Sharpness goes as the loss, one over the rate and a power of the batch size."""
   random = np.random.default_rng(seed)
   settings = [(b, r, t) for b in (16, 64, 256, 1024) for r in (0.0125, 0.05, 0.2) for t in range(5)]
   rows = []
@@ -174,7 +174,7 @@ def sharpness(folder, exponent=0.0, seed=0):
     luck = math.exp(random.normal(0, 0.1))
     for epochs in (0, 0.5, 1, 2, 4, 8, 16, 32, 64, 96):
       loss = 2.3 / (1 + 5000 * rate / size * epochs)
-      measure = 100 * luck * loss * size**exponent * math.exp(random.normal(0, 0.02))
+      measure = 100 * luck * loss * size**exponent / rate * math.exp(random.normal(0, 0.02))
       row = {'lane': lane, 'examples': 2000 * epochs, 'batch_size': size, 'learning_rate': rate}
       row |= {'trial': trial, 'train_loss': loss, 'val_accuracy': 0.9, 'sam': measure / 1000}
       rows.append(row | {'lambda_max': measure, 'trace': 9 * measure})
