@@ -14,7 +14,16 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from bsjax.report.figures.drawing import themed
-from bsjax.report.panels.style import BEST, GRID, INK, MUTED, VALIDATION, batch_size_axis, log_axis
+from bsjax.report.panels.style import (
+  BEST,
+  GRID,
+  INK,
+  MUTED,
+  VALIDATION,
+  batch_size_axis,
+  limits,
+  log_axis,
+)
 
 SIZE = 8.2, 8.0  # inches: small beside its letters, so that a phone shows them
 MARKS = 'o', 's', '^', 'D', 'v'
@@ -36,9 +45,11 @@ def figures(data: Mapping[str, Any]) -> dict[str, Figure]:
   rates = sorted({row['learning_rate'] for row in ends})
   sizes = sorted({row['batch_size'] for row in ends})
   middle = f'{result["levels"][len(result["levels"]) // 2]:g}'
-  _against_size(end, ends, rates, sizes, 'At the end')
-  _against_size(level, result['settings'][middle], rates, sizes, f'At training loss {middle}')
-  level.set_ylim(end.get_ylim())
+  levelled = result['settings'][middle]
+  bounds = limits(row['lambda_max'] for row in [*ends, *levelled])
+  for axes, rows, title in ((end, ends, 'the end'), (level, levelled, f'training loss {middle}')):
+    _against_size(axes, rows, rates, sizes, f'At {title}')
+    log_axis(axes.yaxis, 'largest eigenvalue', bounds)
   end.legend(fontsize=8.5)
   _along(along, result['paths'], rates, sizes)
   _slopes(slopes, result)
@@ -58,7 +69,6 @@ def _against_size(
     line = axes.plot([row['batch_size'] for row in here], values, mark + '-', linewidth=1)
     line[0].set(color=_shade(rates.index(rate), len(rates)), label=f'learning rate {rate:g}')
   batch_size_axis(axes, sizes, title)
-  log_axis(axes.yaxis, 'largest eigenvalue')
 
 
 def _along(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import runpy
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from bsjax.report.figures.drawing import themed
-from bsjax.report.panels.style import BEST, GRID, INK, PAPER, VALIDATION, log_axis
+from bsjax.report.panels.style import BEST, GRID, INK, PAPER, VALIDATION, examples_seen, log_axis
 
 SIZE = 8.2, 7.6  # inches: small beside its letters, so that a phone shows them
 COLOURS = VALIDATION, BEST
@@ -37,26 +38,26 @@ def figures(data: Mapping[str, Any]) -> dict[str, Figure]:
   panels['updates'].axvspan(first, last, color=GRID)
   panels['updates'].set_xlim(0, 1.15 * last)
   panels['examples'].legend(fontsize=8.5)
-  panels['examples'].set(xlabel='examples seen', title='Along training')
+  panels['examples'].set_title('Along training')
+  examples_seen(panels['examples'])
   panels['updates'].set(xlabel='updates', title='The same by updates')
   _ratios(panels['ratios'], result)
   return {'figure.png': figure}
 
 
 def _along(axes: Axes, result: Mapping[str, Any], clock: int) -> None:
+  """Single examples at their records, own batches in the middle between two of them."""
   for (size, rows), colour in zip(result['along'].items(), COLOURS, strict=True):
-    for column, style, face in ((SINGLE, 'o-', colour), (OWN, 's:', PAPER)):
-      known = [(row[clock], row[column]) for row in rows if row[column]]
-      label = f'{size}, ' + ('single examples' if column == SINGLE else 'own batches')
-      axes.plot(
-        *zip(*known, strict=True),
-        style,
-        color=colour,
-        markerfacecolor=face,
-        markersize=3.5,
-        linewidth=1,
-        label=label,
-      )
+    look = {'color': colour, 'markersize': 3.5, 'linewidth': 1}
+    single = [(row[clock], row[SINGLE]) for row in rows if row[SINGLE]]
+    axes.plot(*zip(*single, strict=True), 'o-', label=f'{size}, single examples', **look)
+    own = [
+      ((before[clock] + row[clock]) / 2, row[OWN])
+      for before, row in itertools.pairwise(rows)
+      if row[OWN]
+    ]
+    look |= {'markerfacecolor': PAPER, 'label': f'{size}, own batches'}
+    axes.plot(*zip(*own, strict=True), 's:', **look)
   log_axis(axes.yaxis, 'noise scale, examples')
 
 
@@ -64,12 +65,14 @@ def _ratios(axes: Axes, result: Mapping[str, Any]) -> None:
   """All ratios with their intervals, and the margin within which they count as equal."""
   agreement, equal = result['agreement'], result['at_equal_updates']
   rows = [
-    ('own batches / single examples', agreement['all']),
-    *((f'at batch size {size}', agreement[size]) for size in result['along']),
+    ('own batches /\nsingle examples', agreement['all']),
+    *((f'batch size {size}', agreement[size]) for size in result['along']),
   ]
-  sizes = equal['batch_sizes']
-  name = f'{sizes[1]} / {sizes[0]} at equal updates'
-  rows += [(f'{name}, single examples', equal['exact']), ('own batches', equal['own'])]
+  small, large = equal['batch_sizes']
+  rows += [
+    (f'{large} / {small} at\nequal updates', equal['exact']),
+    ('by own batches', equal['own']),
+  ]
   axes.axvspan(1 / result['margin'], result['margin'], color=GRID)
   axes.axvline(1, color=INK, linewidth=1, linestyle='--')
   for place, (_, row) in enumerate(rows):
