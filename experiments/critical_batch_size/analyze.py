@@ -181,7 +181,7 @@ def study(by_size):
   told = max(targets, key=lambda row: len(row['growth']['all'].get('batch_sizes', ())))
   return rendered({
     'target': critical['target'],
-    'growth_at': told['target'],
+    'growth_at': {'target': told['target']},
     'targets': targets,
   })  # fmt: skip
 

@@ -38,7 +38,7 @@ def figures(data: Mapping[str, Any]) -> dict[str, Figure]:
   hyperbola.set_title(f'To a training loss of {middle["target"]:.2g}')
   hyperbola.legend(loc='upper center', bbox_to_anchor=(0.5, -0.2), fontsize=8.5)
   _targets(targets, result['targets'])
-  told = next(row for row in result['targets'] if row['target'] == result['growth_at'])
+  told = next(row for row in result['targets'] if row['target'] == result['growth_at']['target'])
   _rates(rates, told, source)
   _growth(slopes, told)
   return {'figure.png': figure}

@@ -133,7 +133,7 @@ def test_the_critical_batch_size_is_found_at_all_targets(critical):
 
 def test_the_growth_of_the_best_learning_rate_is_found(critical):
   (growth,) = [
-    row['growth'] for row in critical['targets'] if row['target'] == critical['growth_at']
+    row['growth'] for row in critical['targets'] if row['target'] == critical['growth_at']['target']
   ]
   at = training_times.B_RATE
   saturation = growth['saturation']
