@@ -1,12 +1,13 @@
-"""Do large batches end in sharper minima, or only at another learning rate? A small MLP on MNIST.
+"""Do large batches end in sharper minima, or have they only trained less? A small MLP on MNIST.
 
-4 batch sizes x 4 learning rates x 3 trials = 48 lanes, 96 epochs of 2,000 digits; the grid holds
-settings of equal learning rate and of equal learning rate per batch size. Then the sharpness of
-every lane. Results and cost on two CPU cores: experiments/flat_minima.
+4 batch sizes x 3 learning rates x 5 trials = 60 lanes, 96 epochs of 2,000 digits; the grid holds
+settings of equal learning rate and of equal learning rate per batch size. All evaluations are kept,
+at epochs a factor of 1.6 apart, and the sharpness of every lane is measured at each of them.
+Results and cost on two CPU cores: experiments/flat_minima.
 
   python -m bsjax.main --config=configs/flat_minima.py --workdir=runs/flat_minima
   python -m bsjax.sharpness --workdir=runs/flat_minima --checkpoint=all --examples=500 --steps=15 \\
-    --probes=4
+    --starts=1 --probes=4
 """
 
 from bsjax.config.keys import base_config
@@ -15,10 +16,11 @@ from bsjax.config.keys import base_config
 def get_config():
   config = base_config()
   config.batch_sizes = (16, 64, 256, 1024)
-  config.learning_rates = (0.005, 0.02, 0.08, 0.32)
-  config.trials = 3
+  config.learning_rates = (0.0125, 0.05, 0.2)
+  config.trials = 5
   config.epochs = 96.0
-  config.evaluations = 8
+  config.evaluations = 12
+  config.report.epochs = tuple(96 / 1.6**k for k in range(11, 0, -1))
   config.data.source = 'tfds'
   config.data.name = 'mnist'
   config.data.train_examples = 2_000

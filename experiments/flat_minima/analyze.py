@@ -1,12 +1,11 @@
-"""Sharpness against batch size: at equal learning rate, rate per example, and training loss.
+"""Sharpness against batch size: at the end of training, and where training losses are equal.
 
   python experiments/flat_minima/analyze.py WORKDIR
 
 reads a finished run of configs/flat_minima.py with sharpness.json of all checkpoints, and writes
-result.json and figure.png beside itself.
+result.json beside itself.
 """
 
-import dataclasses
 import itertools
 import json
 import math
@@ -14,75 +13,83 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from bsjax.report.figures.drawing import themed
 from bsjax.stats.intervals import mean_interval
 from bsjax.storage import records
 
 HERE = Path(__file__).parent
 MEASURES = ('lambda_max', 'trace', 'sam')
-LEVEL = 0.1  # the training loss at which lanes are compared: all but the slowest pass it
-TRAINED = 1.0  # lanes that end with more training loss than this have failed
+# Set before the run. Losses at which lanes are compared, half a decade apart:
+LEVELS = (0.3, 0.1, 0.03)
+# and the exponent up to which sharpness counts as not depending on the batch size: a fifth of
+# "in proportion", at most a factor of 2.3 over the whole range of 64.
+MARGIN = 0.2
+FAILED = 1.0  # lanes that end with more training loss than this have not trained
 
 
-def finals(rows):
-  """Every lane's row at its last checkpoint, those that failed left out."""
-  last = {}
-  for row in sorted(rows, key=lambda row: row['examples']):
-    last[row['lane']] = row
-  return [r for r in last.values() if r['train_loss'] is not None and r['train_loss'] < TRAINED]
+def lanes(rows):
+  """Every lane's rows in order of examples, those that failed left out."""
+  in_order = sorted(rows, key=lambda row: (row['lane'], row['examples']))
+  paths = [list(path) for _, path in itertools.groupby(in_order, lambda row: row['lane'])]
+  return [path for path in paths if _sound(path[-1]) and path[-1]['train_loss'] < FAILED]
 
 
-def at_level(rows):
-  """Every lane where its training loss first passes LEVEL, between two checkpoints in logs."""
-  rows_at_level = []
-  lanes = itertools.groupby(
-    sorted(rows, key=lambda r: (r['lane'], r['examples'])), lambda r: r['lane']
-  )
-  for _, path in lanes:
-    for before, after in itertools.pairwise(path):
-      losses = before['train_loss'], after['train_loss']
-      if None in losses or not losses[0] >= LEVEL > losses[1]:
-        continue
-      if not before['examples']:
-        break  # the untrained network lies on no line with a trained one
-      if any(row[name] is None or row[name] <= 0 for row in (before, after) for name in MEASURES):
-        break
-      share = math.log(losses[0] / LEVEL) / math.log(losses[0] / losses[1])
-      mixed = {
-        name: math.exp((1 - share) * math.log(before[name]) + share * math.log(after[name]))
-        for name in MEASURES
-      }
-      rows_at_level.append(after | mixed | {'train_loss': LEVEL})
-      break
-  return rows_at_level
+def _sound(row):
+  return all(row[name] is not None and row[name] > 0 for name in (*MEASURES, 'train_loss'))
 
 
-def slopes(rows, same):
-  """The change of log2 of each measure per doubling of the batch size, where `same` is equal.
+def at_level(path, level):
+  """A lane where its training loss first passes a level, between two checkpoints in logs, or None.
+
+  The untrained network lies on no line with a trained one.
+  """
+  for before, after in itertools.pairwise(path):
+    if after['train_loss'] is None or after['train_loss'] >= level:
+      continue
+    if not before['examples'] or not (_sound(before) and _sound(after)):
+      return None
+    share = math.log(before['train_loss'] / level) / math.log(
+      before['train_loss'] / after['train_loss']
+    )
+    mixed = {
+      name: math.exp((1 - share) * math.log(before[name]) + share * math.log(after[name]))
+      for name in MEASURES
+    }
+    accuracy = (1 - share) * before['val_accuracy'] + share * after['val_accuracy']
+    return after | mixed | {'train_loss': level, 'val_accuracy': accuracy}
+  return None
+
+
+def in_all_trials(rows, trials):
+  """The rows of batch sizes and learning rates that no trial lacks."""
+  by_setting = {}
+  for row in rows:
+    by_setting.setdefault((row['batch_size'], row['learning_rate']), []).append(row)
+  return [row for group in by_setting.values() if len(group) == trials for row in group]
+
+
+def slope(rows, same, value):
+  """The change of a value per doubling of the batch size, where `same` is equal.
 
   One slope per trial, by least squares with one level for each value of `same`; Student's interval
-  over trials.
+  over trials. None where nothing is shared by two batch sizes.
   """
-  result = {}
-  for name in (*MEASURES, 'train_loss'):
-    by_trial = []
-    for trial in sorted({row['trial'] for row in rows}):
-      groups = {}
-      for row in rows:
-        if row['trial'] == trial and row[name] is not None and row[name] > 0:
-          point = math.log2(row['batch_size']), math.log2(row[name])
-          groups.setdefault(round(math.log2(same(row)), 6), []).append(point)
-      centred = [np.array(g) - np.mean(g, axis=0) for g in groups.values() if len(g) > 1]
-      x, y = np.concatenate(centred).T
-      by_trial.append(x @ y / (x @ x))
-    mean, low, high, n = dataclasses.astuple(mean_interval(by_trial))[:4]
-    result[name] = {'slope': mean, 'ci95': [low, high], 'n': n}
-  return result
+  by_trial = {}
+  for row in rows:
+    groups = by_trial.setdefault(row['trial'], {})
+    point = math.log2(row['batch_size']), value(row)
+    groups.setdefault(round(math.log2(same(row)), 6), []).append(point)
+  slopes = []
+  for groups in by_trial.values():
+    centred = [np.array(group) - np.mean(group, axis=0) for group in groups.values()]
+    x, y = np.concatenate(centred).T
+    if not x.any():
+      return None
+    slopes.append(float(x @ y / (x @ x)))
+  return mean_interval(slopes).to_json('slope') if slopes else None
 
 
-def rate(row):
+def learning_rate(row):
   return row['learning_rate']
 
 
@@ -90,55 +97,79 @@ def rate_per_example(row):
   return row['learning_rate'] / row['batch_size']
 
 
-@themed
-def draw(rows):
-  """The largest eigenvalue at the end, against both kinds of rate, and along training."""
-  figure = Figure(figsize=(11.5, 4.2), layout='constrained')
-  by_rate, by_ratio, along = figure.subplots(1, 3)
-  colours = dict(
-    zip((16, 64, 256, 1024), ('#2c0594', '#9c179e', '#ed7953', '#fdb42f'), strict=True)
-  )
-  for axes, at in ((by_rate, rate), (by_ratio, rate_per_example)):
-    for row in finals(rows):
-      axes.plot(at(row), row['lambda_max'], 'o', color=colours[row['batch_size']], alpha=0.7)
-  for lane in sorted({row['lane'] for row in rows}):
-    path = [r for r in rows if r['lane'] == lane and (r['lambda_max'] or 0) > 0 and r['train_loss']]
-    path = [r for r in path if r['train_loss'] < 3 and r['examples']]
-    x, y = [r['train_loss'] for r in path], [r['lambda_max'] for r in path]
-    if path:
-      along.plot(x, y, '-', color=colours[path[0]['batch_size']], linewidth=0.9, alpha=0.7)
-  rates = sorted({row['learning_rate'] for row in rows})
-  by_rate.plot(rates, [2 / r for r in rates], '--', color='#667085', label='2 / learning rate')
-  by_rate.set(title='At the end', xlabel='learning rate', ylabel='largest eigenvalue')
-  by_ratio.set(title='The same lanes', xlabel='learning rate / batch size')
-  along.set(title='Along training', xlabel='training loss')
-  along.invert_xaxis()
-  for size, colour in colours.items():
-    by_ratio.plot([], [], 'o', color=colour, label=f'batch size {size}')
-  for axes in (by_rate, by_ratio, along):
-    axes.set(xscale='log', yscale='log')
-  by_rate.legend(fontsize=8)
-  by_ratio.legend(fontsize=8)
-  figure.savefig(HERE / 'figure.png', dpi=110)
-
-
-def main(workdir):
-  rows = json.loads((workdir / 'sharpness.json').read_text())['rows']
-  end, level = finals(rows), at_level(rows)
-  result = {
-    'end, equal learning rate': slopes(end, rate),
-    'end, equal learning rate per example of the batch': slopes(end, rate_per_example),
+def comparison(rows, at, equal, same):
+  """Slopes of all measures (of log2, so exponents), and whether they are within the margin."""
+  found = {
+    name: slope(rows, same, lambda row, name=name: math.log2(row[name]))
+    for name in (*MEASURES, 'train_loss')
   }
-  if level:
-    result[f'at training loss {LEVEL}, equal learning rate'] = slopes(level, rate)
-    result[f'at training loss {LEVEL}, equal learning rate per example of the batch'] = slopes(
-      level, rate_per_example
-    )
-  keys = ('batch_size', 'learning_rate', 'trial', 'train_loss', 'val_accuracy', *MEASURES)
-  rows_at_end = [{key: row[key] for key in (*keys, 'keskar_0.001')} for row in end]
-  records.write_json(HERE / 'result.json', {'slopes': result, 'end': rows_at_end})
-  draw(rows)
+  for entry in filter(None, found.values()):
+    low, high = entry['ci95']
+    entry['within_margin'] = bool(low >= -MARGIN and high <= MARGIN)
+  accuracy = slope(rows, same, lambda row: row['val_accuracy'])
+  settings = {(row['batch_size'], row['learning_rate']) for row in rows}
+  result = {'at': at, 'equal': equal, 'settings': len(settings)}
+  return result | found | {'val_accuracy': accuracy}
+
+
+def by_setting(rows, keys):
+  """Geometric means over trials, one row for each batch size and learning rate."""
+  groups = {}
+  for row in rows:
+    groups.setdefault((row['batch_size'], row['learning_rate']), []).append(row)
+  return [
+    {'batch_size': size, 'learning_rate': rate}
+    | {key: math.exp(math.fsum(math.log(row[key]) for row in group) / len(group)) for key in keys}
+    for (size, rate), group in sorted(groups.items())
+  ]
+
+
+def paths(trained):
+  """The largest eigenvalue and the loss along training, as geometric means over trials."""
+  steps = zip(*(path[1:] for path in trained), strict=True)
+  moments = [by_setting(filter(_sound, rows), ('train_loss', 'lambda_max')) for rows in steps]
+  result = {}
+  for row in itertools.chain(*moments):
+    path = result.setdefault((row['batch_size'], row['learning_rate']), [])
+    path.append([row['train_loss'], row['lambda_max']])
+  return [
+    {'batch_size': size, 'learning_rate': rate, 'loss_and_lambda_max': path}
+    for (size, rate), path in sorted(result.items())
+  ]
+
+
+def analyze(workdir):
+  """What result.json holds."""
+  rows = json.loads((workdir / 'sharpness.json').read_text())['rows']
+  trials = len({row['trial'] for row in rows})
+  trained = lanes(rows)
+  moments = {'end': [path[-1] for path in trained]}
+  for level in LEVELS:
+    at = (at_level(path, level) for path in trained)
+    moments[f'{level:g}'] = [row for row in at if row]
+  moments = {name: in_all_trials(found, trials) for name, found in moments.items()}
+  equal = {'learning rate': learning_rate, 'learning rate per example': rate_per_example}
+  return {
+    'margin': MARGIN,
+    'failed': FAILED,
+    'levels': LEVELS,
+    'trials': trials,
+    'lanes': len({row['lane'] for row in rows}),
+    'trained': len(trained),
+    'checkpoints': len({row['examples'] for row in rows}),
+    'comparisons': [
+      comparison(found, at, name, same)
+      for at, found in moments.items()
+      for name, same in equal.items()
+      if found
+    ],
+    'settings': {
+      at: by_setting(found, (*MEASURES, 'train_loss', 'val_accuracy'))
+      for at, found in moments.items()
+    },
+    'paths': paths(trained),
+  }
 
 
 if __name__ == '__main__':
-  main(Path(sys.argv[1]))
+  records.write_json(HERE / 'result.json', analyze(Path(sys.argv[1])))

@@ -1,138 +1,178 @@
-"""Growth of the noise scale, and whether a lane's own batches and single examples agree on it.
+"""Growth of the noise scale, its two measurements, and two batch sizes at equally many updates.
 
   python experiments/noise_scale/analyze.py WORKDIR
 
-reads a finished run of configs/noise_scale.py and writes result.json and figure.png beside itself.
+reads a finished run of configs/noise_scale.py and writes result.json beside itself.
 """
 
-import dataclasses
+import itertools
 import math
 import sys
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from bsjax.analysis.measures import noise
-from bsjax.analysis.runs.histories import Setting, settings
-from bsjax.report.figures.drawing import themed
+from bsjax.analysis.runs.histories import settings
 from bsjax.report.text.rendered import rendered
-from bsjax.stats.estimate import Estimate
-from bsjax.stats.intervals import fieller, mean_interval
+from bsjax.stats.intervals import harmonic_ratio, mean_interval
 from bsjax.storage import records
 
 HERE = Path(__file__).parent
-COLOURS = {32: '#1f5fbf', 128: '#e8871e'}
+# Set before the run: noise scales within this factor of each other count as equal,
+MARGIN = 1.25
+# this is what "by more than an order of magnitude" means,
+GROWTH = 10.0
+# and from this share of the updates of the largest batch size on, the smaller one is held to it.
+FROM = 1 / 4
 
 
-def growth(setting):
-  """Late over initial noise scale: geometric mean over trials, with its interval.
+NAMES = 'trace', 'grad_sq'
 
-  Late: from the lane's own batches, or from single examples; initial: from single examples.
+
+def exact(row):
+  """tr(Sigma) and |G|^2 from single examples, at a record."""
+  return [row['exact']['plain'][name] for name in NAMES]
+
+
+def own(row):
+  """The same from the lane's own batches, since the record before."""
+  return [row['noise'][name] for name in NAMES]
+
+
+class Stretch:
+  """What is measured between two records, by `weight`: the updates whose own batches were measured.
+
+  `own` is their mean (trace, |G|^2); `exact` that of single examples, of the records at both ends.
   """
-  factors = {}
-  for name, late in (('online', late_online), ('single_examples', late_exact)):
-    starts = [lane.rows[0]['exact']['plain']['noise_scale'] for lane in setting.lanes]
-    ratios = [late(lane).value / start for lane, start in zip(setting.lanes, starts, strict=True)]
-    mean, low, high, n = dataclasses.astuple(mean_interval(np.log(ratios)))[:4]
-    factors[name] = {'factor': math.exp(mean), 'ci95': [math.exp(low), math.exp(high)], 'n': n}
-  return factors
+
+  def __init__(self, before, after):
+    self.weight = after['noise']['count']
+    self.own = own(after)
+    self.exact = np.mean([exact(before), exact(after)], axis=0)
+    self.updates = (before['updates'] + after['updates']) / 2
+    self.starts = before['examples']
 
 
-def late_online(lane):
-  """The noise scale of the last half of training from the lane's own batches."""
-  alone = noise.beside(Setting(lane.plan['batch_size'], lane.plan['learning_rate'], (lane,)))
-  late = alone['late']['b_simple']
-  return Estimate(late['value'], *late['ci95'], unbounded=late['unbounded'])
+def stretches(lane):
+  """All stretches of a lane in which something was measured."""
+  found = (Stretch(*pair) for pair in itertools.pairwise(lane.rows))
+  return [stretch for stretch in found if stretch.weight]
 
 
-def late_exact(lane):
-  """The same from single examples.
-
-  The interval takes the records as the observations: the noise scale of a single moment moves up
-  and down far more than its measurement errs.
-  """
-  probes = late_probes(lane)
-  return fieller(*([p[key] for p in probes] for key in ('trace', 'grad_sq')))
+def late(lane):
+  """The stretches of the last half of training."""
+  return [s for s in stretches(lane) if 2 * s.starts >= lane.plan['examples']]
 
 
-def late_probes(lane, kind='plain'):
-  """What single examples said at the records of the last half of training."""
-  return [row['exact'][kind] for row in lane.rows if 2 * row['examples'] >= lane.plan['examples']]
+def scale(parts, kind):
+  """The noise scale of several stretches: the ratio of the weighted means."""
+  weights = [part.weight for part in parts]
+  trace, grad_sq = np.average([getattr(part, kind) for part in parts], axis=0, weights=weights)
+  return trace / grad_sq
 
 
-def agreement(lane):
-  """The late noise scale of one lane by both, and whether their intervals have a part in common."""
-  row = {'batch_size': lane.plan['batch_size'], 'trial': lane.plan['trial']}
-  ends = []
-  for name, ratio in (('online', late_online(lane)), ('single_examples', late_exact(lane))):
-    row[name] = {'noise_scale': ratio.value, 'ci95': [ratio.low, ratio.high]}
-    ends.append((ratio.low, math.inf if ratio.high is None else ratio.high))
-  row['overlap'] = max(low for low, _ in ends) <= min(high for _, high in ends)
-  return row
+def factor(ratios, confidence=0.95):
+  """The geometric mean of ratios over trials, with Student's interval of their logs."""
+  ratios = np.asarray(ratios, dtype=np.float64)
+  if not (ratios > 0).all():
+    return {'factor': None, 'ci95': [None, None], 'n': len(ratios)}
+  return mean_interval(np.log(ratios), confidence).map(math.exp).to_json('factor')
 
 
-@themed
-def draw(settings_by_size, rows):
-  """Along training, trials pooled; and the last half of training, lane by lane."""
-  figure = Figure(figsize=(11.5, 4.4), layout='constrained')
-  along, late, layers = figure.subplots(1, 3, width_ratios=(1.3, 1, 1))
-  for size, (setting,) in settings_by_size.items():
-    training = noise.beside(setting)['training']
-    for name, style in (('exact', 'o-'), ('b_simple', 's--'), ('b_noise', '^:')):
-      points = [(t['examples'], t[name]['value']) for t in training if name in t]
-      label = {'exact': 'single examples', 'b_simple': 'its own batches', 'b_noise': 'B_noise'}
-      x, y = zip(*points, strict=True)
-      y = [math.nan if v is None else v for v in y]
-      text = f'{label[name]}, batch size {size}'
-      along.plot(x, y, style, color=COLOURS[size], markersize=3.5, linewidth=1.3, label=text)
-    draw_layers(layers, setting)
-  along.set(yscale='log', xlabel='examples seen', title='Noise scale along training')
-  along.legend(fontsize=7)
-  for place, row in enumerate(rows):
-    for shift, name in ((-0.12, 'online'), (0.12, 'single_examples')):
-      low, high = row[name]['ci95']
-      at = [place + shift] * 2
-      colour, mark = COLOURS[row['batch_size']], 's' if name == 'online' else 'o'
-      late.plot(at, [low, high or 5e4], color=colour, linewidth=2, alpha=0.5)
-      late.plot(at[0], row[name]['noise_scale'], mark, color=colour, markersize=6)
-  late.set(yscale='log', title='Last half, lane by lane', ylim=(50, 5e4))
-  names = [f'{row["batch_size"]}\n{row["trial"]}' for row in rows]
-  late.set_xticks(range(len(rows)), names)
-  late.set_xlabel('batch size, trial; square: its own batches, dot: single examples')
-  figure.savefig(HERE / 'figure.png', dpi=110)
+def judged(ratios):
+  """The same, and whether the interval lies within the margin, or leaves out 1."""
+  found = factor(ratios)
+  low, high = found['ci95']
+  if low is None:
+    return found | {'equal': False, 'different': False}
+  equal = bool(low >= 1 / MARGIN and high <= MARGIN)
+  return found | {'equal': equal, 'different': bool(low > 1 or high < 1)}
 
 
-def draw_layers(axes, setting):
-  """The noise scale of every layer, pooled over trials and the records of the last half."""
-  probes = [p['layers'] for lane in setting.lanes for p in late_probes(lane)]
-  names = sorted(probes[0])
-  values = [
-    sum(p[name]['trace'] for p in probes) / sum(p[name]['grad_sq'] for p in probes)
-    for name in names
-  ]
-  style = {'color': COLOURS[setting.batch_size], 'label': f'batch size {setting.batch_size}'}
-  axes.plot(values, range(len(names)), 'o', **style)
-  axes.set_yticks(range(len(names)), names)
-  axes.set(xscale='log', title='Last half, by layer', xlabel='examples')
-  axes.legend(fontsize=8)
+def growth(lanes):
+  """The noise scale late in training over that of the untrained network, from single examples."""
+  starts = [np.divide(*exact(lane.rows[0])) for lane in lanes]
+  found = {}
+  for kind in ('exact', 'own'):
+    found[kind] = factor([scale(late(x), kind) / at for x, at in zip(lanes, starts, strict=True)])
+    found[kind]['at_least'] = bool((found[kind]['ci95'][0] or 0) >= GROWTH)
+  return found
 
 
-def main(workdir):
-  settings_by_size = settings(
-    records.read_plan(workdir / 'plan.csv'), records.read(workdir / 'records.jsonl')
-  )
-  rows = [agreement(lane) for (setting,) in settings_by_size.values() for lane in setting.lanes]
-  result = {
-    'growth': {size: growth(setting) for size, (setting,) in settings_by_size.items()},
-    'agreement': rows,
-    'late': {
-      size: rendered(noise.beside(setting)['late']) for size, (setting,) in settings_by_size.items()
-    },
+def agreement(by_size):
+  """Own batches over single examples in the same stretches of the last half: all, and each size."""
+  ratios = {
+    size: [scale(late(lane), 'own') / scale(late(lane), 'exact') for lane in lanes]
+    for size, lanes in by_size.items()
   }
-  records.write_json(HERE / 'result.json', result)
-  draw(settings_by_size, rows)
+  both = np.exp(np.mean(np.log(list(ratios.values())), axis=0))
+  return {'all': judged(both)} | {str(size): judged(column) for size, column in ratios.items()}
+
+
+def at_equal_updates(by_size):
+  """The noise scale of the largest batch size over that of the smallest, at the same updates."""
+  small, large = min(by_size), max(by_size)
+  last = by_size[large][0].plan['updates']
+  made = (row['updates'] for row in by_size[small][0].rows)
+  first = min(updates for updates in made if updates >= FROM * last)
+  found = {'updates': [first, last], 'batch_sizes': [small, large]}
+  for kind in ('exact', 'own'):
+    scales = {
+      size: [
+        scale([s for s in stretches(lane) if first <= s.updates <= last], kind) for lane in lanes
+      ]
+      for size, lanes in by_size.items()
+      if size in (small, large)
+    }
+    found[kind] = judged(np.divide(scales[large], scales[small]))
+    found[kind]['scales'] = {str(size): _inverse_mean(column) for size, column in scales.items()}
+  return found
+
+
+def _inverse_mean(scales):
+  """One over the mean of one over the noise scales of the trials, with its interval."""
+  found = harmonic_ratio(np.ones(len(scales)), 1 / np.asarray(scales))
+  return found.to_json('value')
+
+
+def along(lanes):
+  """Both measurements at every record, trials together: [examples, updates, exact, own]."""
+  rows = []
+  for moments in zip(*(lane.rows for lane in lanes), strict=True):
+    first = moments[0]
+    batches = [own(row) for row in moments if row['noise']['count']]
+    both = [_together(pairs) for pairs in ([exact(row) for row in moments], batches)]
+    rows.append([first['examples'], first['updates'], *both])
+  return rows
+
+
+def _together(pairs):
+  """One over the mean of |G|^2 / tr(Sigma), where that is above zero."""
+  if not pairs:
+    return None
+  inverse = float(np.mean([grad_sq / trace for trace, grad_sq in pairs]))
+  return 1 / inverse if inverse > 0 else None
+
+
+def analyze(workdir):
+  """What result.json holds."""
+  tried = settings(records.read_plan(workdir / 'plan.csv'), records.read(workdir / 'records.jsonl'))
+  by_size = {size: setting.lanes for size, (setting,) in tried.items()}
+  return {
+    'margin': MARGIN,
+    'growth_asked': GROWTH,
+    'from': FROM,
+    'records': len(by_size[min(by_size)][0].rows),
+    'growth': {str(size): growth(lanes) for size, lanes in by_size.items()},
+    'agreement': agreement(by_size),
+    'at_equal_updates': at_equal_updates(by_size),
+    'late': {
+      str(size): rendered(noise.beside(setting)['late']) for size, (setting,) in tried.items()
+    },
+    'along': {str(size): along(lanes) for size, lanes in by_size.items()},
+  }
 
 
 if __name__ == '__main__':
-  main(Path(sys.argv[1]))
+  records.write_json(HERE / 'result.json', analyze(Path(sys.argv[1])))

@@ -2,7 +2,7 @@
 
   python experiments/temperature/analyze.py WORKDIR
 
-reads a finished run of configs/temperature.py and writes result.json and figure.png beside itself.
+reads a finished run of configs/temperature.py and writes result.json beside itself.
 """
 
 import math
@@ -10,114 +10,164 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from bsjax.analysis.measures.exponent import exponent, points
-from bsjax.analysis.measures.optimum import optimum
 from bsjax.analysis.runs.histories import settings
-from bsjax.report.figures.drawing import themed
-from bsjax.report.text.reasons import sentences
-from bsjax.report.text.rendered import rendered
+from bsjax.config.metrics import METRIC, VAL
+from bsjax.stats import valley
 from bsjax.stats.intervals import mean_interval
 from bsjax.storage import records
 
 HERE = Path(__file__).parent
-EPOCHS = (5, 10)  # budgets: if the law is one of training too little, it moves with them
-UNIT = 0.005  # of learning rates, to number them
+NEAR = 0.02  # of validation error: batch sizes that are no worse than the best by more, the valley
+FAILED = 0.2  # validation error, about twice the lowest: with more a run has not trained
+CHANCE = 0.9  # what a diverged run counts as
+FEWEST = 3  # learning rates: any two lie on a power law
+NORMAL = 1.96  # standard deviations on either side that hold 95%
 
 
-def at(lane, epoch, key):
-  """The value of a lane at the record closest to an epoch; infinite once it has diverged."""
-  row = min(lane.rows, key=lambda row: abs(row['epoch'] - epoch))
-  return math.inf if row['diverged'] or row[key] is None else row[key]
+def grid(tried, place):
+  """Validation error at one record, `[batch size, learning rate, trial]`, and the epoch there."""
+  errors = [[[error(lane.rows[place]) for lane in s.lanes] for s in row] for row in tried.values()]
+  return np.array(errors), next(iter(tried.values()))[0].lanes[0].rows[place]['epoch']
 
 
-def grids(settings_by_size, epoch):
-  """Validation error and training loss, `[batch size, learning rate, trial]`."""
-
-  def grid(value):
-    tried = settings_by_size.values()
-    return np.array([[list(map(value, setting.lanes)) for setting in row] for row in tried])
-
-  return grid(lambda lane: error(lane, epoch)), grid(lambda lane: at(lane, epoch, 'train_loss'))
+def error(row):
+  """1 - validation accuracy; that of chance once the lane has diverged."""
+  return CHANCE if row['diverged'] or row[VAL] is None else METRIC.cost(row[VAL])
 
 
-def error(lane, epoch):
-  """1 - validation accuracy; infinite once the lane has diverged."""
-  accuracy = at(lane, epoch, 'val_accuracy')
-  return 1 - accuracy if math.isfinite(accuracy) else math.inf
+def best(sizes, errors):
+  """The top of each trial's parabola through the valley, in log batch size, and what bounds it.
+
+  errors: `[batch size, trial]`. The valley is that of the means: as in the analysis of studies, the
+  batch sizes nearly as good as the best, and at most five. A parabola whose top lies outside of it
+  is read at its end. The bounds are the neighbours of the best batch size tried, which hold the
+  bottom of any curve that has one.
+  """
+  x, means = np.log(sizes), errors.mean(axis=1)
+  place = int(means.argmin())
+  if means[place] > FAILED:
+    return 'no batch size trains'
+  if place in (0, len(sizes) - 1):
+    return f'the best batch size tried is the {"largest" if place else "smallest"}'
+  window = list(valley.top(x, -means, place, NEAR).window)
+  if len(window) < valley.FEWEST:
+    return 'fewer than three batch sizes are nearly as good as the best'
+  tops = [top(x[window], column) for column in errors[window].T]
+  return np.array(tops), np.array([x[place - 1], x[place + 1]])
 
 
-def budget(settings_by_size, epoch):
-  """The best batch size at each learning rate, and the exponent over learning rates."""
-  sizes = np.array(list(settings_by_size), dtype=np.float64)
-  rates = [setting.learning_rate for setting in next(iter(settings_by_size.values()))]
-  errors, losses = grids(settings_by_size, epoch)
-  optima = {round(rate / UNIT): optimum(sizes, errors[:, i].T) for i, rate in enumerate(rates)}
-  rows = []
-  for i, (rate, best) in enumerate(zip(rates, optima.values(), strict=True)):
-    lowest = int(np.median(errors[:, i], axis=1).argmin())
-    row = {'learning_rate': rate, 'state': best.state, **best.rate.to_json('batch_size')}
-    row['reason'] = sentences(best.rate.reasons)
-    row |= {'best_tried': int(sizes[lowest])}
-    row |= {'train_loss_there': float(np.median(losses[lowest, i]))}
-    rows.append(row)
-  known = points(optima)
-  law = exponent(known)
-  if 'undefined' not in law:  # without the doubt about the curve between the points of the grid
-    slopes = [np.polyfit(np.log(known.batch_sizes), logs, 1)[0] for logs in known.log_rates]
-    law['ci95_over_trials_alone'] = mean_interval(slopes).to_json()['ci95']
-  law.pop('batch_sizes', None)
-  left = {str(int(k) * UNIT): v for k, v in law.get('left_out', {}).items()}
-  return rendered({'epochs': epoch, 'optima': rows, 'exponent': law | {'left_out': left}})
+def top(x, errors):
+  """Where a least-squares parabola is lowest, within its points."""
+  center = x.mean()
+  curvature, slope, _ = np.polyfit(x - center, errors, 2)
+  if curvature <= 0:
+    return x[errors.argmin()]
+  return np.clip(center - slope / (2 * curvature), x[0], x[-1])
 
 
-@themed
-def draw(settings_by_size, budgets):
-  """Every setting's error at the end, and the best batch size against the learning rate."""
-  figure = Figure(figsize=(10.5, 4.2), layout='constrained')
-  table, law = figure.subplots(1, 2)
-  rates = [setting.learning_rate for setting in next(iter(settings_by_size.values()))]
-  errors = np.median(grids(settings_by_size, EPOCHS[-1])[0], axis=2)
-  shown = table.imshow(np.clip(100 * errors, None, 25), origin='lower', cmap='viridis_r')
-  for (row, column), value in np.ndenumerate(errors):
-    text = f'{100 * value:.1f}' if value < 1 else 'div.'
-    table.text(column, row, text, ha='center', va='center', size=8, color='white')
-  table.set_xticks(range(len(rates)), [f'{rate:g}' for rate in rates])
-  table.set_yticks(range(len(settings_by_size)), list(settings_by_size))
-  table.set(xlabel='learning rate', ylabel='batch size', title='Validation error, %, median trial')
-  table.grid(visible=False)
-  figure.colorbar(shown, ax=table)
-  for number, (result, colour) in enumerate(zip(budgets, ('#a9cbe6', '#0d3b73'), strict=True)):
-    for row in result['optima']:
-      if row['batch_size']:
-        x, (low, high) = row['learning_rate'] * 1.04**number, row['ci95']
-        law.plot([x, x], [low, high], color=colour, linewidth=2, alpha=0.6)
-        mark = 'o' if row['state'] == 'found' else 'D'
-        face = colour if row['state'] == 'found' else 'white'
-        law.plot(x, row['batch_size'], mark, color=colour, markerfacecolor=face)
-    exponent_found = result['exponent']
-    if 'undefined' in exponent_found:
-      text = 'undefined'
-    else:
-      low, high = exponent_found['ci95_over_trials_alone']
-      text = f'{exponent_found["value"]:.2f} [{low:.2f}, {high:.2f}] over trials'
-    law.plot([], [], 'o', color=colour, label=f'{result["epochs"]} epochs: exponent {text}')
-  line = np.array([rates[0], rates[-1]])
-  law.plot(line, 76 * line, '--', color='#667085', linewidth=1, label='slope 1')
-  law.set(xscale='log', yscale='log', xlabel='learning rate', title='Best batch size')
-  law.legend(fontsize=8)
-  figure.savefig(HERE / 'figure.png', dpi=110)
+def smallest(sizes, errors):
+  """The smallest batch size that trains, in logs: each trial's crossing of FAILED, and its bounds.
+
+  The bounds are the batch sizes on either side of it, as means over trials.
+  """
+  x, crossings, ends = np.log(sizes), [], []
+  place = int(errors.mean(axis=1).argmin())
+  if (errors[place] > FAILED).any():
+    return 'in some trial no batch size trains'
+  for column in errors.T:
+    failed = np.flatnonzero(column[:place] > FAILED)
+    if not failed.size:
+      return 'in some trial the smallest batch size tried trains'
+    i = int(failed[-1])
+    share = (column[i] - FAILED) / (column[i] - column[i + 1])
+    crossings.append(x[i] + share * (x[i + 1] - x[i]))
+    ends.append([x[i], x[i + 1]])
+  return np.array(crossings), np.mean(ends, axis=0)
 
 
-def main(workdir):
-  settings_by_size = settings(
-    records.read_plan(workdir / 'plan.csv'), records.read(workdir / 'records.jsonl')
-  )
-  budgets = [budget(settings_by_size, epoch) for epoch in EPOCHS]
-  records.write_json(HERE / 'result.json', {'budgets': budgets})
-  draw(settings_by_size, budgets)
+def law(rates, located):
+  """The exponent over learning rates: least squares in each trial, Student's over trials.
+
+  `ci95` also holds what the grid leaves open, as if each point lay anywhere between its bounds,
+  whatever the others do; `worst` if all did so in the worst way together.
+  """
+  known = [(rate, *at) for rate, at in zip(rates, located, strict=True) if not isinstance(at, str)]
+  result = {'learning_rates': [rate for rate, *_ in known]}
+  if len(known) < FEWEST:
+    nothing = {'ci95': [None, None]}
+    return result | nothing | {'exponent': None, 'over_trials': nothing, 'worst': nothing}
+  x = np.log(result['learning_rates'])
+  weights = (x - x.mean()) / np.sum((x - x.mean()) ** 2)
+  slope = mean_interval(weights @ np.array([at for _, at, _ in known]))
+  bounds = np.array([ends for *_, ends in known])
+  # The standard deviation of a uniform distribution is its width over the square root of 12.
+  by_grid = NORMAL * math.sqrt(np.sum((weights * np.ptp(bounds, axis=1)) ** 2) / 12)
+  half = math.hypot(slope.high - slope.value, by_grid)
+  means = np.array([at.mean() for _, at, _ in known])
+  ends = np.sort(weights[:, None] * (bounds - means[:, None]), axis=1).sum(axis=0)
+  return result | {
+    'exponent': slope.value,
+    'ci95': [slope.value - half, slope.value + half],
+    'n': slope.n,
+    'over_trials': {'ci95': [slope.low, slope.high]},
+    'worst': {'ci95': [slope.low + ends[0], slope.high + ends[1]]},
+  }
+
+
+def location(at):
+  """A batch size on the log scale as JSON: geometric mean over trials, interval, bounds, or why."""
+  if isinstance(at, str):
+    return {'batch_size': None, 'reason': at}
+  logs, bounds = at
+  found = mean_interval(logs).map(math.exp).to_json('batch_size')
+  return found | {'bounds': np.exp(bounds).tolist()}
+
+
+def apart(rates, first, second):
+  """How many times the one batch size is the other, and whether that changes with the rate."""
+  both = [
+    (rate, a[0] - b[0])
+    for rate, a, b in zip(rates, first, second, strict=True)
+    if not isinstance(a, str) and not isinstance(b, str)
+  ]
+  if not both:
+    return None
+  ratio = mean_interval(np.mean([logs for _, logs in both], axis=0)).map(math.exp)
+  return ratio.to_json('factor') | {'learning_rates': [rate for rate, _ in both]}
+
+
+def budget(tried, place):
+  """All that one budget of epochs shows."""
+  sizes = np.array(list(tried), dtype=np.float64)
+  rates = [setting.learning_rate for setting in next(iter(tried.values()))]
+  errors, epochs = grid(tried, place)
+  columns = [errors[:, i] for i in range(len(rates))]
+  optima = [best(sizes, column) for column in columns]
+  walls = [smallest(sizes, column) for column in columns]
+  return {
+    'epochs': epochs,
+    'errors': errors.mean(axis=2).tolist(),
+    'best': [location(at) for at in optima],
+    'smallest_that_trains': [location(at) for at in walls],
+    'law_of_the_best': law(rates, optima),
+    'law_of_the_smallest': law(rates, walls),
+    'best_over_smallest': apart(rates, optima, walls),
+  }
+
+
+def analyze(workdir):
+  """What result.json holds."""
+  tried = settings(records.read_plan(workdir / 'plan.csv'), records.read(workdir / 'records.jsonl'))
+  first = next(iter(tried.values()))
+  return {
+    'near': NEAR,
+    'failed': FAILED,
+    'batch_sizes': list(tried),
+    'learning_rates': [setting.learning_rate for setting in first],
+    'budgets': [budget(tried, place) for place in range(1, len(first[0].lanes[0].rows))],
+  }
 
 
 if __name__ == '__main__':
-  main(Path(sys.argv[1]))
+  records.write_json(HERE / 'result.json', analyze(Path(sys.argv[1])))
