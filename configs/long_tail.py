@@ -1,9 +1,11 @@
 """Does too small a batch hurt the rare classes? Long-tailed CIFAR-10, drawn evenly by class.
 
 The most frequent class keeps 4,500 images and the rarest 45 (Cao et al. 2019); a batch is drawn
-with the same chance for each class. 3 batch sizes x 3 learning rates x 4 trials = 36 lanes of
-a small CNN with GroupNorm. The report gives accuracy on rare, medium and frequent classes, and the
-number of different classes in a batch. A light check, and the same study without the weights:
+with the same chance for each class. 5 batch sizes x 3 learning rates x 4 trials = 60 lanes of
+a small CNN with GroupNorm; the rates given at batch size 32 are scaled by the square root, so that
+they lie around the best of each. The report gives accuracy on rare, medium and frequent classes,
+and the number of different classes in a batch. A light check, and the same study without the
+weights:
 
   python -m bsjax.main --config=configs/long_tail.py --workdir=runs/long_tail
   python -m bsjax.main --config=configs/long_tail.py --workdir=runs/light --config.epochs=2
@@ -21,10 +23,12 @@ from bsjax.config.keys import base_config
 
 def get_config():
   config = base_config()
-  config.batch_sizes = (16, 32, 64)
-  config.learning_rates = (0.006, 0.02, 0.06)
+  config.batch_sizes = (8, 16, 32, 64, 128)
+  config.learning_rates = (0.008, 0.016, 0.032)  # at batch size 32
+  config.scaling.rule = 'sqrt'
+  config.scaling.base_batch_size = 32
   config.trials = 4
-  config.epochs = 8.0
+  config.epochs = 4.0
   config.evaluations = 4
   config.data.source = 'tfds'
   config.data.name = 'cifar10'
@@ -33,8 +37,7 @@ def get_config():
   config.data.sampler = 'inverse_frequency'
   config.data.flip = True
   config.model.name = 'cnn'
-  config.model.width = 16
+  config.model.width = 8
   config.model.normalization = 'group'
   config.optimizer.weight_decay = 5e-4
-  config.schedule.name = 'cosine'
   return config
