@@ -146,8 +146,8 @@ def points(row: Row, digits: int = 2, sign: str = '+') -> str:
 
 
 def with_interval(value: float | None, ends: Ends) -> str:
-  """A value to the digits that its interval leaves it: '170 [145, 193]'."""
-  return f'{measured(value, *ends)} {interval(ends)}'
+  """A value to as many digits as its interval has: '167 [145, 193]'."""
+  return f'{number(value)} {interval(ends)}'
 
 
 def rate(row: Row) -> str:

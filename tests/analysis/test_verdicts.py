@@ -43,12 +43,12 @@ def test_where_there_is_no_effect_headlines_name_none():
 
 @pytest.mark.slow
 def test_between_real_runs_of_one_batch_size_headlines_name_no_difference():
-  # Today's rate is 10% over 200 studies, so that these 60 fail is luck of the seed: 9 of them err.
+  # With each trial read at the rate that the other trials chose, 9 of these 60 err.
   assert cell(*REAL_NULL)['false_headline']['count'] <= 8
 
 
 def test_truly_worse_batch_sizes_are_shown_to_be_worse():
-  # The issue asks for 80%; of 60 with two parts in three fewer with a probability of 1%.
+  # Where 80% are shown, fewer than two in three of 60 are with a probability of 1%.
   assert cell(*REAL_EFFECT)['shown_worse']['rate'] >= 2 / 3
 
 

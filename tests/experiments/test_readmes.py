@@ -216,7 +216,7 @@ def test_effects_are_in_points(row, sign, text):
 def test_intervals_say_what_bounds_nothing():
   assert words.interval([211.0, None]) == '[211, ∞]'
   assert words.interval([None, None]) == '–'
-  assert words.with_interval(167.2, [145.1, 193.4]) == '170 [145, 193]'
+  assert words.with_interval(167.2, [145.1, 193.4]) == '167 [145, 193]'
   assert words.above([0.1, None]) and not words.above([-0.1, None]) and not words.above([None] * 2)
   assert words.below([-2, -1]) and not words.below([-2, None]) and not words.below([None] * 2)
 

@@ -20,8 +20,6 @@ from bsjax.models.arithmetic import ARITHMETIC
 from bsjax.models.initializers import he_normal
 from bsjax.models.normalization import group_size, normalize
 
-pytestmark = pytest.mark.usefixtures('cheap_programs_in_module')
-
 
 def learnable(examples=32):
   """Four classes of patterns in noise: vertical and horizontal stripes, checkers, and none."""

@@ -113,8 +113,8 @@ OF_CLAIMS: dict[str, str | Callable[..., str]] = {
   'not_reestimated': 'statistics were not re-estimated',
   'with_fresh_statistics': 'of {whole:points} percentage points with running statistics, '
   '{value:points} [{low:points}, {high:points}] are left with re-estimated ones',
-  'time_scale': 'it reaches back over {scales[0]:.3g} examples at batch size {small} and over '
-  '{scales[1]:.3g} at {large}',
+  'time_scale': 'it reaches back over {scales[0]:,.0f} examples at batch size {small} and over '
+  '{scales[1]:,.0f} at {large}',
   # What takes no part, and why.
   'left_out': 'batch size {size} takes no part ({why})',
   'fewer_trials': 'it has {trials} of {of} trials',
