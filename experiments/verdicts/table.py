@@ -20,6 +20,7 @@ ROWS = [
   ('real_effect', 'false_headline', 'the same worlds: false headline'),
   ('only_updates', 'cause_named', 'only updates differ: named as the cause'),
   ('real_effect', 'updates_named', 'they are not the cause: named all the same'),
+  ('diverged_lane', 'false_headline', 'one diverged lane per trial: false headline'),
   ('diverged_lane', 'lost_sizes', 'one diverged lane per trial: batch sizes lost'),
   ('b_crit', 'b_crit_covers', '`B_crit` of 200 covered'),
   ('b_crit_grid_too_narrow', 'b_crit_bounded', 'rate grid too narrow: `B_crit` given and bounded'),

@@ -18,7 +18,8 @@ rebuild, words = (importlib.import_module(name) for name in ('rebuild', 'words')
 
 TOLERANCE = 0.5  # root mean square of 255: one moved point is above 1
 OTHER_VERSION = 15  # of matplotlib, which may place and draw letters differently
-CODES = 'subject', 'question', 'learning_rate', 'target', 'epoch'  # rows are looked up by them
+# What rows are looked up by.
+CODES = 'subject', 'question', 'learning_rate', 'target', 'levels', 'epoch'
 NAMES = rebuild.with_template()
 every = pytest.mark.parametrize('name', NAMES)
 
