@@ -13,6 +13,8 @@ JSON files by their names without the ending, and the functions of words.py. fig
   figures(data) -> {file name: matplotlib Figure}    from the same files, by the same names
   data_of(workdir) -> {file name: content}           optional: what to keep of a workdir besides
                                                      (or, by their names, instead of) summary.json
+
+Where analyze.py stands beside it, what its analyze(workdir) returns is kept as result.json.
 """
 
 from __future__ import annotations
@@ -105,7 +107,7 @@ def _fill(block: str) -> str:
 
 def figures(folder: Path, data: Data) -> dict[str, Figure]:
   """The figures of an experiment by their file names; none without a figure.py."""
-  module = _module(folder)
+  module = _module(folder / 'figure.py')
   return module.figures(data) if module else {}
 
 
@@ -138,8 +140,10 @@ def take(folder: Path, workdir: Path) -> None:
   Raises:
     ValueError: a file would be too large to keep.
   """
-  module = _module(folder)
+  module, analysis = _module(folder / 'figure.py'), _module(folder / 'analyze.py')
   kept = module.data_of(workdir) if hasattr(module, 'data_of') else {}
+  if analysis:
+    kept['result.json'] = analysis.analyze(workdir)
   if not {'summary.json', 'result.json'} & kept.keys():
     kept = {'summary.json': summary_of(workdir), **kept}
   kept['config.json'] = json.loads((workdir / 'config.json').read_text())
@@ -179,11 +183,11 @@ def _summarized(workdir: Path) -> stored_study.StoredStudy:
   return dataclasses.replace(study, summary=summary)
 
 
-def _module(folder: Path) -> ModuleType | None:
-  path = folder / 'figure.py'
+def _module(path: Path) -> ModuleType | None:
+  """The module of an experiment's file; None where it has none."""
   if not path.is_file():
     return None
-  spec = importlib.util.spec_from_file_location(f'figure_of_{folder.name}', path)
+  spec = importlib.util.spec_from_file_location(f'{path.stem}_of_{path.parent.name}', path)
   module = importlib.util.module_from_spec(spec)
   spec.loader.exec_module(module)
   return module

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import runpy
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,12 +16,6 @@ from bsjax.report.panels.style import BEST, INK, MUTED, VALIDATION, batch_size_a
 
 SIZE = 8.2, 8.4  # inches: small beside its letters, so that a phone shows them
 SCALES = {'b_simple': ('B_simple', VALIDATION, 's'), 'b_noise': ('B_noise', '#2a8f6b', '^')}
-
-
-def data_of(workdir: Path) -> dict[str, Any]:
-  """result.json, as analyze.py writes it."""
-  analyze = runpy.run_path(str(Path(__file__).with_name('analyze.py')))['analyze']
-  return {'result.json': analyze(workdir)}
 
 
 @themed

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import runpy
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import matplotlib
@@ -28,12 +26,6 @@ from bsjax.report.panels.style import (
 SIZE = 8.2, 8.0  # inches: small beside its letters, so that a phone shows them
 MARKS = 'o', 's', '^', 'D', 'v'
 NAMES = {'lambda_max': 'largest eigenvalue', 'trace': 'trace', 'sam': 'SAM'}
-
-
-def data_of(workdir: Path) -> dict[str, Any]:
-  """result.json, as analyze.py writes it."""
-  analyze = runpy.run_path(str(Path(__file__).with_name('analyze.py')))['analyze']
-  return {'result.json': analyze(workdir)}
 
 
 @themed

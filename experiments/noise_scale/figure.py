@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import runpy
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -18,12 +16,6 @@ from bsjax.report.panels.style import BEST, GRID, INK, PAPER, VALIDATION, exampl
 SIZE = 8.2, 7.6  # inches: small beside its letters, so that a phone shows them
 COLOURS = VALIDATION, BEST
 EXAMPLES, UPDATES, SINGLE, OWN = range(4)  # places in result['along']
-
-
-def data_of(workdir: Path) -> dict[str, Any]:
-  """result.json, as analyze.py writes it."""
-  analyze = runpy.run_path(str(Path(__file__).with_name('analyze.py')))['analyze']
-  return {'result.json': analyze(workdir)}
 
 
 @themed

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import runpy
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,12 +14,6 @@ from bsjax.report.panels.style import BEST, INK, MUTED, PAPER, VALIDATION, log_a
 
 SIZE = 8.2, 4.6  # inches: small beside its letters, so that a phone shows them
 LIGHT, DARKEST = 0.16, 0.25  # of validation error: below it dark letters are read, above failed
-
-
-def data_of(workdir: Path) -> dict[str, Any]:
-  """result.json, as analyze.py writes it."""
-  analyze = runpy.run_path(str(Path(__file__).with_name('analyze.py')))['analyze']
-  return {'result.json': analyze(workdir)}
 
 
 @themed
