@@ -15,7 +15,7 @@ from bsjax.autotune import grouping, timer
 from bsjax.autotune.grouping import Timing
 from bsjax.data import Dataset
 from bsjax.engine.device_axis import describe, devices
-from bsjax.engine.strategies import STRATEGIES, Strategy, candidates
+from bsjax.engine.strategies import STRATEGIES, Strategy, candidates, kind
 from bsjax.plan import plan
 from bsjax.plan.scaling_rules import learning_rates_of
 from bsjax.storage import records
@@ -108,7 +108,7 @@ def _names(config: ConfigDict, convolutions: bool, batch_sizes: list[int]) -> li
   at_hand = devices(config.execution.devices)
   lanes = sum(_lanes(config, size) for size in batch_sizes)
   fullest = -(-lanes // len(at_hand))
-  return [s.name for s in candidates(at_hand[0].platform, convolutions, fullest)]
+  return [s.name for s in candidates(kind(at_hand[0]), convolutions, fullest)]
 
 
 def _lanes(config: ConfigDict, batch_size: int) -> int:

@@ -11,7 +11,7 @@ from bsjax import models
 from bsjax.data import Dataset, sampler
 from bsjax.engine.device_axis import devices
 from bsjax.engine.lanes import LaneSpec
-from bsjax.engine.strategies import STRATEGIES, Strategy, usual
+from bsjax.engine.strategies import STRATEGIES, Strategy, kind, usual
 from bsjax.models import convolution
 from bsjax.models.task import CLASSIFICATION, Task
 from bsjax.optim import freezing, optimizers, preconditioners, schedules
@@ -20,10 +20,10 @@ from bsjax.plan.stages import RUNNING
 
 
 def fixed_strategy(config: ConfigDict) -> Strategy:
-  """Returns the strategy of the config, or if that is 'auto' the platform's usual one."""
+  """Returns the strategy of the config, or if that is 'auto' the usual one of the devices."""
   if config.execution.strategy != 'auto':
     return STRATEGIES[config.execution.strategy]
-  return usual(devices(config.execution.devices)[0].platform)
+  return usual(kind(devices(config.execution.devices)[0]))
 
 
 def lane_spec(

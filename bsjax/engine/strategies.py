@@ -1,6 +1,9 @@
 """Ways to run the lanes of a device, and which of them are worth timing where."""
 
 import dataclasses
+import importlib.util
+
+import jax
 
 from bsjax.models import convolution
 
@@ -31,29 +34,52 @@ STRATEGIES = {
 }
 
 
-def usual(platform: str) -> Strategy:
-  """The strategy that needs no timing to be a fair choice on a platform, such as 'cpu'."""
-  return STRATEGIES['map-canonical' if platform == 'cpu' else 'vmap-native']
+# Worth timing on a kind of device, the usual one first. Left out is what cannot win. On a CPU,
+# native convolutions inside a loop and grouped ones, which `vmap` makes of them, are 10 to 50 times
+# slower (models/convolution.py). On an NVIDIA GPU the weight gradient of a grouped convolution is:
+# a tick of 105 lanes of ResNet-20 took 136 ms on an H200 in float32, and 39 as im2col
+# (experiments/speed).
+WORTH_TIMING = {
+  'cpu': ('map-canonical', 'map-im2col', 'vmap-im2col', 'unrolled-canonical'),
+  'nvidia': ('vmap-pallas', 'vmap-im2col', 'map-native', 'unrolled-native'),
+}
+WORTH_TIMING_ELSEWHERE = ('vmap-native', 'vmap-im2col', 'map-native', 'unrolled-native')
+# Products of numbers whose parts are tf32 need a tensor core that knows these.
+OLDEST_TENSOR_CORE = (8, 0)  # compute capability
+KERNELS = 'jax.experimental.pallas.triton'  # which JAX may move
 
 
-def candidates(platform: str, convolutions: bool, lanes_per_device: int) -> list[Strategy]:
-  """What is worth timing, the usual strategy first.
+def kind(device: jax.Device) -> str:
+  """Returns 'nvidia' for a GPU that runs the programs of `lane_convolution`, or the platform."""
+  capability = str(getattr(device, 'compute_capability', ''))
+  if device.platform != 'gpu' or not capability.replace('.', '').isdigit():
+    return device.platform  # ROCm names its architectures otherwise
+  new = tuple(int(part) for part in capability.split('.')) >= OLDEST_TENSOR_CORE
+  return 'nvidia' if new and _installed(KERNELS) else device.platform
 
-  Left out is what cannot win: on a CPU, native convolutions inside a loop and grouped ones, which
-  `vmap` makes of them, are 10 to 50 times slower (models/convolution.py); elsewhere the forms made
-  for a CPU. Without convolutions the forms are all the same.
+
+def _installed(module: str) -> bool:
+  try:
+    return importlib.util.find_spec(module) is not None
+  except ModuleNotFoundError:  # of what it is in
+    return False
+
+
+def usual(kind: str) -> Strategy:
+  """The strategy that needs no timing to be a fair choice on a kind of device, such as 'cpu'."""
+  return STRATEGIES[WORTH_TIMING.get(kind, WORTH_TIMING_ELSEWHERE)[0]]
+
+
+def candidates(kind: str, convolutions: bool, lanes_per_device: int) -> list[Strategy]:
+  """What is worth timing on a kind of device, the usual strategy first.
+
+  Without convolutions the forms are all the same.
   """
-  cpu = platform == 'cpu'
-  names = [usual(platform).name]
-  if cpu:
-    names += ['map-im2col', 'vmap-im2col', 'unrolled-canonical']
-  else:
-    names += ['vmap-im2col', 'map-native', 'unrolled-native']
-  worth = [STRATEGIES[name] for name in names]
+  worth = [STRATEGIES[name] for name in WORTH_TIMING.get(kind, WORTH_TIMING_ELSEWHERE)]
   if not convolutions:
     first_of = {strategy.vectorize: strategy for strategy in reversed(worth)}
     worth = [strategy for strategy in worth if first_of[strategy.vectorize] is strategy]
   if lanes_per_device == 1:  # then side by side is one after the other
     worth = [strategy for strategy in worth if strategy.vectorize == worth[0].vectorize]
-  most = MOST_UNROLLED.get(platform, MOST_UNROLLED_ELSEWHERE)
+  most = MOST_UNROLLED.get(kind, MOST_UNROLLED_ELSEWHERE)
   return [s for s in worth if s.vectorize != 'unrolled' or lanes_per_device <= most]

@@ -19,6 +19,8 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array, Float
 
+from bsjax.models import lane_convolution
+
 Pads = tuple[tuple[int, int], ...]
 LAYOUT = ('NHWC', 'HWIO', 'NHWC')
 
@@ -186,6 +188,8 @@ def conv_general_dilated(
     with a kernel and images for each lane it loops over the lanes, and groups are such lanes.
   - 'im2col': one matrix product over patches, batched by `vmap` and over groups. It keeps as many
     copies of the input as the kernel has elements, divided by the strides.
+  - 'pallas': for lanes on an NVIDIA GPU (lane_convolution.py), the most common shape by far; what
+    is not of that shape is 'im2col'.
 
   Depthwise convolutions (a group for each input channel, of any number of output channels) are
   shifted elementwise sums in both other forms. What is left (dilated images, other layouts, other
@@ -213,6 +217,8 @@ def conv_general_dilated(
     return _depthwise(lhs, rhs, window=window)
   unit = strides == dilation == (1, 1) != rhs.shape[:2]
   large = math.prod(lhs.shape[1:3]) > math.prod(rhs.shape[:2])
+  if form == 'pallas' and unit and pads == ((1, 1), (1, 1)) and lane_convolution.takes(lhs, rhs):
+    return lane_convolution.convolve(lhs, rhs, precision)
   if form == 'canonical' and unit and large:
     convolution = partial(_unit_stride, pads=pads, precision=precision)
   else:
@@ -232,7 +238,8 @@ def _is_irregular(lhs, rhs, dimension_numbers, lhs_dilation) -> bool:
 
 # One object for each form, so that modules that hold one compare and hash equal.
 FORMS = {
-  form: partial(conv_general_dilated, form=form) for form in ('native', 'canonical', 'im2col')
+  form: partial(conv_general_dilated, form=form)
+  for form in ('native', 'canonical', 'im2col', 'pallas')
 }
 
 

@@ -209,8 +209,10 @@ def test_candidates_are_what_suits_a_platform():
   assert names('cpu', False, 50) == ['map-canonical', 'vmap-im2col']
   assert names('cpu', True, 2)[-1] == 'unrolled-canonical'
   assert names('cpu', False, 1) == ['map-canonical']
-  assert names('gpu', True, 100) == ['vmap-native', 'vmap-im2col', 'map-native']
-  assert names('gpu', False, 8) == ['vmap-native', 'map-native', 'unrolled-native']
+  assert names('tpu', True, 100) == ['vmap-native', 'vmap-im2col', 'map-native']
+  assert names('tpu', False, 8) == ['vmap-native', 'map-native', 'unrolled-native']
+  assert names('nvidia', True, 100) == ['vmap-pallas', 'vmap-im2col', 'map-native']
+  assert names('nvidia', False, 8) == ['vmap-pallas', 'map-native', 'unrolled-native']
   assert set(names('gpu', True, 8) + names('cpu', True, 2)) <= set(STRATEGIES)
 
 

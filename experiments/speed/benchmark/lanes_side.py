@@ -24,6 +24,7 @@ from bsjax.plan import plan
 # Works are cut short to be measured often; how they run is chosen as for studies of usual length,
 # in which compiling another program pays.
 LONGER = 100
+FEW_STEPS = 32  # of hundreds of lanes, on an accelerator
 
 
 def lanes(work: Work, how: Execution) -> Run:
@@ -111,11 +112,13 @@ def cost_of_lanes(
   """Returns seconds per lane and step, `repeats` samples each, for programs of so many lanes.
 
   In turns with the plain loops over steps, one lane at a time, that are compared with it. All lanes
-  have a middle batch size of the work, and learning rates of their own.
+  have a middle batch size of the work, on an accelerator the smallest and few steps, and learning
+  rates of their own.
   """
   sizes = sorted(work.config.batch_sizes)
-  size = sizes[(len(sizes) - 1) // 2]
-  steps = work.examples // size
+  size = sizes[0] if work.accelerator else sizes[(len(sizes) - 1) // 2]
+  steps = min(work.examples // size, FEW_STEPS) if work.accelerator else work.examples // size
+  work = dataclasses.replace(work, examples=steps * size, chunk=steps * size)
   alone = _of_one_batch_size(work, size, 1)
   loops = {'step': jax_loop.step_loop(alone), 'scan': jax_loop.scan_loop(alone)}
   seconds: dict[int, dict[str, list[float]]] = {}
@@ -144,7 +147,7 @@ def every_strategy(work: Work, repeats: int, budget: Budget) -> dict[str, dict[s
   convolves = models.MODELS[work.config.model.name].convolves
   loops = {'step': jax_loop.step_loop(work), 'scan': jax_loop.scan_loop(work)}
   seconds: dict[str, dict[str, list[float]]] = {}
-  for way in strategies.candidates(available[0].platform, convolves, lanes_per_device):
+  for way in strategies.candidates(strategies.kind(available[0]), convolves, lanes_per_device):
     if budget.left < 0:
       break
     execution_of_way = dataclasses.replace(how, strategies=dict.fromkeys(how.strategies, way))

@@ -35,7 +35,7 @@ class Options:
   """What the processes of a benchmark must agree on."""
 
   accelerator: bool = False
-  trials: int = 1
+  trials: int = 0  # 0: as usual on the kind of device
   dtype: str = 'float32'
   data: str = ''  # an .npz file with train_images and train_labels; empty: made-up images
   micro_batch: str = 'auto'  # of bsjax, as in its config
@@ -56,36 +56,41 @@ class Size(NamedTuple):
 
   batch_sizes: tuple[int, ...]
   examples: int  # that every setting sees
+  rates: int = 2
+  trials: int = 1
 
 
 class Recipe(NamedTuple):
   """The fixed part of a work."""
 
-  learning_rates: tuple[float, float]
+  learning_rates: tuple[float, float]  # the lowest and the highest
   cpu: Size
   accelerator: Size
   model: dict
   digits: bool = False
 
 
+# Rates and trials that fill an accelerator as the study of configs/cifar.py does, with 105 lanes.
+MANY = 12, 3
+
 RECIPES = {
   'mlp': Recipe(
     (0.005, 0.02),
     Size((8, 16, 32, 64, 128, 256), 16384),
-    Size((8, 16, 32, 64, 128, 256), 16384),
+    Size((8, 16, 32, 64, 128, 256), 2048, *MANY),
     {'name': 'mlp', 'width': 256, 'depth': 2, 'normalization': 'none'},
     digits=True,
   ),
   'cnn': Recipe(
     (0.0001, 0.0005),
     Size((16, 32, 64, 128, 256, 512), 1024),
-    Size((16, 32, 64, 128, 256, 512), 8192),
+    Size((16, 64, 256), 1024, *MANY),
     {'name': 'cnn', 'normalization': 'none'},
   ),
   'resnet20': Recipe(
     (0.01, 0.05),
     Size((16, 64, 256), 512),
-    Size((16, 32, 64, 128, 256, 512), 4096),
+    Size((16, 64, 256), 1024, *MANY),
     {'name': 'resnet20', 'normalization': 'group'},
   ),
 }
@@ -124,8 +129,9 @@ def make(name: str, options: Options) -> Work:
   chunk = min(size.examples, FEW * max(size.batch_sizes))
   dataset, note = _digits() if recipe.digits else _images(options.data)
   config = keys.base_config()
-  config.batch_sizes, config.learning_rates = size.batch_sizes, recipe.learning_rates
-  config.trials = options.trials
+  rates = np.geomspace(*recipe.learning_rates, size.rates).tolist()
+  config.batch_sizes, config.learning_rates = size.batch_sizes, tuple(rates)
+  config.trials = options.trials or size.trials
   config.epochs = examples / len(dataset.train.labels)
   config.evaluations = 1
   config.optimizer.momentum = MOMENTUM
