@@ -2,8 +2,7 @@
 
 import dataclasses
 import importlib.util
-
-import jax
+from typing import Any
 
 from bsjax.models import convolution
 
@@ -49,8 +48,8 @@ OLDEST_TENSOR_CORE = (8, 0)  # compute capability
 KERNELS = 'jax.experimental.pallas.triton'  # which JAX may move
 
 
-def kind(device: jax.Device) -> str:
-  """Returns 'nvidia' for a GPU that runs the programs of `lane_convolution`, or the platform."""
+def kind(device: Any) -> str:
+  """Returns the platform of a `jax.Device`, or 'nvidia' if `lane_convolution` has programs for it."""
   capability = str(getattr(device, 'compute_capability', ''))
   if device.platform != 'gpu' or not capability.replace('.', '').isdigit():
     return device.platform  # ROCm names its architectures otherwise

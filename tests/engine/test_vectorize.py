@@ -97,7 +97,7 @@ def test_the_noise_can_be_left_unmeasured():
 
 def test_every_strategy_is_one_of_the_lanes_and_of_the_convolution():
   assert all(name == f'{s.vectorize}-{s.conv}' for name, s in STRATEGIES.items())
-  assert len(STRATEGIES) == 9
+  assert len(STRATEGIES) == 12
 
 
 def test_a_training_call_gives_its_buffers_back():

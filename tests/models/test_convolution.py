@@ -286,7 +286,7 @@ def test_flax_layer_accepts_each_form():
 
 
 def test_unknown_form_lists_the_known_ones():
-  with pytest.raises(ValueError, match=r"'winograd'.*native, canonical, im2col"):
+  with pytest.raises(ValueError, match=r"'winograd'.*native, canonical, im2col, pallas"):
     convolution.conv('winograd')
 
 

@@ -25,7 +25,17 @@ WORKS = flags.DEFINE_list('works', None, 'Of mlp, cnn, resnet20; all of them if 
 SIDES = flags.DEFINE_list('sides', None, 'Of the sides; all of them if left out.')
 PARTS = flags.DEFINE_list(
   'parts',
-  ['sides', 'noise', 'ceilings', 'lanes', 'strategies', 'whole', 'start'],
+  [
+    'sides',
+    'convolutions',
+    'profile',
+    'noise',
+    'ceilings',
+    'lanes',
+    'strategies',
+    'whole',
+    'start',
+  ],
   'What to measure, in order.',
 )
 REPEATS = flags.DEFINE_integer('repeats', 5, 'Rounds, each of all sides.', lower_bound=1)
@@ -78,7 +88,7 @@ def measure_part(
   save: Callable[[], None],
 ) -> None:
   """Measures one part of one work into `measured`; what there is no time for is left out."""
-  from benchmark import ceilings, lanes_side, processes, works
+  from benchmark import ceilings, convolutions, lanes_side, processes, profile, works
 
   if part == 'sides':
     closing: list[Callable[[], None]] = []
@@ -100,6 +110,12 @@ def measure_part(
       for close in closing:
         close()
     measured['execution'] = lanes_side.chosen(work, lanes_side.LONGER).lines()
+  elif part == 'convolutions' and options.accelerator and work.name == 'resnet20':
+    measured['convolutions'] = convolutions.every_form(
+      True, len(work.settings), 16, REPEATS.value, budget
+    )
+  elif part == 'profile' and options.accelerator:
+    measured['profile'] = profile.kernels(work)
   elif part == 'noise':
     runs = lanes_side.noise_on_and_off(work)
     timed = [lambda run=run: run(work.examples, None).seconds for run in runs]

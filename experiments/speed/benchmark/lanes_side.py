@@ -29,7 +29,7 @@ FEW_STEPS = 32  # of hundreds of lanes, on an accelerator
 
 def lanes(work: Work, how: Execution) -> Run:
   """All settings as lanes that run as chosen."""
-  groups, on_device = _programs(work.config, work.dataset, how)
+  groups, on_device = programs(work.config, work.dataset, how)
   initial = [group.to_host() for group in groups]
   loss = evaluator(work)
 
@@ -71,9 +71,10 @@ def chosen(work: Work, times: int = 1) -> Execution:
   return execution.choose(config, work.dataset, study_plan, say=lambda sentence: None)
 
 
-def _programs(
+def programs(
   config: ConfigDict, dataset: Dataset, how: Execution
 ) -> tuple[list[device_lanes.Lanes], DeviceData]:
+  """Returns the groups of lanes of a study before their first tick, and its data on the devices."""
   study = plan.make_plan(config, len(dataset.train.labels), how.micro_batches).first
   groups = device_lanes.create(config, dataset, study, how.strategies)
   return groups, DeviceData(dataset, config, study)

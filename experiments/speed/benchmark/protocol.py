@@ -91,7 +91,7 @@ def measure(
       truth = truth or (at_first, at_end)
       check(name, at_first, truth[0], TOLERANCE_AT_FIRST)
       check(name, at_end, truth[1], TOLERANCE)
-      guesses[name] = at_end.seconds
+      rows[name]['once_seconds'] = guesses[name] = at_end.seconds
     except Exception as error:  # a rival that does not run here is reported, not fatal
       if name == reference:
         raise
@@ -133,7 +133,9 @@ def _row(
   median = statistics.median(samples.values())
   ratios = [samples[i] / of_first[i] for i in samples if i in of_first]
   return {
-    **{key: before[key] for key in ('warm_up_seconds', 'cores_busy') if key in before},
+    **{
+      key: before[key] for key in ('warm_up_seconds', 'once_seconds', 'cores_busy') if key in before
+    },
     'seconds': summary(list(samples.values())),
     'ms_per_lane_step': 1e3 * median / work.steps(),
     'us_per_lane_example': 1e6 * median / (work.examples * len(work.settings)),
