@@ -49,7 +49,7 @@ KERNELS = 'jax.experimental.pallas.triton'  # which JAX may move
 
 
 def kind(device: Any) -> str:
-  """Returns the platform of a `jax.Device`, or 'nvidia' if `lane_convolution` has programs for it."""
+  """Returns a device's platform, or 'nvidia' if `lane_convolution` has programs for it."""
   capability = str(getattr(device, 'compute_capability', ''))
   if device.platform != 'gpu' or not capability.replace('.', '').isdigit():
     return device.platform  # ROCm names its architectures otherwise
