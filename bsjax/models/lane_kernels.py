@@ -14,8 +14,7 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton
 from jaxtyping import Array, Float
 
-from bsjax.models.lane_convolution import SIZE
-
+SIZE = 3  # of a kernel, in rows and in columns
 TAPS = SIZE * SIZE
 TAPS_AT_ONCE = SIZE  # of a weight gradient; a program has registers for no more
 STAGES = 2
