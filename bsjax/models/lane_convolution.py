@@ -99,10 +99,6 @@ def _share(images: int) -> int:
   return next(count for count in range(min(least, images), images + 1) if images % count == 0)
 
 
-def _kernel_gradient_shape(images: Any, cotangents: Any) -> tuple[int, ...]:
-  return (images.shape[0], SIZE, SIZE, images.shape[-1], cotangents.shape[-1])
-
-
 def _in_parts(program: Any, *arrays: Array) -> Array:
   """Runs a program on so many lanes at once that it can tell their elements apart."""
   lanes, size = len(arrays[0]), max(array.size for array in arrays)
