@@ -23,6 +23,7 @@ setup(
     'scikit-learn>=1.4',  # the digits data set
     'scipy>=1.12',
     'numpy>=1.26',
+    'filelock>=3.12',  # one process at a time in a workdir
     'jaxtyping>=0.3',
     'pillow>=10.0',  # decodes the images of TFDS records and image folders
     'matplotlib>=3.8',

@@ -1,6 +1,15 @@
-"""`python -m bsjax.main --config=FILE --workdir=DIR`: flags, and nothing else."""
+"""`python -m bsjax.main --config=FILE --workdir=DIR`: flags, and nothing else.
+
+Exit codes: 0, nothing is left to do; 75, stopped by a signal, run the same command again; 1, what
+is wrong stands in one line on stderr.
+"""
 
 import sys
+
+from bsjax import stopping
+
+if __name__ == '__main__':
+  stopping.leave_on_signal()  # what is imported next takes its time
 
 from absl import app, flags, logging
 
@@ -12,15 +21,18 @@ def main(_: list[str]) -> None:
   # After the set-up, which must precede any use of JAX.
   from bsjax.config.errors import ConfigError
   from bsjax.data import DataError
+  from bsjax.storage.records import Damaged
   from bsjax.study import Study
   from bsjax.train.transfer import TransferError
 
   given = flags.FLAGS
   try:
-    Study(given.config, given.workdir).run(given.dry_run)
-  except (ConfigError, DataError, TransferError) as error:
+    done = Study(given.config, given.workdir).run(given.dry_run)
+  except (ConfigError, DataError, TransferError, Damaged, OSError) as error:
     logging.debug('', exc_info=error)
     sys.exit(f'bsjax: {error}')
+  if not done:
+    sys.exit(stopping.UNFINISHED)
 
 
 if __name__ == '__main__':

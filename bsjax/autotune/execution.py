@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import json
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -154,18 +153,21 @@ def read(workdir: Path) -> Execution | None:
   """
   path, rows = workdir / FILE, workdir / 'plan.csv'
   if not path.exists():
-    if not rows.exists():
+    if not rows.exists() or not (workdir / 'config.json').exists():  # a plan of nobody's
       return None
     return Execution('', plan.micro_batches(records.read_plan(rows)), {}, [])
-  stored = json.loads(path.read_text())
-  return Execution(
-    device=stored['device'],
-    micro_batches=_by_number(stored['micro_batches']),
-    strategies={m: STRATEGIES[name] for m, name in _by_number(stored['strategies']).items()},
-    timings=[Timing(**row) for row in stored['timings']],
-    fixed=stored['fixed'],
-    parts=_by_number(stored.get('parts', {})),
-  )
+  stored = records.read_json(path)
+  try:
+    return Execution(
+      device=stored['device'],
+      micro_batches=_by_number(stored['micro_batches']),
+      strategies={m: STRATEGIES[name] for m, name in _by_number(stored['strategies']).items()},
+      timings=[Timing(**row) for row in stored['timings']],
+      fixed=stored['fixed'],
+      parts=_by_number(stored.get('parts', {})),
+    )
+  except (AttributeError, KeyError, TypeError, ValueError) as error:
+    raise records.Damaged(f'{path} is damaged ({error!r}); {records.REMEDY}') from None
 
 
 def _by_number(tree: Mapping[str, Any]) -> dict[int, Any]:

@@ -118,9 +118,12 @@ def measure(
   shape = dataset.image_shape
   functions = programs.build(spec, strategy, config, shape, ticks, on_device.devices)
   run = Lanes(functions, few, stage_plan)
-  memory.fit(run, on_device, config.execution.memory)
+  fitted = False
   while True:
     try:
+      if not fitted:  # a TPU has no room while it compiles, which is asked for here first
+        memory.fit(run, on_device, config.execution.memory)
+        fitted = True
       start = _timed(run, on_device, 1)
       seconds = [_timed(run, on_device, 1)]
       blocks = max(1, int(MEASURE_SECONDS / seconds[0]))

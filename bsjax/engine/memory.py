@@ -6,10 +6,14 @@ from bsjax.engine.device_data import DeviceData
 from bsjax.engine.device_lanes import Lanes, Part
 from bsjax.format import GIB
 
+# As a runtime, a compiler (TPU) and an allocator (CPU) say it.
+WORDS_OF_NO_ROOM = ('resource_exhausted', 'out of memory', 'bad_alloc')
+
 
 def out_of_memory(error: Exception) -> bool:
   """Whether an error of the runtime says that a device has no room."""
-  return 'RESOURCE_EXHAUSTED' in str(error)
+  said = str(error).lower()
+  return any(words in said for words in WORDS_OF_NO_ROOM)
 
 
 def temporary_bytes(lanes: Lanes, part: Part, data: DeviceData) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from bsjax.config.errors import ConfigError, unknown
+from bsjax.config.errors import ConfigError, misnamed, unknown
 
 FOLDER, PRETRAIN = 'arms', 'pretrain'  # in a workdir
 
@@ -32,6 +32,8 @@ def configs(config: ConfigDict) -> dict[str, ConfigDict]:
   defined = sorted(key for key in config.arms if key != 'order')
   if missing := [name for name in names if name not in defined]:
     raise ConfigError(unknown('arms.order', missing[0], defined))
+  if wrong := misnamed('arms.order', names):
+    raise ConfigError(wrong[0])
   if len(set(names)) < len(names):
     raise ConfigError(f'arms.order={names} names an arm twice')
   return {name: _changed(config, config.arms[name], f'arms.{name}') for name in names}

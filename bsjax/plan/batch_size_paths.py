@@ -30,10 +30,16 @@ def begin_all(
 
 
 def rule(stage: Stage, branch: str) -> str:
-  """Returns the rule of batch sizes that lanes of a branch follow in a stage."""
-  choices = [word.partition('=') for word in branch.split(' ')]
-  chosen = [text for name, _, text in choices if name == stage.name and text]
-  return chosen[0] if chosen else stage.batch_size[0]
+  """Returns the rule of batch sizes that lanes of a branch follow in a stage.
+
+  Raises ValueError where the branch chooses none of the rules of a stage that has several.
+  """
+  if len(stage.batch_size) == 1:
+    return stage.batch_size[0]
+  chosen = dict(word.split('=', 1) for word in branch.split(' ') if '=' in word).get(stage.name)
+  if chosen not in stage.batch_size:
+    raise ValueError(f'branch {branch!r} chooses none of {stage.batch_size} in {stage.name!r}')
+  return chosen
 
 
 def branches(stages: Sequence[Stage]) -> list[str]:

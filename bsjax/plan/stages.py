@@ -10,7 +10,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from bsjax.config import bounds
-from bsjax.config.errors import unknown
+from bsjax.config.errors import misnamed, unknown
 from bsjax.config.stage_keys import RUNNING as RUNNING
 from bsjax.config.stage_keys import STAGE
 from bsjax.plan import batch_size_rules
@@ -95,6 +95,7 @@ def conflicts(config: ConfigDict) -> list[str]:
   names = tuple(config.stages.order)
   defined = sorted(key for key in config.stages if key != 'order')
   missing = [unknown('stages.order', name, defined) for name in names if name not in defined]
+  missing += misnamed('stages.order', names)
   if missing or not names:
     return missing
   sentences = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,9 +44,10 @@ def load(workdir: Path) -> StoredStudy:
       f'{workdir} lacks {", ".join(missing)}: give the workdir of a study that has started '
       f'(python -m bsjax.main --config=... --workdir={workdir}).'
     )
-  config = json.loads((workdir / 'config.json').read_text())
+  config = records.read_json(workdir / 'config.json')
   plan = records.read_plan(workdir / 'plan.csv')
   rows = records.read(workdir / 'records.jsonl')
+  records.check(rows, plan, workdir / 'records.jsonl')
   progress = histories.progress(plan, rows)
   beside = _json(workdir / 'sharpness.json'), _json(workdir / 'native_cost.json')
   facts = _json(workdir / 'data.json')  # None: by an older version
@@ -67,4 +67,4 @@ def load(workdir: Path) -> StoredStudy:
 
 
 def _json(path: Path) -> dict[str, Any] | None:
-  return json.loads(path.read_text()) if path.is_file() else None
+  return records.read_json(path) if path.is_file() else None

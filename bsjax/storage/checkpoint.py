@@ -1,8 +1,16 @@
-"""Saving and restoring a study with Orbax: everything an exact continuation needs."""
+"""Saving and restoring a study with Orbax: everything an exact continuation needs.
 
+Orbax does not notice a flipped bit in an array. So what is saved stands beside it as a checksum, of
+the states and of the position, and what does not agree with its own is not used.
+"""
+
+import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
+import jax
+import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
 from jaxtyping import PyTree
@@ -10,6 +18,13 @@ from jaxtyping import PyTree
 from bsjax.storage.position import Position
 
 KEPT = 2  # the newest, and the one before it in case a machine dies while writing
+
+
+STATES_SUM, OWN_SUM = 'states_checksum', 'checksum'  # in the JSON of a position
+
+
+class Unreadable(ValueError):
+  """A checkpoint that is damaged, incomplete, or of other lanes; the message says how."""
 
 
 def open_manager(workdir: Path, keep_all: bool = False) -> ocp.CheckpointManager:
@@ -43,26 +58,60 @@ def save(manager: ocp.CheckpointManager, states: list[PyTree], position: Positio
   Lanes are saved in the order of the plan, so a checkpoint can be continued on another number of
   devices.
   """
+  by_group = _by_group(states)
+  where = position.to_json() | {STATES_SUM: checksum(by_group)}
   items = ocp.args.Composite(
-    states=ocp.args.StandardSave(_by_group(states)), position=ocp.args.JsonSave(position.to_json())
+    states=ocp.args.StandardSave(by_group),
+    position=ocp.args.JsonSave(where | {OWN_SUM: _checksum_of_json(where)}),
   )
   manager.save((manager.latest_step() or 0) + 1, args=items)
 
 
-def position(manager: ocp.CheckpointManager) -> Position | None:
-  """Returns where the study was when it was last saved, or None if it never was."""
-  step = manager.latest_step()
-  return None if step is None else _position(manager, step)
+def newest_first(manager: ocp.CheckpointManager) -> list[int]:
+  """Returns the steps there are, those damaged included; none where nothing was saved."""
+  return sorted(manager.all_steps(), reverse=True)
 
 
-def restore(manager: ocp.CheckpointManager, like: list[PyTree]) -> list[PyTree]:
-  """Returns the newest states; there is a checkpoint (`position`).
+def position(manager: ocp.CheckpointManager, step: int) -> Position:
+  """Returns where the study was at a step; raises Unreadable."""
+  return Position.from_json(_where(manager, step))
 
-  `like` are states of the same structure, shapes and dtypes, which Orbax checks.
-  """
+
+def restore(manager: ocp.CheckpointManager, step: int, like: list[PyTree]) -> list[PyTree]:
+  """Returns the states of a step; raises Unreadable, also if they are not shaped `like` these."""
+  expected = _where(manager, step).get(STATES_SUM)  # none: by an older version
   items = ocp.args.Composite(states=ocp.args.StandardRestore(_by_group(like)))
-  restored: Any = manager.restore(manager.latest_step(), args=items)
+  restored: Any = _read(manager, step, items)
+  if expected is not None and checksum(restored['states']) != expected:
+    raise Unreadable(f'checkpoint {step} is damaged: its states are not those that were saved')
+  if _shapes(restored['states']) != _shapes(_by_group(like)):
+    raise Unreadable(f'checkpoint {step} is of other lanes, or of another model')
   return [restored['states'][name] for name in _by_group(like)]
+
+
+def _shapes(tree: PyTree) -> list[tuple]:
+  return [(np.shape(leaf), np.asarray(leaf).dtype) for leaf in jax.tree.leaves(tree)]
+
+
+def checksum(tree: PyTree) -> str:
+  """Returns a checksum of names, types, shapes and values of the arrays of a tree.
+
+  It does not tell the kinds of containers apart, which differ where a tree is read as dicts.
+  """
+  digest = hashlib.blake2b(digest_size=16)
+  leaves = [
+    ('/'.join(_name(key) for key in path), np.asarray(leaf))
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+  ]
+  for name, array in sorted(leaves, key=lambda leaf: leaf[0]):
+    digest.update(f'{name} {array.dtype} {array.shape};'.encode())
+    digest.update(np.ascontiguousarray(array).view(np.uint8).data)
+  return digest.hexdigest()
+
+
+def _name(key: Any) -> str:
+  """The name of a field, a key, or a place in a sequence, whatever it is a part of."""
+  return str(next(getattr(key, kind) for kind in ('key', 'name', 'idx') if hasattr(key, kind)))
 
 
 def steps(manager: ocp.CheckpointManager) -> dict[int, int]:
@@ -71,7 +120,7 @@ def steps(manager: ocp.CheckpointManager) -> dict[int, int]:
   Interrupted between evaluations, groups may be at different positions; the smallest counts. Of
   two steps at one position, which hold the same, the later is returned.
   """
-  kept = {_position(manager, step).examples: step for step in sorted(manager.all_steps())}
+  kept = {position(manager, step).examples: step for step in sorted(manager.all_steps())}
   return dict(sorted(kept.items()))
 
 
@@ -80,16 +129,36 @@ def restore_weights(manager: ocp.CheckpointManager, step: int) -> tuple[list[PyT
 
   Unlike `restore` it asks for nothing of the same shape: optimizers and measurements may change.
   """
-  items = ocp.args.Composite(states=ocp.args.StandardRestore(), position=ocp.args.JsonRestore())
-  restored: Any = manager.restore(step, args=items)
+  where = _where(manager, step)
+  items = ocp.args.Composite(states=ocp.args.StandardRestore())
+  restored: Any = _read(manager, step, items)
+  if STATES_SUM in where and checksum(restored['states']) != where[STATES_SUM]:
+    raise Unreadable(f'checkpoint {step} is damaged: its states are not those that were saved')
   states = [restored['states'][str(index)] for index in range(len(restored['states']))]
   weights = [{'params': s['params'], 'batch_stats': s.get('batch_stats') or {}} for s in states]
-  return weights, Position.from_json(restored['position'])
+  return weights, Position.from_json(where)
 
 
-def _position(manager: ocp.CheckpointManager, step: int) -> Position:
-  items: Any = manager.restore(step, args=ocp.args.Composite(position=ocp.args.JsonRestore()))
-  return Position.from_json(items['position'])
+def _where(manager: ocp.CheckpointManager, step: int) -> dict[str, Any]:
+  """The JSON of a step's position, found to be what was saved."""
+  items = ocp.args.Composite(position=ocp.args.JsonRestore())
+  where = _read(manager, step, items)['position']
+  expected = where.pop(OWN_SUM, None) if isinstance(where, dict) else ''
+  if expected is not None and expected != _checksum_of_json(where):
+    raise Unreadable(f'checkpoint {step} is damaged: its position is not the one that was saved')
+  return where
+
+
+def _checksum_of_json(where: Any) -> str:
+  return hashlib.blake2b(json.dumps(where, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+def _read(manager: ocp.CheckpointManager, step: int, items: ocp.args.Composite) -> Any:
+  try:
+    return manager.restore(step, args=items)
+  except Exception as error:  # what a damaged file makes of Orbax and TensorStore can be anything
+    said = (str(error).splitlines() or [''])[0][:200]
+    raise Unreadable(f'checkpoint {step} cannot be read: {type(error).__name__}: {said}') from error
 
 
 def _by_group(states: list[PyTree]) -> dict[str, PyTree]:

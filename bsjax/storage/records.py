@@ -28,7 +28,13 @@ PLAN_COLUMNS: dict[str, type] = {
   'examples': int,
   'epochs': float,
 }
+# What every file of a workdir but its records is for: what is left to do where one is damaged.
+REMEDY = 'restore the file, or choose another --workdir'
 _ADDED = {'branch': ''}  # columns that plans of earlier versions lack, as these then read
+
+
+class Damaged(ValueError):
+  """A file of a workdir that does not hold what it should; the message names it and the remedy."""
 
 
 def append(path: str | os.PathLike, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -49,21 +55,51 @@ def read(path: str | os.PathLike) -> list[Row]:
   """All complete rows; a last line without its line end was cut by a kill and is left out.
 
   Raises:
-    ValueError: a line elsewhere is not a JSON object (names the file and the line).
+    Damaged: a line elsewhere is not a JSON object (names the file and the line).
   """
   content = Path(path).read_bytes()
   lines = content[: _complete(content)].splitlines()
   return [_parse(line, path, number) for number, line in enumerate(lines, start=1)]
 
 
-def truncate_after(path: str | os.PathLike, examples: int) -> None:
+def truncate_after(path: str | os.PathLike, examples: int) -> list[Row]:
   """Drops, at one stroke, the rows beyond a checkpoint, so that a resumed run repeats none.
 
-  `examples` is the last position to keep, -1 for none; a missing file stays missing.
+  `examples` is the last position to keep, -1 for none. Returns the rows kept; a missing file stays
+  missing.
   """
-  if os.path.exists(path):
-    kept = [row for row in read(path) if row['examples'] <= examples]
-    write_text(path, ''.join(_dumps(row) + '\n' for row in kept))
+  if not os.path.exists(path):
+    return []
+  kept = []
+  for number, row in enumerate(read(path), start=1):
+    if not isinstance(row.get('examples'), int):
+      raise Damaged(f'{path}, row {number} says no number of examples; {REMEDY}')
+    if row['examples'] <= examples:
+      kept.append(row)
+  write_text(path, ''.join(_dumps(row) + '\n' for row in kept))
+  return kept
+
+
+def check(rows: Iterable[Row], plan: Iterable[Row], path: str | os.PathLike) -> None:
+  """Raises Damaged unless each evaluation on record has one row per lane of the plan.
+
+  Of the last one rows may be missing: it may be under way.
+  """
+  lanes = {row['lane'] for row in plan}
+  seen: dict[int, set[int]] = {}
+  for number, row in enumerate(rows, start=1):
+    lane, examples = row.get('lane'), row.get('examples')
+    if lane not in lanes or not isinstance(examples, int):
+      raise Damaged(f'{path}, row {number}: lane {lane!r} at {examples!r} examples is not planned')
+    if lane in seen.setdefault(examples, set()):
+      raise Damaged(f'{path}, row {number}: lane {lane} at {examples} examples is there twice')
+    seen[examples].add(lane)
+  for examples in sorted(seen)[:-1]:
+    if missing := sorted(lanes - seen[examples]):
+      raise Damaged(
+        f'{path}: the rows of lanes {missing[:5]}{" and more" if len(missing) > 5 else ""} at '
+        f'{examples} examples are missing; {REMEDY}'
+      )
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
@@ -81,6 +117,17 @@ def write_json(path: str | os.PathLike, obj: Any) -> None:
   write_text(path, _dumps(obj, indent=2) + '\n')
 
 
+def read_json(path: str | os.PathLike) -> dict[str, Any]:
+  """Reads a JSON file of a workdir back; raises Damaged where it holds no JSON object."""
+  try:
+    value = json.loads(Path(path).read_bytes())
+  except ValueError as error:
+    raise Damaged(f'{path} is damaged ({error}); {REMEDY}') from None
+  if not isinstance(value, dict):
+    raise Damaged(f'{path} is damaged (not a JSON object); {REMEDY}')
+  return value
+
+
 def write_plan(path: str | os.PathLike, rows: Iterable[Mapping[str, Any]]) -> None:
   """Writes plan.csv, one row per lane; a missing or unknown column is an error."""
   text = io.StringIO()
@@ -96,14 +143,22 @@ def write_plan(path: str | os.PathLike, rows: Iterable[Mapping[str, Any]]) -> No
 
 
 def read_plan(path: str | os.PathLike) -> list[Row]:
-  """Reads plan.csv back, numbers as numbers."""
-  with open(path, newline='') as file:
+  """Reads plan.csv back, numbers as numbers; raises Damaged where it cannot be."""
+  with open(path, newline='', encoding='utf-8', errors='replace') as file:
     reader = csv.DictReader(file)
     missing = [name for name in PLAN_COLUMNS if name not in {*(reader.fieldnames or ()), *_ADDED}]
     if missing:
-      raise ValueError(f'{path} lacks the columns {missing}; it has {reader.fieldnames}.')
-    rows = ({**_ADDED, **row} for row in reader)
-    return [{name: kind(row[name]) for name, kind in PLAN_COLUMNS.items()} for row in rows]
+      raise Damaged(f'{path} lacks the columns {missing}; it has {reader.fieldnames}; {REMEDY}')
+    rows = []
+    for row in reader:
+      try:
+        values = {**_ADDED, **row}
+        rows.append({name: kind(values[name]) for name, kind in PLAN_COLUMNS.items()})
+      except (TypeError, ValueError) as error:
+        raise Damaged(f'{path}, line {reader.line_num} is damaged ({error}); {REMEDY}') from None
+  if not rows:
+    raise Damaged(f'{path} has no lanes; {REMEDY}')
+  return rows
 
 
 def _complete(content: bytes) -> int:
@@ -115,9 +170,9 @@ def _parse(line: bytes, path: str | os.PathLike, number: int) -> Row:
   try:
     row = json.loads(line)
   except ValueError as error:
-    raise ValueError(f'{path}, line {number} is damaged ({error}): {line[:80]!r}') from error
+    raise Damaged(f'{path}, line {number} is damaged ({error}): {line[:80]!r}') from error
   if not isinstance(row, dict):
-    raise ValueError(f'{path}, line {number} is damaged (not a JSON object): {line[:80]!r}')
+    raise Damaged(f'{path}, line {number} is damaged (not a JSON object): {line[:80]!r}')
   return row
 
 

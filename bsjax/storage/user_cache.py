@@ -1,10 +1,34 @@
 """The user's cache directory: anything in it may be deleted at any time."""
 
+import functools
 import os
+import tempfile
 from pathlib import Path
+
+from absl import logging
 
 
 def folder(name: str = '') -> Path:
-  """Returns bsjax's folder in the user's cache directory, or the folder of a name in it."""
-  root = os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache'
-  return Path(root, 'bsjax', name).expanduser()
+  """Returns bsjax's folder in the user's cache directory, or the folder of a name in it.
+
+  Where that cannot be written to, or there is no home, it is a folder that this process leaves
+  behind for the system to clear.
+  """
+  return _root() / name
+
+
+def _root() -> Path:
+  try:
+    root = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache', 'bsjax').expanduser()
+    root.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=root) as file:
+      file.write(b'x' * 4096)
+    return root
+  except (OSError, RuntimeError) as error:  # RuntimeError: no home can be told
+    return _temporary(str(error))
+
+
+@functools.cache
+def _temporary(why: str) -> Path:
+  logging.warning('no cache is kept from run to run (%s); set XDG_CACHE_HOME to keep one', why)
+  return Path(tempfile.mkdtemp(prefix='bsjax-'))

@@ -10,6 +10,8 @@ from bsjax.config.errors import ConfigError
 from bsjax.config.keys import KEYS, base_config, computes
 from bsjax.storage import records
 
+RESULTS = ('records.jsonl', 'checkpoints')  # of a training that was begun
+
 
 def refuse_another(workdir: Path, config: ConfigDict) -> None:
   """Checks that a workdir, if it holds a study, holds this one.
@@ -18,8 +20,13 @@ def refuse_another(workdir: Path, config: ConfigDict) -> None:
   """
   path = workdir / 'config.json'
   if not path.exists():
+    if left := [name for name in RESULTS if (workdir / name).exists()]:
+      raise ConfigError(
+        f'{workdir} holds {" and ".join(left)} but no config.json, so it cannot be told of which '
+        'study; restore that file, or choose another --workdir'
+      )
     return
-  old, new = _before() | _flat(json.loads(path.read_text())), _flat(json.loads(config.to_json()))
+  old, new = _before() | _flat(records.read_json(path)), _flat(json.loads(config.to_json()))
   differing = [
     f'{key}: {old.get(key)!r} there, {new.get(key)!r} now'
     for key in sorted(old.keys() | new.keys())
@@ -42,7 +49,7 @@ def write_config(workdir: Path, config: ConfigDict) -> None:
 def read_config(workdir: Path) -> ConfigDict:
   """Returns what config.json holds, but how it was executed, which says nothing of this machine."""
   config = base_config()
-  stored = json.loads((workdir / 'config.json').read_text())
+  stored = records.read_json(workdir / 'config.json')
   stored.pop('execution', None)
   with config.unlocked():  # for the names of stages and arms, and what they change
     config.update_from_flattened_dict(_before())

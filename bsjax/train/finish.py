@@ -32,18 +32,32 @@ def finish(
 
   rows, lanes = records.read(workdir / 'records.jsonl'), records.read_plan(workdir / 'plan.csv')
   hardware = device_axis.describe(study_devices(config, study_plan.stages[-1]))
-  facts = json.loads((workdir / 'data.json').read_text())
+  facts = records.read_json(workdir / 'data.json')
   summary = summarize(json.loads(config.to_json()), lanes, rows, hardware, facts)
   records.write_json(workdir / 'summary.json', summary)
   mirrors.summary(summary)
-  if config.native_cost.measure:
+  path = complete(config, workdir, dataset, study_plan, console)
+  console.print(results(summary))
+  console.print(f'Report: {path}', soft_wrap=True)
+
+
+def complete(
+  config: ConfigDict,
+  workdir: Path,
+  dataset: Dataset,
+  study_plan: plan.StudyPlan,
+  console: Console,
+) -> Path:
+  """Makes what follows from a summary and is not there, after an interruption; returns the page."""
+  measured = workdir / 'native_cost.json'
+  stale = not all((workdir / name).exists() for name in ('report.html', 'methodology.txt'))
+  if config.native_cost.measure and not measured.exists():
     from bsjax.cost import run as native_cost
 
     cost = native_cost.measure_study(config, dataset, study_plan, say=console.print)
     native_cost.write(workdir, cost)
-  path = write_report(workdir)
-  console.print(results(summary))
-  console.print(f'Report: {path}', soft_wrap=True)
+    stale = True
+  return write_report(workdir) if stale else workdir / 'report.html'
 
 
 def write_report(workdir: Path) -> Path:

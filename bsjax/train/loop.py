@@ -2,11 +2,8 @@
 
 import dataclasses
 import functools
-import signal
-import threading
 import traceback
 from collections.abc import Callable
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +13,7 @@ from jaxtyping import PyTree
 from ml_collections import ConfigDict
 from rich.console import Console
 
-from bsjax import data
+from bsjax import data, stopping
 from bsjax.autotune import execution
 from bsjax.config.errors import ConfigError
 from bsjax.console import Pace, now, progress_line
@@ -66,7 +63,7 @@ class TrainLoop:
     other: found out before training if the device tells what it has, and otherwise when it fails,
     from the last checkpoint.
     """
-    with self._stop_on_signal(), self.manager:
+    with stopping.asking(self._ask_to_stop), self.manager:
       while True:
         try:
           done = self._train()
@@ -140,6 +137,8 @@ class TrainLoop:
         group.wait()
         pace.measured(blocks, now() - begun)
         line.advance(line.task_ids[0], blocks * block * len(group.group.lanes))
+        if self.config.checkpoint.seconds and not self.stop and self._save_is_overdue():
+          self._save()
 
   def _evaluate(self, mark: int) -> None:
     """Has all lanes evaluated; the results are recorded when the devices are done."""
@@ -172,8 +171,11 @@ class TrainLoop:
     return rows
 
   def _save_is_due(self) -> bool:
-    keys = self.config.checkpoint
-    return keys.keep_all or now() - self.saved_at > keys.seconds
+    """Whether to save at an evaluation."""
+    return self.config.checkpoint.keep_all or self._save_is_overdue()
+
+  def _save_is_overdue(self) -> bool:
+    return now() - self.saved_at > self.config.checkpoint.seconds
 
   def _save(self) -> None:
     self._record_pending()
@@ -182,36 +184,38 @@ class TrainLoop:
     self.saved_at = now()
 
   def _restore(self) -> None:
-    position = checkpoint.position(self.manager)
-    self.evaluated = position.evaluated if position else -1
-    if position is None:
+    self.evaluated, damaged = -1, []
+    for step in checkpoint.newest_first(self.manager):
+      try:
+        self._load(step)
+        break
+      except checkpoint.Unreadable as error:
+        damaged.append(str(error))
+    else:
+      if damaged:
+        raise records.Damaged(
+          f'no checkpoint of {self.workdir} can be used ({"; ".join(damaged)}); remove '
+          f'{self.workdir / "checkpoints"} to train from the beginning, or choose another --workdir'
+        )
       self.stage.start()
-    elif position.data != self.fingerprint:
+    for sentence in damaged:
+      logging.warning('%s; continuing from the one before it', sentence)
+    # Rows later than the checkpoint will be computed again.
+    rows = records.truncate_after(self.records, self.evaluated)
+    records.check(rows, records.read_plan(self.workdir / 'plan.csv'), self.records)
+
+  def _load(self, step: int) -> None:
+    position = checkpoint.position(self.manager, step)
+    if position.data != self.fingerprint:
       raise ConfigError(
         f'{self.workdir} was begun with other images or labels (fingerprint {position.data}) '
         f'than those read now ({self.fingerprint}); restore the data, or choose another --workdir'
       )
-    else:
-      self.stage.enter(position)
-      like = [group.to_host() for group in self.stage.groups]
-      self.stage.load(checkpoint.restore(self.manager, like), position)
-    # Rows later than the checkpoint will be computed again.
-    records.truncate_after(self.records, self.evaluated)
+    self.stage.enter(position)
+    like = [group.to_host() for group in self.stage.groups]
+    self.stage.load(checkpoint.restore(self.manager, step, like), position)
+    self.evaluated = position.evaluated
 
-  @contextmanager
-  def _stop_on_signal(self):
-    """Turns the first interrupt or termination into a save and a clean stop."""
-
-    def ask(number: int, _) -> None:
-      self.stop = True
-      signal.signal(number, signal.SIG_DFL)
-      self.console.print('Stopping after this stretch; once more stops at once, unsaved.')
-
-    on_main = threading.current_thread() is threading.main_thread()  # only it may set handlers
-    numbers = (signal.SIGINT, signal.SIGTERM) if on_main else ()
-    before = {number: signal.signal(number, ask) for number in numbers}
-    try:
-      yield
-    finally:
-      for number, handler in before.items():
-        signal.signal(number, handler)
+  def _ask_to_stop(self) -> None:
+    self.stop = True
+    self.console.print('Stopping after this stretch; once more stops at once, unsaved.')

@@ -1,6 +1,7 @@
 """Runs a study to its end: one training, one after another that lends it weights, or arms."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ml_collections import ConfigDict
@@ -10,7 +11,7 @@ from bsjax.config.errors import ConfigError
 from bsjax.console import make_console
 from bsjax.engine.validate import validate
 from bsjax.plan import arms, plan
-from bsjax.storage import workdirs
+from bsjax.storage import lock, workdirs
 from bsjax.storage.writers import Mirrors, Writer
 from bsjax.train import finish
 from bsjax.train.training import Training
@@ -41,6 +42,7 @@ class StudyRun:
     self._mirrors, self._console = Mirrors(writers), make_console()
     self._datasets: dict[tuple[str, int], data.Dataset] = {}
     self._trainings: dict[Path, Training] = {}
+    self._asked_to_stop = False  # also while a training was being finished
 
   def study_plan(self) -> plan.StudyPlan:
     """Returns the plan of a study without arms, as it runs on this machine."""
@@ -53,15 +55,25 @@ class StudyRun:
 
   def run(self, dry_run: bool = False) -> bool:
     """Trains, or with `dry_run` prints what would be; returns whether nothing is left to do."""
-    if not self.config.arms.order:
-      return self._run(self.config, self.workdir, dry_run)
-    workdirs.refuse_another(self.workdir, self.config)
     configs = arms.configs(self.config)
-    for name, config in configs.items():
-      self._check_arm(name, config)
+    if configs:
+      workdirs.refuse_another(self.workdir, self.config)
+      for name, config in configs.items():
+        self._check_arm(name, config)
+    else:
+      self._training(self.config, self.workdir)
+    # What is wrong is said before there is a folder.
+    with contextlib.nullcontext() if dry_run else lock.held(self.workdir):
+      if not configs:
+        return self._run(self.config, self.workdir, dry_run)
+      return self._run_arms(configs, dry_run)
+
+  def _run_arms(self, configs: Mapping[str, ConfigDict], dry_run: bool) -> bool:
     if not dry_run:
       workdirs.write_config(self.workdir, self.config)
     for name, config in configs.items():
+      if self._asked_to_stop:
+        return False
       self._console.print(f'Arm {name}:')
       if not self._run(config, arms.workdir(self.workdir, name), dry_run):
         return False
@@ -76,10 +88,14 @@ class StudyRun:
     lender = arms.pretraining(config)
     if lender and not self._run(lender, workdir / arms.PRETRAIN, dry_run):
       return False
+    if self._asked_to_stop:
+      return False
     if dry_run:
       training.show()
       return True
-    return self._trainings.pop(workdir).run(self._mirrors)
+    done = self._trainings.pop(workdir).run(self._mirrors)
+    self._asked_to_stop |= training.asked_to_stop
+    return done
 
   def _check_arm(self, name: str, config: ConfigDict) -> None:
     """Raises ConfigError where an arm does not fit data or model, as one that has begun did."""

@@ -32,6 +32,7 @@ class Training:
     self.recorded = execution.read(workdir)
     micro_batches = self.recorded.micro_batches if self.recorded else None
     self._foreseen = plan.make_plan(config, len(dataset.train.labels), micro_batches)
+    self.asked_to_stop = False  # whether a signal came while it trained, or was finished
     self._freezing: list[Table] | None = None  # what each stage freezes, once it is checked
 
   def check(self) -> None:
@@ -70,9 +71,11 @@ class Training:
     loop = TrainLoop(*study, self.chosen, self.console, mirrors, weights)
     mirrors.begin(self.config, plan.lane_rows(self.study_plan))
     try:
-      return loop.run(lambda: finish.finish(*study, self.console, mirrors))
+      done = loop.run(lambda: finish.finish(*study, self.console, mirrors))
     finally:
       mirrors.close()
+    self.asked_to_stop = loop.stop
+    return done
 
   def show(self) -> None:
     """Prints the plan, with the memory it takes; nothing is written."""
@@ -96,8 +99,8 @@ class Training:
     self._claim(self._foreseen)
     if not (self.workdir / 'summary.json').exists():
       return False
-    path = self.workdir / 'report.html'
-    path = path if path.exists() else finish.write_report(self.workdir)
+    study = self.config, self.workdir, self.dataset, self.study_plan
+    path = finish.complete(*study, self.console)
     self.console.print(f'This study is finished: {path}')
     return True
 
@@ -106,8 +109,10 @@ class Training:
     rows, path = plan.lane_rows(study_plan), self.workdir / 'plan.csv'
     if not (self.workdir / 'config.json').exists():
       self.workdir.mkdir(parents=True, exist_ok=True)
-      records.write_plan(path, rows)
       workdirs.write_config(self.workdir, self.config)
+      records.write_plan(path, rows)
+    elif not path.exists() and not self.recorded:  # killed between the two
+      records.write_plan(path, rows)
     elif records.read_plan(path) != rows:
       raise ConfigError(
         f'{path} was made for another training set than the one read now, of '

@@ -158,6 +158,8 @@ def test_a_study_without_a_record_of_it_keeps_the_micro_batches_of_its_plan(cloc
   clocked({('map-canonical', 4): 1.0, ('vmap-im2col', 4): 2.0})
   study = plan.make_plan(small_config(), 150, {8: 4, 16: 4, 32: 4})
   records.write_plan(tmp_path / 'plan.csv', plan.lane_rows(study))
+  assert execution.read(tmp_path) is None  # nobody's plan: written before there was a study
+  (tmp_path / 'config.json').write_text('{}')
   chosen = choose(auto_config(), tmp_path / 'timings', execution.read(tmp_path))
   assert chosen.micro_batches == {8: 4, 16: 4, 32: 4}
   assert chosen.strategies == {4: STRATEGIES['map-canonical']}

@@ -62,6 +62,7 @@ def test_a_study_leaves_everything_behind(undisturbed):
     'summary.json',
     'report.html',
     'checkpoints',
+    '.lock',
   }
   rows = records.read(undisturbed / 'records.jsonl')
   assert len(rows) == 4 * 4  # lanes x (start and 3 evaluations)
@@ -128,8 +129,9 @@ def test_resume_without_batch_norm_and_with_other_optimizers(optimizer, tmp_path
     study_run.run_study(own, tmp_path)
   study_run.run_study(own, tmp_path)
   with checkpoint.open_manager(tmp_path) as manager:
-    position = checkpoint.position(manager)
-    (states,) = checkpoint.restore(manager, [undisturbed.to_host()])
+    step = checkpoint.newest_first(manager)[0]
+    position = checkpoint.position(manager, step)
+    (states,) = checkpoint.restore(manager, step, [undisturbed.to_host()])
   undisturbed.evaluate(on_device)()  # the last evaluation has read the window
   assert largest_difference(states, undisturbed.to_host()) == 0
   assert position.ticks == (undisturbed.ticks,)

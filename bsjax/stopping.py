@@ -1,0 +1,48 @@
+"""Signals that ask a command to stop, and the exit code that says it was not done.
+
+It imports nothing of bsjax and nothing heavy, so that a command listens from its first moment on.
+"""
+
+import contextlib
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+UNFINISHED = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, run the same command again
+# An interrupt, and what schedulers send ahead of the end; those that this system has.
+NAMES = ('SIGINT', 'SIGTERM', 'SIGHUP', 'SIGUSR1')
+SIGNALS = tuple(getattr(signal, name) for name in NAMES if hasattr(signal, name))
+
+
+def leave_on_signal() -> None:
+  """From now on a signal ends the process, as there is nothing to save; within `asking` it asks."""
+
+  def leave(number: int, _: FrameType | None) -> None:
+    name = signal.Signals(number).name
+    print(f'bsjax: stopped by {name} before there was anything to save', file=sys.stderr)
+    raise SystemExit(UNFINISHED)
+
+  for number in SIGNALS:
+    if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+      signal.signal(number, leave)
+
+
+@contextlib.contextmanager
+def asking(ask: Callable[[], None]) -> Iterator[None]:
+  """Has the first signal in the context call `ask`; the next one ends the process at once."""
+
+  def handle(number: int, _: FrameType | None) -> None:
+    for each in before:
+      signal.signal(each, signal.SIG_DFL)
+    ask()
+
+  on_main = threading.current_thread() is threading.main_thread()  # only it may set handlers
+  heard = [n for n in SIGNALS if signal.getsignal(n) is not signal.SIG_IGN] if on_main else []
+  before = {number: signal.signal(number, handle) for number in heard}
+  try:
+    yield
+  finally:
+    for number, handler in before.items():
+      signal.signal(number, handler)

@@ -1,0 +1,50 @@
+"""One process at a time in a workdir: the second is told who has it."""
+
+import contextlib
+import datetime
+import json
+import os
+import platform
+from collections.abc import Iterator
+from pathlib import Path
+
+import filelock
+
+from bsjax.config.errors import ConfigError
+
+# Beside the lock itself, which holds nothing: that must not be replaced while it is held.
+LOCK, HOLDER = '.lock', '.running.json'
+
+
+@contextlib.contextmanager
+def held(workdir: Path) -> Iterator[None]:
+  """Holds a workdir, made if it is not there, until the context ends or the process dies.
+
+  Raises ConfigError where another process, on this host or on one that shares its disk, holds it.
+  """
+  workdir.mkdir(parents=True, exist_ok=True)
+  lock = filelock.FileLock(workdir / LOCK)
+  try:
+    lock.acquire(blocking=False)
+  except filelock.Timeout:
+    raise ConfigError(
+      f'{workdir} is in use{_holder(workdir / HOLDER)}; wait until that process has ended, stop '
+      'it, or choose another --workdir'
+    ) from None
+  try:
+    since = datetime.datetime.now().astimezone().isoformat(' ', 'seconds')
+    holder = {'host': platform.node(), 'process': os.getpid(), 'since': since}
+    (workdir / HOLDER).write_text(json.dumps(holder) + '\n')
+    yield
+  finally:
+    (workdir / HOLDER).unlink(missing_ok=True)
+    lock.release()
+
+
+def _holder(path: Path) -> str:
+  """Who says to hold it; nothing where that is not, or not yet, readable."""
+  try:
+    holder = json.loads(path.read_text())
+    return f' by process {holder["process"]} on {holder["host"]} since {holder["since"]}'
+  except (OSError, ValueError, KeyError, TypeError):
+    return ''

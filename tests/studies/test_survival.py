@@ -1,0 +1,264 @@
+"""What clusters, disks and people do to a study: said in words, nothing lost or counted twice."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from helpers.interrupted import terminated_in_call
+from helpers.small import small_config
+
+from bsjax import stopping
+from bsjax.config.errors import ConfigError
+from bsjax.engine.validate import validate
+from bsjax.plan import arms, batch_size_paths, plan, stages
+from bsjax.report import stored_study
+from bsjax.storage import lock, records
+from bsjax.train import loop, study_run
+
+pytestmark = pytest.mark.usefixtures('blank_figures')
+ROOT = Path(__file__).parents[2]
+
+
+def config(**overrides):
+  keys = {'batch_sizes': (8, 16), 'trials': 1, 'evaluations': 3, 'checkpoint__seconds': 0.0}
+  return small_config(**keys | overrides)
+
+
+@pytest.fixture(scope='module')
+def undisturbed(tmp_path_factory):
+  workdir = tmp_path_factory.mktemp('undisturbed')
+  study_run.run_study(config(), workdir)
+  return workdir
+
+
+@pytest.fixture(scope='module')
+def stopped(tmp_path_factory):
+  """A study that stopped after its second evaluation, with several checkpoints."""
+  workdir = tmp_path_factory.mktemp('stopped')
+  with pytest.MonkeyPatch.context() as patch, terminated_in_call(patch, 6):
+    assert not study_run.run_study(config(), workdir)
+  return workdir
+
+
+@pytest.fixture
+def unfinished(stopped, tmp_path):
+  """A copy of that study."""
+  return Path(shutil.copytree(stopped, tmp_path / 'study'))
+
+
+def steps(workdir):
+  return sorted(
+    (p for p in (workdir / 'checkpoints').iterdir() if p.name.isdigit()), key=lambda p: int(p.name)
+  )
+
+
+def empty(path):
+  for file in path.rglob('*'):
+    if file.is_file():
+      file.write_bytes(b'')
+
+
+def remove_metadata(path):
+  for file in [*path.rglob('*METADATA*'), *path.rglob('manifest.*')]:
+    file.unlink()
+
+
+def remove_position(path):
+  shutil.rmtree(path / 'position')
+
+
+def flip(path):
+  """The lowest bit in the middle of the largest file."""
+  file = max((f for f in path.rglob('*') if f.is_file()), key=lambda f: f.stat().st_size)
+  content = bytearray(file.read_bytes())
+  content[len(content) // 2] ^= 1
+  file.write_bytes(content)
+
+
+@pytest.mark.parametrize('damage', [empty, remove_metadata, remove_position, flip])
+def test_of_damaged_checkpoints_the_one_before_serves(damage, unfinished, undisturbed, caplog):
+  _, newest = steps(unfinished)[-2:]
+  damage(newest)
+  assert study_run.run_study(config(), unfinished)
+  assert f'checkpoint {newest.name}' in caplog.text and 'one before it' in caplog.text
+  for name in ('records.jsonl', 'summary.json'):
+    assert (unfinished / name).read_text() == (undisturbed / name).read_text()
+
+
+def test_without_a_whole_checkpoint_the_remedy_is_named_and_works(unfinished, undisturbed):
+  for path in steps(unfinished):
+    empty(path)
+  rows = (unfinished / 'records.jsonl').read_text()
+  with pytest.raises(records.Damaged, match=r'remove .*checkpoints to train from the beginning'):
+    study_run.run_study(config(), unfinished)
+  assert (unfinished / 'records.jsonl').read_text() == rows  # nothing is lost
+  shutil.rmtree(unfinished / 'checkpoints')
+  assert study_run.run_study(config(), unfinished)
+  assert (unfinished / 'records.jsonl').read_text() == (undisturbed / 'records.jsonl').read_text()
+
+
+def lines_of(path):
+  return path.read_text().splitlines(keepends=True)
+
+
+@pytest.mark.parametrize(
+  ('change', 'words'),
+  [
+    (lambda lines: [*lines[:5], *lines[6:]], r'rows of lanes \[\d\] at \d+ examples are missing'),
+    (lambda lines: [*lines[:5], lines[4], *lines[5:]], 'row 6: lane . at .* is there twice'),
+    (lambda lines: [*lines[:5], '{"lane"\n', *lines[5:]], 'line 6 is damaged'),
+    (lambda lines: [*lines[:5], '{"lane": 99, "examples": 0}\n', *lines[5:]], 'lane 99 .*planned'),
+    (lambda lines: [*lines[:5], '{}\n', *lines[5:]], 'row 6|lane None .*planned'),
+  ],
+)
+def test_damaged_records_are_named_before_any_number_is_given(
+  change, words, unfinished, undisturbed, tmp_path
+):
+  finished = Path(shutil.copytree(undisturbed, tmp_path / 'finished'))
+  for workdir in (unfinished, finished):
+    path = workdir / 'records.jsonl'
+    path.write_text(''.join(change(lines_of(path))))
+  with pytest.raises(records.Damaged, match=words):
+    study_run.run_study(config(), unfinished)
+  with pytest.raises(records.Damaged, match=words):
+    stored_study.load(finished)
+
+
+@pytest.mark.parametrize('name', ['config.json', 'execution.json', 'plan.csv'])
+@pytest.mark.parametrize('content', [b'', b'{', b'[]\n', b'\xff\xfe\x00'])
+def test_a_damaged_file_is_named_before_training(name, content, unfinished, monkeypatch):
+  monkeypatch.setattr(loop.TrainLoop, 'run', lambda *_: pytest.fail('it trained'))
+  (unfinished / name).write_bytes(content)
+  with pytest.raises(records.Damaged, match=name):
+    study_run.run_study(config(), unfinished)
+
+
+def test_results_of_nobody_are_not_taken_over(unfinished):
+  (unfinished / 'config.json').unlink()
+  rows = (unfinished / 'records.jsonl').read_text()
+  with pytest.raises(ConfigError, match=r'holds records\.jsonl and checkpoints but no config.json'):
+    study_run.run_study(config(batch_sizes=(4, 8)), unfinished)
+  assert (unfinished / 'records.jsonl').read_text() == rows
+
+
+def test_a_plan_without_a_config_is_made_anew(tmp_path):
+  planned = plan.make_plan(config(batch_sizes=(4, 32)), 150)
+  records.write_plan(tmp_path / 'plan.csv', plan.lane_rows(planned))
+  assert study_run.run_study(config(), tmp_path)
+  assert {row['batch_size'] for row in records.read_plan(tmp_path / 'plan.csv')} == {8, 16}
+
+
+def test_a_second_process_is_refused_and_changes_nothing(unfinished):
+  before = {path: path.read_bytes() for path in unfinished.rglob('*') if path.is_file()}
+  with lock.held(unfinished), pytest.raises(ConfigError, match=f'in use by process {os.getpid()}'):
+    study_run.run_study(config(), unfinished)
+  after = {path: path.read_bytes() for path in unfinished.rglob('*') if path.is_file()}
+  assert after == before
+
+
+@pytest.mark.parametrize(
+  'gone', [('report.html',), ('methodology.txt',), ('report.html', 'methodology.txt')]
+)
+def test_what_an_interrupted_end_left_out_is_made_again(gone, undisturbed, tmp_path):
+  workdir = Path(shutil.copytree(undisturbed, tmp_path / 'study'))
+  kept = {name: (workdir / name).read_text() for name in gone}
+  for name in gone:
+    (workdir / name).unlink()
+  assert study_run.run_study(config(), workdir)
+  assert all((workdir / name).exists() for name in gone)
+  if 'methodology.txt' in gone:
+    assert (workdir / 'methodology.txt').read_text() == kept['methodology.txt']
+
+
+def test_native_cost_that_an_interrupted_end_left_out_is_measured(undisturbed, tmp_path):
+  workdir = Path(shutil.copytree(undisturbed, tmp_path / 'study'))
+  assert study_run.run_study(config(native_cost__measure=True), workdir)
+  assert json.loads((workdir / 'native_cost.json').read_text())
+  assert 'native_cost' in (workdir / 'report.html').read_text()
+
+
+@pytest.mark.parametrize(
+  'name', ['', 'last phase', 'a=b', '/abs', 'a/b', '[/b]', '$a^$', '-x', 'x' * 65, 'é']
+)
+def test_names_that_would_be_lost_in_a_path_or_a_branch_are_refused(name):
+  staged, armed = config(), config()
+  stages.add(staged, name, epochs=1.0, batch_size=('keep', 'multiply:2'))
+  arms.add(armed, name, {'seed': 1})
+  for refused in (staged, armed):
+    with pytest.raises(ConfigError, match='is no name'):
+      validate(refused)
+
+
+def test_a_branch_that_chooses_no_rule_is_an_error():
+  staged = config()
+  stages.add(staged, 'first', epochs=1.0)
+  stages.add(staged, 'last', epochs=1.0, batch_size=('keep', 'multiply:2'))
+  first, last = stages.of(staged)
+  assert batch_size_paths.rule(first, 'last=keep') == 'keep'
+  assert batch_size_paths.rule(last, 'last=multiply:2') == 'multiply:2'
+  for branch in ('', 'last', 'last=', 'last=multiply:4', 'lst=keep'):
+    with pytest.raises(ValueError, match='chooses none'):
+      batch_size_paths.rule(last, branch)
+
+
+def test_saves_come_between_evaluations_too(tmp_path, monkeypatch):
+  """As often as asked, on a clock that goes a second whenever it is read."""
+  ticking = iter(range(10**6))
+  monkeypatch.setattr(loop, 'now', lambda: float(next(ticking)))
+  monkeypatch.setattr(loop.Pace, 'measured', lambda *_: None)  # a block at a time
+  saved = []
+  save = loop.TrainLoop._save
+  monkeypatch.setattr(
+    loop.TrainLoop, '_save', lambda self: saved.append(self.stage.groups[0].position) or save(self)
+  )
+  study_run.run_study(config(evaluations=1, checkpoint__seconds=4.0), tmp_path)
+  assert len(saved) > 4
+  assert max(b - a for a, b in zip([0, *saved], saved, strict=False)) <= 64
+
+
+START = """
+import sys, time
+from bsjax import stopping
+stopping.leave_on_signal()
+print('ready', flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize('name', stopping.NAMES)
+def test_a_signal_before_training_ends_it_with_its_own_code(name):
+  process = subprocess.Popen(
+    [sys.executable, '-c', START], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+  )
+  assert process.stdout.readline() == 'ready\n'
+  process.send_signal(getattr(signal, name))
+  _, error = process.communicate(timeout=30)
+  assert process.returncode == stopping.UNFINISHED == 75
+  assert 'Traceback' not in error and name in error
+
+
+@pytest.mark.parametrize('name', stopping.NAMES)
+def test_in_training_a_signal_asks_once(name):
+  asked, before = [], signal.getsignal(getattr(signal, name))
+  with stopping.asking(lambda: asked.append(1)):
+    os.kill(os.getpid(), getattr(signal, name))
+    time.sleep(0.01)
+    assert asked == [1]
+    assert signal.getsignal(getattr(signal, name)) == signal.SIG_DFL  # once more ends it
+  assert signal.getsignal(getattr(signal, name)) == before
+
+
+def test_what_is_ignored_stays_ignored():
+  before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+  try:
+    with stopping.asking(lambda: pytest.fail('it asked')):
+      os.kill(os.getpid(), signal.SIGHUP)
+      time.sleep(0.01)
+  finally:
+    signal.signal(signal.SIGHUP, before)
