@@ -22,14 +22,18 @@ def held(workdir: Path) -> Iterator[None]:
 
   Raises ConfigError where another process, on this host or on one that shares its disk, holds it.
   """
-  workdir.mkdir(parents=True, exist_ok=True)
   lock = filelock.FileLock(workdir / LOCK)
   try:
+    workdir.mkdir(parents=True, exist_ok=True)
     lock.acquire(blocking=False)
   except filelock.Timeout:
     raise ConfigError(
       f'{workdir} is in use{_holder(workdir / HOLDER)}; wait until that process has ended, stop '
       'it, or choose another --workdir'
+    ) from None
+  except OSError as error:
+    raise ConfigError(
+      f'{workdir} cannot be written to ({error.strerror}); choose another --workdir'
     ) from None
   try:
     since = datetime.datetime.now().astimezone().isoformat(' ', 'seconds')

@@ -38,6 +38,15 @@ def test_the_second_process_is_told_who_has_it_and_a_killed_one_has_it_no_more(t
   assert not (tmp_path / lock.HOLDER).exists()
 
 
+def test_a_workdir_that_is_a_file_is_refused(tmp_path):
+  (tmp_path / 'file').write_text('mine')
+  for path in (tmp_path / 'file', tmp_path / 'file' / 'below'):
+    refused = pytest.raises(ConfigError, match=r'cannot be written to .*another --workdir')
+    with refused, lock.held(path):
+      pass
+  assert (tmp_path / 'file').read_text() == 'mine'
+
+
 @pytest.mark.parametrize('content', ['', '{', '[]', '{"host": 1}'])
 def test_a_holder_that_cannot_be_read_is_not_named(content, tmp_path):
   (tmp_path / 'who').write_text(content)

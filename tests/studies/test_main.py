@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from bsjax import stopping
+
 ROOT = Path(__file__).parents[2]
 SMALL = [
   '--config.trials=2',
@@ -94,7 +96,7 @@ def test_stopped_by_a_signal_the_same_command_continues_to_the_same_records(
   out, _ = process.communicate(timeout=60)
   if number == signal.SIGTERM:
     assert 'The same command continues' in out
-    assert process.returncode == 0
+    assert process.returncode == stopping.UNFINISHED
   assert not (stopped / 'summary.json').exists()
   done = run(cache, stopped, *LONG)
   assert done.returncode == 0, done.stderr
