@@ -5,7 +5,7 @@ lent to 4 batch sizes x 3 learning rates x 6 trials = 72 lanes: five epochs in w
 head is trained, with RMSprop, and six at a fifth of the rate in which the last layers are too.
 3,840 images to train on, 3,500 to validate, stratified. BatchNorm sees whole batches. The report
 compares batch sizes at epochs 8 and 11, at equal epochs and at equal updates, by running and by
-re-estimated statistics. Results and cost on two CPU cores: experiments/cactus.
+re-estimated statistics. Results and time on two CPU cores: experiments/cactus.
 
   python -m bsjax.main --config=configs/cactus.py --workdir=runs/cactus \\
     --config.data.path=FOLDER_WITH_TRAIN_CSV

@@ -3,7 +3,8 @@
 2 arms x 15 settings x 5 trials = 150 lanes: two architectures, narrow enough for a CPU, on 2,048
 images of CIFAR-10. Each arm is a study of its own, with batch sizes 32, 64 and 128; three learning
 rates given at 32 are carried to the others by all three rules. All arms share the seed, so their
-trials are paired. Every batch size is also run alone, for its memory and speed.
+trials are paired. Every batch size is also run alone, for its memory and speed. Results and time on
+two CPU cores: experiments/scaling_rule.
 
   python -m bsjax.main --config=configs/scaling_rule.py --workdir=runs/scaling_rule
 

@@ -286,6 +286,49 @@ def test_noise_scales_that_grow_with_examples_differ_at_equal_updates(tmp_path):
     assert not result['at_equal_updates'][kind]['equal']
 
 
+# scaling_rule
+
+
+def rules_of_arms(nearer, noise=0.01, seed=0):
+  """Arms, at three rates and two batch sizes, in which one rule's curve is nearer by so much."""
+  random = np.random.default_rng(seed)
+  arms = {}
+  for name, (rule_nearer, by) in nearer.items():
+    rates = []
+    for rate in (0.02, 0.04, 0.08):
+      runs = []
+      for size in (64, 128):
+        luck = random.normal(0.2, 0.05, 5)  # of the trials, shared by all rules
+        for rule in ('none', 'sqrt', 'linear'):
+          each = luck + random.normal(0, noise, 5) - by * (rule == rule_nearer)
+          runs.append({'rule': rule, 'batch_size': size, 'distance': {'each': each.tolist()}})
+      rates.append({'learning_rate': rate, 'runs': runs})
+    arms[name] = {'rates': rates, 'shown': 1}
+  return arms
+
+
+def test_the_rule_of_the_closest_curve_is_found():
+  closest = load('scaling_rule', 'analyze').closest
+  rows = closest(rules_of_arms({'cnn': ('sqrt', 0.1), 'resnet8': ('linear', 0.0)}))
+  assert len(rows) == 12 and sum(row['best_rate'] for row in rows) == 4
+  by_arm = {name: [row for row in rows if row['arm'] == name] for name in ('cnn', 'resnet8')}
+  assert {(row['rule'], row['verdict']) for row in by_arm['cnn']} == {('sqrt', 'supported')}
+  assert {row['verdict'] for row in by_arm['resnet8']} == {'undetermined'}
+  for other in (other for row in by_arm['cnn'] for other in row['others']):
+    assert holds(other, 0.1) and other['n'] == 5
+
+
+def test_the_closest_curve_is_corrected_for_all_that_is_looked_at():
+  """Of 100 studies without any difference at most 5% may name a rule anywhere."""
+  closest = load('scaling_rule', 'analyze').closest
+  none = {'cnn': ('none', 0.0), 'resnet8': ('none', 0.0)}
+  studies = [closest(rules_of_arms(none, seed=seed)) for seed in range(100)]
+  named = sum(any(row['verdict'] == 'supported' for row in rows) for rows in studies)
+  assert named <= 5
+  (confidence,) = {row['confidence'] for rows in studies for row in rows}
+  assert confidence == pytest.approx(1 - 0.05 / (12 * 3))
+
+
 def test_speed(tmp_path, monkeypatch):
   module = load('speed', 'analyze')
   monkeypatch.setattr(module, 'HERE', tmp_path)
