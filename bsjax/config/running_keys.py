@@ -83,7 +83,11 @@ RUNNING = (
     twice='names a batch size twice; give each once',
   ),
   _how(
-    'checkpoint.seconds', 60.0, 'At least between two saves; the last is saved.', 'seconds', low=0
+    'checkpoint.seconds',
+    60.0,
+    'From a save to the next; 0: at every evaluation. The last is saved.',
+    'seconds',
+    low=0,
   ),
   _how(
     'checkpoint.keep_all',
