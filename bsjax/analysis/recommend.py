@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from bsjax.analysis.claims import confounds
 from bsjax.analysis.claims.claim import ABOVE, BETTER, MARGIN, SUPPORTED, Finding, Question, within
 from bsjax.analysis.claims.pairs import Pair, Ranking
 from bsjax.analysis.measures.critical_batch_size import EARLY
@@ -44,9 +45,13 @@ def _most_accurate(chosen: Chosen, ranking: Ranking) -> Finding:
   best, n = pairs[0].best, pairs[0].plain.interval.n
   if n < 2:
     return _row(BEST, None, [Reason('one_trial_highest', best=best), *out])
-  level = {pair.other: pair for pair in pairs if not _shown(pair, BETTER)}
+  # Where either is read beside its best rates, it may be the better of the two.
+  beside = confounds.skipped(chosen, [best, *(pair.other for pair in pairs)])
+  unsure = {reason.details['size'] for reason in beside}
+  level = {p.other: p for p in pairs if p.other in unsure or not _shown(p, BETTER)}
   worse = [pair.other for pair in pairs if pair.other not in level]
-  size = max([best, *(other for other, pair in level.items() if _shown(pair, within()))])
+  alike = [other for other, pair in level.items() if _shown(pair, within())]
+  size = max([best, *(other for other in alike if not unsure & {best, other})])
   why = [
     Reason('highest_mean', best=best, trials=n),
     Reason('shown_worse', sizes=worse),
@@ -60,7 +65,7 @@ def _most_accurate(chosen: Chosen, ranking: Ranking) -> Finding:
     found = level[largest].plain.interval
     ends = {'value': found.value, 'low': found.low, 'high': found.high}
     why.append(Reason('at_stake', best=best, other=largest, **ends))
-  return _row(BEST, size, [*why, *out], chosen[size].learning_rate)
+  return _row(BEST, size, [*why, *beside, *out], chosen[size].learning_rate)
 
 
 def _shown(pair: Pair, question: Question) -> bool:
