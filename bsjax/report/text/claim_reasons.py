@@ -43,7 +43,7 @@ def _best_rates_unsafe(size: int, rates: Sequence[float], condition: str = '') -
   where = f'batch size {size} of {condition}' if condition else f'batch size {size}'
   return (
     f'{where} is read beside its best rates, and what it can reach is not known: some trial '
-    f'diverged at {named(rates)}, though none did at a larger rate'
+    f'diverged at {", ".join(map(str, rates))}, though none did at a larger rate'
   )
 
 
