@@ -71,8 +71,9 @@ def test_a_tuned_batch_size_is_not_worse_than_another(base, low):
 
 def test_what_is_carried_over_from_beside_the_best_rates_shows_nothing():
   tried = tried_of(sizes=(8, 32))
-  for claim in way(tried, 32, 'none'):
-    assert claim.verdict == UNDETERMINED and UNSAFE in codes(claim)
+  for claim in (*way(tried, 32, 'none'), *way(tried_of(0.2, (8, 32)), 32, 'none')):
+    assert claim.verdict == UNDETERMINED
+    assert [r.details['size'] for r in claim.reasons if r.code == UNSAFE] == [32]
   # Of the other batch size only what lies at the rates of the base counts, whatever is best there.
   assert 'undefined' in tuned_runs.ways(tried, 8, ('none',), MARGIN)['rows'][0]
 
