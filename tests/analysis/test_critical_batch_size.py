@@ -356,7 +356,7 @@ def test_a_batch_size_that_lost_its_fastest_rate_by_accident_is_a_bound():
   few = at_target(hit([(8, 0.2), (16, 0.2), (32, 0.2)]), 'val_loss', 0.5)
   assert few['undefined'].details['best_rates_unsafe'] == [8, 16, 32]
   said = rendered(few)['undefined']
-  assert '2 of 5' in said and 'diverged at faster ones at 8, 16 and 32: try' in said
+  assert '2 of 5' in said and 'diverged at faster ones at batch sizes 8, 16 and 32: try' in said
 
 
 def test_it_is_not_shown_to_need_more_examples():
