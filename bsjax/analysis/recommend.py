@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from bsjax.analysis.claims import confounds
 from bsjax.analysis.claims.claim import ABOVE, BETTER, MARGIN, SUPPORTED, Finding, Question, within
 from bsjax.analysis.claims.pairs import Pair, Ranking
 from bsjax.analysis.measures.critical_batch_size import EARLY
@@ -44,9 +45,13 @@ def _most_accurate(chosen: Chosen, ranking: Ranking) -> Finding:
   best, n = pairs[0].best, pairs[0].plain.interval.n
   if n < 2:
     return _row(BEST, None, [Reason('one_trial_highest', best=best), *out])
-  level = {pair.other: pair for pair in pairs if not _shown(pair, BETTER)}
+  # Where either is read beside its best rates, it may be the better of the two.
+  beside = confounds.skipped(chosen, [best, *(pair.other for pair in pairs)])
+  unsure = {reason.details['size'] for reason in beside}
+  level = {p.other: p for p in pairs if p.other in unsure or not _shown(p, BETTER)}
   worse = [pair.other for pair in pairs if pair.other not in level]
-  size = max([best, *(other for other, pair in level.items() if _shown(pair, within()))])
+  alike = [other for other, pair in level.items() if _shown(pair, within())]
+  size = max([best, *(other for other in alike if not unsure & {best, other})])
   why = [
     Reason('highest_mean', best=best, trials=n),
     Reason('shown_worse', sizes=worse),
@@ -60,7 +65,7 @@ def _most_accurate(chosen: Chosen, ranking: Ranking) -> Finding:
     found = level[largest].plain.interval
     ends = {'value': found.value, 'low': found.low, 'high': found.high}
     why.append(Reason('at_stake', best=best, other=largest, **ends))
-  return _row(BEST, size, [*why, *out], chosen[size].learning_rate)
+  return _row(BEST, size, [*why, *beside, *out], chosen[size].learning_rate)
 
 
 def _shown(pair: Pair, question: Question) -> bool:
@@ -79,7 +84,9 @@ def _to_target(critical: Mapping[str, Any]) -> list[Finding]:
   # Fewest examples are best, and ratios are compared: so the values are minus logarithms.
   pairs = {pair.other: pair for pair in against_best({b: -logs for b, logs in reached.items()})}
   best = next(iter(pairs.values())).best
-  more = [other for other, pair in pairs.items() if ABOVE.verdict(pair.interval) == SUPPORTED]
+  unsure = critical.get('best_rates_unsafe', ())
+  shown = [other for other, pair in pairs.items() if ABOVE.verdict(pair.interval) == SUPPORTED]
+  more = [other for other in shown if other not in unsure]
   level = [other for other in pairs if other not in more]
   fewest = float(reached[best].mean())
   first = Reason(
@@ -89,14 +96,15 @@ def _to_target(critical: Mapping[str, Any]) -> list[Finding]:
     examples=math.exp(fewest),
     trials=len(reached[best]),
   )
-  shown = Reason('shown_to_need_more', sizes=more), Reason('not_shown_to', sizes=level)
+  known = [Reason('shown_to_need_more', sizes=more), Reason('not_shown_to', sizes=level)]
+  known += _beside(unsure)
   near = [b for b in reached if reached[b].mean() <= fewest + math.log1p(OVERHEAD)]
   size = min(near, key=lambda b: float(reached[b].mean()) - math.log(b))
   updates = math.exp(float(reached[size].mean())) / size
   second = Reason('fewest_updates', size=size, updates=updates, of=near)
   cost = [_cost(pairs[size])] if size in pairs else []
   return [
-    _row(EXAMPLES, best, [first, *shown, *out], rates[best]),
+    _row(EXAMPLES, best, [first, *known, *out], rates[best]),
     _row(UPDATES, size, [first, second, *cost, *out], rates[size]),
   ]
 
@@ -130,6 +138,10 @@ def _cost(pair: Difference) -> Reason:
   ends = {'ratio': ratio.value, 'low': ratio.low, 'high': ratio.high}
   certain = ratio.high <= 1 + OVERHEAD
   return Reason('examples_ratio', best=pair.best, **ends, overhead=OVERHEAD, certain=certain)
+
+
+def _beside(unsure: Sequence[int]) -> list[Reason]:
+  return [Reason('target_beside_unsafe', batch_sizes=list(unsure))] if unsure else []
 
 
 def _reached(
@@ -183,7 +195,9 @@ def run_alone(critical: Mapping[str, Any], cost: Mapping[str, Any]) -> Finding:
   values = {size: math.log(measured[size]['median']) - logs for size, logs in reached.items()}
   pairs = against_best(values)
   best = pairs[0].best
-  more = [pair.other for pair in pairs if _takes_longer(pair, measured)]
+  unsure = critical.get('best_rates_unsafe', ())
+  longer = [pair.other for pair in pairs if _takes_longer(pair, measured)]
+  more = [other for other in longer if other not in unsure]
   level = [pair.other for pair in pairs if pair.other not in more]
   least = Reason(
     'least_seconds',
@@ -193,8 +207,8 @@ def run_alone(critical: Mapping[str, Any], cost: Mapping[str, Any]) -> Finding:
     trials=len(reached[best]),
     examples_per_second=measured[best]['median'],
   )
-  shown = Reason('shown_to_need_longer', sizes=more), Reason('not_shown_to', sizes=level)
-  return _row(TIME, best, [least, *shown, *out], learning_rates[best])
+  known = [Reason('shown_to_need_longer', sizes=more), Reason('not_shown_to', sizes=level)]
+  return _row(TIME, best, [least, *known, *_beside(unsure), *out], learning_rates[best])
 
 
 def _rates(cost: Mapping[str, Any]) -> dict[int, Mapping[str, float]]:

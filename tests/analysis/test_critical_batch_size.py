@@ -11,7 +11,9 @@ from scipy.optimize import minimize
 from scipy.special import log_ndtr
 from scipy.stats import t as student
 
+from bsjax.analysis.claims.pairs import rank
 from bsjax.analysis.measures.critical_batch_size import at_target, critical_batch_size
+from bsjax.analysis.recommend import recommendation, run_alone
 from bsjax.analysis.runs.histories import settings
 from bsjax.analysis.runs.targets import choose_targets, first_reach, soonest
 from bsjax.report.text.rendered import rendered
@@ -48,12 +50,20 @@ def codes(reasons):
   return [reason.code for reason in reasons]
 
 
-def study(curve, sizes=(8, 16, 32, 64, 128), rates=(0.1, 0.2, 0.4), trials=3, examples=102400):
+def study(
+  curve,
+  sizes=(8, 16, 32, 64, 128),
+  rates=(0.1, 0.2, 0.4),
+  trials=3,
+  examples=102400,
+  diverges=lambda lane: False,
+):
   """Settings of records every 1/32 of training, with `curve(lane, examples)` as validation loss."""
   plan = synthetic.plan(sizes, rates, trials, examples=examples)
   shares = np.arange(33) / 32
   rows = [
     synthetic.record(lane, share, val_loss=curve(lane, share * examples))
+    | {'diverged': share > 0 and diverges(lane)}
     for lane in plan
     for share in shares
   ]
@@ -300,6 +310,69 @@ def test_a_learning_rate_that_misses_in_one_trial_is_slower_than_any_that_does_n
   point = soonest(study(curve, sizes=(8,))[8], 'val_loss', 0.5, [0, 1, 2])
   assert point.learning_rate == 0.2 and point.at_grid_edge is False
   assert [reach.known for reach in point.reaches] == [EXACT] * 3
+
+
+def hit(places, beside=0.4, b_crit=40):
+  """A hyperbola; speeds fall by the factor `beside` per doubling of the rate from a bit above 0.2.
+
+  At `places`, (batch size, rate), trial 1 diverges.
+  """
+
+  def curve(lane, examples):
+    size, rate, trial = lane['batch_size'], lane['learning_rate'], lane['trial']
+    luck = math.exp(0.06 * math.sin(size + 5 * trial + 10 * rate))
+    speed = luck * beside ** abs(math.log2(rate / 0.23)) / (1 + size / b_crit)
+    return 2 / (1 + 80 * examples / 102400 * speed)
+
+  def diverges(lane):
+    return lane['trial'] == 1 and (lane['batch_size'], lane['learning_rate']) in places
+
+  return study(curve, rates=(0.05, 0.1, 0.2, 0.4, 0.8), diverges=diverges)
+
+
+def test_rates_unsafe_by_accident_that_were_faster_are_told():
+  def skipped(*rates, beside=0.4):
+    tried = hit([(8, rate) for rate in rates], beside)[8]
+    return soonest(tried, 'val_loss', 0.5, [0, 1, 2]).skipped
+
+  assert skipped() == skipped(0.1) == ()
+  assert skipped(0.2) == skipped(0.1, 0.2) == (0.2,) and skipped(0.2, 0.4) == (0.2, 0.4)
+  assert skipped(0.2, 0.4, 0.8) == ()  # beyond a limit of the rate
+  assert skipped(0.2, beside=2.5) == ()  # and where another is faster all the same
+
+
+def test_a_batch_size_that_lost_its_fastest_rate_by_accident_is_a_bound():
+  whole = at_target(hit([]), 'val_loss', 0.5)
+  assert whole['ci95'][0] < 40 < whole['ci95'][1] and whole['best_rates_unsafe'] == []
+  result = at_target(hit([(128, 0.2)]), 'val_loss', 0.5)
+  assert result['best_rates_unsafe'] == [128] and result['at_grid_edge'] == []
+  # Taken for what 128 needs it would be far off.
+  low, high = result['ci95']
+  assert low < 40 < high and 35 < result['b_crit'] < 45
+  why = Reason('target_beside_unsafe', batch_sizes=[128])
+  assert why in result['note'] and result['within_20_percent']['reason'] == why
+  assert result['within_20_percent']['tried'] is None
+  assert result['points'][-1]['status'] == ['reached'] * 3
+  few = at_target(hit([(8, 0.2), (16, 0.2), (32, 0.2)]), 'val_loss', 0.5)
+  assert few['undefined'].details['best_rates_unsafe'] == [8, 16, 32]
+  said = rendered(few)['undefined']
+  assert '2 of 5' in said and 'diverged at faster ones at batch sizes 8, 16 and 32: try' in said
+
+
+def test_it_is_not_shown_to_need_more_examples():
+  result = critical_batch_size(hit([(8, 0.2)]), targets=[0.5])
+  chosen: dict = {}
+  examples = recommendation(chosen, rank({}), result)[1]
+  why = {reason.code: reason.details for reason in examples.reasons}
+  assert 8 in why['not_shown_to']['sizes'] and 128 in why['shown_to_need_more']['sizes']
+  assert why['target_beside_unsafe'] == {'batch_sizes': [8]}
+  cost = {'hardware': 'x', 'rows': []}
+  for size in (8, 16, 32, 64, 128):
+    rates = dict.fromkeys(('median', 'low', 'high'), 1000.0)
+    cost['rows'].append({'stage': 0, 'batch_size': size, 'examples_per_second': rates})
+  time = run_alone(result, cost)
+  why = {reason.code: reason.details for reason in time.reasons}
+  assert 8 in why['not_shown_to']['sizes'] and 128 in why['shown_to_need_longer']['sizes']
 
 
 # --- the whole ---

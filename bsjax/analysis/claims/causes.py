@@ -181,6 +181,9 @@ def _not_tuned(given: Given) -> Confound:
   single = [size for size in given.sizes if len(given.tried[size]) == 1]
   if single:
     return _unresolved(RATES, given, Reason('one_rate', sizes=single))
+  if beside := confounds.skipped(given.chosen, given.sizes):
+    # Only the better side of an effect that is shown may be: it would be larger still.
+    return Confound(RATES, True, given.effect and False, tuple(beside))
   tried = {size: len(given.tried[size]) for size in given.sizes}
   fewest, most = min(tried.values()), max(tried.values())
   return _absent(RATES, given, Reason('rates_tried', fewest=fewest, most=most))

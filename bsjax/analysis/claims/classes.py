@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from bsjax.analysis.claims.claim import ABOVE, BETTER, Kind
+from bsjax.analysis.claims import confounds
+from bsjax.analysis.claims.claim import ABOVE, BETTER, UNDETERMINED, Kind
 from bsjax.analysis.claims.pairs import rank
 from bsjax.analysis.claims.slopes import trend
 from bsjax.analysis.measures.batch_size_contrasts import Comparison
@@ -69,7 +70,7 @@ def by_class(tried: Tried, chosen: Chosen, facts: Facts) -> dict[str, Any]:
       for size in tried
     ],
     'slopes': {name: slope_row(Comparison(read, name).slope()) for name in names},
-    'pairs': _pairs(read),
+    'pairs': _pairs(chosen, read),
     'claims': [
       trend(ABOVE, name, 'epochs', tried, chosen, read, Kind.CLASS)
       for name in CLAIMED
@@ -143,8 +144,11 @@ def _by_label(lane: LaneHistory) -> dict[str, float | None]:
   return {str(label): value for label, value in enumerate(lane.final[VAL_OF_CLASSES])}
 
 
-def _pairs(read: Mapping[int, Reading]) -> list[Row]:
-  """The best batch size against every other; the intervals of one quantity hold together."""
+def _pairs(chosen: Chosen, read: Mapping[int, Reading]) -> list[Row]:
+  """The best batch size against every other; the intervals of one quantity hold together.
+
+  Of one that is read beside its best rates nothing is shown.
+  """
   rows = []
   for quantity in ('rare', BALANCED):
     for pair in rank(read, quantity).pairs:
@@ -152,5 +156,6 @@ def _pairs(read: Mapping[int, Reading]) -> list[Row]:
       row = {'quantity': quantity, 'best': pair.best, 'other': pair.other}
       row |= interval.to_json('effect')
       row |= {'p_adjusted': pair.p_adjusted, 'confidence': interval.confidence}
-      rows.append(row | {'verdict': BETTER.verdict(interval)})
+      unsure = confounds.skipped(chosen, [pair.other])
+      rows.append(row | {'verdict': UNDETERMINED if unsure else BETTER.verdict(interval)})
   return rows

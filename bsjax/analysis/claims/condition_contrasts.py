@@ -57,6 +57,7 @@ class Pair(NamedTuple):
   """Two conditions read at one budget: batch size -> the readings of both, or why there are none.
 
   `context` is what else differs, `unread` whether a batch size that both have could not be read.
+  `skipped` is what `confounds.skipped` says of the first and of the second.
   """
 
   first: str
@@ -66,6 +67,7 @@ class Pair(NamedTuple):
   out: Mapping[int, Any]
   context: tuple[Reason, ...]
   unread: bool = False
+  skipped: tuple[Sequence[Reason], Sequence[Reason]] = ((), ())
 
 
 class Place(NamedTuple):
@@ -85,6 +87,14 @@ class Place(NamedTuple):
     """What else differs, and which batch sizes take no part."""
     out = confounds.left_out(self.pair.out) if self.pooled else []
     return [*self.pair.context, *out]
+
+  @property
+  def skipped(self) -> list[list[Reason]]:
+    """The batch sizes here that the first and the second are read of beside their best rates."""
+    return [
+      [reason for reason in side if reason.details['size'] in self.sizes]
+      for side in self.pair.skipped
+    ]
 
   @property
   def columns(self) -> dict[str, Any]:
@@ -192,13 +202,18 @@ def _claim(
   plain, again = both_kinds(measure, readings, quantity)
   again = again if again and again.interval.value is not None else None
   nothing = [Reason('nothing_shared')] if plain.interval.value is None else []
+  first, second = place.skipped
+  either = [*first, *second]
+  void = confounds.of_worse(plain.interval, second, first) if quantity == VAL else either
   columns = place.columns | {'p_holm': p_holm, 'equivalent': None}
   if unit == METRIC.unit and not nothing:
     # The context of one batch size stands beside the other claim.
     context = place.context if place.pooled else ()
     here = place.columns | {'margin': margin}
-    columns['equivalent'] = judge(within(margin), plain, again, context, columns=here, **about)
-  return judge(question, plain, again, [*nothing, *place.context], columns=columns, **about)
+    columns['equivalent'] = judge(
+      within(margin), plain, again, context, either, columns=here, **about
+    )
+  return judge(question, plain, again, [*nothing, *place.context], void, columns=columns, **about)
 
 
 def read_pair(held: Mapping[str, Held], first: str, second: str, budget: str) -> Pair:
@@ -220,10 +235,11 @@ def read_pair(held: Mapping[str, Held], first: str, second: str, budget: str) ->
       out[size], unread = problem, True
     else:
       readable[size] = (readings[0], readings[1])
-  context = _unequal(names, budget, readable)
+  context, skipped = _unequal(names, budget, readable), []
   for name, one in zip(names, both, strict=True):
     context += confounds.tuning(one.tried, one.chosen, list(readable), condition=name)
-  return Pair(first, second, budget, readable, out, tuple(context), unread)
+    skipped.append(confounds.skipped(one.chosen, list(readable), condition=name))
+  return Pair(first, second, budget, readable, out, tuple(context), unread, tuple(skipped))
 
 
 def _missing(held: Mapping[str, Held], names: Sequence[str], size: int) -> Reason | None:

@@ -11,7 +11,8 @@ from jaxtyping import Float
 from bsjax.analysis.runs.histories import Setting, Tried
 from bsjax.analysis.runs.reading import Reading
 from bsjax.analysis.runs.selection import Chosen, Tuned
-from bsjax.stats.estimate import Reason
+from bsjax.config.metrics import METRIC
+from bsjax.stats.estimate import Estimate, Reason
 
 SAME_PLACE = 0.05  # shares of the peak learning rate that differ by less are of one place
 
@@ -34,17 +35,27 @@ def at_edge(tried: Sequence[Setting], chosen: Tuned) -> bool:
   return len(rates) > 1 and chosen.learning_rate in (min(rates), max(rates))
 
 
-def skipped(chosen: Chosen, sizes: Sequence[int]) -> list[Reason]:
+def skipped(chosen: Chosen, sizes: Sequence[int], **whose: str) -> list[Reason]:
   """The batch sizes whose best rates may be among those at which some trial diverged.
 
   Larger ones are safe there, so that it is no limit of the rate: what the batch size can reach is
   not known, and it may look worse than it is.
   """
   return [
-    Reason('best_rates_unsafe', size=size, rates=list(chosen[size].skipped))
+    Reason('best_rates_unsafe', size=size, rates=list(chosen[size].skipped), **whose)
     for size in sizes
     if chosen[size].skipped
   ]
+
+
+def of_worse(
+  difference: Estimate, first: Sequence[Reason], second: Sequence[Reason]
+) -> Sequence[Reason]:
+  """Of what is `skipped` on both sides, that of the worse by the metric of the first less second.
+
+  The better side may be better still, which does not speak against the difference.
+  """
+  return second if METRIC.merit(difference.value or 0.0) > 0 else first
 
 
 def updates(

@@ -72,7 +72,7 @@ def _carried(tried: Sequence[Setting], base: Tuned, rule: str) -> Tuned | Reason
     window.append(replace(setting, lanes=here))
   nearest = window[[part.learning_rate for part in base.window].index(base.learning_rate)]
   best_rate = scaled(rule, base.best_rate, size, base.batch_size)
-  own = {'learning_rate': nearest.learning_rate, 'lanes': nearest.lanes}
+  own = {'learning_rate': nearest.learning_rate, 'lanes': nearest.lanes, 'skipped': ()}
   return replace(base, batch_size=size, window=tuple(window), best_rate=best_rate, **own)
 
 
@@ -110,12 +110,16 @@ def _compared(
     'quantity': VAL,
   }
   about['budget'] = budget
+  sides = [confounds.skipped(pair, [size]) for size in pair]
+  either = [*sides[0], *sides[1]]
+  # A rate carried over from one beside the best of the base is none that the rule would give.
+  void = confounds.of_worse(plain.interval, *sides) if way == TUNED else either
   return {
     'at': budgets.meeting_point(pair, budget),
     'interpolated': any(reading.between for reading in read.values()),
     **intervals,
-    'better': judge(BETTER, plain, again, context, **about),
-    'keeps': judge(within(margin), plain, again, context, **about),
+    'better': judge(BETTER, plain, again, context, void, **about),
+    'keeps': judge(within(margin), plain, again, context, either, **about),
   }
 
 

@@ -63,35 +63,37 @@ def at_target(
 
   {'quantity', 'target', 'b_crit', 'ci95', 'unbounded', 'examples_min', 'updates_min', 'n',
   'interval_over', 'ci95_over_trials', 'ci95_over_residuals', 'residual_sd', 'without_largest',
-  'resolution', 'at_grid_edge', 'note', 'points', 'within_20_percent'}, or with 'undefined' instead
-  of what the fit gives. 'n' counts trials in which some batch size reached the target.
-  'residual_sd' is in log updates, and so is 'resolution', the longest stretch between the two
-  records around a crossing, in which interpolation may err. 'at_grid_edge' lists batch sizes that
-  another learning rate may make faster: they need at most what was found, and what they missed says
-  nothing.
+  'resolution', 'at_grid_edge', 'best_rates_unsafe', 'note', 'points', 'within_20_percent'}, or with
+  'undefined' instead of what the fit gives. 'n' counts trials in which some batch size reached the
+  target. 'residual_sd' is in log updates, and so is 'resolution', the longest stretch between the
+  two records around a crossing, in which interpolation may err. 'at_grid_edge' lists batch sizes
+  that another learning rate may make faster: they need at most what was found, and what they missed
+  says nothing. The same holds of 'best_rates_unsafe': some trial diverged at a rate at which the
+  others were faster, though none did at a larger one.
   """
   use = trials(by_size)
   points = [soonest(by_size[size], quantity, target, use) for size in sorted(by_size)]
   sizes = np.array([point.batch_size for point in points])
   examples = np.array([[reach.examples for reach in point.reaches] for point in points])
   known = np.array([[reach.known for reach in point.reaches] for point in points])
-  edges = _at_grid_edge(points)
-  at_edge = np.isin(sizes, edges)[:, None]
-  updates = np.where(at_edge & (known == AT_LEAST), NOTHING, examples / sizes[:, None])
-  bounds = np.where(at_edge & (known == EXACT), AT_MOST, known)
-  fit = fit_trials(sizes, updates, bounds)
+  edges, skipped = _at_grid_edge(points), [one.batch_size for one in points if one.skipped]
+  at_most = np.isin(sizes, edges + skipped)[:, None]
+  updates = np.where(at_most & (known == AT_LEAST), NOTHING, examples / sizes[:, None])
+  bounds = np.where(at_most & (known == EXACT), AT_MOST, known)
+  fit, why = fit_trials(sizes, updates, bounds), _may_be_faster(edges, skipped)
   if fit.b_crit.has_interval:
-    result = _fitted(fit, edges, len(use), _without_largest(fit.b_crit, sizes, updates, bounds))
+    result = _fitted(fit, why, len(use), _without_largest(fit.b_crit, sizes, updates, bounds))
   else:
-    result = {'undefined': _too_few(sizes, bounds, edges, fit)}
+    result = {'undefined': _too_few(sizes, bounds, edges, skipped, fit)}
   return {
     'quantity': quantity,
     'target': float(target),
     **result,
     'resolution': _resolution(points),
     'at_grid_edge': edges,
+    'best_rates_unsafe': skipped,
     'points': [_point_row(point) for point in points],
-    'within_20_percent': within(sizes, examples, known, fit.b_crit, edges),
+    'within_20_percent': within(sizes, examples, known, fit.b_crit, why),
   }
 
 
@@ -100,13 +102,13 @@ def within(
   examples: Float[np.ndarray, 'size trial'],
   known: Int[np.ndarray, 'size trial'],
   b_crit: Estimate,
-  at_grid_edge: Sequence[int] = (),
+  may_be_faster: Sequence[Reason] = (),
 ) -> dict[str, Any]:
   """The largest batch size that needs at most 1.2 times the fewest examples.
 
   'tried': the largest of those tried, by geometric means over trials, batch sizes with a run that
-  is no more than bounded left out; null if one of these, or one at the edge of the grid, may be the
-  fastest. 'batch_size':
+  is no more than bounded left out; null if one of these, or one that `may_be_faster` at another
+  rate, may be the fastest. 'batch_size':
   interpolated within each trial (logarithms, to the next larger batch size) and averaged over
   trials in the log, with Student's 'ci95'; null with a 'reason' where a trial does not bracket it,
   'at_least' if because the largest tried is within.
@@ -115,15 +117,15 @@ def within(
   """
   exact = (known == EXACT).all(axis=1)
   tried = None
-  if exact.any() and not (known == AT_MOST).any() and not at_grid_edge:
+  if exact.any() and not (known == AT_MOST).any() and not may_be_faster:
     means = np.exp(np.log(examples[exact]).mean(axis=1))
     tried = int(sizes[exact][means <= MORE * means.min()].max())
   fitted = b_crit.map(lambda value: (MORE - 1) * value)
   result: dict[str, Any] = {'tried': tried, 'batch_size': None, 'ci95': [None, None]}
   result |= {'n': 0, 'at_least': None, 'fitted': fitted.value}
   result['fitted_ci95'] = [fitted.low, fitted.high]
-  if at_grid_edge:
-    return result | {'reason': Reason('target_at_grid_edge', batch_sizes=list(at_grid_edge))}
+  if may_be_faster:
+    return result | {'reason': may_be_faster[0]}
   by_trial = [_interpolated(sizes, *columns) for columns in zip(examples.T, known.T, strict=True)]
   if reasons := [value for value in by_trial if isinstance(value, Reason)]:
     bounds = [why.details['batch_size'] for why in reasons if why.code == 'largest_is_within']
@@ -154,7 +156,7 @@ def _interpolated(
 
 
 def _fitted(
-  fit: Fit, edges: Sequence[int], trials: int, without: Mapping[str, Any]
+  fit: Fit, may_be_faster: Sequence[Reason], trials: int, without: Mapping[str, Any]
 ) -> dict[str, Any]:
   b_crit = fit.b_crit
   notes = list(b_crit.reasons)
@@ -164,8 +166,7 @@ def _fitted(
     notes.append(Reason('not_bounded_below'))
   if without.get('outside'):
     notes.append(Reason('moves_without_largest', **without))
-  if edges:
-    notes.append(Reason('target_at_grid_edge', batch_sizes=list(edges)))
+  notes += may_be_faster
   if trials < 2:
     notes.append(Reason('chosen_on_one_trial'))
   over_trials, over_residuals = fit.parts or (Estimate(None), b_crit)
@@ -208,15 +209,24 @@ def _too_few(
   sizes: Int[np.ndarray, ' size'],
   known: Int[np.ndarray, 'size trial'],
   edges: Sequence[int],
+  skipped: Sequence[int],
   fit: Fit,
 ) -> Reason:
   reached = int((known == EXACT).any(axis=1).sum())
   if reached >= 3:
     return Reason('use_more', why=fit.b_crit.reasons[0])
-  if edges:
-    return Reason('few_inside_grid', inside=reached, batch_sizes=len(sizes), at_grid_edge=edges)
+  if edges or skipped:
+    why = {'best_rates_unsafe': skipped} if skipped else {}
+    counts = {'inside': reached, 'batch_sizes': len(sizes)}
+    return Reason('few_inside_grid', **counts, at_grid_edge=edges, **why)
   early = sizes[(known == AT_MOST).any(axis=1)].tolist()
   return Reason('few_reach_target', reached=reached, batch_sizes=len(sizes), early=early)
+
+
+def _may_be_faster(edges: Sequence[int], skipped: Sequence[int]) -> list[Reason]:
+  """Why batch sizes need at most what was found."""
+  asked = ('target_at_grid_edge', edges), ('target_beside_unsafe', skipped)
+  return [Reason(code, batch_sizes=list(sizes)) for code, sizes in asked if sizes]
 
 
 def _at_grid_edge(points: Sequence[Point]) -> list[int]:

@@ -37,13 +37,16 @@ class Point(NamedTuple):
 
   `learning_rate` is None where no run of the batch size reaches the target; `reaches` are then of
   the rate that comes nearest. `at_grid_edge`: that rate is the lowest or the highest tried, so that
-  another may need fewer examples, and what is never reached may be reached.
+  another may need fewer examples, and what is never reached may be reached. The same where
+  `skipped` holds rates: at each some trial failed, though none did at a larger one, and the others
+  were there sooner.
   """
 
   batch_size: int
   learning_rate: float | None
   at_grid_edge: bool
   reaches: tuple[Reach, ...]
+  skipped: tuple[float, ...] = ()
 
 
 def problem(by_size: Mapping[int, Sequence[Setting]], quantity: str) -> Reason | None:
@@ -132,7 +135,36 @@ def soonest(tried: Sequence[Setting], quantity: str, target: float, use: Sequenc
     tried[best].learning_rate if reached else None,
     best in (0, len(tried) - 1),
     tuple(reaches[best]),
+    _skipped(tried, reaches, reaches[best], use),
   )
+
+
+def _skipped(
+  tried: Sequence[Setting],
+  reaches: Sequence[Sequence[Reach]],
+  best: Sequence[Reach],
+  use: Sequence[int],
+) -> tuple[float, ...]:
+  """The rates that may be the best but for divergence that is no limit of the rate."""
+  failed = [
+    [_failed(lane) for lane in setting.lanes if lane.plan['trial'] in use] for setting in tried
+  ]
+  return tuple(
+    setting.learning_rate
+    for i, setting in enumerate(tried)
+    if any(failed[i])
+    and not all(any(larger) for larger in failed[i + 1 :])
+    and _sooner(reaches[i], best, failed[i])
+  )
+
+
+def _sooner(here: Sequence[Reach], best: Sequence[Reach], failed: Sequence[bool]) -> bool:
+  """Whether all trials that did not fail reach the target, and sooner than with the best rate."""
+  both = zip(here, best, failed, strict=True)
+  sound = [(reach, of_best) for reach, of_best, lost in both if not lost]
+  if not sound or any(reach.known == AT_LEAST for pair in sound for reach in pair):
+    return False
+  return math.fsum(math.log(one.examples / other.examples) for one, other in sound) < 0
 
 
 def choose_targets(

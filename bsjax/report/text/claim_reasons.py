@@ -39,6 +39,14 @@ def _one_rate(sizes: Sequence[int], condition: str = '') -> str:
   return f'{only} one learning rate was tried at {named(sizes)}: nothing was tuned there'
 
 
+def _best_rates_unsafe(size: int, rates: Sequence[float], condition: str = '') -> str:
+  where = f'batch size {size} of {condition}' if condition else f'batch size {size}'
+  return (
+    f'{where} is read beside its best rates, and what it can reach is not known: some trial '
+    f'diverged at {", ".join(map(str, rates))}, though none did at a larger rate'
+  )
+
+
 def _stand_at(sizes: Sequence[int], epochs: Sequence[float], shares: Sequence[float]) -> str:
   places = [f'batch size {s} stands at epoch {e:.3g}' for s, e in zip(sizes, epochs, strict=True)]
   text = f'there {" and ".join(places)}'
@@ -84,8 +92,7 @@ OF_CLAIMS: dict[str, str | Callable[..., str]] = {
   'part',
   'other_place_of_schedule': 'the learning rates stand at different places of their schedule '
   'there: what is compared is not only the batch size',
-  'best_rates_unsafe': 'batch size {size} is read beside its best rates, and what it can reach is '
-  'not known: some trial diverged at {rates:list}, though none did at a larger rate',
+  'best_rates_unsafe': _best_rates_unsafe,
   'exponent_margin': 'supported if all of it is within {margin:g} of {power:g}, refuted if all is '
   'outside',
   'no_exponent': 'the exponent is undefined: {why}',

@@ -45,11 +45,27 @@ def _target_at_grid_edge(batch_sizes: Sequence[int]) -> str:
   )
 
 
-def _few_inside_grid(inside: int, batch_sizes: int, at_grid_edge: Sequence[int]) -> str:
+def _target_beside_unsafe(batch_sizes: Sequence[int]) -> str:
+  return (
+    f'at {sizes_text(batch_sizes)} some trial diverged at a learning rate at which the others were '
+    'faster, though none did at a larger one: fewer examples than found may do, so that they only '
+    'bound what is needed'
+  )
+
+
+def _few_inside_grid(
+  inside: int,
+  batch_sizes: int,
+  at_grid_edge: Sequence[int],
+  best_rates_unsafe: Sequence[int] = (),
+) -> str:
+  places = [f'it is at the edge at {sizes_text(at_grid_edge)}'] if at_grid_edge else []
+  if best_rates_unsafe:
+    places.append(f'some trial diverged at faster ones at {sizes_text(best_rates_unsafe)}')
   return (
     f'{inside} of {_counted(batch_sizes, "batch size")} reach the target between two evaluations '
-    'with the best learning rate inside the grid, and a hyperbola needs three; it is at the edge '
-    f'at {sizes_text(at_grid_edge)}: try more learning rates'
+    'with the best learning rate inside the grid, and a hyperbola needs three; '
+    f'{" and ".join(places)}: try more learning rates'
   )
 
 
@@ -136,6 +152,7 @@ OF_TARGETS: dict[str, str | Callable[..., str]] = {
   'not_bounded_above': 'batch sizes reach too little beyond the critical one to bound it above',
   'not_bounded_below': 'batch sizes reach too little below the critical one to bound it below',
   'target_at_grid_edge': _target_at_grid_edge,
+  'target_beside_unsafe': _target_beside_unsafe,
   'chosen_on_one_trial': (
     'with one trial the learning rates were chosen on the runs they are judged by'
   ),
