@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from helpers import curves, synthetic
 
-from bsjax.analysis.claims import causes, confounds
+from bsjax.analysis.claims import causes, confounds, tuned_runs
 from bsjax.analysis.claims.causes import UNKNOWN, shown_effect
 from bsjax.analysis.claims.claims import all_claims
 from bsjax.analysis.claims.pairs import rank
@@ -284,3 +284,27 @@ def test_what_is_not_averaged_has_no_time_scale():
 
 def test_one_batch_size_has_no_confounds():
   assert found(by_size, sizes=(8,))[0] == {}
+
+
+@pytest.mark.parametrize('way', ['none', tuned_runs.TUNED])
+def test_at_another_place_of_a_decaying_schedule_no_way_is_shown_better(way):
+  """The base makes 16 times as many updates; at equal ones its rate is still near its peak."""
+
+  def decaying(lane, updates):
+    rate = lane['learning_rate'] * (1 - updates / lane['updates'])
+    return constant(lane, updates) | {'learning_rate': rate}
+
+  def constant(lane, updates):
+    return {VAL: accuracy(lane, 0.9 - 0.1 * (lane['batch_size'] == 8))}
+
+  def claims(curve, budget):
+    tried = curves.study((8, 128), RATES, 3, curve)
+    rows = tuned_runs.ways(tried, 8, ('none',), 0.005)['rows']
+    (row,) = (row for row in rows if row['way'] == way and row['clock'] == budget)
+    return row['better'], row['keeps']
+
+  assert {claim.verdict for claim in claims(constant, 'updates')} == {'refuted'}
+  assert {claim.verdict for claim in claims(decaying, 'epochs')} == {'refuted'}
+  for claim in claims(decaying, 'updates'):
+    assert claim.verdict == 'undetermined'
+    assert 'other_place_of_schedule' in [reason.code for reason in claim.reasons]

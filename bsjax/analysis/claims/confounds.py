@@ -91,6 +91,11 @@ def other_place(reasons: Sequence[Reason]) -> bool:
   return any(max(pair) - min(pair) > SAME_PLACE for pair in shares)
 
 
+def places(reasons: Sequence[Reason]) -> list[Reason]:
+  """Why nothing is shown where a schedule has decayed further for one batch size than another."""
+  return [Reason('other_place_of_schedule')] if other_place(reasons) else []
+
+
 def left_out(problems: Mapping[int, Any]) -> list[Reason]:
   """The batch sizes that take no part, and why."""
   return [Reason('left_out', size=size, why=why) for size, why in problems.items()]

@@ -92,7 +92,7 @@ def trend(
     context = [*_budget(budget, chosen, read, sizes), *context]
     void += confounds.skipped(chosen, sizes)
     if budget != 'epochs':
-      void += _places(context)
+      void += confounds.places(context)
     context = [*confounds.tuning(tried, chosen, sizes), *context]
     if not over_range and question.verdict(plain.interval) != UNDETERMINED:
       context = [*_turns(read, sizes, quantity), *context]
@@ -129,11 +129,6 @@ def _budget(
   if budget == 'epochs':
     return confounds.updates(chosen, sizes, read)
   return confounds.schedule(chosen, read, sizes)
-
-
-def _places(context: Sequence[Reason]) -> list[Reason]:
-  """Why nothing is shown where a schedule has decayed further at one end than at the other."""
-  return [Reason('other_place_of_schedule')] if confounds.other_place(context) else []
 
 
 def _turns(read: Mapping[int, Reading], sizes: Sequence[int], quantity: str) -> list[Reason]:

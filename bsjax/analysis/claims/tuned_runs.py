@@ -114,12 +114,13 @@ def _compared(
   either = [*sides[0], *sides[1]]
   # A rate carried over from one beside the best of the base is none that the rule would give.
   void = confounds.of_worse(plain.interval, *sides) if way == TUNED else either
+  places = confounds.places(context)
   return {
     'at': budgets.meeting_point(pair, budget),
     'interpolated': any(reading.between for reading in read.values()),
     **intervals,
-    'better': judge(BETTER, plain, again, context, void, **about),
-    'keeps': judge(within(margin), plain, again, context, either, **about),
+    'better': judge(BETTER, plain, again, context, [*void, *places], **about),
+    'keeps': judge(within(margin), plain, again, context, [*either, *places], **about),
   }
 
 
