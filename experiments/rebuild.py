@@ -146,7 +146,8 @@ def take(folder: Path, workdir: Path) -> None:
     kept['result.json'] = analysis.analyze(workdir)
   if not {'summary.json', 'result.json'} & kept.keys():
     kept = {'summary.json': summary_of(workdir), **kept}
-  kept['config.json'] = json.loads((workdir / 'config.json').read_text())
+  kept['config.json'] = config = json.loads((workdir / 'config.json').read_text())
+  config['data']['path'] = Path(config['data']['path']).name  # where a machine has it is its own
   for name, content in kept.items():
     records.write_text(folder / name, as_json(content))
     if (size := (folder / name).stat().st_size) > LARGEST:
