@@ -31,10 +31,34 @@ def define_study_flags() -> None:
   flags.mark_flags_as_required(['config', 'workdir'])
 
 
+def last_of_each(arguments: list[str]) -> list[str]:
+  """Returns the arguments without values of config keys that are given again later.
+
+  Of a key of several values the flags would otherwise make the union.
+  """
+  kept: list[list[str]] = []
+  waiting = list(arguments)
+  while waiting and waiting[0] != '--':
+    argument = waiting.pop(0)
+    name, _, value = argument.lstrip('-').partition('=')
+    key = argument.startswith('-') and name.startswith('config.')
+    apart = key and not value and '=' not in argument and waiting[:1] and waiting[0][:1] != '-'
+    group = [argument, waiting.pop(0)] if apart else [argument]
+    if key:
+      kept = [one for one in kept if _key_of(one[0]) != name]
+    kept.append(group)
+  return [argument for group in kept for argument in group] + waiting
+
+
+def _key_of(argument: str) -> str:
+  """The name of a flag; '' of what is none."""
+  return argument.lstrip('-').partition('=')[0] if argument.startswith('-') else ''
+
+
 def parse_flags(arguments: list[str]) -> list[str]:
   """Parses the command line; a misspelt or ill-typed key is one line, not a traceback."""
   try:
-    remaining = app.parse_flags_with_usage(arguments)
+    remaining = app.parse_flags_with_usage(last_of_each(arguments))
   except (AttributeError, KeyError, TypeError, ValueError) as error:
     sys.exit(f'bsjax: {error}')
   if flags.FLAGS['verbosity'].using_default_value:

@@ -1,5 +1,6 @@
-"""What a person sees while a study runs: one live line on a terminal, nothing elsewhere."""
+"""What a person sees while a study runs: one live line on a terminal, log lines elsewhere."""
 
+import datetime
 import time
 
 from rich.console import Console
@@ -22,20 +23,56 @@ class _Rate(ProgressColumn):
     return Text(f'{task.speed:,.0f} examples/s' if task.speed else '')
 
 
-def progress_line(console: Console, lanes: int, total: int, done: int) -> Progress:
-  """Returns a live line for `lanes` lanes that have seen `done` of `total` examples together."""
-  line = Progress(
-    TextColumn('{task.description}'),
-    BarColumn(),
-    TextColumn('{task.percentage:>3.0f}%'),
-    _Rate(),
-    TimeRemainingColumn(),
-    console=console,
-    disable=not console.is_terminal,
-    speed_estimate_period=60,
-  )
-  line.add_task(f'{lanes} lanes', total=total, completed=done)
-  return line
+class ProgressLine:
+  """How far a training has come: one live line on a terminal, in a log file a line per minute.
+
+  `lanes` lanes have seen `done` of `total` examples together when it begins; it is a context.
+  """
+
+  LOG_SECONDS = 60.0
+
+  def __init__(self, console: Console, lanes: int, total: int, done: int):
+    self._console, self._lanes, self._total = console, lanes, total
+    self._begun = self._seen = done
+    self._since = self._said = now()
+    self._note = ''
+    self._live = Progress(
+      TextColumn('{task.description}'),
+      BarColumn(),
+      TextColumn('{task.percentage:>3.0f}%'),
+      _Rate(),
+      TimeRemainingColumn(),
+      console=console,
+      disable=not console.is_terminal,
+      speed_estimate_period=60,
+    )
+    self._task = self._live.add_task(f'{lanes} lanes', total=total, completed=done)
+
+  def __enter__(self) -> 'ProgressLine':
+    self._live.start()
+    return self
+
+  def __exit__(self, *_: object) -> None:
+    self._live.stop()
+
+  def advance(self, examples: int) -> None:
+    """Takes note that the lanes have seen so many more examples together."""
+    self._seen += examples
+    self._live.advance(self._task, examples)
+    if not self._console.is_terminal and now() - self._said >= self.LOG_SECONDS:
+      self._said = now()
+      self._console.print(self._log_line(), soft_wrap=True)
+
+  def note(self, text: str) -> None:
+    """Takes what a log line says besides, such as the best result so far."""
+    self._note = text
+
+  def _log_line(self) -> str:
+    rate = (self._seen - self._begun) / max(now() - self._since, 1e-9)
+    left = round((self._total - self._seen) / max(rate, 1e-9))
+    said = f'{self._seen / self._total:.1%} of {self._lanes} lanes, {rate:,.0f} examples/s'
+    said += f', {datetime.timedelta(seconds=left)} left'
+    return f'{said}; {self._note}' if self._note else said
 
 
 class Pace:

@@ -97,10 +97,14 @@ def _several(key: Key) -> str:
 def _range(key: Key) -> str:
   """The bounds in words; a number between two of them is finite anyway."""
   if key.above is not None and key.below is not None:
-    return f'between {key.above:g} and {key.below:g}, both excluded'
+    return f'between {_shown(key.above)} and {_shown(key.below)}, both excluded'
   ends = {'at least': key.low, 'above': key.above, 'at most': key.high, 'below': key.below}
-  words = [f'{word} {end:g}' for word, end in ends.items() if end is not None]
+  words = [f'{word} {_shown(end)}' for word, end in ends.items() if end is not None]
   return ' and '.join(['finite'] * (key.kind is float and len(words) < 2) + words)
+
+
+def _shown(end: int | float) -> str:
+  return str(end) if isinstance(end, int) else f'{end:g}'
 
 
 def _remedy(key: Key) -> str:

@@ -5,7 +5,7 @@ from bsjax.config.key import Key, zero
 _TWICE = 'names one twice; use trials for repetitions'
 
 GRID = (
-  Key('seed', 0, 'Of everything random; a trial folds its number into it.', low=0),
+  Key('seed', 0, 'Of everything random; a trial folds its number into it.', low=0, high=2**32 - 1),
   Key(
     'batch_sizes',
     (8, 16, 32, 64, 128, 256),
@@ -16,13 +16,20 @@ GRID = (
     twice=_TWICE,
   ),
   Key('learning_rates', (0.1,), 'Each with every batch size.', above=0, fewest=1, twice=_TWICE),
-  Key('trials', 3, 'Of each setting, with another initialization and example order.', low=1),
+  Key(
+    'trials',
+    3,
+    'Of each setting, with another initialization and example order.',
+    low=1,
+    high=10_000,
+  ),
   Key('epochs', 30.0, 'Passes over the training set, the same for every lane.', above=0),
   Key(
     'evaluations',
     15,
     'At most, after the start; the last is at the end. Those at the ends of stages come besides.',
     low=1,
+    high=100_000,
   ),
   Key(
     'micro_batch',
@@ -37,7 +44,11 @@ GRID = (
   ),
   Key('data.source', 'digits', 'digits, tfds, image_folder, npz.'),
   Key('data.name', '', "Of the TFDS set, such as 'cifar10'."),
-  Key('data.path', '', 'TFDS data_dir (empty: TFDS_DATA_DIR), image folder, or .npz file.'),
+  Key(
+    'data.path',
+    '',
+    'TFDS data_dir (empty: TFDS_DATA_DIR), image folder, or .npz file; the same data may move.',
+  ),
   Key('data.label_csv', 'train.csv', "An image folder's names and labels.", method='labels of {}'),
   Key('data.validation', 'split', "'split' of the training data, or a split such as 'test'."),
   Key('data.validation_share', 0.2, 'Of the training data, stratified.', 'share', above=0, below=1),
@@ -92,10 +103,18 @@ GRID = (
     0,
     "Hidden units, channels of the first layer, or of a vit's tokens.",
     low=0,
+    high=65_536,
     remedy="0 is the model's usual width",
     method='width {}',
   ),
-  Key('model.depth', 2, 'Hidden layers of the mlp.', low=0, remedy='0 is a linear classifier'),
+  Key(
+    'model.depth',
+    2,
+    'Hidden layers of the mlp.',
+    low=0,
+    high=1_000,
+    remedy='0 is a linear classifier',
+  ),
   Key(
     'model.small_stride',
     0,

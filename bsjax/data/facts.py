@@ -12,7 +12,7 @@ from bsjax.plan import plan
 def data_facts(config: ConfigDict, dataset: Dataset, study: plan.StudyPlan) -> dict[str, Any]:
   """Names and counts of the classes, and how many of them the batches of a study hold.
 
-  {'class_names', 'class_counts': {split: [count]},
+  {'fingerprint', 'class_names', 'class_counts': {split: [count]},
   'classes_per_batch': [row]} with the rows of `sampler.distinct_classes`; where there are several
   stages each row has its 'stage', and batch sizes are those foreseen.
   """
@@ -31,6 +31,7 @@ def data_facts(config: ConfigDict, dataset: Dataset, study: plan.StudyPlan) -> d
     )
     rows += [stage | row for row in distinct]
   return {
+    'fingerprint': dataset.fingerprint(),
     'class_names': list(dataset.class_names),
     'class_counts': dataset.class_counts(),
     'classes_per_batch': rows,

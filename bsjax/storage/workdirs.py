@@ -27,10 +27,12 @@ def refuse_another(workdir: Path, config: ConfigDict) -> None:
       )
     return
   old, new = _before() | _flat(records.read_json(path)), _flat(json.loads(config.to_json()))
+  # Data are known by their fingerprint, wherever they lie; a training compares it.
+  may_move = {'data.path'} if _data_known(workdir) else set()
   differing = [
     f'{key}: {old.get(key)!r} there, {new.get(key)!r} now'
     for key in sorted(old.keys() | new.keys())
-    if old.get(key) != new.get(key) and computes(key)
+    if old.get(key) != new.get(key) and computes(key) and key not in may_move
   ]
   if differing:
     raise ConfigError(
@@ -38,6 +40,12 @@ def refuse_another(workdir: Path, config: ConfigDict) -> None:
       + '\n'.join(f'  - {line}' for line in differing)
       + ('' if old.keys() == new.keys() else '\n(it was begun by another version of bsjax)')
     )
+
+
+def _data_known(workdir: Path) -> bool:
+  """Whether the study, or each of its arms that has begun, says which data it was begun with."""
+  paths = [*workdir.glob('data.json'), *workdir.glob('arms/*/data.json')]
+  return bool(paths) and all('fingerprint' in records.read_json(path) for path in paths)
 
 
 def write_config(workdir: Path, config: ConfigDict) -> None:

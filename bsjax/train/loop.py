@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ from rich.console import Console
 from bsjax import data, stopping
 from bsjax.autotune import execution
 from bsjax.config.errors import ConfigError
-from bsjax.console import Pace, now, progress_line
+from bsjax.config.metrics import METRIC, VAL, VAL_TITLE
+from bsjax.console import Pace, ProgressLine, now
 from bsjax.engine import memory
 from bsjax.plan import plan
 from bsjax.storage import checkpoint, records
@@ -77,9 +78,9 @@ class TrainLoop:
   def _train(self) -> bool:
     self._restore()
     total = self.plan.total_examples * len(self.plan.lanes)
-    with progress_line(self.console, len(self.plan.lanes), total, self._done()) as line:
+    with ProgressLine(self.console, len(self.plan.lanes), total, self._done()) as self.line:
       while not self.stop:
-        self._run_stage(line)
+        self._run_stage()
         if self.stop or self.stage.plan.end == self.plan.total_examples:
           break
         self._record_pending()
@@ -96,11 +97,11 @@ class TrainLoop:
     )
     return False
 
-  def _run_stage(self, line) -> None:
+  def _run_stage(self) -> None:
     for mark in self.stage.plan.evaluations:
       if mark <= self.evaluated:
         continue
-      self._advance_to(mark, line)
+      self._advance_to(mark)
       if self.stop:
         return
       self._evaluate(mark)
@@ -125,7 +126,7 @@ class TrainLoop:
       'continuing from the last checkpoint.'
     )
 
-  def _advance_to(self, mark: int, line) -> None:
+  def _advance_to(self, mark: int) -> None:
     block = self.stage.plan.block_examples
     for group in self.stage.groups:
       pace = self.paces.setdefault((self.stage.plan.stage.index, group.group.index), Pace())
@@ -136,7 +137,7 @@ class TrainLoop:
         self._record_pending()  # while the devices train
         group.wait()
         pace.measured(blocks, now() - begun)
-        line.advance(line.task_ids[0], blocks * block * len(group.group.lanes))
+        self.line.advance(blocks * block * len(group.group.lanes))
         if self.config.checkpoint.seconds and not self.stop and self._save_is_overdue():
           self._save()
 
@@ -165,6 +166,7 @@ class TrainLoop:
     records.append(self.records, rows)
     self.mirrors.rows(rows)
     self.evaluated = mark
+    self.line.note(_best(rows, self.plan.lanes))
     for row in rows:
       if row['diverged']:
         logging.warning('lane %d has diverged by %d examples', row['lane'], mark)
@@ -215,7 +217,23 @@ class TrainLoop:
     like = [group.to_host() for group in self.stage.groups]
     self.stage.load(checkpoint.restore(self.manager, step, like), position)
     self.evaluated = position.evaluated
+    self.console.print(
+      f'Continuing at {position.examples:,} of {self.plan.total_examples:,} examples per lane.'
+    )
 
   def _ask_to_stop(self) -> None:
     self.stop = True
     self.console.print('Stopping after this stretch; once more stops at once, unsaved.')
+
+
+def _best(rows: list[dict[str, Any]], lanes: Sequence[plan.Lane]) -> str:
+  """The lane that is best at an evaluation, for a log line."""
+  known = [row for row in rows if row[VAL] is not None and not row['diverged']]
+  if not known:
+    return 'all lanes have diverged'
+  best = max(known, key=lambda row: METRIC.merit(row[VAL]))
+  lane = next(lane for lane in lanes if lane.lane == best['lane'])
+  return (
+    f'best at {best["examples"]:,} examples: {VAL_TITLE} {best[VAL]:.4g}, batch size '
+    f'{best["batch_size"]}, learning rate {lane.learning_rate:.4g}'
+  )

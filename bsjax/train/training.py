@@ -30,10 +30,21 @@ class Training:
     workdirs.refuse_another(workdir, config)
     self.config, self.workdir, self.dataset, self.console = config, workdir, dataset, console
     self.recorded = execution.read(workdir)
+    self._refuse_other_data()
     micro_batches = self.recorded.micro_batches if self.recorded else None
     self._foreseen = plan.make_plan(config, len(dataset.train.labels), micro_batches)
     self.asked_to_stop = False  # whether a signal came while it trained, or was finished
     self._freezing: list[Table] | None = None  # what each stage freezes, once it is checked
+
+  def _refuse_other_data(self) -> None:
+    """Raises ConfigError where the workdir was begun with other data, wherever these are now."""
+    path = self.workdir / 'data.json'
+    known = records.read_json(path).get('fingerprint') if path.exists() else None
+    if known not in (None, self.dataset.fingerprint()):
+      raise ConfigError(
+        f'{self.workdir} was begun with other images or labels (fingerprint {known}) than those '
+        f'read now ({self.dataset.fingerprint()}); restore the data, or choose another --workdir'
+      )
 
   def check(self) -> None:
     """Raises ConfigError where a stage does not fit the model; nothing is compiled."""

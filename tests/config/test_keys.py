@@ -70,7 +70,12 @@ def test_the_bounds_of_the_table():
   assert {name for name, key in keys.items() if key.below is not None} == OPEN_ABOVE
   assert {name: key.low for name, key in keys.items() if key.low} == LOWS
   assert {name: key.high for name, key in keys.items() if key.high is not None} == {
-    'stages.data_share': 1
+    'stages.data_share': 1,
+    'seed': 2**32 - 1,  # what a key of JAX tells apart
+    'trials': 10_000,
+    'evaluations': 100_000,
+    'model.width': 65_536,
+    'model.depth': 1_000,
   }
   assert {key.above for key in keys.values()} == {None, 0}
   assert {key.below for key in keys.values()} == {None, 1}
@@ -130,7 +135,7 @@ def test_a_value_of_a_wrong_type_is_named_with_its_remedy(key):
 
 
 def test_whole_numbers_too_large_for_a_float_are_whole_numbers():
-  assert not bounds.wrong({'seed': 10**400}, [BY_NAME['seed']])
+  assert not bounds.wrong({'data': {'train_examples': 10**400}}, [BY_NAME['data.train_examples']])
 
 
 def test_what_an_assignment_lets_through_is_refused_without_a_traceback():
@@ -150,7 +155,7 @@ def test_what_an_assignment_lets_through_is_refused_without_a_traceback():
   )
   text = refusal(config)
   for part in (
-    'trials=None must be a whole number, at least 1; the usual is 3',
+    'trials=None must be a whole number, at least 1 and at most 10000; the usual is 3',
     'seed=True must be a whole number, at least 0',
     'epochs=nan must be finite and above 0',
     'batch_sizes=(8, None): give one or more whole numbers, each at least 1',
@@ -207,8 +212,8 @@ def test_wrong_models_are_reported_all_at_once():
   assert all(name in text for name in MODELS)
   for part in ("did you mean 'resnet8'", "did you mean 'group'", 'bfloat16, float32, tf32'):
     assert part in text
-  assert "model.width=-1 must be at least 0; 0 is the model's usual width" in text
-  assert 'model.depth=-2 must be at least 0; 0 is a linear classifier' in text
+  assert "model.width=-1 must be at least 0 and at most 65536; 0 is the model's usual width" in text
+  assert 'model.depth=-2 must be at least 0 and at most 1000; 0 is a linear classifier' in text
   assert text.startswith('5 problem(s)')
 
 

@@ -1,0 +1,111 @@
+"""What a log file and a command line of a job say, and are told."""
+
+import io
+
+import numpy as np
+import pytest
+from helpers.small import small_config
+from rich.console import Console
+
+from bsjax import console as console_module
+from bsjax.cli import last_of_each
+from bsjax.config.errors import ConfigError
+from bsjax.engine.validate import validate
+from bsjax.storage import records
+from bsjax.train import loop, study_run
+
+pytestmark = pytest.mark.usefixtures('blank_figures')
+
+
+def test_a_log_file_gets_a_line_per_minute(monkeypatch):
+  clock = [0.0]
+  monkeypatch.setattr(console_module, 'now', lambda: clock[0])
+  file = io.StringIO()
+  with console_module.ProgressLine(Console(file=file, width=160), 4, 4000, 1000) as line:
+    for _ in range(4):
+      clock[0] += 25
+      line.advance(500)
+    line.note('best of all')
+    clock[0] += 25
+    line.advance(0)
+  assert file.getvalue() == '62.5% of 4 lanes, 20 examples/s, 0:01:15 left\n'
+  with console_module.ProgressLine(Console(file=file, width=160), 4, 4000, 1000) as line:
+    line.note('best of all')
+    clock[0] += 60
+    line.advance(600)
+  assert file.getvalue().endswith('40.0% of 4 lanes, 10 examples/s, 0:04:00 left; best of all\n')
+
+
+def test_the_note_is_the_best_lane_of_the_last_evaluation(tmp_path, monkeypatch):
+  notes = []
+  monkeypatch.setattr(loop.ProgressLine, 'note', lambda self, text: notes.append(text))
+  config = small_config(trials=1, evaluations=2)
+  study_run.run_study(config, tmp_path)
+  rows = records.read(tmp_path / 'records.jsonl')
+  last = [row for row in rows if row['examples'] == rows[-1]['examples']]
+  best = max(last, key=lambda row: row['val_accuracy'])
+  plan = records.read_plan(tmp_path / 'plan.csv')
+  assert len(notes) == len({row['examples'] for row in rows})
+  assert f'{best["val_accuracy"]:.4g}, batch size {best["batch_size"]}' in notes[-1]
+  assert notes[-1].endswith(f'rate {plan[best["lane"]]["learning_rate"]:.4g}')
+
+
+def test_where_all_lanes_diverged_the_note_says_so():
+  rows = [{'val_accuracy': 0.1, 'diverged': True}, {'val_accuracy': None, 'diverged': False}]
+  assert loop._best(rows, []) == 'all lanes have diverged'
+
+
+@pytest.mark.parametrize(
+  ('given', 'kept'),
+  [
+    (
+      ['x', '--config=a.py', '--config.n=1', '--config.n=2'],
+      ['x', '--config=a.py', '--config.n=2'],
+    ),
+    (['x', '-config.n=1', '--other', '--config.n', '3'], ['x', '--other', '--config.n', '3']),
+    (['x', '--config.n', '3', '--config.n=4'], ['x', '--config.n=4']),
+    (['x', '--config.flag', '--config.n=4'], ['x', '--config.flag', '--config.n=4']),
+    (['x', '--config.n=1', '--', '--config.n=2'], ['x', '--config.n=1', '--', '--config.n=2']),
+    (['x', '--config.n=1', '--config.nn=2'], ['x', '--config.n=1', '--config.nn=2']),
+  ],
+)
+def test_of_a_key_given_twice_the_last_counts(given, kept):
+  assert last_of_each(given) == kept
+
+
+@pytest.mark.parametrize(
+  'key, value',
+  [
+    ('trials', 10**5),
+    ('evaluations', 10**6),
+    ('seed', 2**32),
+    ('model__depth', 10**6),
+    ('model__width', 10**9),
+  ],
+)
+def test_what_no_machine_could_do_is_refused_with_its_bound(key, value):
+  with pytest.raises(ConfigError, match=f'{key.replace("__", ".")}={value} must be .*(below|most)'):
+    validate(small_config(**{key: value}))
+
+
+def test_the_same_data_may_move_and_other_data_are_refused(tmp_path):
+  rng = np.random.default_rng(0)
+  images = rng.integers(0, 256, (60, 8, 8, 1), np.uint8)
+  labels = np.arange(60) % 3
+
+  def config(name, images):
+    np.savez(tmp_path / name, train_images=images, train_labels=labels)
+    return small_config(
+      data__source='npz',
+      data__path=str(tmp_path / name),
+      data__validation_share=0.2,
+      data__train_examples=0,
+      batch_sizes=(8,),
+      trials=1,
+      epochs=2.0,
+    )
+
+  assert study_run.run_study(config('here.npz', images), tmp_path / 'study')
+  assert study_run.run_study(config('there.npz', images), tmp_path / 'study')
+  with pytest.raises(ConfigError, match='begun with other images or labels'):
+    study_run.run_study(config('other.npz', 255 - images), tmp_path / 'study')
