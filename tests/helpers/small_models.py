@@ -7,13 +7,14 @@ import numpy as np
 from bsjax import data
 from helpers.built_models import build
 
-SHORT = ('vgg11', 'mobilenet_v2', 'efficientnet_b0', 'vit_tiny')
+SHORT = ('resnet18', 'vgg11', 'mobilenet_v2', 'efficientnet_b0', 'vit_tiny')
 
 
 def short(name, **changes):
   """A model with all its kinds of layers, but few of them."""
   model = build(name, width=changes.pop('width', 16 if 'vit' in name else 4), **changes)
   cut = {
+    'resnet18': {'stages': (1, 1)},
     'mobilenet_v2': {'stages': ((1, 8, 1, 1, 3), (6, 8, 2, 2, 3))},
     'efficientnet_b0': {'stages': ((1, 8, 1, 1, 3), (6, 8, 2, 2, 5))},
     'vit_tiny': {'depth': 2},

@@ -15,7 +15,9 @@ from helpers.small_models import SHORT, color_digits, short
 from bsjax import models
 from bsjax.data import stream
 from bsjax.engine import lanes
+from bsjax.engine.spec import lane_spec
 from bsjax.models import convolution
+from bsjax.plan import plan
 
 LARGE = ('resnet18', 'resnet34', 'vgg11', 'vgg16', 'mobilenet_v2', 'efficientnet_b0', 'vit_tiny')
 
@@ -56,6 +58,7 @@ def shortened(monkeypatch, name):
     ('efficientnet_b0', 'none', 'auto'),
     ('vgg11', 'batch', 'batch'),
     ('vit_tiny', 'group', 'auto'),
+    ('resnet18', 'none', 'auto'),
   ],
 )
 def test_lanes_equal_plain_optax_loops(request, monkeypatch, name, kind, micro):
@@ -120,19 +123,21 @@ def plain_loop(config, dataset, study, lane, plain):
 # Without normalization, a deep narrow network takes a smaller step, as does a whole model: at 0.01,
 # vgg16 stays at chance on some machines and not on others.
 RATES = {'group': 0.01, 'batch': 0.01, 'none': 0.003}
+# Of each family the deepest; vgg11 is among the short ones as deep as it is.
+DEEP = ('resnet34', 'vgg16', 'mobilenet_v2', 'efficientnet_b0', 'vit_tiny')
 TRAINED = [
   *((name, kind) for name in SHORT for kind in ('group', 'batch', 'none')),
-  *(pytest.param(name, 'group', marks=pytest.mark.slow) for name in LARGE),
+  *(pytest.param(name, 'group', marks=pytest.mark.slow) for name in DEEP),
 ]
 
 
 @pytest.mark.parametrize(('name', 'kind'), TRAINED)
-def test_loss_falls_on_real_images_and_gradients_are_finite(request, name, kind):
+def test_loss_falls_on_real_images_and_gradients_are_finite(cheap_programs, request, name, kind):
   is_slow = bool(request.node.get_closest_marker('slow'))
   changes = {'normalization': kind, 'num_classes': 10}
   model = build(name, width=2 * SMALL[name], **changes) if is_slow else short(name, **changes)
   dataset = color_digits(small_config().data)
-  count = 32 if is_slow else 64
+  count, steps = (16, 60) if is_slow else (64, 100)
   images = jnp.asarray((dataset.train.images[:count] - dataset.mean) / dataset.std)
   labels = jnp.asarray(dataset.train.labels[:count])
   start = jax.jit(model.init, static_argnums=2)(jax.random.key(0), images[:1], False)
@@ -152,20 +157,28 @@ def test_loss_falls_on_real_images_and_gradients_are_finite(request, name, kind)
       updates, opt_state = tx.update(grads, opt_state)
       return (optax.apply_updates(params, updates), opt_state), (value, finite)
 
-    return jax.lax.scan(step, (params, tx.init(params)), None, 100)[1]
+    return jax.lax.scan(step, (params, tx.init(params)), None, steps)[1]
 
   losses, finite = train(start['params'])
   assert finite.all()
-  assert losses[-5:].mean() < 0.85 * losses[0]
+  shares = np.bincount(dataset.train.labels[:count]) / count
+  chance = -sum(share * np.log(share) for share in shares if share)  # of who knows only the shares
+  assert losses[-5:].mean() < 0.85 * min(losses[0], chance)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize('name', LARGE)
-def test_whole_models_train_as_lanes(cheap_programs, name):
-  config = study_config(name, 'group', model__width=SMALL[name], learning_rates=(0.05,))
+def test_whole_models_fit_lanes(name):
+  """Their blocks all train as lanes above; nothing is computed here, so they are as published."""
+  config = study_config(name, 'group', model__width=0)
   dataset = color_digits(config.data)
-  study, (group,), on_device = trained(config, dataset)
-  assert len(group.group.lanes) == 2 and group.position == study.total_examples
-  found = group.evaluate(on_device)().evaluation
-  assert found.finite.all() and np.isfinite(found.train.loss).all()
-  assert all(len(np.unique(leaf[:, None])) > 1 for leaf in jax.tree.leaves(group.to_host().params))
+  study = plan.make_plan(config, len(dataset.train.labels)).first
+  spec = lane_spec(config, dataset, study, study.groups[0])
+
+  def gradients(rate, batch, trial):
+    state = lanes.init(spec, lanes.LaneParams(rate, batch, trial), dataset.image_shape)
+    images = jnp.zeros((8, *dataset.image_shape))
+    start = jnp.int32(0), jnp.int32(0)
+    return state.params, lanes.gradients(spec, state, *start, images, jnp.zeros(8, jnp.int32))
+
+  params, (grads, _) = jax.eval_shape(gradients, jnp.float32(0.1), jnp.int32(1), jnp.int32(0))
+  assert jax.tree.map(jnp.shape, grads) == jax.tree.map(jnp.shape, params)

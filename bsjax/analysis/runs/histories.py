@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Mapping, Sequence
@@ -22,7 +23,7 @@ class LaneHistory:
   plan: Row
   rows: tuple[Row, ...]
 
-  @property
+  @functools.cached_property  # read hundreds of times
   def final(self) -> Row | None:
     """The record made after the last planned example, or None while the lane is not there.
 
