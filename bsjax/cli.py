@@ -42,12 +42,17 @@ def last_of_each(arguments: list[str]) -> list[str]:
     argument = waiting.pop(0)
     name, _, value = argument.lstrip('-').partition('=')
     key = argument.startswith('-') and name.startswith('config.')
-    apart = key and not value and '=' not in argument and waiting[:1] and waiting[0][:1] != '-'
+    apart = key and not value and '=' not in argument and waiting and _is_value(waiting[0])
     group = [argument, waiting.pop(0)] if apart else [argument]
     if key:
       kept = [one for one in kept if _key_of(one[0]) != name]
     kept.append(group)
   return [argument for group in kept for argument in group] + waiting
+
+
+def _is_value(argument: str) -> bool:
+  """Whether an argument is the value of a flag before it: no flag, or a number below zero."""
+  return not argument.startswith('-') or argument[1:2].isdigit()
 
 
 def _key_of(argument: str) -> str:
@@ -59,7 +64,9 @@ def parse_flags(arguments: list[str]) -> list[str]:
   """Parses the command line; a misspelt or ill-typed key is one line, not a traceback."""
   try:
     remaining = app.parse_flags_with_usage(last_of_each(arguments))
-  except (AttributeError, KeyError, TypeError, ValueError) as error:
+  except KeyError as error:
+    sys.exit(f'bsjax: {error} is no key of the config')
+  except (AttributeError, TypeError, ValueError) as error:
     sys.exit(f'bsjax: {error}')
   if flags.FLAGS['verbosity'].using_default_value:
     flags.FLAGS.verbosity = logging.WARNING  # checkpointing tells of every step it takes

@@ -1,7 +1,12 @@
 """What a person sees while a study runs: one live line on a terminal, log lines elsewhere."""
 
+import contextlib
 import datetime
+import os
+import sys
 import time
+from collections.abc import Callable
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
@@ -12,8 +17,33 @@ WIDTH_OF_FILES = 160  # characters
 
 def make_console() -> Console:
   """Returns the terminal, or whatever takes its place, wide enough there for the tables."""
-  console = Console()
-  return console if console.is_terminal else Console(width=WIDTH_OF_FILES)
+  file = _Heedless(sys.stdout)
+  console = Console(file=file)
+  return console if console.is_terminal else Console(file=file, width=WIDTH_OF_FILES)
+
+
+class _Heedless:
+  """Standard output, which may lose its reader: a training must not end with its terminal."""
+
+  def __init__(self, stream: TextIO):
+    self._stream = stream
+
+  def __getattr__(self, name: str) -> Any:
+    return getattr(self._stream, name)
+
+  def write(self, text: str) -> int:
+    return self._heedless(lambda: self._stream.write(text)) or len(text)
+
+  def flush(self) -> None:
+    self._heedless(self._stream.flush)
+
+  def _heedless(self, call: Callable[[], Any]) -> Any:
+    try:
+      return call()
+    except OSError:
+      with contextlib.suppress(OSError, ValueError):  # so that no later write fails, at the end too
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+      return None
 
 
 class _Rate(ProgressColumn):
@@ -69,9 +99,10 @@ class ProgressLine:
 
   def _log_line(self) -> str:
     rate = (self._seen - self._begun) / max(now() - self._since, 1e-9)
-    left = round((self._total - self._seen) / max(rate, 1e-9))
     said = f'{self._seen / self._total:.1%} of {self._lanes} lanes, {rate:,.0f} examples/s'
-    said += f', {datetime.timedelta(seconds=left)} left'
+    if rate > 0:
+      left = datetime.timedelta(seconds=round((self._total - self._seen) / rate))
+      said += f', {left} left'
     return f'{said}; {self._note}' if self._note else said
 
 

@@ -34,7 +34,7 @@ def asking(ask: Callable[[], None]) -> Iterator[None]:
   """Has the first signal in the context call `ask`; the next one ends the process at once."""
 
   def handle(number: int, _: FrameType | None) -> None:
-    for each in before:
+    for each in heard:
       signal.signal(each, signal.SIG_DFL)
     ask()
 

@@ -6,6 +6,7 @@ from absl import app, flags
 
 from bsjax.plan.arms import FOLDER
 from bsjax.report import arms_page, overview, study_page
+from bsjax.storage.records import Damaged
 
 
 def main(argv: list[str]) -> None:
@@ -16,7 +17,7 @@ def main(argv: list[str]) -> None:
     print((arms_page if (workdir / FOLDER).is_dir() else study_page).write(workdir))
     if flags.FLAGS.overview:
       overview.save(workdir, Path(flags.FLAGS.overview))
-  except FileNotFoundError as error:
+  except (FileNotFoundError, Damaged) as error:
     raise SystemExit(f'Error: {error}') from error
 
 

@@ -33,6 +33,7 @@ def main(arguments: list[str]) -> None:
   from bsjax.console import make_console
   from bsjax.sharpness import rows, run
   from bsjax.sharpness.lane import Options
+  from bsjax.storage.records import Damaged
 
   flags = vars(parse(arguments))
   names = {field.name for field in dataclasses.fields(Options)}
@@ -47,7 +48,7 @@ def main(arguments: list[str]) -> None:
       with_slices=flags['slices'],
       devices=flags['devices'],
     )
-  except (ConfigError, data.DataError, FileNotFoundError) as error:
+  except (ConfigError, data.DataError, Damaged, FileNotFoundError) as error:
     sys.exit(f'bsjax.sharpness: {error}')
   console = make_console()
   console.print(rows.table(measured['rows']))

@@ -16,6 +16,7 @@ from absl import logging
 from jaxtyping import PyTree
 
 from bsjax.storage.position import Position
+from bsjax.storage.records import Damaged
 
 KEPT = 2  # the newest, and the one before it in case a machine dies while writing
 
@@ -23,7 +24,7 @@ KEPT = 2  # the newest, and the one before it in case a machine dies while writi
 STATES_SUM, OWN_SUM = 'states_checksum', 'checksum'  # in the JSON of a position
 
 
-class Unreadable(ValueError):
+class Unreadable(Damaged):
   """A checkpoint that is damaged, incomplete, or of other lanes; the message says how."""
 
 
@@ -118,9 +119,15 @@ def steps(manager: ocp.CheckpointManager) -> dict[int, int]:
   """Returns the step kept for each number of examples seen, in order of examples.
 
   Interrupted between evaluations, groups may be at different positions; the smallest counts. Of
-  two steps at one position, which hold the same, the later is returned.
+  steps at one position the first is returned, in which no group is further. Those that cannot be
+  read are left out, with a warning.
   """
-  kept = {position(manager, step).examples: step for step in sorted(manager.all_steps())}
+  kept: dict[int, int] = {}
+  for step in newest_first(manager):
+    try:
+      kept[position(manager, step).examples] = step
+    except Unreadable as error:
+      logging.warning('%s', error)
   return dict(sorted(kept.items()))
 
 

@@ -80,10 +80,16 @@ def truncate_after(path: str | os.PathLike, examples: int) -> list[Row]:
   return kept
 
 
-def check(rows: Iterable[Row], plan: Iterable[Row], path: str | os.PathLike) -> None:
+def check(
+  rows: Iterable[Row],
+  plan: Iterable[Row],
+  path: str | os.PathLike,
+  marks: Iterable[int] | None = None,
+) -> None:
   """Raises Damaged unless each evaluation on record has one row per lane of the plan.
 
-  Of the last one rows may be missing: it may be under way.
+  `marks` are those that must be on record. Without them rows of the last one may be missing: it may
+  be under way.
   """
   lanes = {row['lane'] for row in plan}
   seen: dict[int, set[int]] = {}
@@ -94,8 +100,8 @@ def check(rows: Iterable[Row], plan: Iterable[Row], path: str | os.PathLike) -> 
     if lane in seen.setdefault(examples, set()):
       raise Damaged(f'{path}, row {number}: lane {lane} at {examples} examples is there twice')
     seen[examples].add(lane)
-  for examples in sorted(seen)[:-1]:
-    if missing := sorted(lanes - seen[examples]):
+  for examples in sorted(seen)[:-1] if marks is None else sorted({*seen, *marks}):
+    if missing := sorted(lanes - seen.get(examples, set())):
       raise Damaged(
         f'{path}: the rows of lanes {missing[:5]}{" and more" if len(missing) > 5 else ""} at '
         f'{examples} examples are missing; {REMEDY}'

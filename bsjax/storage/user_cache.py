@@ -25,10 +25,13 @@ def _root() -> Path:
       file.write(b'x' * 4096)
     return root
   except (OSError, RuntimeError) as error:  # RuntimeError: no home can be told
-    return _temporary(str(error))
+    if not _temporary.cache_info().currsize:
+      logging.warning(
+        'no cache is kept from run to run (%s); set XDG_CACHE_HOME to keep one', error
+      )
+    return _temporary()
 
 
 @functools.cache
-def _temporary(why: str) -> Path:
-  logging.warning('no cache is kept from run to run (%s); set XDG_CACHE_HOME to keep one', why)
+def _temporary() -> Path:
   return Path(tempfile.mkdtemp(prefix='bsjax-'))

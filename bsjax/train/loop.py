@@ -25,6 +25,8 @@ from bsjax.storage.writers import Mirrors
 from bsjax.train.rows import lane_records
 from bsjax.train.stage_run import StageRun
 
+LEAST_BETWEEN = 20  # times as long as a save takes: no more than a twentieth goes into them
+
 
 class TrainLoop:
   """One call's part of a training; everything that touches disk or clock while lanes train."""
@@ -52,7 +54,7 @@ class TrainLoop:
     self.evaluated = -1  # the last evaluation on record, in examples
     self.fingerprint = dataset.fingerprint()
     self.paces: dict[tuple[int, int], Pace] = {}  # by stage and group
-    self.saved_at = now()
+    self.saved_at, self.save_seconds = now(), 0.0
     self.stop = False
 
   def run(self, finish: Callable[[], None]) -> bool:
@@ -72,6 +74,7 @@ class TrainLoop:
         except jax.errors.JaxRuntimeError as error:
           self._make_room(error)
       if done:
+        self._check(records.read(self.records), self.plan.total_examples)
         finish()
     return done
 
@@ -86,10 +89,12 @@ class TrainLoop:
         self._record_pending()
         self.stage.next()
         self.console.print(f'Stage {self.stage.plan.stage.name} begins.')
+      if self.stop:
+        self.console.print('Saving, as asked; a second signal ends the process at once, unsaved.')
+        self._save()
+      self.manager.wait_until_finished()  # it is on disk before it is said
     if not self.stop:
-      self.manager.wait_until_finished()  # a finished study has its last state on disk
       return True
-    self._save()
     position = min(group.position for group in self.stage.groups)
     self.console.print(
       f'Stopped at {position:,} of {self.plan.total_examples:,} examples; saved. '
@@ -138,7 +143,10 @@ class TrainLoop:
         group.wait()
         pace.measured(blocks, now() - begun)
         self.line.advance(blocks * block * len(group.group.lanes))
-        if self.config.checkpoint.seconds and not self.stop and self._save_is_overdue():
+        keys = self.config.checkpoint
+        # Every checkpoint that is kept is of an evaluation.
+        between = keys.seconds and not keys.keep_all and not self.stop
+        if between and self._save_is_overdue():
           self._save()
 
   def _evaluate(self, mark: int) -> None:
@@ -177,15 +185,19 @@ class TrainLoop:
     return self.config.checkpoint.keep_all or self._save_is_overdue()
 
   def _save_is_overdue(self) -> bool:
-    return now() - self.saved_at > self.config.checkpoint.seconds
+    seconds = max(self.config.checkpoint.seconds, LEAST_BETWEEN * self.save_seconds)
+    return now() - self.saved_at > seconds
 
   def _save(self) -> None:
     self._record_pending()
+    begun = now()
     position = self.stage.position(self.evaluated, self.fingerprint)
     checkpoint.save(self.manager, [g.to_host() for g in self.stage.groups], position)
     self.saved_at = now()
+    self.save_seconds = self.saved_at - begun
 
   def _restore(self) -> None:
+    self.manager.wait_until_finished()  # after memory ran out a save may still be under way
     self.evaluated, damaged = -1, []
     for step in checkpoint.newest_first(self.manager):
       try:
@@ -203,8 +215,13 @@ class TrainLoop:
     for sentence in damaged:
       logging.warning('%s; continuing from the one before it', sentence)
     # Rows later than the checkpoint will be computed again.
-    rows = records.truncate_after(self.records, self.evaluated)
-    records.check(rows, records.read_plan(self.workdir / 'plan.csv'), self.records)
+    self._check(records.truncate_after(self.records, self.evaluated), self.evaluated)
+
+  def _check(self, rows: list[records.Row], end: int) -> None:
+    """Raises records.Damaged unless every evaluation up to a position is on record."""
+    marks = [mark for stage in self.plan.stages for mark in stage.evaluations if mark <= end]
+    lanes = records.read_plan(self.workdir / 'plan.csv')
+    records.check(rows, lanes, self.records, marks)
 
   def _load(self, step: int) -> None:
     position = checkpoint.position(self.manager, step)
@@ -222,8 +239,8 @@ class TrainLoop:
     )
 
   def _ask_to_stop(self) -> None:
+    """Called by a signal, which may come while something is being printed."""
     self.stop = True
-    self.console.print('Stopping after this stretch; once more stops at once, unsaved.')
 
 
 def _best(rows: list[dict[str, Any]], lanes: Sequence[plan.Lane]) -> str:

@@ -124,6 +124,7 @@ class StageRun:
 
   def enter(self, position: Position) -> None:
     """Builds the stage of a position, its lanes fresh; `load` then gives them their states."""
+    self.groups, self.data = [], None  # what they hold on the devices is free before there is more
     numbers = [lane.lane for lane in self.study_plan.lanes]
     now = dict(zip(numbers, position.batch_sizes.now, strict=True))
     self._build(self._with(self.study_plan.stages[position.stage], now), now, None)

@@ -64,6 +64,9 @@ class StudyRun:
       self._training(self.config, self.workdir)
     # What is wrong is said before there is a folder.
     with contextlib.nullcontext() if dry_run else lock.held(self.workdir):
+      for path, training in list(self._trainings.items()):
+        if training.outdated():
+          del self._trainings[path]
       if not configs:
         return self._run(self.config, self.workdir, dry_run)
       return self._run_arms(configs, dry_run)

@@ -36,6 +36,11 @@ class Training:
     self.asked_to_stop = False  # whether a signal came while it trained, or was finished
     self._freezing: list[Table] | None = None  # what each stage freezes, once it is checked
 
+  def outdated(self) -> bool:
+    """Whether another process has begun the study since; raises ConfigError if it began another."""
+    workdirs.refuse_another(self.workdir, self.config)
+    return execution.read(self.workdir) != self.recorded
+
   def _refuse_other_data(self) -> None:
     """Raises ConfigError where the workdir was begun with other data, wherever these are now."""
     path = self.workdir / 'data.json'
@@ -110,7 +115,7 @@ class Training:
     self._claim(self._foreseen)
     if not (self.workdir / 'summary.json').exists():
       return False
-    study = self.config, self.workdir, self.dataset, self.study_plan
+    study = self.config, self.workdir, self.dataset, self._foreseen  # that of plan.csv
     path = finish.complete(*study, self.console)
     self.console.print(f'This study is finished: {path}')
     return True

@@ -107,7 +107,13 @@ def read(workdir: Path, lane: int | None = None) -> dict[str, PyTree]:
     step = manager.latest_step()
     if step is None:
       raise TransferError(f'{workdir / "checkpoints"} is empty; train the study again')
-    weights, _ = checkpoint.restore_weights(manager, step)
+    try:
+      weights, _ = checkpoint.restore_weights(manager, step)
+    except checkpoint.Unreadable as error:  # the one before it would lend other weights
+      raise TransferError(
+        f'{workdir} has no last weights to lend: {error}; remove {workdir}/checkpoints and its '
+        'summary.json to train it again'
+      ) from error
   return jax.tree.map(lambda x: np.asarray(x)[seat], weights[group])
 
 

@@ -116,6 +116,21 @@ def test_states_of_other_shapes_are_refused(saved):
     checkpoint.restore(manager, 1, other)
 
 
+def test_of_steps_at_one_position_the_first_counts_and_damaged_ones_do_not(saved, tmp_path, caplog):
+  """The second was saved when one group had gone on."""
+  with checkpoint.open_manager(tmp_path, keep_all=True) as manager:
+    for ticks in ((6, 3), (10, 3), (12, 6)):
+      where = dataclasses.replace(POSITION, ticks=ticks, examples=96 if 3 in ticks else 192)
+      checkpoint.save(manager, saved.states, where)
+      manager.wait_until_finished()
+    assert checkpoint.steps(manager) == {96: 1, 192: 3}
+  for path in (tmp_path / 'checkpoints' / '3' / 'position').iterdir():
+    path.write_bytes(b'')
+  with checkpoint.open_to_read(tmp_path) as manager:
+    assert checkpoint.steps(manager) == {96: 1}
+  assert 'checkpoint 3' in caplog.text
+
+
 def test_a_checksum_tells_names_types_and_shapes_apart_and_not_containers():
   tree = {'a': np.zeros(4, np.float32), 'b': (np.ones(2, np.int32),)}
   known = checkpoint.checksum(tree)

@@ -1,6 +1,8 @@
 """What a log file and a command line of a job say, and are told."""
 
 import io
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -36,6 +38,35 @@ def test_a_log_file_gets_a_line_per_minute(monkeypatch):
   assert file.getvalue().endswith('40.0% of 4 lanes, 10 examples/s, 0:04:00 left; best of all\n')
 
 
+def test_a_line_without_any_progress_tells_no_time_left(monkeypatch):
+  clock = [0.0]
+  monkeypatch.setattr(console_module, 'now', lambda: clock[0])
+  file = io.StringIO()
+  with console_module.ProgressLine(Console(file=file, width=160), 4, 10**9, 1000) as line:
+    clock[0] += 60
+    line.advance(0)
+  assert file.getvalue() == '0.0% of 4 lanes, 0 examples/s\n'
+
+
+def test_a_reader_that_is_gone_ends_nothing(tmp_path):
+  """Of a pipe: output after that goes nowhere, and at the end of the process too."""
+  program = 'from bsjax.console import make_console as m\nc = m()\nc.print("a")\ninput()\n'
+  program += 'for _ in range(9): c.print("b" * 9999)\nprint("c", flush=True)\nraise SystemExit(75)'
+  process = subprocess.Popen(
+    [sys.executable, '-c', program],
+    stdin=subprocess.PIPE,
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+    text=True,
+  )
+  assert process.stdout.readline() == 'a\n'
+  process.stdout.close()
+  process.stdin.write('\n')
+  process.stdin.close()
+  assert process.wait(30) == 75
+  assert process.stderr.read() == ''
+
+
 def test_the_note_is_the_best_lane_of_the_last_evaluation(tmp_path, monkeypatch):
   notes = []
   monkeypatch.setattr(loop.ProgressLine, 'note', lambda self, text: notes.append(text))
@@ -64,6 +95,7 @@ def test_where_all_lanes_diverged_the_note_says_so():
     ),
     (['x', '-config.n=1', '--other', '--config.n', '3'], ['x', '--other', '--config.n', '3']),
     (['x', '--config.n', '3', '--config.n=4'], ['x', '--config.n=4']),
+    (['x', '--config.n', '-1', '--config.n=4'], ['x', '--config.n=4']),
     (['x', '--config.flag', '--config.n=4'], ['x', '--config.flag', '--config.n=4']),
     (['x', '--config.n=1', '--', '--config.n=2'], ['x', '--config.n=1', '--', '--config.n=2']),
     (['x', '--config.n=1', '--config.nn=2'], ['x', '--config.n=1', '--config.nn=2']),
