@@ -86,10 +86,10 @@ def check(
   path: str | os.PathLike,
   marks: Iterable[int] | None = None,
 ) -> None:
-  """Raises Damaged unless each evaluation on record has one row per lane of the plan.
+  """Raises Damaged where a lane of the plan has two rows of an evaluation, or none of one.
 
-  `marks` are those that must be on record. Without them rows of the last one may be missing: it may
-  be under way.
+  `marks` are the evaluations that must be on record. Without them every lane may have come to one
+  of its own, and has rows of all that others have up to there.
   """
   lanes = {row['lane'] for row in plan}
   seen: dict[int, set[int]] = {}
@@ -100,8 +100,11 @@ def check(
     if lane in seen.setdefault(examples, set()):
       raise Damaged(f'{path}, row {number}: lane {lane} at {examples} examples is there twice')
     seen[examples].add(lane)
-  for examples in sorted(seen)[:-1] if marks is None else sorted({*seen, *marks}):
-    if missing := sorted(lanes - seen.get(examples, set())):
+  wanted = lanes if marks is not None else set()
+  for examples in sorted({*seen, *(marks or ())}, reverse=True):
+    here = seen.get(examples, set())
+    wanted = wanted | here  # from here back, as it has come this far
+    if missing := sorted(wanted - here):
       raise Damaged(
         f'{path}: the rows of lanes {missing[:5]}{" and more" if len(missing) > 5 else ""} at '
         f'{examples} examples are missing; {REMEDY}'
