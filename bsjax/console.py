@@ -2,11 +2,12 @@
 
 import contextlib
 import datetime
+import io
 import os
 import sys
 import time
 from collections.abc import Callable
-from typing import Any, TextIO
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
@@ -25,7 +26,7 @@ def make_console() -> Console:
 class _Heedless:
   """Standard output, which may lose its reader: a training must not end with its terminal."""
 
-  def __init__(self, stream: TextIO):
+  def __init__(self, stream: io.TextIOBase):
     self._stream = stream
 
   def __getattr__(self, name: str) -> Any:
