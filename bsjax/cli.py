@@ -60,13 +60,20 @@ def _key_of(argument: str) -> str:
   return argument.lstrip('-').partition('=')[0] if argument.startswith('-') else ''
 
 
+def _innermost(error: BaseException) -> str:
+  """What an error says that may hold another one, which says it."""
+  while error.args and isinstance(error.args[0], BaseException):
+    error = error.args[0]
+  return ' '.join(str(error.args[0] if error.args else error).split())
+
+
 def parse_flags(arguments: list[str]) -> list[str]:
   """Parses the command line; a misspelt or ill-typed key is one line, not a traceback."""
   try:
     remaining = app.parse_flags_with_usage(last_of_each(arguments))
-  except KeyError as error:
-    sys.exit(f'bsjax: {error} is no key of the config')
-  except (AttributeError, TypeError, ValueError) as error:
+  except (AttributeError, KeyError) as error:
+    sys.exit(f'bsjax: no such key: {_innermost(error)}')
+  except (TypeError, ValueError) as error:
     sys.exit(f'bsjax: {error}')
   if flags.FLAGS['verbosity'].using_default_value:
     flags.FLAGS.verbosity = logging.WARNING  # checkpointing tells of every step it takes
