@@ -1,12 +1,12 @@
 """`python -m bsjax.main --config=FILE --workdir=DIR`: flags, and nothing else.
 
-Exit codes: 0, nothing is left to do; 75, stopped by a signal, run the same command again; 1, what
-is wrong stands in one line on stderr.
+Exit codes: 0, nothing is left to do; 75, stopped by a signal, run the same command again; 1,
+something is wrong, which stands on stderr.
 """
 
 import sys
 
-from bsjax import stopping
+from bsjax.train import stopping
 
 if __name__ == '__main__':
   stopping.leave_on_signal()  # what is imported next takes its time

@@ -13,7 +13,7 @@ from jaxtyping import PyTree
 from ml_collections import ConfigDict
 from rich.console import Console
 
-from bsjax import data, stopping
+from bsjax import data
 from bsjax.autotune import execution
 from bsjax.config.errors import ConfigError
 from bsjax.config.metrics import METRIC, VAL, VAL_TITLE
@@ -22,6 +22,7 @@ from bsjax.engine import memory
 from bsjax.plan import plan
 from bsjax.storage import checkpoint, records
 from bsjax.storage.writers import Mirrors
+from bsjax.train import stopping
 from bsjax.train.rows import lane_records
 from bsjax.train.stage_run import StageRun
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bsjax import stopping
+from bsjax.train import stopping
 
 ROOT = Path(__file__).parents[2]
 SMALL = [

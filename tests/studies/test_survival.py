@@ -14,13 +14,12 @@ import pytest
 from helpers.interrupted import terminated_in_call
 from helpers.small import small_config
 
-from bsjax import stopping
 from bsjax.config.errors import ConfigError
 from bsjax.engine.validate import validate
 from bsjax.plan import arms, batch_size_paths, plan, stages
 from bsjax.report import stored_study
 from bsjax.storage import checkpoint, lock, records
-from bsjax.train import loop, study_run
+from bsjax.train import loop, stopping, study_run
 
 pytestmark = pytest.mark.usefixtures('blank_figures')
 ROOT = Path(__file__).parents[2]
@@ -309,7 +308,7 @@ def test_saves_come_between_evaluations_too(least, many, tmp_path, monkeypatch):
 
 START = """
 import signal, sys, time
-from bsjax import stopping
+from bsjax.train import stopping
 signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs in the background ignores it
 stopping.leave_on_signal()
 print('ready', flush=True)
