@@ -40,9 +40,9 @@ def last_of_each(arguments: list[str]) -> list[str]:
   waiting = list(arguments)
   while waiting and waiting[0] != '--':
     argument = waiting.pop(0)
-    name, _, value = argument.lstrip('-').partition('=')
-    key = argument.startswith('-') and name.startswith('config.')
-    apart = key and not value and '=' not in argument and waiting and _is_value(waiting[0])
+    name = _key_of(argument)
+    key = name.startswith('config.')
+    apart = key and '=' not in argument and waiting and _is_value(waiting[0])
     group = [argument, waiting.pop(0)] if apart else [argument]
     if key:
       kept = [one for one in kept if _key_of(one[0]) != name]

@@ -1,7 +1,6 @@
 """The public class: a study in a workdir, to plan, run and read; and a stored one, to read."""
 
 import functools
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,7 +40,7 @@ class StudyResults:
     Raises FileNotFoundError where no study has begun, or no arm has ended.
     """
     if self._has_arms():
-      return json.loads((self.workdir / 'summary.json').read_text())
+      return records.read_json(self.workdir / 'summary.json')
     from bsjax.report import stored_study
 
     return dict(stored_study.load(self.workdir).summary)

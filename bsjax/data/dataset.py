@@ -1,6 +1,7 @@
 """What loading gives, what a source gives, and the error both may raise."""
 
 import dataclasses
+import functools
 import zlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -47,6 +48,10 @@ class Dataset:
 
   def fingerprint(self) -> str:
     """A checksum of all images and labels, to tell another data set under the same name."""
+    return self._fingerprint
+
+  @functools.cached_property
+  def _fingerprint(self) -> str:
     checksum = 0
     for split in (self.train, self.validation):
       for array in (split.images, split.labels):

@@ -6,7 +6,6 @@ finished. Rebuild it with `python -m bsjax.report --workdir=WORKDIR`.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -60,7 +59,7 @@ def arm_names(workdir: Path) -> list[str]:
   """The arms in the order of the config, the baseline first; without a config, by name."""
   path = workdir / 'config.json'
   if path.is_file():
-    order = json.loads(path.read_text()).get('arms', {}).get('order', ())
+    order = records.read_json(path).get('arms', {}).get('order', ())
     if order:
       return list(order)
   return sorted(arm.name for arm in (workdir / FOLDER).iterdir() if arm.is_dir())

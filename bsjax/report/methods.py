@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import textwrap
 from collections.abc import Mapping
@@ -45,9 +44,7 @@ def of_arms(workdir: Path) -> Joined | None:
   if not folders:
     return None
   config = workdir / 'config.json'
-  order = (
-    json.loads(config.read_text()).get('arms', {}).get('order', []) if config.is_file() else []
-  )
+  order = records.read_json(config).get('arms', {}).get('order', []) if config.is_file() else []
   names = [name for name in order if name in folders] or sorted(folders)
   return of_studies({name: stored_study.load(workdir / FOLDER / name) for name in names})
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -13,6 +12,7 @@ from bsjax.report.figures import scaling, study
 from bsjax.report.figures.comparisons import FOREST, at_epochs
 from bsjax.report.figures.drawing import draw
 from bsjax.report.panels.conditions import Conditions
+from bsjax.storage import records
 
 
 def save(workdir: Path, path: Path) -> None:
@@ -25,7 +25,7 @@ def save(workdir: Path, path: Path) -> None:
 
 def _of_arms(workdir: Path) -> Figure:
   """Differences between arms."""
-  compared = json.loads((workdir / 'summary.json').read_text())['conditions']
+  compared = records.read_json(workdir / 'summary.json')['conditions']
   return draw(FOREST, Conditions(compared))
 
 

@@ -81,14 +81,11 @@ def position(manager: ocp.CheckpointManager, step: int) -> Position:
 
 def restore(manager: ocp.CheckpointManager, step: int, like: list[PyTree]) -> list[PyTree]:
   """Returns the states of a step; raises Unreadable, also if they are not shaped `like` these."""
-  expected = _where(manager, step).get(STATES_SUM)  # none: by an older version
-  items = ocp.args.Composite(states=ocp.args.StandardRestore(_by_group(like)))
-  restored: Any = _read(manager, step, items)
-  if expected is not None and checksum(restored['states']) != expected:
-    raise Unreadable(f'checkpoint {step} is damaged: its states are not those that were saved')
-  if _shapes(restored['states']) != _shapes(_by_group(like)):
+  wanted = _by_group(like)
+  states = _states(manager, step, _where(manager, step), wanted)
+  if _shapes(states) != _shapes(wanted):
     raise Unreadable(f'checkpoint {step} is of other lanes, or of another model')
-  return [restored['states'][name] for name in _by_group(like)]
+  return [states[name] for name in wanted]
 
 
 def _shapes(tree: PyTree) -> list[tuple]:
@@ -141,13 +138,22 @@ def restore_weights(manager: ocp.CheckpointManager, step: int) -> tuple[list[PyT
   Unlike `restore` it asks for nothing of the same shape: optimizers and measurements may change.
   """
   where = _where(manager, step)
-  items = ocp.args.Composite(states=ocp.args.StandardRestore())
-  restored: Any = _read(manager, step, items)
-  if STATES_SUM in where and checksum(restored['states']) != where[STATES_SUM]:
-    raise Unreadable(f'checkpoint {step} is damaged: its states are not those that were saved')
-  states = [restored['states'][str(index)] for index in range(len(restored['states']))]
+  by_group = _states(manager, step, where)
+  states = [by_group[str(index)] for index in range(len(by_group))]
   weights = [{'params': s['params'], 'batch_stats': s.get('batch_stats') or {}} for s in states]
   return weights, Position.from_json(where)
+
+
+def _states(
+  manager: ocp.CheckpointManager, step: int, where: dict[str, Any], like: PyTree | None = None
+) -> Any:
+  """The states of a step by group, found to be those that were saved."""
+  items = ocp.args.Composite(states=ocp.args.StandardRestore(like))
+  states = _read(manager, step, items)['states']
+  expected = where.get(STATES_SUM)  # none: by an older version
+  if expected is not None and checksum(states) != expected:
+    raise Unreadable(f'checkpoint {step} is damaged: its states are not those that were saved')
+  return states
 
 
 def _where(manager: ocp.CheckpointManager, step: int) -> dict[str, Any]:

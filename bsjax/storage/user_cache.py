@@ -14,24 +14,18 @@ def folder(name: str = '') -> Path:
   Where that cannot be written to, or there is no home, it is a folder that this process leaves
   behind for the system to clear.
   """
-  return _root() / name
+  return _usable(os.environ.get('XDG_CACHE_HOME') or '~/.cache') / name
 
 
-def _root() -> Path:
+@functools.cache
+def _usable(home: str) -> Path:
+  """The root of all folders in a cache directory, which is tried once."""
   try:
-    root = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache', 'bsjax').expanduser()
+    root = Path(home, 'bsjax').expanduser()
     root.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=root) as file:
       file.write(b'x' * 4096)
     return root
   except (OSError, RuntimeError) as error:  # RuntimeError: no home can be told
-    if not _temporary.cache_info().currsize:
-      logging.warning(
-        'no cache is kept from run to run (%s); set XDG_CACHE_HOME to keep one', error
-      )
-    return _temporary()
-
-
-@functools.cache
-def _temporary() -> Path:
-  return Path(tempfile.mkdtemp(prefix='bsjax-'))
+    logging.warning('no cache is kept from run to run (%s); set XDG_CACHE_HOME to keep one', error)
+    return Path(tempfile.mkdtemp(prefix='bsjax-'))

@@ -42,6 +42,15 @@ def refuse_another(workdir: Path, config: ConfigDict) -> None:
     )
 
 
+def refuse_other_data(workdir: Path, begun_with: str, fingerprint: str) -> None:
+  """Raises ConfigError where a workdir was begun with data of another fingerprint."""
+  if begun_with != fingerprint:
+    raise ConfigError(
+      f'{workdir} was begun with other images or labels (fingerprint {begun_with}) than those '
+      f'read now ({fingerprint}); restore the data, or choose another --workdir'
+    )
+
+
 def _data_known(workdir: Path) -> bool:
   """Whether the study, or each of its arms that has begun, says which data it was begun with."""
   paths = [*workdir.glob('data.json'), *workdir.glob('arms/*/data.json')]

@@ -15,12 +15,11 @@ from rich.console import Console
 
 from bsjax import data
 from bsjax.autotune import execution
-from bsjax.config.errors import ConfigError
 from bsjax.config.metrics import METRIC, VAL, VAL_TITLE
 from bsjax.console import Pace, ProgressLine, now
 from bsjax.engine import memory
 from bsjax.plan import plan
-from bsjax.storage import checkpoint, records
+from bsjax.storage import checkpoint, records, workdirs
 from bsjax.storage.writers import Mirrors
 from bsjax.train import stopping
 from bsjax.train.rows import lane_records
@@ -226,11 +225,7 @@ class TrainLoop:
 
   def _load(self, step: int) -> None:
     position = checkpoint.position(self.manager, step)
-    if position.data != self.fingerprint:
-      raise ConfigError(
-        f'{self.workdir} was begun with other images or labels (fingerprint {position.data}) '
-        f'than those read now ({self.fingerprint}); restore the data, or choose another --workdir'
-      )
+    workdirs.refuse_other_data(self.workdir, position.data, self.fingerprint)
     self.stage.enter(position)
     like = [group.to_host() for group in self.stage.groups]
     self.stage.load(checkpoint.restore(self.manager, step, like), position)

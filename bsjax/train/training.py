@@ -45,11 +45,8 @@ class Training:
     """Raises ConfigError where the workdir was begun with other data, wherever these are now."""
     path = self.workdir / 'data.json'
     known = records.read_json(path).get('fingerprint') if path.exists() else None
-    if known not in (None, self.dataset.fingerprint()):
-      raise ConfigError(
-        f'{self.workdir} was begun with other images or labels (fingerprint {known}) than those '
-        f'read now ({self.dataset.fingerprint()}); restore the data, or choose another --workdir'
-      )
+    if known is not None:
+      workdirs.refuse_other_data(self.workdir, known, self.dataset.fingerprint())
 
   def check(self) -> None:
     """Raises ConfigError where a stage does not fit the model; nothing is compiled."""
