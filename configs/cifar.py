@@ -1,8 +1,8 @@
 """Which batch size, at which learning rate, on CIFAR-10 with a ResNet?
 
 7 batch sizes x 5 learning rates x 3 trials = 105 lanes of a ResNet-20 with GroupNorm. Needs an
-accelerator; on an H200 a tick of 108 such lanes takes 23 ms (experiments/speed), so training would
-take 32 minutes; a whole run was not measured. Two lanes of a small CNN for two CPU cores, 3 epochs
+accelerator; on an H100 a tick of its lanes takes 30 ms (experiments/speed), so training would take
+42 minutes; a whole run was not measured. Two lanes of a small CNN for two CPU cores, 3 epochs
 in 7 minutes, validation accuracy 0.744 (one trial, seed 0, see experiments/cifar):
 
   python -m bsjax.main --config=configs/cifar.py --workdir=runs/cifar \\

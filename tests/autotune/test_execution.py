@@ -187,6 +187,29 @@ def test_real_timings_tell_a_slow_strategy_from_a_fast_one(monkeypatch):
   assert plain.lanes == 6 or plain.lanes == 12
 
 
+def test_a_start_counts_what_the_program_takes_to_compile_wherever_that_happens(monkeypatch):
+  """Where a device tells its memory, the program is compiled while it is fitted into it."""
+  config = small_config()
+  dataset = data.load(config.data, config.seed)
+  study = plan.make_plan(config, 150).first
+  clock = [0.0]
+  monkeypatch.setattr(timer, 'now', lambda: clock[0])
+
+  def fit(*_):
+    clock[0] += 100.0
+
+  def timed(run, on_device, blocks):
+    clock[0] += 3.0
+    return 3.0
+
+  monkeypatch.setattr(timer.memory, 'fit', fit)
+  monkeypatch.setattr(timer, '_timed', timed)
+  on_device = DeviceData(dataset, config, study)
+  way = STRATEGIES['vmap-native']
+  timing = timer.measure(config, dataset, study, study.groups[0], on_device, way)
+  assert timing.start_seconds == 103.0
+
+
 def test_a_strategy_without_room_is_never_taken(monkeypatch):
   config = small_config()
   dataset = data.load(config.data, config.seed)
