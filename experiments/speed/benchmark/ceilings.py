@@ -24,8 +24,8 @@ PRECISIONS = {
 
 def flops_per_example(work: Work, batch_size: int = 64) -> float:
   """Floating-point operations of a training step for each example, as XLA counts them."""
-  # On a CPU, which every JAX has: other backends count nothing in what is not compiled, and compiled
-  # for one, some rewritten products have no count.
+  # On a CPU, which every JAX has: other backends count nothing before compiling, and compiled for
+  # one, some rewritten products have no count.
   with jax.default_device(jax.local_devices(backend='cpu')[0]):
     step, arguments = _step(work, batch_size)
     return step.lower(*arguments).cost_analysis()['flops'] / batch_size
