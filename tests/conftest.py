@@ -8,6 +8,7 @@ import tempfile
 import jax
 import jaxtyping
 import pytest
+from jax._src import compiler  # there is no public way to set options of every compilation
 
 jax.config.update('jax_platforms', 'cpu')
 jax.config.update('jax_num_cpu_devices', 2)
@@ -20,16 +21,10 @@ if 'BSJAX_TEST_PROGRAMS' not in os.environ:
 jax.config.update('jax_compilation_cache_dir', os.environ['BSJAX_TEST_PROGRAMS'])
 jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.1)
 
+CHEAP = [('xla_cpu_use_fusion_emitters', False)]
+
 # Every jaxtyping annotation of the package is checked while the tests run.
 jaxtyping.install_import_hook('bsjax', 'beartype.beartype')
-
-
-@pytest.fixture(autouse=True, scope='module')
-def _programs_are_let_go():
-  """Thousands of loaded programs exhaust the memory maps that Linux grants a process."""
-  yield
-  jax.clear_caches()
-  gc.collect()
 
 
 @pytest.fixture(autouse=True)
@@ -40,27 +35,44 @@ def _types_are_checked_again():
 
 
 @contextlib.contextmanager
-def _few_optimizations():
+def _cheap_programs(monkeypatch):
+  """Compiles in half the time to slower programs, by the older of XLA's two ways to fuse loops."""
+  options_of = compiler.get_compile_options
+
+  def cheaper(*arguments, **keywords):
+    options = options_of(*arguments, **keywords)
+    options.env_option_overrides = [*options.env_option_overrides, *CHEAP]
+    return options
+
+  monkeypatch.setattr(compiler, 'get_compile_options', cheaper)
   jax.config.update('jax_disable_most_optimizations', True)
   yield
   jax.config.update('jax_disable_most_optimizations', False)
 
 
-@pytest.fixture
-def cheap_programs():
-  """Compiles in about half the time to slower programs; not for tests of bitwise equality.
+@pytest.fixture(autouse=True, scope='session')
+def _programs_of_processes():
+  """Processes that tests start compile cheaply too, all of them."""
+  jax.devices()  # this process has read its flags
+  with pytest.MonkeyPatch.context() as monkeypatch:
+    flags = ' '.join(f'--{name}={str(value).lower()}' for name, value in CHEAP)
+    monkeypatch.setenv('XLA_FLAGS', f'{os.environ.get("XLA_FLAGS", "")} {flags}'.strip())
+    monkeypatch.setenv('JAX_DISABLE_MOST_OPTIMIZATIONS', '1')
+    yield
 
-  The two sides of these must be optimized as a user's programs are.
+
+@pytest.fixture(autouse=True, scope='module')
+def _programs_of_module(request):
+  """Programs are cheap, except in modules marked `optimized`, and are let go after each module.
+
+  Thousands of loaded programs exhaust the memory maps that Linux grants a process.
   """
-  with _few_optimizations():
-    yield
-
-
-@pytest.fixture(scope='module')
-def cheap_programs_in_module():
-  """The same for a whole module with its fixtures."""
-  with _few_optimizations():
-    yield
+  with pytest.MonkeyPatch.context() as monkeypatch:
+    optimized = request.node.get_closest_marker('optimized')
+    with contextlib.nullcontext() if optimized else _cheap_programs(monkeypatch):
+      yield
+  jax.clear_caches()
+  gc.collect()
 
 
 @pytest.fixture

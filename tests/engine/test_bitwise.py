@@ -11,6 +11,8 @@ from helpers.small import largest_difference, small_config, trained
 from bsjax import data
 from bsjax.engine import device_data, device_lanes
 
+pytestmark = pytest.mark.optimized
+
 
 @pytest.mark.parametrize('how', ['map-canonical', 'vmap-native', 'unrolled-canonical'])
 def test_lane_alone_equals_lane_in_a_crowd(how):

@@ -15,9 +15,6 @@ from bsjax.engine import lanes
 from bsjax.models import convolution
 from bsjax.plan import plan
 
-# Nothing here is compared bit by bit; that is in test_bitwise.py.
-pytestmark = pytest.mark.usefixtures('cheap_programs_in_module')
-
 OPTIMIZERS = {
   'sgd': lambda rate: optax.sgd(rate, momentum=0.9),
   'sgd nesterov': lambda rate: optax.chain(

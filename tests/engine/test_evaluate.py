@@ -14,8 +14,6 @@ from bsjax.models import convolution
 from bsjax.noise import estimators
 from bsjax.train.rows import lane_records
 
-pytestmark = pytest.mark.usefixtures('cheap_programs_in_module')
-
 
 def outputs(config, dataset, split, params, batch_stats):
   """Logits of a whole split at once."""

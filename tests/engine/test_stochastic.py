@@ -12,9 +12,6 @@ from bsjax import data
 from bsjax.data import stream
 from bsjax.engine import lanes
 
-# Masks are drawn alike however programs are optimized, and nothing else is compared bit by bit.
-pytestmark = pytest.mark.usefixtures('cheap_programs_in_module')
-
 
 class Dropped(nn.Module):
   """A hidden layer, half of it dropped in training."""

@@ -21,8 +21,6 @@ from bsjax.noise import entries
 from bsjax.sharpness.objective import lane_objective
 from bsjax.train.rows import lane_records
 
-pytestmark = pytest.mark.usefixtures('cheap_programs_in_module')
-
 PACKAGE = Path(evaluate.__file__).parents[1]
 # Rooms that compute losses; what reads records or shows them may name a metric.
 COMPUTING = ('engine', 'sharpness', 'cost', 'noise', 'train', 'autotune')

@@ -13,8 +13,6 @@ from jax import lax
 
 from bsjax.models import convolution
 
-pytestmark = pytest.mark.usefixtures('cheap_programs_in_module')
-
 
 class Case(NamedTuple):
   images: tuple[int, ...]

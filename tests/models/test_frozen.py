@@ -10,8 +10,6 @@ from helpers.built_models import batch_norm_paths, build, model_config
 from bsjax import models
 from bsjax.models import convolution
 
-pytestmark = pytest.mark.usefixtures('cheap_programs_in_module')
-
 WIDTHS = {'mlp': 8, 'cnn': 4, 'resnet8': 4}
 
 

@@ -13,8 +13,6 @@ from jax.sharding import AbstractMesh
 from bsjax.engine import strategies
 from bsjax.models import convolution, lane_convolution, lane_kernels
 
-pytestmark = pytest.mark.usefixtures('cheap_programs_in_module')
-
 SHAPES = [(2, 4, 8, 8, 16, 32), (3, 2, 4, 12, 32, 16), (1, 8, 8, 8, 64, 64)]
 
 

@@ -16,8 +16,6 @@ from bsjax.engine import lanes
 from bsjax.models import convolution
 from bsjax.noise import estimators, online
 
-pytestmark = pytest.mark.usefixtures('cheap_programs_in_module')
-
 
 # Updates within an epoch, over its end, longer than a whole one; and lanes of one micro-batch an
 # update, which probe; with `probe_every=1` neighbouring pairs share a batch, hence the wider band.

@@ -20,8 +20,6 @@ from bsjax.storage import checkpoint, records, workdirs
 from bsjax.storage.position import Position
 from bsjax.train import study_run
 
-pytestmark = pytest.mark.usefixtures('cheap_programs_in_module')
-
 OPTIONS = Options(examples=40, chunk=16, steps=6, starts=2, probes=3, eigenvalues=2)
 FLAGS = ['--examples=40', '--chunk=16', '--steps=6', '--starts=2', '--probes=3', '--eigenvalues=2']
 

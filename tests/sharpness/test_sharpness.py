@@ -22,8 +22,6 @@ from bsjax.plan import plan
 from bsjax.sharpness import hessian, measures, slices, spectrum
 from bsjax.sharpness.objective import lane_objective, mean_over_chunks
 
-pytestmark = pytest.mark.usefixtures('cheap_programs_in_module')
-
 EXAMPLES = 50
 
 

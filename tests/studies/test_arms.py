@@ -12,9 +12,6 @@ from bsjax.plan import arms, stages
 from bsjax.storage import checkpoint, records
 from bsjax.train import study_run
 
-# What is compared bit by bit are weights that are copied.
-pytestmark = pytest.mark.usefixtures('cheap_programs_in_module')
-
 
 def two_arms(**overrides):
   config = small_config(batch_sizes=(8, 16), learning_rates=(0.1,), **overrides)

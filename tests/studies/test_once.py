@@ -10,8 +10,6 @@ from bsjax.engine import validate
 from bsjax.plan import arms, plan, stages
 from bsjax.train import stage_run, study_run, training
 
-pytestmark = pytest.mark.usefixtures('cheap_programs_in_module')
-
 COUNTED = {
   'load': (data, 'load'),
   'plan': (plan, 'make_plan'),

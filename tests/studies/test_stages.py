@@ -28,9 +28,6 @@ from bsjax.storage.position import Position
 from bsjax.train import study_run
 from bsjax.train.stage_run import StageRun
 
-# Compared bit by bit is only what one program computes in two runs, or does not touch.
-pytestmark = pytest.mark.usefixtures('cheap_programs_in_module')
-
 
 def staged_config(*stage_changes, **overrides):
   """A small study of one batch size whose stages are called a, b, ..."""

@@ -189,7 +189,7 @@ def _unpaired(reference: Setting, other: Setting) -> Reason | None:
 
 
 def _diverged(setting: Setting) -> int:
-  return sum(any(row['diverged'] for row in lane.rows) for lane in setting.lanes)
+  return sum(lane.diverged for lane in setting.lanes)
 
 
 def _final(setting: Setting) -> dict[str, Any]:

@@ -32,11 +32,20 @@ class LaneHistory:
     ends = (row for row in self.rows if row['examples'] >= self.plan['examples'])
     return next(ends, None)
 
-  @property
+  @functools.cached_property
+  def planned_rows(self) -> tuple[Row, ...]:
+    """The record before training and those up to the planned end."""
+    return tuple(row for row in self.rows if row['examples'] <= self.plan['examples'])
+
+  @functools.cached_property
+  def diverged(self) -> bool:
+    return any(row['diverged'] for row in self.rows)
+
+  @functools.cached_property
   def problem(self) -> Reason | None:
     """Why this lane has no end result to compare, or None if it has one."""
     final = self.final
-    if any(row['diverged'] for row in self.rows):
+    if self.diverged:
       return Reason('diverged')
     if final is None:
       epoch = self.rows[-1]['epoch'] if self.rows else 0.0

@@ -65,14 +65,14 @@ def problem(by_size: Mapping[int, Sequence[Setting]], quantity: str) -> Reason |
 
 def _problem_of_lane(lane: LaneHistory, quantity: str) -> Reason | None:
   where = {key: lane.plan[key] for key in ('batch_size', 'learning_rate', 'trial')}
-  if len(_rows(lane)) < 2:
+  if len(lane.planned_rows) < 2:
     return Reason('no_record_after_start', **where)
   sizes = {row.get('batch_size', lane.plan['batch_size']) for row in lane.rows}
   if changed := sizes - {lane.plan['batch_size']}:
     return Reason('batch_size_changes', to=min(changed), **where)
   if any(row.get('stage', 0) for row in lane.rows):
     return Reason('training_in_stages')
-  for row in () if _failed(lane) else _rows(lane):
+  for row in () if _failed(lane) else lane.planned_rows:
     cost = _cost(row, quantity)
     if not (math.isfinite(cost) and cost >= 0):
       value = {'quantity': quantity, 'value': row.get(quantity), 'examples': row['examples']}
@@ -99,7 +99,7 @@ def first_reach(lane: LaneHistory, quantity: str, target: float) -> Reach:
   that is not finished has not by its last record. From the untrained network nothing is
   interpolated: the first stretch of a curve is its steepest, and no line.
   """
-  rows, level = _rows(lane), level_of(quantity, target)
+  rows, level = lane.planned_rows, level_of(quantity, target)
   if _failed(lane):
     return Reach(float(lane.plan['examples']), AT_LEAST, None, math.inf)
   costs = [_cost(row, quantity) for row in rows]
@@ -182,7 +182,7 @@ def choose_targets(
   sound = [lane for lane in _lanes(by_size) if not _failed(lane)]
   if len(by_size) < 3 or not sound:
     return Reason('too_few_to_compare', batch_sizes=len(by_size), runs=len(sound))
-  early = min(min(_cost(row, quantity) for row in _rows(lane)[:2]) for lane in sound)
+  early = min(min(_cost(row, quantity) for row in lane.planned_rows[:2]) for lane in sound)
   needed = max(3, math.ceil(2 * len(by_size) / 3))
   late = sorted(
     min(_median_lowest(setting, quantity) for setting in tried) for tried in by_size.values()
@@ -215,19 +215,13 @@ def _cost(row: Row, quantity: str) -> float:
   return level_of(quantity, float(value))
 
 
-def _rows(lane: LaneHistory) -> Sequence[Row]:
-  """The record before training and those up to the planned end."""
-  return [row for row in lane.rows if row['examples'] <= lane.plan['examples']]
-
-
 def _failed(lane: LaneHistory) -> bool:
-  diverged = any(row['diverged'] for row in lane.rows)
-  return diverged or (lane.final is not None and lane.problem is not None)
+  return lane.diverged or (lane.final is not None and lane.problem is not None)
 
 
 def _median_lowest(setting: Setting, quantity: str) -> float:
   lowest = [
-    math.inf if _failed(lane) else min(_cost(row, quantity) for row in _rows(lane)[1:])
+    math.inf if _failed(lane) else min(_cost(row, quantity) for row in lane.planned_rows[1:])
     for lane in setting.lanes
   ]
   # The upper of two middle values: half of the trials must reach it.
