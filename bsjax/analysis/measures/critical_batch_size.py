@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from bsjax.analysis.runs.histories import Setting
-from bsjax.analysis.runs.targets import Point, choose_targets, level_of, problem, soonest, trials
+from bsjax.analysis.runs.histories import Setting, level_of
+from bsjax.analysis.runs.targets import Point, choose_targets, problem, soonest, trials
 from bsjax.config.metrics import METRIC
 from bsjax.stats.estimate import Estimate, Reason
 from bsjax.stats.hyperbola import Fit

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from bsjax.config.metrics import TRAIN, VAL
+from bsjax.config.metrics import METRIC, TRAIN, VAL
 from bsjax.noise.pooling import combine_windows
 from bsjax.stats.estimate import Reason
 
@@ -38,6 +38,16 @@ class LaneHistory:
     return tuple(row for row in self.rows if row['examples'] <= self.plan['examples'])
 
   @functools.cached_property
+  def _costs(self) -> dict[str, list[float]]:
+    return {}
+
+  def costs(self, quantity: str) -> list[float]:
+    """`level_of` the quantity in every planned row, NaN where it is missing or out of range."""
+    if quantity not in self._costs:
+      self._costs[quantity] = [_cost(row, quantity) for row in self.planned_rows]
+    return self._costs[quantity]
+
+  @functools.cached_property
   def diverged(self) -> bool:
     return any(row['diverged'] for row in self.rows)
 
@@ -53,6 +63,18 @@ class LaneHistory:
     # A null accuracy is a lane that turned non-finite at its very last evaluation.
     values = final[VAL], final[TRAIN]
     return Reason('no_metric') if None in values else None
+
+
+def level_of(quantity: str, value: float) -> float:
+  """A value of the quantity as a cost, of which less is better, and back."""
+  return METRIC.cost(value) if quantity.endswith(METRIC.name) else value
+
+
+def _cost(row: Row, quantity: str) -> float:
+  value: Any = row.get(quantity)
+  if value is None or (quantity.endswith(METRIC.name) and not METRIC.allows(value)):
+    return math.nan  # no comparison passes
+  return level_of(quantity, float(value))
 
 
 @dataclass(frozen=True)

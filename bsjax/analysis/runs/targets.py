@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from bsjax.analysis.runs.histories import LaneHistory, Row, Setting
+from bsjax.analysis.runs.histories import LaneHistory, Setting, level_of
 from bsjax.config.metrics import A_METRIC, METRIC
 from bsjax.stats.estimate import Reason
 from bsjax.stats.tobit import AT_LEAST, AT_MOST, EXACT
@@ -72,8 +72,9 @@ def _problem_of_lane(lane: LaneHistory, quantity: str) -> Reason | None:
     return Reason('batch_size_changes', to=min(changed), **where)
   if any(row.get('stage', 0) for row in lane.rows):
     return Reason('training_in_stages')
-  for row in () if _failed(lane) else lane.planned_rows:
-    cost = _cost(row, quantity)
+  if _failed(lane):
+    return None
+  for row, cost in zip(lane.planned_rows, lane.costs(quantity), strict=True):
     if not (math.isfinite(cost) and cost >= 0):
       value = {'quantity': quantity, 'value': row.get(quantity), 'examples': row['examples']}
       return Reason('value_out_of_range', **value, **where)
@@ -102,7 +103,7 @@ def first_reach(lane: LaneHistory, quantity: str, target: float) -> Reach:
   rows, level = lane.planned_rows, level_of(quantity, target)
   if _failed(lane):
     return Reach(float(lane.plan['examples']), AT_LEAST, None, math.inf)
-  costs = [_cost(row, quantity) for row in rows]
+  costs = lane.costs(quantity)
   lowest = min(costs[1:])
   below = next((i for i in range(1, len(rows)) if costs[i] <= level), None)
   if below is None:
@@ -182,7 +183,7 @@ def choose_targets(
   sound = [lane for lane in _lanes(by_size) if not _failed(lane)]
   if len(by_size) < 3 or not sound:
     return Reason('too_few_to_compare', batch_sizes=len(by_size), runs=len(sound))
-  early = min(min(_cost(row, quantity) for row in lane.planned_rows[:2]) for lane in sound)
+  early = min(min(lane.costs(quantity)[:2]) for lane in sound)
   needed = max(3, math.ceil(2 * len(by_size) / 3))
   late = sorted(
     min(_median_lowest(setting, quantity) for setting in tried) for tried in by_size.values()
@@ -198,21 +199,8 @@ def choose_targets(
   return [float(level_of(quantity, level)) for level in levels]
 
 
-def level_of(quantity: str, value: float) -> float:
-  """A value of the quantity as a cost, and back."""
-  return METRIC.cost(value) if quantity.endswith(METRIC.name) else value
-
-
 def _lanes(by_size: Mapping[int, Sequence[Setting]]) -> list[LaneHistory]:
   return [lane for tried in by_size.values() for setting in tried for lane in setting.lanes]
-
-
-def _cost(row: Row, quantity: str) -> float:
-  """NaN where missing or out of range, so that a comparison cannot pass."""
-  value: Any = row.get(quantity)
-  if value is None or (quantity.endswith(METRIC.name) and not METRIC.allows(value)):
-    return math.nan
-  return level_of(quantity, float(value))
 
 
 def _failed(lane: LaneHistory) -> bool:
@@ -220,10 +208,7 @@ def _failed(lane: LaneHistory) -> bool:
 
 
 def _median_lowest(setting: Setting, quantity: str) -> float:
-  lowest = [
-    math.inf if _failed(lane) else min(_cost(row, quantity) for row in lane.planned_rows[1:])
-    for lane in setting.lanes
-  ]
+  lowest = [math.inf if _failed(lane) else min(lane.costs(quantity)[1:]) for lane in setting.lanes]
   # The upper of two middle values: half of the trials must reach it.
   return sorted(lowest)[len(lowest) // 2]
 
