@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-SPAN = 8  # updates averaged into one observation of a window
+from bsjax.noise.pooling import SPAN
 
 Scalar = Float[Array, '']
 Count = Int[Array, ''] | int

@@ -8,6 +8,7 @@ import numpy as np
 
 from bsjax.stats.intervals import Estimate, PairMoments, fieller_from_moments, weighted_moments
 
+SPAN = 8  # updates averaged into one observation of a window
 FEWEST_SPANS = 4  # a variance from fewer says little: then the updates themselves are taken
 FEWEST_UPDATES = 4
 
