@@ -10,8 +10,9 @@ _HOME = {
   'estimate': 'own_loop',
   'from_squared_norms': 'squared_norms',
   'observe': 'own_loop',
+  'start': 'own_loop',
 }
-__all__ = ['accumulate', 'estimate', 'from_squared_norms', 'observe']
+__all__ = ['accumulate', 'estimate', 'from_squared_norms', 'observe', 'start']
 
 
 def __getattr__(name: str) -> Any:

@@ -59,7 +59,12 @@ def observe(
   measurement = estimators.from_micro_batches(
     sq_norm, estimators.tree_sq_norm(mean), count, examples, population
   )
-  return estimators.observe(window or estimators.zero_window(), measurement, 1)
+  return estimators.observe(start() if window is None else window, measurement, 1)
+
+
+def start() -> Window:
+  """Returns a window of no updates, for loops that carry one through `jax.lax.scan` or `jit`."""
+  return estimators.zero_window()
 
 
 def estimate(*windows: Window, confidence: float = 0.95) -> Estimate:

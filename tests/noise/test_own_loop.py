@@ -1,6 +1,8 @@
 """The noise scale in loops of one's own: against lanes, a closed form, and each other."""
 
 import functools
+import importlib.util
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -157,6 +159,31 @@ def test_noise_alone_has_no_upper_bound_and_windows_are_pooled():
   one, both = noise.estimate(windows[0]), noise.estimate(*windows)
   assert both.high - both.low < one.high - one.low
   assert both.low < MICRO * 50 / (50 * 0.2**2) < both.high
+
+
+def example(name):
+  path = Path(__file__).parents[2] / 'docs' / 'examples' / f'{name}.py'
+  spec = importlib.util.spec_from_file_location(name, path)
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  return module
+
+
+def test_the_example_in_jax_sees_the_noise_scale_grow():
+  module = example('noise_in_jax')
+  scales = module.train()
+  assert len(scales) == module.EPOCHS
+  assert scales[0].high < scales[-1].low  # as the gradient shrinks
+  start = module.replicas()
+  assert scales[0].low < start.low < start.value < start.high < scales[0].high
+
+
+def test_the_example_in_pytorch_finds_what_that_in_jax_does():
+  pytest.importorskip('torch', reason='PyTorch is not installed')
+  scales = [example(f'noise_in_{framework}').train() for framework in ('pytorch', 'jax')]
+  for of_torch, of_jax in zip(*scales, strict=True):
+    assert of_torch.low < (of_jax.high or np.inf) and of_jax.low < (of_torch.high or np.inf)
+  assert scales[0][0].high < scales[0][-1].low
 
 
 def test_bad_input_is_refused():
