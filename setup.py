@@ -35,6 +35,7 @@ setup(
       'pytest>=8.0',
       'pytest-xdist>=3.5',
       'beartype>=0.18',
+      'hypothesis>=6.100',  # malformed inputs of every kind
       'ruff>=0.6',
       'setuptools>=70.1',  # builds a wheel without fetching anything
     ],

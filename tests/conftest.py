@@ -21,6 +21,7 @@ if 'BSJAX_TEST_PROGRAMS' not in os.environ:
 jax.config.update('jax_compilation_cache_dir', os.environ['BSJAX_TEST_PROGRAMS'])
 jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.1)
 
+GET_COMPILE_OPTIONS = compiler.get_compile_options
 CHEAP = [('xla_cpu_use_fusion_emitters', False)]
 
 # Every jaxtyping annotation of the package is checked while the tests run.
@@ -37,10 +38,9 @@ def _types_are_checked_again():
 @contextlib.contextmanager
 def _cheap_programs(monkeypatch):
   """Compiles in half the time to slower programs, by the older of XLA's two ways to fuse loops."""
-  options_of = compiler.get_compile_options
 
   def cheaper(*arguments, **keywords):
-    options = options_of(*arguments, **keywords)
+    options = GET_COMPILE_OPTIONS(*arguments, **keywords)
     options.env_option_overrides = [*options.env_option_overrides, *CHEAP]
     return options
 
@@ -73,6 +73,17 @@ def _programs_of_module(request):
       yield
   jax.clear_caches()
   gc.collect()
+
+
+@pytest.fixture
+def optimized_programs(monkeypatch):
+  """For single tests of a module whose other programs are cheap."""
+  jax.clear_caches()
+  monkeypatch.setattr(compiler, 'get_compile_options', GET_COMPILE_OPTIONS)
+  jax.config.update('jax_disable_most_optimizations', False)
+  yield
+  jax.config.update('jax_disable_most_optimizations', True)
+  jax.clear_caches()
 
 
 @pytest.fixture

@@ -50,6 +50,12 @@ GRID = (
     'TFDS data_dir (empty: TFDS_DATA_DIR), image folder, or .npz file; the same data may move.',
   ),
   Key('data.label_csv', 'train.csv', "An image folder's names and labels.", method='labels of {}'),
+  Key(
+    'data.label_column',
+    '',
+    'Its column with the labels; empty: the second of two.',
+    method='the column {}',
+  ),
   Key('data.validation', 'split', "'split' of the training data, or a split such as 'test'."),
   Key('data.validation_share', 0.2, 'Of the training data, stratified.', 'share', above=0, below=1),
   Key(

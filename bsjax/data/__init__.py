@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int, Int32, Shaped
+from jaxtyping import Int, Int32, Shaped, UInt8
 from ml_collections import ConfigDict
 
 from bsjax.config import bounds
@@ -29,6 +29,8 @@ class Source(NamedTuple):
   path: str = ''  # what config.data.path must lead to, where the source needs it
   has_splits: bool = False  # whether there may be others than 'train'
 
+
+MOST_CHANNELS = 4  # of pictures; more where there should be three are another axis
 
 SOURCES = {
   'digits': Source(digits.read),
@@ -60,6 +62,7 @@ def load(config: ConfigDict, seed: int) -> Dataset:
   kept, held_out = choose(config, whole.labels, seed)
   training = _take(whole, kept)
   validation = Split(held.images, _numbered(held.labels, known)) if held else _take(whole, held_out)
+  _check_pixels(training.images)
   name = config.name or Path(config.path).stem or config.source
   return Dataset(name, class_names, training, validation, *mean_and_std(training.images))
 
@@ -99,6 +102,12 @@ def source_conflicts(config: ConfigDict) -> list[str]:
 
 def _check_shapes(config: ConfigDict, train: Raw, held: Raw | None) -> None:
   shape = train.images.shape[1:]
+  if shape[0] <= MOST_CHANNELS < shape[-1] and shape[0] < shape[1]:
+    raise DataError(
+      f'images of {shape[0]} x {shape[1]} pixels with {shape[2]} channels look like channels first;'
+      ' bsjax takes (example, height, width, channel): turn them by'
+      ' images.transpose(0, 2, 3, 1)'
+    )
   if held is not None and held.images.shape[1:] != shape:
     raise DataError(
       f'the images of split {config.validation!r} are {held.images.shape[1:]}, those of the'
@@ -109,6 +118,16 @@ def _check_shapes(config: ConfigDict, train: Raw, held: Raw | None) -> None:
       f'data.crop={config.crop} may be at most {min(shape[:2]) - 1} on images of'
       f' {shape[0]} x {shape[1]} pixels, or crops could miss them; 0: no crop'
     )
+
+
+def _check_pixels(images: UInt8[np.ndarray, 'example height width channel']) -> None:
+  for start in range(0, len(images), 1024):  # images may be mapped from a disk
+    if (images[start : start + 1024] != images[0]).any():
+      return
+  raise DataError(
+    f'all {len(images)} training images are the same, so there is nothing to tell classes by; look'
+    ' at how they were decoded'
+  )
 
 
 def _numbered(

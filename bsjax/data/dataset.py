@@ -86,6 +86,27 @@ def mean_and_std(
   return mean.astype(np.float32), std.astype(np.float32)
 
 
+def check_labels(
+  labels: Shaped[np.ndarray, ' example'], where: str
+) -> Shaped[np.ndarray, ' example']:
+  """Returns the labels; raises DataError where some stand for "no label".
+
+  Negative ones do, beside others; -1 and 1 alone are two classes.
+  """
+  if labels.dtype.kind == 'U' and (empty := np.flatnonzero(labels == '')).size:
+    raise DataError(
+      f'{where}: {empty.size} labels are empty, example {quoted(empty.tolist())}; give them one, or'
+      ' drop the examples'
+    )
+  if labels.dtype.kind == 'i' and (labels < 0).any() and set(np.unique(labels)) != {-1, 1}:
+    negative = labels[labels < 0]
+    raise DataError(
+      f'{where}: {negative.size} of {labels.size} labels are negative, such as {negative[0]}, which'
+      ' often stands for "no label"; drop these examples, or number the classes from 0 on'
+    )
+  return labels
+
+
 def quoted(items: Sequence[Any], most: int = 3) -> str:
   """The first few offenders of an error message."""
   return ', '.join(map(repr, items[:most])) + (', ...' if len(items) > most else '')

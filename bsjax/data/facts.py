@@ -5,14 +5,14 @@ from typing import Any
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from bsjax.data import Dataset, sampler, stream, views
+from bsjax.data import Dataset, doubts, sampler, stream, views
 from bsjax.plan import plan
 
 
 def data_facts(config: ConfigDict, dataset: Dataset, study: plan.StudyPlan) -> dict[str, Any]:
   """Names and counts of the classes, and how many of them the batches of a study hold.
 
-  {'fingerprint', 'class_names', 'class_counts': {split: [count]},
+  {'fingerprint', 'class_names', 'class_counts': {split: [count]}, 'copies': {kind: count},
   'classes_per_batch': [row]} with the rows of `sampler.distinct_classes`; where there are several
   stages each row has its 'stage', and batch sizes are those foreseen.
   """
@@ -34,5 +34,6 @@ def data_facts(config: ConfigDict, dataset: Dataset, study: plan.StudyPlan) -> d
     'fingerprint': dataset.fingerprint(),
     'class_names': list(dataset.class_names),
     'class_counts': dataset.class_counts(),
+    'copies': doubts.copies(dataset)._asdict(),
     'classes_per_batch': rows,
   }

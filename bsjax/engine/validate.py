@@ -100,7 +100,10 @@ CONFLICTS: tuple[tuple[Callable[[ConfigDict], list[str]], tuple[str, ...]], ...]
   (_exact_noise, ('noise_scale.exact_examples', 'noise_scale.curvature_blocks')),
   (
     lambda config: data.source_conflicts(config.data),
-    ('data.source', 'data.name', 'data.path', 'data.label_csv', 'data.validation'),
+    (
+      *('data.source', 'data.name', 'data.path', 'data.label_csv', 'data.label_column'),
+      'data.validation',
+    ),
   ),
   (sampling.probe_conflicts, ('data.sampler', 'noise_scale.exact_examples')),
   (

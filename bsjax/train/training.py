@@ -10,6 +10,7 @@ from rich.table import Table
 from bsjax.autotune import execution
 from bsjax.config.errors import ConfigError
 from bsjax.data import Dataset
+from bsjax.data.doubts import doubts
 from bsjax.data.facts import data_facts
 from bsjax.engine import device_lanes, memory
 from bsjax.engine.device_data import DeviceData
@@ -104,6 +105,8 @@ class Training:
     self.console.print(plan_table, *self.chosen.lines(), sep='\n')
     if stages_table := table.stages_table(self.study_plan):
       self.console.print(stages_table)
+    for sentence in doubts(self.dataset):
+      self.console.print(f'Data: {sentence}')
 
   def _is_finished(self) -> bool:
     """Whether nothing is left to do; checks that the workdir was begun with these data."""

@@ -95,7 +95,7 @@ def test_npz_validation_errors(tmp_path):
   with pytest.raises(data.DataError, match=r"'own' are \(2, 2, 3\).*\(4, 4, 3\)"):
     data.load(config, seed=0)
   path.write_text('no archive')
-  expect_problem(config, str(path), 'is no .npz file', 'np.savez')
+  expect_problem(config, str(path), 'is no .npz file, or damaged', 'np.savez')
 
 
 @pytest.mark.parametrize(

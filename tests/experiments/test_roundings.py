@@ -9,6 +9,7 @@ from helpers import contradictions
 
 from bsjax.storage import records
 
+pytestmark = pytest.mark.optimized
 PATH = Path(__file__).parents[2] / 'experiments' / 'verdicts' / 'roundings.py'
 
 

@@ -82,6 +82,7 @@ def early(positions, population=150):
 
 
 @pytest.mark.parametrize('how', ['map-canonical', 'vmap-native'])
+@pytest.mark.usefixtures('optimized_programs')
 def test_what_begins_early_in_an_epoch_is_kept_apart(how):
   """Stretch by stretch of an update of the largest size, of lanes that move."""
   config = small_config(batch_sizes=(8, 16), micro_batch=8, learning_rates=(0.1,), trials=1)
@@ -128,6 +129,7 @@ def test_early_updates_are_measured_more_often_and_the_others_as_before(every, a
   np.testing.assert_array_equal(anew, regular)
 
 
+@pytest.mark.usefixtures('optimized_programs')
 def test_draws_with_replacement_have_no_early_part():
   config = small_config(batch_sizes=(8, 16), micro_batch=8, learning_rates=(0.1,), trials=1)
   config.data.sampler = 'inverse_frequency'

@@ -132,7 +132,8 @@ def test_a_terminal_that_closes_costs_nothing(tmp_path, undisturbed):
   """Its signal comes while nobody reads any more what the study prints."""
   master, slave = pty.openpty()
   program = (
-    'import sys; from helpers.small import small_config; from bsjax.train import study_run; '
+    'import signal, sys; from helpers.small import small_config; '
+    'from bsjax.train import study_run; signal.signal(signal.SIGHUP, signal.SIG_DFL); '
     'from bsjax.cli import set_up_machine; set_up_machine(); '
     'sys.exit(75 * (not study_run.run_study(small_config(batch_sizes=(8, 16), trials=1, '
     'epochs=4000.0, evaluations=1), sys.argv[1])))'
@@ -310,6 +311,7 @@ START = """
 import signal, sys, time
 from bsjax.train import stopping
 signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs in the background ignores it
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # and what nohup starts this one
 stopping.leave_on_signal()
 print('ready', flush=True)
 time.sleep(60)

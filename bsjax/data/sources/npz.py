@@ -1,12 +1,29 @@
 """Source 'npz': a file written by np.savez, with SPLIT_images and SPLIT_labels of every split."""
 
+import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
 from ml_collections import ConfigDict
 
 from bsjax.data.cache import Arrays, cached, stamp
-from bsjax.data.dataset import DataError, Raw
+from bsjax.data.dataset import DataError, Raw, check_labels
+
+# What NumPy and the archive raise of files that are cut, changed, or something else.
+UNREADABLE = (
+  OSError,
+  ValueError,
+  AttributeError,
+  TypeError,
+  KeyError,
+  EOFError,
+  MemoryError,
+  NotImplementedError,
+  RuntimeError,
+  zipfile.BadZipFile,
+  zlib.error,
+)
 
 
 def array_conflicts(config: ConfigDict) -> list[str]:
@@ -14,8 +31,10 @@ def array_conflicts(config: ConfigDict) -> list[str]:
   try:
     with np.load(Path(config.path).expanduser()) as file:
       present = set(file.files)
-  except (OSError, ValueError, AttributeError, TypeError) as error:
-    return [f'data.path={config.path!r} is no .npz file ({error}); write it by np.savez']
+  except UNREADABLE as error:
+    return [
+      f'data.path={config.path!r} is no .npz file, or damaged ({error}); write it by np.savez'
+    ]
   splits = {'train', config.validation} - {'split'}
   needed = sorted(f'{split}_{part}' for split in splits for part in ('images', 'labels'))
   if present.issuperset(needed):
@@ -40,8 +59,12 @@ def _decode(path: Path, split: str) -> Arrays:
   try:
     with np.load(path) as file:
       images, labels = file[f'{split}_images'], file[f'{split}_labels']
-  except ValueError as error:
-    raise DataError(f'{path}: {error}; labels must be integers or texts, not objects') from error
+  except UNREADABLE as error:
+    if 'pickle' in str(error):
+      raise DataError(f'{path}: {error}; labels must be integers or texts, not objects') from error
+    raise DataError(
+      f'{path} is damaged: {error or type(error).__name__}; write it again by np.savez'
+    ) from error
   if images.dtype != np.uint8 or images.ndim not in (3, 4) or not images.size:
     raise DataError(
       f'{path}: {split}_images is {images.dtype} {images.shape}; it must be uint8 of shape'
@@ -52,5 +75,11 @@ def _decode(path: Path, split: str) -> Arrays:
       f'{path}: {split}_labels is {labels.dtype} {labels.shape}; it must be integers or texts of'
       f' shape {images.shape[:1]}, one for each image'
     )
-  labels = labels.astype(np.int64) if labels.dtype.kind in 'biu' else labels
+  if labels.dtype.kind in 'biu':
+    if labels.max() > np.iinfo(np.int64).max:
+      raise DataError(f'{path}: {split}_labels holds {labels.max()}; number the classes from 0 on')
+    labels = labels.astype(np.int64)
+  else:
+    labels = np.char.strip(labels)
+  labels = check_labels(labels, f'{path}: {split}_labels')
   return {'images': images.reshape(*images.shape[:3], -1), 'labels': labels}

@@ -45,7 +45,7 @@ def read(config: ConfigDict, split: str) -> Raw:
     '-'.join([config.name.partition(':')[0].replace('/', '-'), folder.name, split]),
     ['tfds', split, str(folder.resolve()), files],
     f'{config.name} {split}: {_examples(folder)[split]:,} images',
-    lambda: _decode(config, folder, split),
+    lambda: _decode_whole(config, folder, split),
   )
   names = folder / 'label.labels.txt'
   class_names = tuple(names.read_text().splitlines()) if names.exists() else None
@@ -75,7 +75,23 @@ def _examples(folder: Path) -> dict[str, int]:
   return {split['name']: sum(map(int, split.get('shardLengths', ()))) for split in splits}
 
 
+def _damaged(config: ConfigDict, folder: Path, error: Exception) -> str:
+  said = ' '.join(str(error).split())[:200]
+  return (
+    f'data.name={config.name!r}: what is prepared in {folder} is damaged or not whole'
+    f' ({type(error).__name__}: {said}); remove that folder and prepare the set again:\n'
+    f'{_recipe(config)}'
+  )
+
+
 def _folder_conflicts(config: ConfigDict, folder: Path) -> list[str]:
+  try:
+    return _conflicts_of_info(config, folder)
+  except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    return [_damaged(config, folder, error)]
+
+
+def _conflicts_of_info(config: ConfigDict, folder: Path) -> list[str]:
   sentences = []
   file_format = _info(folder).get('fileFormat', 'tfrecord')
   if file_format != 'array_record':
@@ -134,6 +150,16 @@ def _check_network(urls: Iterable[str]) -> None:
   if not urllib.request.getproxies():  # a proxy finds the hosts itself
     for host in {urllib.parse.urlparse(url).hostname for url in urls}:
       socket.getaddrinfo(host, None)
+
+
+def _decode_whole(config: ConfigDict, folder: Path, split: str) -> Arrays:
+  """Decodes a split; whatever TFDS or the record files raise, the remedy is the same."""
+  try:
+    return _decode(config, folder, split)
+  except (DataError, ImportError):
+    raise
+  except Exception as error:
+    raise DataError(_damaged(config, folder, error)) from error
 
 
 def _decode(config: ConfigDict, folder: Path, split: str) -> Arrays:

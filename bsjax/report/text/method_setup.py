@@ -76,7 +76,8 @@ def _data_name(data: Config) -> str:
   name = data.get('name') or PurePath(data.get('path') or source).stem
   if not source or name == source:
     return name
-  label = [phrase(BY_NAME['data.label_csv'], data['label_csv'])] if 'label_csv' in data else []
+  keys = ('label_csv', 'label_column')
+  label = [phrase(BY_NAME[f'data.{key}'], data[key]) for key in keys if data.get(key)]
   return f'{name} ({", ".join([source, *(label if source == "image_folder" else [])])})'
 
 

@@ -1,0 +1,59 @@
+"""What may be wrong with a data set that can be trained on: copies of images, labels alike."""
+
+import collections
+import hashlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Shaped
+
+from bsjax.data.dataset import Dataset, quoted
+
+
+class Copies(NamedTuple):
+  """How many images are there more than once, pixel by pixel."""
+
+  shared: int  # validation images that are in the training data too
+  within: int  # training images that are copies of others
+  ambiguous: int  # images of the training data under several labels
+
+
+def copies(dataset: Dataset) -> Copies:
+  """Counts the copies in a data set, by checksums of 64 bits."""
+  train, validation = (_digests(split.images) for split in (dataset.train, dataset.validation))
+  labels = collections.defaultdict(set)
+  for digest, label in zip(train, dataset.train.labels, strict=True):
+    labels[digest].add(int(label))
+  return Copies(
+    sum(digest in labels for digest in validation),
+    len(train) - len(labels),
+    sum(len(classes) > 1 for classes in labels.values()),
+  )
+
+
+def doubts(dataset: Dataset) -> list[str]:
+  """Returns sentences for a person, none where nothing was noticed."""
+  counts, sentences = copies(dataset), []
+  if counts.shared:
+    sentences.append(
+      f'{counts.shared:,} of {len(dataset.validation.labels):,} validation images are in the'
+      ' training data too, pixel by pixel: what validation says of them is not of unseen data'
+    )
+  if counts.within:
+    unsure = f', and {counts.ambiguous:,} images have several labels' if counts.ambiguous else ''
+    sentences.append(f'{counts.within:,} training images are copies of others{unsure}')
+  return [*sentences, *_names_alike(dataset.class_names)]
+
+
+def _digests(images: Shaped[np.ndarray, 'example height width channel']) -> list[bytes]:
+  return [hashlib.blake2b(np.ascontiguousarray(x), digest_size=8).digest() for x in images]
+
+
+def _names_alike(names: Sequence[str]) -> list[str]:
+  """Class names that a person would read as one."""
+  alike = collections.defaultdict(list)
+  for name in names:
+    alike[' '.join(name.casefold().split())].append(name)
+  groups = [group for group in alike.values() if len(group) > 1]
+  return [f'labels {quoted(group, 9)} differ in case or spaces only' for group in groups]
