@@ -6,6 +6,7 @@ setup(
   name='bsjax',
   version='0.1.0',
   description='Which batch size, at which learning rate, and is the difference real?',
+  package_dir={'': '.'},  # so that an editable install works in the folder of the clone, too
   packages=find_packages(include=['bsjax', 'bsjax.*']),
   package_data={'bsjax.report': ['templates/*']},
   python_requires='>=3.11,<3.14',

@@ -12,6 +12,7 @@ from bsjax.analysis.claims import confounds
 from bsjax.analysis.claims.claim import ABOVE, BETTER, MARGIN, SUPPORTED, Finding, Question, within
 from bsjax.analysis.claims.pairs import Pair, Ranking
 from bsjax.analysis.measures.critical_batch_size import EARLY
+from bsjax.analysis.runs.histories import Tried
 from bsjax.analysis.runs.selection import Chosen
 from bsjax.config.metrics import VAL
 from bsjax.stats.estimate import Reason
@@ -21,18 +22,21 @@ OVERHEAD = 0.2  # how much above the fewest examples the fewest updates may cost
 GOALS = BEST, EXAMPLES, UPDATES, TIME = VAL, 'examples', 'updates', 'time'
 
 
-def recommendation(chosen: Chosen, ranking: Ranking, critical: Mapping[str, Any]) -> list[Finding]:
+def recommendation(
+  chosen: Chosen, ranking: Ranking, critical: Mapping[str, Any], tried: Tried | None = None
+) -> list[Finding]:
   """One row for each goal, {'goal', 'batch_size', 'learning_rate'}; batch_size None if not shown.
 
-  `ranking` is that of the batch sizes at equal epochs.
+  `ranking` is that of the batch sizes at equal epochs; `tried` are all learning rates, to tell
+  whether one that is recommended is at the edge of those tried.
 
   `critical` is {'target', 'points': [{'batch_size', 'learning_rate', 'examples': [a number or None
   for each trial]}], ...} or {'undefined': why}.
   """
-  return [_most_accurate(chosen, ranking), *_to_target(critical)]
+  return [_most_accurate(chosen, ranking, tried or {}), *_to_target(critical)]
 
 
-def _most_accurate(chosen: Chosen, ranking: Ranking) -> Finding:
+def _most_accurate(chosen: Chosen, ranking: Ranking, tried: Tried) -> Finding:
   """The highest mean, or the largest batch size shown to be as good within the margin.
 
   One that was only not shown to be worse is not taken: with few trials that is nearly every one.
@@ -65,6 +69,8 @@ def _most_accurate(chosen: Chosen, ranking: Ranking) -> Finding:
     found = level[largest].plain.interval
     ends = {'value': found.value, 'low': found.low, 'high': found.high}
     why.append(Reason('at_stake', best=best, other=largest, **ends))
+  if size in tried:
+    why += confounds.tuning(tried, chosen, [size])
   return _row(BEST, size, [*why, *beside, *out], chosen[size].learning_rate)
 
 
@@ -104,9 +110,14 @@ def _to_target(critical: Mapping[str, Any]) -> list[Finding]:
   second = Reason('fewest_updates', size=size, updates=updates, of=near)
   cost = [_cost(pairs[size])] if size in pairs else []
   return [
-    _row(EXAMPLES, best, [first, *known, *out], rates[best]),
-    _row(UPDATES, size, [first, second, *cost, *out], rates[size]),
+    _row(EXAMPLES, best, [first, *_at_edge(critical, best), *known, *out], rates[best]),
+    _row(UPDATES, size, [first, second, *_at_edge(critical, size), *cost, *out], rates[size]),
   ]
+
+
+def _at_edge(critical: Mapping[str, Any], size: int) -> list[Reason]:
+  edge = size in critical.get('at_grid_edge', ())
+  return [Reason('chosen_at_grid_edge', sizes=[size])] if edge else []
 
 
 def _before_first_evaluation(critical: Mapping[str, Any]) -> Reason | None:

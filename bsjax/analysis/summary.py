@@ -91,7 +91,7 @@ def _of_branch(
     'generalization_gap': generalization_gap(grid, chosen),
     'claims': claims,
     'confounds': causes(config, grid, chosen, read, claims),
-    'recommendation': recommendation(chosen, ranking, critical),
+    'recommendation': recommendation(chosen, ranking, critical, grid),
     **(_of_classes(config, grid, chosen, facts) if facts else {}),
   }
   return result | ({'scaling_rules': scaled} if scaled else {})

@@ -1,4 +1,4 @@
-"""How a study runs on the machine at hand: micro-batches and strategies, chosen and recorded."""
+"""Chooses micro-batches and strategies for the machine at hand, and records the choice."""
 
 import dataclasses
 import functools

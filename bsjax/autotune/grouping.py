@@ -1,4 +1,4 @@
-"""Which batch sizes tick together, and at which micro-batch: what is predicted to end first."""
+"""Which batch sizes tick together, and at which micro-batch: what is predicted to finish first."""
 
 import dataclasses
 import itertools

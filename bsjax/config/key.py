@@ -1,4 +1,4 @@
-"""What a configuration key is: its default and all that is asked of it, in one place."""
+"""What a configuration key is: its default and its other properties, in one place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The config of a study in a workdir, as a file for --config: `stored.py:WORKDIR`."""
+"""Lets `--config=stored.py:WORKDIR` read the config of a study from its workdir."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Every way to draw examples, once: how likely each class is, and all else that is asked of it.
+"""Every way to draw examples, once: how likely each class is, and its other properties.
 
 A new way to weigh classes is one function and its entry in SAMPLERS. Reports read the entries too,
 so nothing here needs JAX.

@@ -1,4 +1,4 @@
-"""The lanes of a group on the devices: their states, where they are in training, and their way."""
+"""The lanes of a group on the devices: their states, positions, and moves from and to the host."""
 
 import dataclasses
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""Where small images end, and what models of large images change for them."""
+"""Up to which size images are small, and what models of large images change for them."""
 
 import math
 from collections.abc import Sequence

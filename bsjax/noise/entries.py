@@ -1,4 +1,4 @@
-"""The noise scales that are measured, each with all that anybody asks of it; loads no JAX.
+"""The noise scales that are measured, each with all its properties; loads no JAX.
 
 An online estimator is one module and one entry of ONLINE. The module has, of one lane:
 

@@ -1,4 +1,4 @@
-"""Every optimizer and every schedule, once: how it is made, and all else that is asked of it.
+"""Every optimizer and every schedule, once: how it is made, and its properties.
 
 A new one is a function and its entry here. Analysis and reports read the entries too, so JAX and
 optax are imported only when something is made.

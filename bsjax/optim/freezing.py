@@ -1,4 +1,4 @@
-"""Which parameters a stage trains: patterns over their paths, and parting trees by them.
+"""Which parameters a stage trains: patterns over their paths, and splitting trees by them.
 
 Only trainable parameters have gradients and an optimizer state, so what lies before the first of
 them costs no backward pass.

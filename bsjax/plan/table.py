@@ -1,4 +1,4 @@
-"""A plan for a person: one row per batch size, and what to know about it."""
+"""The plan as a table to print, one row per batch size, with notes."""
 
 import itertools
 

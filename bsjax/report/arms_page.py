@@ -20,6 +20,7 @@ from bsjax.report.figures.scaling import ACROSS
 from bsjax.report.text.across_arms import detail, headline
 from bsjax.report.text.answer import Answer, answer
 from bsjax.report.text.condition_words import condition_answer
+from bsjax.report.text.method_setup import data_name
 from bsjax.report.text.rendered import rendered
 from bsjax.storage import records
 
@@ -150,4 +151,4 @@ def _facts(study: stored_study.StoredStudy) -> dict[str, Any]:
 
 
 def _data(study: stored_study.StoredStudy) -> str:
-  return study.config['data']['name'] or study.config['data']['source']
+  return data_name(study.config['data'])

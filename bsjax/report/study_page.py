@@ -31,6 +31,7 @@ from bsjax.report.text import words
 from bsjax.report.text.answer import CONFOUNDS, answer
 from bsjax.report.text.claim_blocks import blocks
 from bsjax.report.text.formats import NOUNS
+from bsjax.report.text.method_setup import data_name
 from bsjax.report.text.methodology import paragraph
 from bsjax.report.text.rendered import rendered
 from bsjax.report.text.results import noise_kind, noise_source
@@ -83,7 +84,7 @@ def _context(study: StoredStudy, source: Source) -> dict[str, Any]:
     'config': study.config,
     'model': study.config['model'],
     'data': study.config['data'],
-    'data_name': _data_name(study.config),
+    'data_name': data_name(study.config['data']),
     'last': study.plan[0],
     'summary': summary,
     'rows': summary['batch_sizes'],
@@ -119,15 +120,11 @@ def _setup(study: StoredStudy) -> Markup:
   normalization = 'no' if model['normalization'] == 'none' else model['normalization']
   hardware = study.summary.get('hardware', '')
   text = (
-    f'{model["name"]} ({normalization} normalization) on {_data_name(config)}, '
+    f'{model["name"]} ({normalization} normalization) on {data_name(config["data"])}, '
     f'{config["optimizer"]["name"]}, {config["schedule"]["name"]} schedule, '
     f'{study.plan[0]["epochs"]:.3g} epochs{f"; {hardware}" if hardware else ""}'
   )
   return Markup('<span class="setup">{}.</span>').format(text)
-
-
-def _data_name(config: Mapping[str, Any]) -> str:
-  return config['data']['name'] or config['data']['source']
 
 
 def _figures(source: Source, context: Mapping[str, Any]) -> dict[str, list[page.Shown]]:

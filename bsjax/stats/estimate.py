@@ -1,4 +1,4 @@
-"""The only number with an interval, and the only way to have none: a value, or reasons in codes."""
+"""An estimate: a value with its interval, or the reasons, as codes, why it has none."""
 
 from __future__ import annotations
 

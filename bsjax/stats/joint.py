@@ -1,4 +1,4 @@
-"""Several contrasts of means that hold together, where every mean has its own variance.
+"""Simultaneous confidence intervals for several contrasts of means with unequal variances.
 
 Bonferroni's correction takes the contrasts for unrelated and pays for it; Tukey's studentized range
 takes variances for equal, and has no room for a trend beside the pairs. Here the family is drawn as

@@ -1,4 +1,4 @@
-"""A normal linear model with one intercept per trial; some values are known only as bounds."""
+"""Censored (Tobit) regression with one intercept per trial: some values are only bounds."""
 
 from __future__ import annotations
 

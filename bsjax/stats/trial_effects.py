@@ -1,4 +1,4 @@
-"""The spread of single runs about what their trial and their setting explain.
+"""Residual variance of single runs, once effects of their trial and setting are taken off.
 
 Runs of a trial share what makes it a lucky one: initialization and the order of examples. In
     x[group, setting, trial] = mean[group, setting] + effect[trial] + error

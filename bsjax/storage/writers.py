@@ -1,4 +1,4 @@
-"""Where the rows of a training go beside records.jsonl, which has them before a writer is told."""
+"""Writers: objects that are told of every row once it is in records.jsonl."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable

@@ -10,7 +10,7 @@ from helpers.draws import draws
 
 from bsjax.analysis.runs import budgets
 from bsjax.analysis.runs.reading import Reading, combined
-from bsjax.analysis.runs.selection import NEAR, Kind, Tuned, select, tune
+from bsjax.analysis.runs.selection import NEAR, SelectionKind, Tuned, select, tune
 from bsjax.stats.estimate import Reason
 
 RATES = (0.05, 0.1, 0.2, 0.4, 0.8)
@@ -35,7 +35,7 @@ def final_only(**values):
 
 def test_the_parabola_is_read_at_its_top_with_the_same_weights_for_every_trial():
   best = tune(tried(lambda lane, updates: valley(lane, updates, best=0.25)))
-  assert best.selection == Kind.PARABOLA
+  assert best.selection == SelectionKind.PARABOLA
   assert best.best_rate == pytest.approx(0.25)
   assert best.learning_rate == 0.2
   assert sum(best.weights) == pytest.approx(1)
@@ -49,19 +49,19 @@ def test_rates_that_fall_short_by_more_than_near_take_no_part():
     return valley(lane, updates, curvature=1.01 * NEAR / math.log(2) ** 2)
 
   best = tune(tried(steep))
-  assert best.selection == Kind.BEST_RATE
+  assert best.selection == SelectionKind.BEST_RATE
   assert best.weights == (1.0,) and best.learning_rate == best.best_rate == pytest.approx(0.2)
 
 
 def test_a_window_of_two_is_read_at_the_better_of_both():
   best = tune(tried(lambda lane, updates: valley(lane, updates, best=0.11), rates=(0.1, 0.2)))
-  assert best.selection == Kind.BEST_RATE
+  assert best.selection == SelectionKind.BEST_RATE
   assert [(part.learning_rate, weight) for part, weight in best.parts] == [(0.1, 1.0), (0.2, 0.0)]
 
 
 def test_one_rate_is_said_to_be_one():
   best = tune(tried(rates=(0.1,)))
-  assert best.selection == Kind.ONE_RATE
+  assert best.selection == SelectionKind.ONE_RATE
   assert best.parts[0][0].learning_rate == best.learning_rate == pytest.approx(best.best_rate)
 
 
@@ -120,7 +120,7 @@ def test_a_parabola_spans_what_would_be_skipped():
     return valley(lane, updates, curvature=0.005) | {'diverged': bad}
 
   best = tune(tried(curve))
-  assert (best.selection, best.unsafe, best.skipped) == (Kind.PARABOLA, (0.2,), ())
+  assert (best.selection, best.unsafe, best.skipped) == (SelectionKind.PARABOLA, (0.2,), ())
 
 
 def test_no_safe_rate_is_a_reason_and_not_a_result():

@@ -13,6 +13,7 @@ from bsjax import data, models
 from bsjax.data import sampler, stream
 from bsjax.engine import lanes
 from bsjax.models import convolution
+from bsjax.optim import entries
 from bsjax.plan import plan
 
 OPTIMIZERS = {
@@ -119,6 +120,10 @@ def test_lanes_of_a_trial_share_weighted_draws_whatever_their_batch_size():
   config.optimizer.momentum = 0.0
   step = plain_step(optax.sgd)
   assert_lanes_equal_plain_loops(config, lambda size: step, atol=1e-5)
+
+
+def test_every_optimizer_is_compared_with_a_plain_loop():
+  assert {name.split()[0] for name in OPTIMIZERS} == set(entries.OPTIMIZERS)
 
 
 @pytest.mark.parametrize('name', OPTIMIZERS)

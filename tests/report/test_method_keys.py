@@ -32,6 +32,7 @@ VALUES = {
   'data.name': ('cifar10', 'mnist', {'data.source': 'tfds'}),
   'data.path': ('/data/a.npz', '/data/b.npz', {'data.source': 'npz'}),
   'data.label_csv': ('train.csv', 'fine.csv', FOLDER),
+  'data.label_column': ('', 'kind', FOLDER),
   'data.validation': ('split', 'test'),
   'data.validation_share': (0.2, 0.1),
   'data.train_examples': (0, 500),

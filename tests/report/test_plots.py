@@ -87,7 +87,7 @@ def of_name(name):
 
 
 TITLES = {
-  'accuracy': ['Accuracy at the learning rate chosen'],
+  'accuracy': ['Accuracy at the best learning rates'],
   'gap': ['Generalization gap: training minus validation accuracy'],
   'learning_rates': ['Validation accuracy (%) of every setting'],
   'optimum': [

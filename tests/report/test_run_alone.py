@@ -54,7 +54,7 @@ def test_the_least_time_is_found_with_its_learning_rate_and_reasons():
   assert seconds_to_target(critical(), cost(RATES)) == pytest.approx({8: 10, 64: 2, 512: 5})
   row = run_alone(critical(), cost(RATES))
   assert (row['goal'], row['batch_size'], row['learning_rate']) == (TIME, 64, 0.2)
-  assert 'To a train loss of 0.1 on a made-up device: 2 s' in row['why']
+  assert 'To a training loss of 0.1 on a made-up device: 2 s' in row['why']
   assert 'Shown to need longer: 8, 512. Not shown to: none.' in row['why']
 
 

@@ -1,4 +1,4 @@
-"""Contrasts between batch sizes, whose spread all lanes near their best learning rates tell.
+"""Contrasts between batch sizes, with variances estimated from all lanes near the best rates.
 
 Three trials of a difference say little of how much it varies. The lanes around the best learning
 rate of each batch size are repetitions, too, once what their trial shares is taken off, and every

@@ -23,7 +23,7 @@ from bsjax.stats.estimate import Reason
 NEAR = 0.02  # of the metric: rates that fall short of the best by more are no part of a window
 
 
-class Kind:
+class SelectionKind:
   """How a batch size is read, as summary['batch_sizes'][]['selection'] says it."""
 
   PARABOLA = 'parabola'
@@ -38,15 +38,15 @@ class Tuned(Setting):
   As a setting it is that of the rate nearest to the best that was run. `window` holds the settings
   that are read together, `weights` what multiplies their values, adding up to 1. `best_rate` is
   where the parabola is highest, or the setting's own where an unsafe rate is nearer to that;
-  `selection` is one of `Kind`, `unsafe` holds the rates at which some trial diverged, `skipped`
-  those of them that no parabola spans and that lie between the best rate and the next safe one: the
-  batch size may be better there than it is where it is read.
+  `selection` is one of `SelectionKind`, `unsafe` holds the rates at which some trial diverged,
+  `skipped` those of them that no parabola spans and that lie between the best rate and the next
+  safe one: the batch size may be better there than it is where it is read.
   """
 
   window: tuple[Setting, ...] = ()
   weights: tuple[float, ...] = ()
   best_rate: float = math.nan
-  selection: str = Kind.ONE_RATE
+  selection: str = SelectionKind.ONE_RATE
   unsafe: tuple[float, ...] = ()
   skipped: tuple[float, ...] = ()
 
@@ -103,7 +103,7 @@ def tune(tried: Sequence[Setting]) -> Tuned | Reason:
   unsafe = tuple(setting.learning_rate for setting in tried if _diverged(setting))
   distance = abs(math.log(nearest.learning_rate) - top.at)
   near_unsafe = any(abs(math.log(rate) - top.at) < distance for rate in unsafe)
-  kind = Kind.PARABOLA if len(top.window) >= valley.FEWEST else Kind.BEST_RATE
+  kind = SelectionKind.PARABOLA if len(top.window) >= valley.FEWEST else SelectionKind.BEST_RATE
   return Tuned(
     nearest.batch_size,
     nearest.learning_rate,
@@ -111,9 +111,11 @@ def tune(tried: Sequence[Setting]) -> Tuned | Reason:
     window=tuple(usable[place] for place in top.window),
     weights=tuple(top.weights.tolist()),
     best_rate=nearest.learning_rate if near_unsafe else math.exp(top.at),
-    selection=Kind.ONE_RATE if len(tried) == 1 else kind,
+    selection=SelectionKind.ONE_RATE if len(tried) == 1 else kind,
     unsafe=unsafe,
-    skipped=_skipped(usable, nearest.learning_rate, unsafe) if kind == Kind.BEST_RATE else (),
+    skipped=_skipped(usable, nearest.learning_rate, unsafe)
+    if kind == SelectionKind.BEST_RATE
+    else (),
   )
 
 

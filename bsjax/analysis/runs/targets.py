@@ -1,4 +1,4 @@
-"""Reaching a target: when each run does, at which learning rate soonest, which targets to ask of.
+"""When each run reaches a target, at which learning rate soonest, and how targets are chosen.
 
 Losses are compared and interpolated in logarithms, accuracies as error rates (1 - accuracy), so
 that a lower `cost` is better throughout.

@@ -26,10 +26,11 @@ def draw_accuracy(axes: Axes, source: Source) -> None:
     (VAL, VALIDATION, 'validation', 2**-0.07),
   ):
     for row in rows:
-      values = source.ends[row['batch_size']].values[key].tolist()
+      # A parabola's top may lie above what is possible.
+      values = [METRIC.clip(x) for x in source.ends[row['batch_size']].values[key].tolist()]
       marks.trials(axes, row['batch_size'] * shift, values, colour)
     marks.estimates(axes, rows, key, colour, shift=shift, label=label)
-  title = f'{METRIC.title.capitalize()} at the learning rate chosen'
+  title = f'{METRIC.title.capitalize()} at the best learning rates'
   style.batch_size_axis(axes, source.sizes, title)
   style.accuracy_axis(axes)
   if rows:

@@ -1,4 +1,4 @@
-"""What the results say, in sentences that claim no more than the intervals show."""
+"""The report's headline, the sentence behind it, and remarks; none claims more than is shown."""
 
 from __future__ import annotations
 

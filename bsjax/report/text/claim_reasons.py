@@ -24,8 +24,8 @@ def _interpolated(verdict: str, low: float, high: float, unit: str) -> str:
 def _contains_zero(half: float, trials: int | None, unit: str) -> str:
   seen = f'{UNITS[unit].scale * half:.3g} {UNITS[unit].shown}'
   return (
-    f'the interval contains zero: an effect above {seen} would have been seen, one as small as '
-    f'that found needs {count(trials)} trials of this spread'
+    f'the interval contains zero: an estimate beyond {seen} would have been shown; with '
+    f'{count(trials)} trials of this spread, half the interval is smaller than what was found'
   )
 
 
@@ -50,10 +50,17 @@ def _best_rates_unsafe(size: int, rates: Sequence[float], condition: str = '') -
 def _stand_at(sizes: Sequence[int], epochs: Sequence[float], shares: Sequence[float]) -> str:
   places = [f'batch size {s} stands at epoch {e:.3g}' for s, e in zip(sizes, epochs, strict=True)]
   text = f'there {" and ".join(places)}'
+  if len({f'{epoch:.3g}' for epoch in epochs}) == 1:
+    text = f'there batch sizes {" and ".join(map(str, sizes))} stand at epoch {epochs[0]:.3g}'
   if abs(shares[0] - shares[1]) <= 0.01:
     return text
   rates = ' and '.join(f'{100 * share:.0f}%' for share in shares)
   return f'{text}, their learning rates at {rates} of their peaks by the schedule'
+
+
+def _rates_tried(fewest: int, most: int) -> str:
+  rates = str(fewest) if fewest == most else f'{fewest} to {most}'
+  return f'{rates} learning rates were tried at each'
 
 
 def _condition_updates(second: str, first: str, low: float, high: float) -> str:
@@ -113,7 +120,7 @@ OF_CLAIMS: dict[str, str | Callable[..., str]] = {
   'nothing_at_equal_updates': 'they cannot all be read at equal updates',
   'at_equal_updates': 'of {whole:points} percentage points at equal epochs, {value:points} '
   '[{low:points}, {high:points}] are left at equal updates',
-  'rates_tried': '{fewest} to {most} learning rates were tried at each',
+  'rates_tried': _rates_tried,
   'no_grid': 'one learning rate makes no grid',
   'inside_grid': 'their best learning rates lie inside the grid',
   'no_batch_norm': 'the model has no BatchNorm',

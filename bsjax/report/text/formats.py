@@ -91,6 +91,7 @@ FORMATS = {
   'rule': RULES.__getitem__,
   'rules': _rules,
   'singular': lambda noun: noun.removesuffix('s'),
+  'noun': lambda name: NOUNS.get(name, name.replace('_', ' ')),
   'spaces': lambda name: name.replace('_', ' '),
   'by_size': _by_size,
   'farther': _farther,

@@ -13,7 +13,7 @@ TITLES = {
   UPDATES: f'fewest updates within {100 * OVERHEAD:g}% of the fewest examples',
   TIME: 'least time to a target, run alone',
 }
-_TARGET = 'to a {quantity:spaces} of {target:.4g}'
+_TARGET = 'to a {quantity:noun} of {target:.3g}'
 
 
 def _nothing_to_compare(sizes: Sequence[int]) -> str:

@@ -54,7 +54,7 @@ def data(config: Config, plan_rows: Sequence[Row], summary: Mapping[str, Any]) -
     return ''
   row = plan_rows[0]
   train = splits.get('train', round(row['examples'] / row['epochs']))
-  text = f'We trained on {train:,} examples of {_data_name(data)}'
+  text = f'We trained on {train:,} examples of {data_name(data)}'
   if data.get('validation', 'split') == 'split':
     share = f'{100 * data["validation_share"]:g}%' if 'validation_share' in data else 'a share'
     validation = f'{share} of the training data, stratified by class and held out'
@@ -70,7 +70,7 @@ def data(config: Config, plan_rows: Sequence[Row], summary: Mapping[str, Any]) -
   return text
 
 
-def _data_name(data: Config) -> str:
+def data_name(data: Config) -> str:
   """The set by its name or file, and the source that read it where that says more."""
   source = data.get('source', '')
   name = data.get('name') or PurePath(data.get('path') or source).stem
@@ -249,7 +249,7 @@ def _follows(config: Config) -> bool:
   return any(batch_size_rules.follows(rule) for rule in rules)
 
 
-def noise_scale(config: Config) -> str:
+def noise_scale(config: Config, plan_rows: Sequence[Row]) -> str:
   """How the gradient noise scale was measured."""
   settings = config.get('noise_scale', {})
   if not {'online', 'every', 'probe_every', 'exact_examples'} <= settings.keys():
@@ -271,8 +271,12 @@ def noise_scale(config: Config) -> str:
   if settings['exact_examples']:
     blocks = settings.get('curvature_blocks')
     also = f', and weighted by curvature from the Hessians of {blocks} blocks of them'
+    asked, there = settings['exact_examples'], math.inf
+    if plan_rows:
+      there = round(plan_rows[0]['examples'] / plan_rows[0]['epochs'])
+    measured = f'{asked:,}' if asked < there else f'all {there:,}'
     sentences.append(
       'At every evaluation the gradient noise scale was measured from the single gradients of '
-      f'{settings["exact_examples"]:,} training examples{also if blocks else ""}.'
+      f'{measured} training examples{also if blocks else ""}.'
     )
   return ' '.join(sentences)

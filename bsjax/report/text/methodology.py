@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from bsjax.analysis.runs.histories import Row
 from bsjax.format import joined, sizes_text
-from bsjax.report.text import method_results, method_setup, scaling_reasons
+from bsjax.report.text import method_results, method_scaling, method_setup
 
 Config = Mapping[str, Any]
 
@@ -54,13 +54,13 @@ def topics(
     'initial weights': method_setup.initial_weights(config),
     'stages': method_setup.stages(config),
     'learning rates': method_setup.rates(config),
-    'scaling': scaling_reasons.sentences(config, sizes, summary),
+    'scaling': method_scaling.sentences(config, sizes, summary),
     'selection': method_results.selection(summary),
     'trials': method_setup.trials(config, plan_rows),
     'micro-batches': method_results.micro_batches(plan_rows, native_cost),
     'normalization': method_setup.batch_norm(config, plan_rows),
     'evaluation': method_setup.evaluation(config, plan_rows),
-    'measurement of noise': method_setup.noise_scale(config),
+    'measurement of noise': method_setup.noise_scale(config, plan_rows),
     'intervals': method_results.intervals(plan_rows, summary),
     'noise scale': method_results.noise_scale(summary),
     'critical batch size': method_results.critical(summary),

@@ -1,4 +1,4 @@
-"""Results in sentences, for a person: no number without its interval; undefined, and why."""
+"""Sentences about critical batch sizes, learning rates and noise scales, each with its interval."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bsjax.analysis.runs.histories import Row
-from bsjax.analysis.runs.selection import Kind
+from bsjax.analysis.runs.selection import SelectionKind
 from bsjax.format import by_reason, joined, measured, number, sizes_text
 from bsjax.report.text.formats import NOUNS
 
@@ -101,11 +101,11 @@ def rules(entry: Mapping[str, Any]) -> list[str]:
 
 # How results are read, by the kind of selection.
 HOW = {
-  Kind.PARABOLA: 'results are read at the top of a parabola in the log of the learning rate, '
-  'through the rates that come close to the best, the same for all trials',
-  Kind.BEST_RATE: 'fewer than three learning rates come close to the best, so results are those of '
-  'the best rate, and a little too good',
-  Kind.ONE_RATE: 'one learning rate was tried',
+  SelectionKind.PARABOLA: 'results are read at the top of a parabola in the log of the learning '
+  'rate, through the rates that come close to the best, the same for all trials',
+  SelectionKind.BEST_RATE: 'fewer than three learning rates come close to the best, so results are '
+  'those of the best rate, and a little too good',
+  SelectionKind.ONE_RATE: 'one learning rate was tried',
 }
 
 
