@@ -27,7 +27,7 @@ def main(_: list[str]) -> None:
   from bsjax.report.text import cost
   from bsjax.storage import workdirs
 
-  wanted, workdir = flags.FLAGS.config, Path(flags.FLAGS.workdir)
+  wanted, workdir = flags.FLAGS.config, Path(flags.FLAGS.workdir).expanduser()
   console = make_console()
   try:
     validate(wanted)

@@ -21,7 +21,7 @@ class StudyResults:
   """What a workdir holds of a study, also while it trains; reading it loads no JAX."""
 
   def __init__(self, workdir: str | Path):
-    self.workdir = Path(workdir)
+    self.workdir = Path(workdir).expanduser()  # no shell expands it in --workdir=~/x
 
   def records(self) -> list[Row]:
     """Returns the rows of records.jsonl, one per lane and evaluation.
@@ -93,7 +93,7 @@ class Study(StudyResults):
 
 def load(workdir: str | Path) -> StudyResults:
   """Opens a workdir for reading; raises FileNotFoundError where it holds no study."""
-  path = Path(workdir)
+  path = Path(workdir).expanduser()
   if not (path / 'config.json').is_file():
     raise FileNotFoundError(f'{path} holds no study: it has no config.json')
   return StudyResults(path)

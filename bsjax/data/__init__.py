@@ -51,6 +51,16 @@ def load(config: ConfigDict, seed: int) -> Dataset:
   """
   if sentences := wrong(config):
     raise DataError('\n'.join(sentences))
+  named = config.path or config.name or config.source
+  try:
+    return _load(config, seed)
+  except DataError as error:
+    if named in str(error):
+      raise
+    raise DataError(f'data in {named}: {error}') from error
+
+
+def _load(config: ConfigDict, seed: int) -> Dataset:
   read = SOURCES[config.source].read
   train = read(config, 'train')
   held = None if config.validation == 'split' else read(config, config.validation)
@@ -62,6 +72,8 @@ def load(config: ConfigDict, seed: int) -> Dataset:
   kept, held_out = choose(config, whole.labels, seed)
   training = _take(whole, kept)
   validation = Split(held.images, _numbered(held.labels, known)) if held else _take(whole, held_out)
+  if len(np.unique(training.labels)) < 2:
+    raise DataError(f'all {len(training.labels)} training labels are one; 2 classes are needed')
   _check_pixels(training.images)
   name = config.name or Path(config.path).stem or config.source
   return Dataset(name, class_names, training, validation, *mean_and_std(training.images))

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float32, Int32, Num, Shaped, UInt8
 
+NO_LABEL = ('', 'nan', '<na>', '#n/a', 'null')  # as tables have it, in any case
+
 
 class DataError(ValueError):
   """The data cannot be had as configured; the text says what to do about it."""
@@ -93,18 +95,24 @@ def check_labels(
 
   Negative ones do, beside others; -1 and 1 alone are two classes.
   """
-  if labels.dtype.kind == 'U' and (empty := np.flatnonzero(labels == '')).size:
+  none = labels.dtype.kind == 'U' and np.isin(np.char.lower(labels), NO_LABEL)
+  if (empty := np.flatnonzero(none)).size:
     raise DataError(
-      f'{where}: {empty.size} labels are empty, example {quoted(empty.tolist())}; give them one, or'
-      ' drop the examples'
+      f'{where}: {empty.size} labels are empty or {quoted(NO_LABEL[1:], 9)},'
+      f' example {quoted(empty.tolist())}; give them one, or drop the examples'
     )
-  if labels.dtype.kind == 'i' and (labels < 0).any() and set(np.unique(labels)) != {-1, 1}:
+  if labels.dtype.kind == 'i' and (labels < 0).any() and not set(np.unique(labels)) <= {-1, 1}:
     negative = labels[labels < 0]
     raise DataError(
       f'{where}: {negative.size} of {labels.size} labels are negative, such as {negative[0]}, which'
       ' often stands for "no label"; drop these examples, or number the classes from 0 on'
     )
   return labels
+
+
+def shown(error: Exception) -> str:
+  """What an error says, or else what it is, in one line."""
+  return ' '.join(str(error).split())[:200] or type(error).__name__
 
 
 def quoted(items: Sequence[Any], most: int = 3) -> str:

@@ -10,6 +10,8 @@ from jaxtyping import Shaped
 
 from bsjax.data.dataset import Dataset, quoted
 
+MAYBE_NO_LABEL = ('?', 'n/a', 'na', 'none', 'unknown', 'unlabeled', 'unlabelled')
+
 
 class Copies(NamedTuple):
   """How many images are there more than once, pixel by pixel."""
@@ -43,7 +45,25 @@ def doubts(dataset: Dataset) -> list[str]:
   if counts.within:
     unsure = f', and {counts.ambiguous:,} images have several labels' if counts.ambiguous else ''
     sentences.append(f'{counts.within:,} training images are copies of others{unsure}')
-  return [*sentences, *_names_alike(dataset.class_names)]
+  return [*sentences, *_names_alike(dataset.class_names), *_odd_classes(dataset)]
+
+
+def _odd_classes(dataset: Dataset) -> list[str]:
+  """Classes that may be none, and axes that may be another."""
+  names, channels, sentences = dataset.class_names, dataset.image_shape[-1], []
+  if names == ('-1', '1'):
+    sentences.append("labels -1 and 1 are taken as two classes; -1 must not stand for 'no label'")
+  if doubtful := [name for name in names if name.casefold() in MAYBE_NO_LABEL]:
+    sentences.append(
+      f'label {quoted(doubtful, 9)} is taken as a class; it may stand for "no label"'
+    )
+  for split, counts in dataset.class_counts().items():
+    if lacking := [name for name, count in zip(names, counts, strict=True) if not count]:
+      sentences.append(f'no {split} example has the label {quoted(lacking)}')
+  if channels not in (1, 3):
+    height, width, _ = dataset.image_shape
+    sentences.append(f'images are of {height} x {width} pixels with {channels} channels')
+  return sentences
 
 
 def _digests(images: Shaped[np.ndarray, 'example height width channel']) -> list[bytes]:

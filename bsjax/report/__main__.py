@@ -12,7 +12,7 @@ from bsjax.storage.records import Damaged
 def main(argv: list[str]) -> None:
   if len(argv) > 1:
     raise app.UsageError(f'Unknown arguments: {" ".join(argv[1:])}')
-  workdir = Path(flags.FLAGS.workdir)
+  workdir = Path(flags.FLAGS.workdir).expanduser()
   try:
     print((arms_page if (workdir / FOLDER).is_dir() else study_page).write(workdir))
     if flags.FLAGS.overview:

@@ -38,7 +38,7 @@ class StudyRun:
   def __init__(self, config: ConfigDict, workdir: str | Path, writers: Sequence[Writer] = ()):
     """Raises ConfigError with all problems of the configuration at once."""
     validate(config)
-    self.config, self.workdir = config, Path(workdir)
+    self.config, self.workdir = config, Path(workdir).expanduser()
     self._mirrors, self._console = Mirrors(writers), make_console()
     self._datasets: dict[tuple[str, int], data.Dataset] = {}
     self._trainings: dict[Path, Training] = {}

@@ -106,7 +106,7 @@ class Training:
     if stages_table := table.stages_table(self.study_plan):
       self.console.print(stages_table)
     for sentence in doubts(self.dataset):
-      self.console.print(f'Data: {sentence}')
+      self.console.print(f'Data: {sentence}', markup=False, highlight=False, soft_wrap=True)
 
   def _is_finished(self) -> bool:
     """Whether nothing is left to do; checks that the workdir was begun with these data."""

@@ -207,9 +207,10 @@ def test_copies_and_names_that_are_alike_are_said(tmp_path):
   write_npz(tmp_path / 'a.npz', labels, train_images=images, **validation)
   loaded = data.load(npz_config(tmp_path, validation='own'), seed=0)
   assert copies(loaded) == Copies(shared=2, within=3, ambiguous=1)
-  first, second, third = doubts(loaded)
+  first, second, third, fourth = doubts(loaded)
   assert first.startswith('2 of 2 validation images') and '3 training images' in second
   assert '1 images have several labels' in second and "'Cat', 'cat'" in third
+  assert fourth == "no validation example has the label 'cat'"
   write_npz(tmp_path / 'a.npz', np.arange(40) % 4)
   clean = data.load(npz_config(tmp_path), seed=0)
   assert copies(clean) == Copies(0, 0, 0) and doubts(clean) == []

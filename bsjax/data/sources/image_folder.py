@@ -1,5 +1,6 @@
 """Source 'image_folder': images in a folder or its subfolder `train`, and a CSV of their labels."""
 
+import os
 from pathlib import Path
 
 from ml_collections import ConfigDict
@@ -22,7 +23,7 @@ def read(config: ConfigDict, split: str) -> Raw:
   folder = Path(config.path).expanduser()
   names, labels = label_csv.read(config)
   root = folder / 'train' if (folder / 'train').is_dir() else folder
-  if missing := [name for name in names if not (root / name).is_file()]:
+  if missing := [name for name in names if not os.path.isfile(root / name)]:
     raise DataError(
       f'{len(missing)} of {len(names)} files listed in {config.label_csv} are missing in {root}:'
       f' {quoted(missing)}; add them or drop their rows'

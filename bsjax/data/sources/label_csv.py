@@ -11,8 +11,9 @@ import numpy as np
 from jaxtyping import Shaped
 from ml_collections import ConfigDict
 
-from bsjax.data.dataset import DataError, check_labels, quoted
+from bsjax.data.dataset import DataError, check_labels, quoted, shown
 
+IMAGE_SUFFIXES = ('.bmp', '.gif', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
 SEPARATORS = ',;\t'
 
 
@@ -66,11 +67,15 @@ def _rows(path: Path, where: str) -> list[_Row]:
     ) from error
   except (OSError, UnicodeDecodeError) as error:
     raise DataError(
-      f'{where} cannot be read: {error}; name a CSV in the folder, in UTF-8'
+      f'{where} cannot be read: {shown(error)}; name a CSV in the folder, in UTF-8'
     ) from error
   if odd := [row.line for row in lines if any('\0' in cell for cell in row.cells)]:
     raise DataError(f'{where} cannot be read: NUL bytes in line {quoted(odd)}; write it in UTF-8')
   rows = [row for row in lines if any(row.cells)]
+  if quote := [row.line for row in rows if any(set(cell) & set('"\r\n') for cell in row.cells)]:
+    raise DataError(
+      f'{where} has a quote or a line end inside a cell, up to line {quoted(quote)}; drop the quote'
+    )
   short = [row.line for row in rows if len(row.cells) < 2]
   if short or len(rows) < 2:
     raise DataError(
@@ -126,9 +131,11 @@ def _check_names(
       f'{where} lists {len(repeated)} files more than once: {quoted(repeated)}; keep one row each,'
       ' or training and validation examples overlap'
     )
-  if any((root / header.cells[0]).is_file() for root in (folder, folder / 'train')):
+  first = header.cells[0]
+  named = any(os.path.isfile(root / first) for root in (folder, folder / 'train'))
+  if named or os.path.splitext(first)[1].lower() in IMAGE_SUFFIXES:
     raise DataError(
-      f'{where} has no header: its first line names the file {header.cells[0]!r}; put the names of'
+      f'{where} has no header: its first line names the file {first!r}; put the names of'
       ' the columns above it'
     )
 
@@ -148,4 +155,10 @@ def _numbers(
     )
   if all(number.is_integer() and abs(number) < 2**53 for number in numbers):
     return np.asarray(numbers).astype(np.int64)
+  fractions = [row.line for row, x in zip(rows, numbers, strict=True) if not x.is_integer()]
+  if fractions:
+    raise DataError(
+      f'{where} has fractions for labels: line {quoted(fractions)}; classes are whole numbers or'
+      ' texts'
+    )
   return np.asarray(texts)

@@ -1,5 +1,7 @@
 """Source 'npz': a file written by np.savez, with SPLIT_images and SPLIT_labels of every split."""
 
+import struct
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -8,8 +10,9 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from bsjax.data.cache import Arrays, cached, stamp
-from bsjax.data.dataset import DataError, Raw, check_labels
+from bsjax.data.dataset import DataError, Raw, check_labels, shown
 
+RULES = 2  # raised when the same file becomes other arrays, or none
 # What NumPy and the archive raise of files that are cut, changed, or something else.
 UNREADABLE = (
   OSError,
@@ -21,6 +24,10 @@ UNREADABLE = (
   MemoryError,
   NotImplementedError,
   RuntimeError,
+  OverflowError,
+  SyntaxError,
+  struct.error,
+  tokenize.TokenError,
   zipfile.BadZipFile,
   zlib.error,
 )
@@ -30,11 +37,15 @@ def array_conflicts(config: ConfigDict) -> list[str]:
   """Arrays that are missing; they are not read."""
   try:
     with np.load(Path(config.path).expanduser()) as file:
-      present = set(file.files)
+      names = sorted(file.files)
   except UNREADABLE as error:
     return [
-      f'data.path={config.path!r} is no .npz file, or damaged ({error}); write it by np.savez'
+      f'data.path={config.path!r} is no .npz file, or damaged ({shown(error)});'
+      ' write it by np.savez'
     ]
+  present = set(names)
+  if len(present) < len(names):
+    return [f'data.path={config.path!r} holds arrays of one name: {names}; write it by np.savez']
   splits = {'train', config.validation} - {'split'}
   needed = sorted(f'{split}_{part}' for split in splits for part in ('images', 'labels'))
   if present.issuperset(needed):
@@ -48,7 +59,7 @@ def array_conflicts(config: ConfigDict) -> list[str]:
 
 def read(config: ConfigDict, split: str) -> Raw:
   path = Path(config.path).expanduser()
-  identity = ['npz', split, str(path.resolve()), *stamp(path)]
+  identity = ['npz', RULES, split, str(path.resolve()), *stamp(path)]
   arrays = cached(
     config, f'{path.stem}-{split}', identity, f'{path} {split}', lambda: _decode(path, split)
   )
@@ -61,10 +72,12 @@ def _decode(path: Path, split: str) -> Arrays:
       images, labels = file[f'{split}_images'], file[f'{split}_labels']
   except UNREADABLE as error:
     if 'pickle' in str(error):
-      raise DataError(f'{path}: {error}; labels must be integers or texts, not objects') from error
-    raise DataError(
-      f'{path} is damaged: {error or type(error).__name__}; write it again by np.savez'
-    ) from error
+      raise DataError(
+        f'{path}: {shown(error)}; labels must be integers or texts, not objects'
+      ) from error
+    raise DataError(f'{path} is damaged: {shown(error)}; write it again by np.savez') from error
+  if not (isinstance(images, np.ndarray) and isinstance(labels, np.ndarray)):
+    raise DataError(f'{path} holds something else than arrays; write it by np.savez')
   if images.dtype != np.uint8 or images.ndim not in (3, 4) or not images.size:
     raise DataError(
       f'{path}: {split}_images is {images.dtype} {images.shape}; it must be uint8 of shape'

@@ -18,7 +18,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from bsjax.data.cache import Arrays, cached, stamp
-from bsjax.data.dataset import DataError, Raw, quoted
+from bsjax.data.dataset import DataError, Raw, quoted, shown
 from bsjax.data.sources import images
 
 
@@ -43,13 +43,28 @@ def read(config: ConfigDict, split: str) -> Raw:
   arrays = cached(
     config,
     '-'.join([config.name.partition(':')[0].replace('/', '-'), folder.name, split]),
-    ['tfds', split, str(folder.resolve()), files],
+    ['tfds', images.RULES, split, str(folder.resolve()), files],
     f'{config.name} {split}: {_examples(folder)[split]:,} images',
     lambda: _decode_whole(config, folder, split),
   )
-  names = folder / 'label.labels.txt'
-  class_names = tuple(names.read_text().splitlines()) if names.exists() else None
+  class_names = _class_names(config, folder)
   return Raw(**arrays, class_names=class_names)
+
+
+def _class_names(config: ConfigDict, folder: Path) -> tuple[str, ...] | None:
+  """The names of the classes in order, None where they have none; DataError where some lack."""
+  path = folder / 'label.labels.txt'
+  if not path.exists():
+    return None
+  try:
+    names = tuple(path.read_text(encoding='utf-8').splitlines())
+    features = json.loads((folder / 'features.json').read_text())['featuresDict']['features']
+    count = int(features['label'].get('classLabel', {}).get('numClasses', len(names)))
+    if len(set(names)) != count:
+      raise ValueError(f'{path.name} has {len(set(names))} different names for {count} classes')
+  except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    raise DataError(_damaged(config, folder, error)) from error
+  return names
 
 
 def _data_dir(config: ConfigDict) -> Path:
@@ -76,11 +91,9 @@ def _examples(folder: Path) -> dict[str, int]:
 
 
 def _damaged(config: ConfigDict, folder: Path, error: Exception) -> str:
-  said = ' '.join(str(error).split())[:200]
   return (
     f'data.name={config.name!r}: what is prepared in {folder} is damaged or not whole'
-    f' ({type(error).__name__}: {said}); remove that folder and prepare the set again:\n'
-    f'{_recipe(config)}'
+    f' ({type(error).__name__}: {shown(error)}); remove that folder, and the set is prepared again'
   )
 
 
@@ -185,7 +198,7 @@ def _decode(config: ConfigDict, folder: Path, split: str) -> Arrays:
       indices = range(start, min(start + at_once, len(source)))
       for index, example in zip(indices, source.__getitems__(indices), strict=True):
         labels[index] = example['label']
-        name = f'{split} example {index}'
+        name = f'{config.name} {split} example {index}'
         yield name, images.decode(io.BytesIO(example['image']), name, mode)
 
   return {'images': images.stack(named_images(), len(source)), 'labels': labels}
