@@ -130,6 +130,12 @@ def make_plan(
 
 def regroup(config: ConfigDict, plan: StudyPlan, micro_batches: dict[int, int]) -> StudyPlan:
   """Returns a plan with the lanes and groups that follow from these micro-batches."""
+  if config.model.normalization == 'batch' and 1 in micro_batches.values():
+    raise ConfigError(
+      f'BatchNorm over one example leaves nothing of it, and batch_sizes={tuple(micro_batches)} '
+      f'with micro_batch={config.micro_batch} give micro-batches of 1; choose batch sizes with a '
+      "common divisor, micro_batch='batch' and no batch size of 1, or model.normalization='group'"
+    )
   lanes = _lanes(config, [part.stage for part in plan.stages], micro_batches)
   states = {lane.lane: BatchSizeState(lane.batch_size) for lane in lanes}
   parts = []
