@@ -1,10 +1,13 @@
 """What all commands share: the machine set up, flags parsed, a mistake said in one line."""
 
+import itertools
 import os
 import sys
+import traceback
+from collections.abc import Iterator
 
-from absl import app, flags, logging
-from ml_collections import config_flags
+from absl import flags, logging
+from ml_collections import ConfigDict, config_flags
 
 from bsjax.storage import user_cache
 
@@ -67,14 +70,52 @@ def _innermost(error: BaseException) -> str:
   return ' '.join(str(error.args[0] if error.args else error).split())
 
 
+def _chain(error: BaseException) -> Iterator[BaseException]:
+  """An error and those that led to it, the last first."""
+  while error is not None:
+    yield error
+    error = error.__cause__ or error.__context__
+
+
+def _config_files(arguments: list[str]) -> set[str]:
+  """The files that --config names; one may be given as FILE:ARGUMENT."""
+  values = [
+    argument.partition('=')[2] or following
+    for argument, following in itertools.pairwise([*arguments, ''])
+    if _key_of(argument) == 'config'
+  ]
+  return {os.path.abspath(path) for value in values for path in (value, value.split(':')[0])}
+
+
+def _said(error: BaseException, arguments: list[str]) -> str:
+  """One line for an error of the command line, with file and line where the config file has it."""
+  files = _config_files(arguments)
+  for one in _chain(error):
+    frames = traceback.extract_tb(one.__traceback__)
+    lines = [(x.filename, x.lineno) for x in frames if os.path.abspath(x.filename) in files]
+    if isinstance(one, SyntaxError):
+      lines.append((one.filename or ', '.join(sorted(files)), one.lineno or 1))
+    if lines:
+      return f'{lines[-1][0]}, line {lines[-1][1]}: {type(one).__name__}: {_innermost(one)}'
+  if 'get_config' in str(error) and isinstance(error, AttributeError):
+    return f'{", ".join(sorted(files))} defines no get_config()'
+  unknown_key = isinstance(error, AttributeError | KeyError)
+  return ('no such key: ' if unknown_key else '') + _innermost(error)
+
+
 def parse_flags(arguments: list[str]) -> list[str]:
-  """Parses the command line; a misspelt or ill-typed key is one line, not a traceback."""
+  """Parses the command line; what is wrong with it or in the config file is said in one line."""
   try:
-    remaining = app.parse_flags_with_usage(last_of_each(arguments))
-  except (AttributeError, KeyError) as error:
-    sys.exit(f'bsjax: no such key: {_innermost(error)}')
-  except (TypeError, ValueError) as error:
-    sys.exit(f'bsjax: {error}')
+    remaining = flags.FLAGS(last_of_each(arguments))
+    config = flags.FLAGS['config'].value if 'config' in flags.FLAGS else None
+    if config is not None and not isinstance(config, ConfigDict):
+      unread = vars(config).get('_error') if hasattr(type(config), '_ReportError') else None
+      raise unread or TypeError(
+        f'get_config() of --config returned {config!r:.200}; return base_config() with keys set'
+      )
+  except Exception as error:  # of whatever kind a config file raises
+    logging.debug('', exc_info=error)
+    sys.exit(f'bsjax: {_said(error, arguments)}')
   if flags.FLAGS['verbosity'].using_default_value:
     flags.FLAGS.verbosity = logging.WARNING  # checkpointing tells of every step it takes
   return remaining

@@ -19,8 +19,16 @@ WIDTH_OF_FILES = 160  # characters
 def make_console() -> Console:
   """Returns the terminal, or whatever takes its place, wide enough there for the tables."""
   file = _Heedless(sys.stdout)
-  console = Console(file=file)
-  return console if console.is_terminal else Console(file=file, width=WIDTH_OF_FILES)
+  # Names and paths are shown as they are, whatever brackets and colons they hold.
+  plain = {'file': file, 'markup': False, 'emoji': False}
+  console = Console(**plain)
+  return console if console.is_terminal else Console(**plain, width=WIDTH_OF_FILES)
+
+
+def printable(text: str, encoding: str | None) -> str:
+  """Returns a text with '?' for each character that a stream of this encoding cannot take."""
+  encoding = encoding or 'utf-8'
+  return text.encode(encoding, 'replace').decode(encoding)
 
 
 class _Heedless:
@@ -33,6 +41,7 @@ class _Heedless:
     return getattr(self._stream, name)
 
   def write(self, text: str) -> int:
+    text = printable(text, getattr(self._stream, 'encoding', None))
     return self._heedless(lambda: self._stream.write(text)) or len(text)
 
   def flush(self) -> None:

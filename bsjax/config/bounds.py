@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from numbers import Integral, Real
 from operator import ge, gt, le, lt
 from typing import Any
 
 from ml_collections import ConfigDict
 
+from bsjax.config.errors import unknown
 from bsjax.config.key import Key
 
 Config = Mapping[str, Any] | ConfigDict
+LONGEST_VALUE = 200  # characters
 _NOUNS = {int: 'whole number', float: 'number', str: 'text'}
 
 
@@ -24,6 +26,38 @@ def wrong(config: Config, keys: Iterable[Key], where: str = '') -> dict[str, str
   """
   sentences = {where + key.name: _sentence(key, at(config, key.name), where) for key in keys}
   return {name: sentence for name, sentence in sentences.items() if sentence}
+
+
+def misshapen(config: Config, keys: Iterable[Key], free: Collection[str]) -> list[str]:
+  """Returns a sentence for each section that is none, and each key that is missing or unknown.
+
+  Sections named in `free` hold other names too.
+  """
+  keys_of: dict[str, list[str]] = {'': []}
+  sentences = []
+  for key in keys:
+    if key.default == {} and not isinstance(config.get(key.name, {}), Mapping | ConfigDict):
+      shown = shown_value(config[key.name])
+      sentences.append(f'{key.name}={shown} must be a section with the keys that it changes')
+    section, _, name = key.name.rpartition('.')
+    if section not in keys_of:
+      keys_of[''].append(section)
+    keys_of.setdefault(section, []).append(name)
+  for section, names in keys_of.items():
+    tree = config.get(section) if section else config
+    where = f'{section}.' if section else ''
+    if not isinstance(tree, Mapping | ConfigDict):
+      if section in config:
+        listed = ', '.join(names)
+        sentences.append(
+          f'{section}={shown_value(tree)} must be a section; set its keys {listed} instead'
+        )
+      continue
+    missing = [name for name in names if name not in tree]
+    sentences += [f'{where}{name} is missing; begin with base_config()' for name in missing]
+    odd = [] if section in free else sorted(set(tree) - set(names))
+    sentences += [unknown('the key', where + name, [where + one for one in names]) for name in odd]
+  return sentences
 
 
 def repeated(config: Config, keys: Iterable[Key], where: str = '') -> list[str]:
@@ -54,10 +88,10 @@ def _sentence(key: Key, value: Any, where: str) -> str:
     if several and len(value) >= key.fewest and all(_fits(key, item) for item in value):
       return ''
     shown = tuple(value) if several else value
-    return f'{name}={shown!r}: give {_several(key)}{_remedy(key)}'
+    return f'{name}={shown_value(shown)}: give {_several(key)}{_remedy(key)}'
   if _fits(key, value):
     return ''
-  return f'{name}={value!r} must be {_one(key, _is_kind(key.kind, value))}{_remedy(key)}'
+  return f'{name}={shown_value(value)} must be {_one(key, _is_kind(key.kind, value))}{_remedy(key)}'
 
 
 def _fits(key: Key, value: Any) -> bool:
@@ -86,6 +120,12 @@ def _one(key: Key, right_kind: bool) -> str:
   if right_kind:
     return _range(key)
   return ', '.join(filter(None, [f'a {_NOUNS[key.kind]}', _range(key)]))
+
+
+def shown_value(value: Any) -> str:
+  """A value as Python writes it, cut where nobody would read on."""
+  shown = repr(value.to_dict() if isinstance(value, ConfigDict) else value)
+  return shown if len(shown) <= LONGEST_VALUE else f'{shown[:LONGEST_VALUE]}…'
 
 
 def _several(key: Key) -> str:

@@ -8,6 +8,8 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Int, PyTree
 
+from bsjax.config.errors import ConfigError
+
 AXIS = 'device'
 
 
@@ -16,7 +18,19 @@ def devices(count: int, most: int | None = None) -> list[jax.Device]:
 
   A device without a lane of its own would only be in the way: cores of a CPU share their threads.
   """
-  return jax.local_devices()[: count or None][:most]
+  return _local_devices()[: count or None][:most]
+
+
+def _local_devices() -> list[jax.Device]:
+  """Those of this process; raises ConfigError where the platform that is asked for has none."""
+  try:
+    return jax.local_devices()
+  except (AssertionError, RuntimeError) as error:  # JAX raises either
+    why = ' '.join(str(error).split()) or type(error).__name__
+    raise ConfigError(
+      f'JAX finds no devices of JAX_PLATFORMS={jax.config.jax_platforms!r} ({why}); unset it, or '
+      "set it to a platform that is here, such as 'cpu'"
+    ) from None
 
 
 def describe(devices: list[jax.Device]) -> str:
@@ -119,7 +133,7 @@ def collect(tree: PyTree, order: Int[np.ndarray, 'device seat']) -> PyTree:
 
 def count_conflicts(count: int) -> list[str]:
   """Says whether more devices are asked for than this process has."""
-  present = jax.local_devices()
+  present = _local_devices()
   if count <= len(present):
     return []
   return [

@@ -1,7 +1,13 @@
 """Device memory: what a compiled program takes, what there is, and what to do where it is short."""
 
-import jax
+import math
+import os
 
+import jax
+from jaxtyping import PyTree
+
+from bsjax.config.errors import ConfigError
+from bsjax.engine import device_axis
 from bsjax.engine.device_data import DeviceData
 from bsjax.engine.device_lanes import Lanes, Part
 from bsjax.format import GIB
@@ -46,6 +52,23 @@ def free_bytes(device: jax.Device, bound_gib: float) -> int | None:
     if shard.device == device
   )
   return int(bound) - held
+
+
+def refuse_too_large(params: PyTree, lanes: int, count: int) -> None:
+  """Raises ConfigError where the parameters of all lanes alone exceed what the machine has.
+
+  `params` are those of a lane, or their shapes; `count` is `execution.devices`.
+  """
+  numbers = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))
+  needed = lanes * sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(params))
+  limits = [(d.memory_stats() or {}).get('bytes_limit') for d in device_axis.devices(count)]
+  present = sum(limits) if all(limits) else os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
+  if needed > present:
+    raise ConfigError(
+      f'{lanes:,} lanes of {numbers:,} parameters are {needed / GIB:,.0f} GiB, and the devices '
+      f'have {present / GIB:,.0f}; use a smaller model (model.name, model.width, model.depth) or '
+      'fewer lanes'
+    )
 
 
 def fit(lanes: Lanes, data: DeviceData, bound_gib: float) -> list[str]:

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from bsjax import data, models
 from bsjax.config import bounds
 from bsjax.config.errors import ConfigError, unknown
-from bsjax.config.keys import KEYS
+from bsjax.config.keys import BY_NAME, KEYS
 from bsjax.data import sampling
 from bsjax.engine import device_axis, strategies
 from bsjax.models import arithmetic, normalization
@@ -22,6 +22,7 @@ from bsjax.plan import arms, scaling_rules, stages
 
 FEWEST_EXACT = 32  # examples of which the spread of single gradients means something
 FEWEST_BLOCKS = 4  # one Hessian, two gradients, and one to leave out
+FREE = 'stages', 'arms'  # sections that hold what people name
 
 NAMES: dict[str, Collection[str]] = {
   'data.sampler': sampling.SAMPLERS,
@@ -37,11 +38,18 @@ NAMES: dict[str, Collection[str]] = {
 
 def validate(config: ConfigDict) -> None:
   """Raises ConfigError with all problems at once, each with its value, bound and remedy."""
-  sentences = [] if config.arms.order else _sentences(config)
-  sentences += arms.refused(config, validate)
-  if sentences:
+  if sentences := problems(config):
     lines = '\n'.join(f'  - {sentence}' for sentence in sentences)
     raise ConfigError(f'{len(sentences)} problem(s) in the configuration:\n{lines}')
+
+
+def problems(config: ConfigDict) -> list[str]:
+  """Returns a sentence for everything that is wrong, also with arms and a lending study."""
+  if misshapen := bounds.misshapen(config, KEYS, FREE):
+    return misshapen
+  if bounds.wrong(config, [BY_NAME['arms.order']]):
+    return _sentences(config)
+  return ([] if config.arms.order else _sentences(config)) + arms.refused(config, problems)
 
 
 def _sentences(config: ConfigDict) -> list[str]:

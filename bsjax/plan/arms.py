@@ -11,6 +11,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from bsjax.config import bounds
 from bsjax.config.errors import ConfigError, misnamed, unknown
 
 FOLDER, PRETRAIN = 'arms', 'pretrain'  # in a workdir
@@ -47,9 +48,11 @@ def pretraining(config: ConfigDict) -> ConfigDict | None:
   return _changed(config, config.pretrain, PRETRAIN, stages=True) if config.pretrain else None
 
 
-def _changed(
-  config: ConfigDict, changes: ConfigDict, where: str, stages: bool = False
-) -> ConfigDict:
+def _changed(config: ConfigDict, changes: Any, where: str, stages: bool = False) -> ConfigDict:
+  if not isinstance(changes, ConfigDict):
+    raise ConfigError(
+      f'{where}={bounds.shown_value(changes)} must be a section with the keys that it changes'
+    )
   changed = config.copy_and_resolve_references()
   with changed.unlocked():
     changed.arms = ConfigDict({'order': ()})
@@ -59,13 +62,13 @@ def _changed(
       changed.transfer.workdir = ''
   try:
     changed.update(changes)
-  except (AttributeError, KeyError, TypeError, ValueError) as error:
+  except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
     raise ConfigError(f'{where} changes a key that it cannot: {error}') from None
   return changed
 
 
-def refused(config: ConfigDict, validate: Callable[[ConfigDict], None]) -> list[str]:
-  """Lists what `validate` refuses of the arms and of the lending study, each with its name."""
+def refused(config: ConfigDict, problems: Callable[[ConfigDict], list[str]]) -> list[str]:
+  """Lists the `problems` of the arms and of the lending study, each with its name."""
   try:
     studies = {f'{FOLDER}.{name}': arm for name, arm in configs(config).items()}
     lender = pretraining(config)
@@ -73,13 +76,7 @@ def refused(config: ConfigDict, validate: Callable[[ConfigDict], None]) -> list[
     return [str(error)]
   if lender and not studies:
     studies[PRETRAIN] = lender
-  sentences = []
-  for where, study in studies.items():
-    try:
-      validate(study)
-    except ConfigError as error:
-      sentences.append(f'{where}: {error}')
-  return sentences
+  return [f'{where}: {wrong}' for where, study in studies.items() for wrong in problems(study)]
 
 
 def workdir(whole: Path, name: str) -> Path:

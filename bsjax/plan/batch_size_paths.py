@@ -8,10 +8,11 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from bsjax.config.errors import ConfigError
-from bsjax.plan import batch_size_rules
+from bsjax.plan import batch_size_rules, scaling_rules
 from bsjax.plan.stages import Stage
 from bsjax.storage.position import BatchSizeState
 
+MOST_LANES = 100_000  # planned in seconds
 LAST_EXAMPLE = 2**31 - 1  # the clock is a 32-bit integer
 
 
@@ -50,6 +51,21 @@ def branches(stages: Sequence[Stage]) -> list[str]:
     ' '.join(f'{stage.name}={rule}' for stage, rule in zip(several, rules, strict=True))
     for rules in choices
   ]
+
+
+def refuse_too_many_lanes(config: ConfigDict, stages: Sequence[Stage]) -> None:
+  """Raises ConfigError where a study has more lanes than can be planned."""
+  factors = {
+    'batch sizes': len(config.batch_sizes),
+    'learning rates': len(config.learning_rates) * len(scaling_rules.names(config.scaling.rule)),
+    'trials': config.trials,
+    'branches': math.prod(len(stage.batch_size) for stage in stages),
+  }
+  if (lanes := math.prod(factors.values())) > MOST_LANES:
+    counted = ' x '.join(f'{count} {name}' for name, count in factors.items())
+    raise ConfigError(
+      f'{counted} are {lanes:,} lanes, and a study may have {MOST_LANES:,}; use fewer of them'
+    )
 
 
 def possible_sizes(

@@ -179,7 +179,7 @@ def _filled(line: Timeline, marks: set[int], count: int) -> set[int]:
   def gap(start: int, end: int) -> tuple[float, int, int]:
     return place(start) - place(end), start, end  # the widest is the least
 
-  edges = sorted(marks)
+  marks, edges = set(marks), sorted(marks)
   gaps = [gap(start, end) for start, end in itertools.pairwise(edges)]
   heapq.heapify(gaps)
   while gaps and len(marks) < count + len(line.ends):
@@ -189,7 +189,7 @@ def _filled(line: Timeline, marks: set[int], count: int) -> set[int]:
     middle = (place(start) + place(end)) / 2
     wanted = round(knee * (middle if middle >= 1 else math.exp(middle - 1)) / block) * block
     mark = min(max(wanted, start + block), end - block)
-    marks = marks | {mark}
+    marks.add(mark)
     heapq.heappush(gaps, gap(start, mark))
     heapq.heappush(gaps, gap(mark, end))
   return marks

@@ -118,9 +118,10 @@ def make_plan(
   `micro_batches` gives that of each batch size, as chosen for speed or read from a plan; without it
   `micro_batch=auto` takes the largest common divisor up to `LARGEST_COMMON_MICRO_BATCH`. The stages
   after the first are foreseen as if measurements left batch sizes as they are. Raises ConfigError
-  where stages are too short for their batches, or lead nowhere.
+  where stages are too short for their batches or lead nowhere, or lanes too many.
   """
   parsed = stages.of(config)
+  batch_size_paths.refuse_too_many_lanes(config, parsed)
   sizes = batch_size_paths.possible_sizes(config.batch_sizes, parsed, train_examples)
   batch_size_paths.check(config, parsed, sizes, train_examples)
   without_lanes = StudyPlan(_timeline(config, parsed, sizes, train_examples), train_examples)
@@ -136,6 +137,12 @@ def make_plan(
 
 def regroup(config: ConfigDict, plan: StudyPlan, micro_batches: dict[int, int]) -> StudyPlan:
   """Returns a plan with the lanes and groups that follow from these micro-batches."""
+  if config.model.normalization == 'batch' and 1 in micro_batches.values():
+    raise ConfigError(
+      f'BatchNorm over one example leaves nothing of it, and batch_sizes={tuple(micro_batches)} '
+      f'with micro_batch={config.micro_batch} give micro-batches of 1; choose batch sizes with a '
+      "common divisor, micro_batch='batch' and no batch size of 1, or model.normalization='group'"
+    )
   lanes = _lanes(config, [part.stage for part in plan.stages], micro_batches)
   states = {lane.lane: BatchSizeState(lane.batch_size) for lane in lanes}
   parts = []

@@ -9,6 +9,8 @@ from bsjax.config.metrics import METRIC
 from bsjax.plan import evaluations
 from bsjax.plan.plan import StagePlan, StudyPlan
 
+NOTABLE = 0.05  # a share of training that a person should know of
+
 
 def table(
   config: ConfigDict, plan: StudyPlan, bytes_per_lane: dict[int, int] | None = None
@@ -79,7 +81,45 @@ def notes(config: ConfigDict, plan: StudyPlan) -> list[str]:
       f'evaluations={config.evaluations} became {count}: all lanes have just updated only '
       f'every {plan.first.block_examples} examples'
     )
-  return remarks + _equal_updates(config, plan)
+  return remarks + _lengths(plan) + _warm_up(config, plan) + _equal_updates(config, plan)
+
+
+def _lengths(plan: StudyPlan) -> list[str]:
+  """Where whole batches of every size make a stage much longer or shorter than was asked."""
+  remarks = []
+  for part in plan.stages:
+    stage, trained = part.stage, part.end - part.start
+    asked = stage.examples or stage.epochs * part.train_examples
+    if abs(trained / asked - 1) > NOTABLE:
+      what = f'stage {stage.name}: ' if stage.name else ''
+      length = f'examples={stage.examples}' if stage.examples else f'epochs={stage.epochs:g}'
+      became = trained if stage.examples else f'{trained / part.train_examples:.2f}'
+      remarks.append(
+        f'{what}{length} became {became}: all batch sizes update together only every '
+        f'{part.block_examples:,} examples'
+      )
+  return remarks
+
+
+def _warm_up(config: ConfigDict, plan: StudyPlan) -> list[str]:
+  """Where the warm-up takes a larger share of the learning rates of some batch sizes."""
+  first = plan.first
+  warm_up = round(config.schedule.warmup_epochs * first.epoch_examples)
+
+  def lost(size: int) -> float:  # an update has the rate of where it begins
+    missing = sum(1 - start / warm_up for start in range(0, warm_up, size))
+    return missing * size / plan.total_examples
+
+  sizes = sorted({lane.batch_size for lane in plan.lanes})
+  if not warm_up or (warm_up >= sizes[-1] and lost(sizes[-1]) - lost(sizes[0]) <= NOTABLE):
+    return []
+  ends = dict.fromkeys((sizes[0], sizes[-1]))
+  shares = ' and '.join(f'{lost(size):.1%} of batch size {size}' for size in ends)
+  return [
+    f'the warm-up of {warm_up:,} examples begins with an update at rate 0 and takes, of the '
+    f'learning rates summed over updates at their peak, {shares}; a longer training or smaller '
+    'batch sizes make that more alike'
+  ]
 
 
 def _equal_updates(config: ConfigDict, plan: StudyPlan) -> list[str]:

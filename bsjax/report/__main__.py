@@ -1,9 +1,11 @@
 """`python -m bsjax.report --workdir=DIR`: writes the page of a study, or of a study of arms."""
 
+import sys
 from pathlib import Path
 
 from absl import app, flags
 
+from bsjax.console import printable
 from bsjax.plan.arms import FOLDER
 from bsjax.report import arms_page, overview, study_page
 from bsjax.storage.records import Damaged
@@ -14,7 +16,8 @@ def main(argv: list[str]) -> None:
     raise app.UsageError(f'Unknown arguments: {" ".join(argv[1:])}')
   workdir = Path(flags.FLAGS.workdir).expanduser()
   try:
-    print((arms_page if (workdir / FOLDER).is_dir() else study_page).write(workdir))
+    page = (arms_page if (workdir / FOLDER).is_dir() else study_page).write(workdir)
+    print(printable(str(page), sys.stdout.encoding))
     if flags.FLAGS.overview:
       overview.save(workdir, Path(flags.FLAGS.overview))
   except (FileNotFoundError, Damaged) as error:

@@ -248,6 +248,7 @@ def check(config: ConfigDict, dataset: Dataset, study_plan: plan.StudyPlan) -> l
     stage, view = stage_plan.stage, views.view(dataset, stage_plan.stage)
     spec = lane_spec(config, view, stage_plan, stage_plan.groups[0])
     params = shapes(spec.model, view)['params']
+    memory.refuse_too_large(params, len(stage_plan.lanes), config.execution.devices)
     flat = {path: leaf.shape for path, leaf in flatten_dict(params, sep='/').items()}
     first_shapes = first_shapes or flat
     differing = sorted(path for path in flat if flat[path] != first_shapes.get(path))

@@ -55,13 +55,7 @@ class StudyRun:
 
   def run(self, dry_run: bool = False) -> bool:
     """Trains, or with `dry_run` prints what would be; returns whether nothing is left to do."""
-    configs = arms.configs(self.config)
-    if configs:
-      workdirs.refuse_another(self.workdir, self.config)
-      for name, config in configs.items():
-        self._check_arm(name, config)
-    else:
-      self._training(self.config, self.workdir)
+    configs = self.check()
     # What is wrong is said before there is a folder.
     with contextlib.nullcontext() if dry_run else lock.held(self.workdir):
       for path, training in list(self._trainings.items()):
@@ -70,6 +64,20 @@ class StudyRun:
       if not configs:
         return self._run(self.config, self.workdir, dry_run)
       return self._run_arms(configs, dry_run)
+
+  def check(self) -> dict[str, ConfigDict]:
+    """Reads data and plans what is to be trained; nothing is timed, compiled or written.
+
+    Returns the config of each arm. Raises ConfigError where something cannot run.
+    """
+    configs = arms.configs(self.config)
+    if configs:
+      workdirs.refuse_another(self.workdir, self.config)
+      for name, config in configs.items():
+        self._check_arm(name, config)
+    else:
+      self._training(self.config, self.workdir)
+    return configs
 
   def _run_arms(self, configs: Mapping[str, ConfigDict], dry_run: bool) -> bool:
     if not dry_run:

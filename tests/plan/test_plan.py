@@ -154,3 +154,30 @@ def test_rows_of_plan_csv():
     'examples': 288,
     'epochs': 288 / 150,
   }
+
+
+def told(**overrides):
+  config = small_config(batch_sizes=(16, 1024), **overrides)
+  return ' '.join(table.notes(config, plan.make_plan(config, 1438)))
+
+
+def test_a_training_much_shorter_than_asked_for_is_told():
+  assert 'epochs=1 became 0.71: all batch sizes update together only' in told(epochs=1.0)
+  assert 'epochs=30' not in told(epochs=30.0)
+
+
+def test_a_warm_up_that_costs_batch_sizes_differently_is_told():
+  """Updates at 0 of 719: size 1024 loses its first of 4, size 16 its share under the ramp."""
+  text = told(epochs=3.0, schedule__warmup_epochs=0.5)
+  ramp = sum(1 - 16 * k / 719 for k in range(45)) * 16 / 4096
+  assert f'{ramp:.1%} of batch size 16 and 25.0% of batch size 1024' in text
+  assert 'warm-up' not in told(epochs=60.0, schedule__warmup_epochs=5.0)
+  assert 'warm-up' not in told(epochs=3.0)
+
+
+def test_batch_norm_over_one_example_is_refused():
+  norm = {'batch_sizes': (15, 16), 'model__normalization': 'batch'}
+  with pytest.raises(ConfigError, match='BatchNorm over one example'):
+    plan.make_plan(small_config(**norm), 1438)
+  plan.make_plan(small_config(**norm, micro_batch='batch', epochs=4.0), 1438)
+  plan.make_plan(small_config(batch_sizes=(15, 16)), 1438)

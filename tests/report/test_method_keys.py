@@ -196,3 +196,13 @@ def test_what_entries_say_names_keys_of_their_section(section, entries):
   names = {key.name.partition('.')[2]: 'x' for key in KEYS if key.name.startswith(f'{section}.')}
   texts = [entry.method.format_map(names) for entry in entries.values()]
   assert len(set(texts)) == len(entries) and all(texts)
+
+
+def test_what_decays_of_a_transformer_includes_its_position_embeddings():
+  """They have a row, a column and a channel, so that the mask of arrays takes them."""
+  decay = {'optimizer.weight_decay': 0.05}
+  words = 'two axes or more only, position embeddings included'
+  assert words in text(configured({**decay, 'model.name': 'vit_tiny'}))
+  assert words not in text(configured({**decay, 'model.name': 'cnn'}))
+  everything = {**decay, 'model.name': 'vit_tiny', 'optimizer.decay_all': True}
+  assert 'position embeddings' not in text(configured(everything))

@@ -116,6 +116,8 @@ def optimizer(config: Config) -> str:
   if 'weight_decay' in settings:
     kind = 'decoupled weight decay' if entry.decoupled_decay else 'L2 weight decay'
     what = 'all parameters' if settings.get('decay_all') else 'arrays of two axes or more only'
+    if config.get('model', {}).get('name', '').startswith('vit') and not settings.get('decay_all'):
+      what += ', position embeddings included'
     decay = settings['weight_decay']
     parts.append(f'{kind} {decay:g} of {what}' if decay else 'no weight decay')
   about = f' ({", ".join(parts)})' if parts else ''

@@ -1,0 +1,104 @@
+"""What commands say of a config file or flag that is wrong, and to terminals that print little."""
+
+import io
+import os
+import sys
+
+import jax
+import pytest
+from absl import flags
+
+from bsjax import cli
+from bsjax import console as console_module
+from bsjax.config.errors import ConfigError
+from bsjax.engine import device_axis
+
+HEAD = 'from bsjax.config import base_config\ndef get_config():\n  config = base_config()\n'
+DIGITS = 'from bsjax.config import base_config as get_config\n'
+
+
+@pytest.fixture
+def said(monkeypatch, tmp_path):
+  """Parses a command line with flags of its own; returns what it exits with, or None."""
+
+  def parse(content, *arguments):
+    file = tmp_path / 'file.py'
+    file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    values = flags.FlagValues()
+    monkeypatch.setattr(flags, 'FLAGS', values)
+    cli.config_flags.DEFINE_config_file('config', None, 'A study.', flag_values=values)
+    flags.mark_flag_as_required('config', flag_values=values)
+    flags.DEFINE_integer('verbosity', 0, 'Of logs.', flag_values=values)
+    line = ['bsjax', f'--config={file}', *arguments]
+    monkeypatch.setattr(sys, 'argv', line)
+    try:
+      cli.parse_flags(line)
+    except SystemExit as error:
+      return str(error.code).replace(str(file), 'FILE')
+    return None
+
+  return parse
+
+
+@pytest.mark.parametrize(
+  'content, words',
+  [
+    ('def get_config(:\n', 'FILE, line 1: SyntaxError'),
+    (b'\x00\xff', 'FILE, line 1: SyntaxError'),
+    ('x = 1\n', 'FILE defines no get_config()'),
+    ('import no_such_module\n', 'FILE, line 1: ModuleNotFoundError'),
+    ('def get_config():\n  return {}["key"]\n', 'FILE, line 2: KeyError: key'),
+    ('def get_config():\n  raise OSError("disk")\n', 'FILE, line 2: OSError: disk'),
+    ('def get_config():\n  return 5\n', 'returned 5; return base_config()'),
+    ('def get_config():\n  return {"a": 1}\n', "returned {'a': 1}"),
+    ('def get_config():\n  pass\n', '--config must have a value other than None'),
+    (HEAD + '  config.trials = "many"\n  return config\n', 'FILE, line 4: TypeError'),
+    (HEAD + '  config.trails = 3\n  return config\n', 'FILE, line 4: AttributeError'),
+    (HEAD + '  config.epochs = 10**400\n  return config\n', 'FILE, line 4: OverflowError'),
+  ],
+)
+def test_an_error_of_a_config_file_is_one_line_with_file_and_line(said, content, words):
+  line = said(content)
+  assert line.startswith('bsjax: ') and words in line, line
+  assert '\n' not in line
+
+
+@pytest.mark.parametrize(
+  'flag',
+  [
+    *('--nosuch=3', '--config.nosuch=3', '--config.model.x=3', '--config.trials=1.5'),
+    *('--config.trials=', '--config.data.flip=7', '--config.x.y=1'),
+    *('--config.model=3', '--config.trials=[/b]', '--config.seed=∞', '--config.epochs=1e'),
+  ],
+)
+def test_a_wrong_flag_is_one_line(said, flag):
+  line = said(DIGITS, flag)
+  assert line.startswith('bsjax: ') and '\n' not in line, line
+
+
+def test_a_right_command_line_says_nothing(said):
+  assert said(DIGITS, '--config.trials=4') is None
+  assert flags.FLAGS.config.trials == 4
+
+
+@pytest.mark.parametrize('encoding', ['ascii', 'latin-1', 'cp1252', 'utf-8'])
+def test_a_stream_gets_what_it_can_print(monkeypatch, encoding):
+  """Also brackets and colons of names, which are no markup."""
+  content = io.BytesIO()
+  monkeypatch.setattr(sys, 'stdout', io.TextIOWrapper(content, encoding=encoding))
+  console_module.make_console().print('an [/b] arm :smile: of ∞, \udce9 and a$b^')
+  sys.stdout.flush()
+  infinite = '∞' if encoding == 'utf-8' else '?'
+  printed = content.getvalue().decode(encoding)
+  assert printed == f'an [/b] arm :smile: of {infinite}, ? and a$b^{os.linesep}'
+
+
+@pytest.mark.parametrize('error', [AssertionError(), RuntimeError('no\nbackend')])
+def test_a_platform_that_is_not_there_is_named(monkeypatch, error):
+  def fail():
+    raise error
+
+  monkeypatch.setattr(jax, 'local_devices', fail)
+  with pytest.raises(ConfigError, match='JAX finds no devices of JAX_PLATFORMS=') as caught:
+    device_axis.devices(0)
+  assert '\n' not in str(caught.value)
