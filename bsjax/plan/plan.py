@@ -125,14 +125,7 @@ def make_plan(
   sizes = batch_size_paths.possible_sizes(config.batch_sizes, parsed, train_examples)
   batch_size_paths.check(config, parsed, sizes, train_examples)
   without_lanes = StudyPlan(_timeline(config, parsed, sizes, train_examples), train_examples)
-  chosen = micro_batches or default_micro_batches(config, sizes)
-  if config.model.normalization == 'batch' and 1 in chosen.values():
-    raise ConfigError(
-      f'BatchNorm would see a single example: batch sizes {sorted(sizes)} come with micro-batches'
-      ' of 1; choose batch sizes of 2 and more with a common divisor, micro_batch=batch, or'
-      ' model.normalization=group'
-    )
-  return regroup(config, without_lanes, chosen)
+  return regroup(config, without_lanes, micro_batches or default_micro_batches(config, sizes))
 
 
 def regroup(config: ConfigDict, plan: StudyPlan, micro_batches: dict[int, int]) -> StudyPlan:

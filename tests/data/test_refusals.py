@@ -102,7 +102,7 @@ def test_batch_norm_of_one_example_is_refused():
   config = base_config()
   config.model.normalization, config.learning_rates = 'batch', (0.01,)
   config.batch_sizes = (15, 16)
-  with pytest.raises(ConfigError, match='BatchNorm would see a single example'):
+  with pytest.raises(ConfigError, match='BatchNorm over one example'):
     plan.make_plan(config, 1000)
   config.micro_batch = 'batch'
   assert {lane.micro_batch for lane in plan.make_plan(config, 1000).lanes} == {15, 16}
