@@ -11,6 +11,31 @@ from ml_collections import ConfigDict, config_flags
 
 from bsjax.storage import user_cache
 
+# Options of JAX by which results would change or programs fail; the environment may set others.
+RESULTS = {
+  'jax_enable_x64': False,
+  'jax_numpy_dtype_promotion': 'standard',
+  'jax_numpy_rank_promotion': 'allow',
+  'jax_default_prng_impl': 'threefry2x32',
+  'jax_threefry_partitionable': True,
+  'jax_debug_nans': False,  # a lane may diverge
+  'jax_debug_infs': False,
+  'jax_disable_jit': False,
+  # Otherwise an accelerator multiplies float32 matrices with ten bits of their mantissas or fewer.
+  'jax_default_matmul_precision': 'float32',
+}
+
+
+def pin_options() -> None:
+  """Gives the options of `RESULTS` their values; says which others were asked for, in vain."""
+  import jax
+
+  for name, value in RESULTS.items():
+    asked = getattr(jax.config, name)
+    if asked not in (value, None):
+      logging.warning('%s=%s is not used: studies run with %s', name, asked, value)
+    jax.config.update(name, value)
+
 
 def set_up_machine() -> None:
   """Makes every core of a CPU a device, float32 mean float32, and keeps compiled programs.
@@ -19,12 +44,11 @@ def set_up_machine() -> None:
   """
   import jax
 
+  pin_options()
   mine = getattr(os, 'sched_getaffinity', lambda _: range(os.cpu_count()))  # not on macOS
   jax.config.update('jax_num_cpu_devices', len(mine(0)))
   jax.config.update('jax_compilation_cache_dir', str(user_cache.folder('xla')))
   jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.3)
-  # Otherwise an accelerator multiplies float32 matrices with ten bits of their mantissas or fewer.
-  jax.config.update('jax_default_matmul_precision', 'float32')
 
 
 def define_study_flags() -> None:

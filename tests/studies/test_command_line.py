@@ -102,3 +102,31 @@ def test_a_platform_that_is_not_there_is_named(monkeypatch, error):
   with pytest.raises(ConfigError, match='JAX finds no devices of JAX_PLATFORMS=') as caught:
     device_axis.devices(0)
   assert '\n' not in str(caught.value)
+
+
+def test_options_of_jax_that_change_results_are_pinned_and_said(caplog):
+  others = {
+    'jax_enable_x64': True,
+    'jax_numpy_dtype_promotion': 'strict',
+    'jax_numpy_rank_promotion': 'raise',
+    'jax_default_prng_impl': 'rbg',
+    'jax_threefry_partitionable': False,
+    'jax_debug_nans': True,
+    'jax_debug_infs': True,
+    'jax_disable_jit': True,
+    'jax_default_matmul_precision': 'bfloat16',
+  }
+  assert others.keys() == cli.RESULTS.keys()
+  before = {name: getattr(jax.config, name) for name in others}
+  try:
+    for name, value in others.items():
+      jax.config.update(name, value)
+    cli.pin_options()
+    assert {name: getattr(jax.config, name) for name in others} == cli.RESULTS
+    assert all(f'{name}=' in caplog.text for name in others)
+    caplog.clear()
+    cli.pin_options()
+    assert not caplog.text
+  finally:
+    for name, value in before.items():
+      jax.config.update(name, value)
