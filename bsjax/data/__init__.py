@@ -4,6 +4,7 @@ A source is a function `read(config, split) -> Raw` and its entry in SOURCES bel
 knows the sources apart. Images are decoded once and memory-mapped afterwards (cache.py).
 """
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -104,7 +105,7 @@ def source_conflicts(config: ConfigDict) -> list[str]:
       f'data.validation={config.validation!r}: source {config.source!r} has no split beside the'
       " training data; choose 'split'"
     )
-  if source.path and not (config.path and Path(config.path).expanduser().exists()):
+  if source.path and not (config.path and os.path.exists(os.path.expanduser(config.path))):
     sentences.append(
       f'data.path={config.path!r} does not exist; source {config.source!r} needs {source.path}'
     )

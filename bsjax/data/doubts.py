@@ -2,6 +2,7 @@
 
 import collections
 import hashlib
+import unicodedata
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -74,6 +75,9 @@ def _names_alike(names: Sequence[str]) -> list[str]:
   """Class names that a person would read as one."""
   alike = collections.defaultdict(list)
   for name in names:
-    alike[' '.join(name.casefold().split())].append(name)
+    shown = ''.join(
+      c for c in unicodedata.normalize('NFKC', name) if unicodedata.category(c) != 'Cf'
+    )
+    alike[' '.join(shown.casefold().split())].append(name)
   groups = [group for group in alike.values() if len(group) > 1]
   return [f'labels {quoted(group, 9)} differ in case or spaces only' for group in groups]

@@ -1,6 +1,7 @@
 """Kinds of bad data that once passed in silence: refused with the file's name, or said."""
 
 import os
+import zipfile
 
 import numpy as np
 import pytest
@@ -46,6 +47,22 @@ def test_tables(tmp_path, table, words):
   assert 'train.csv' in said and words in said, said
 
 
+@pytest.mark.parametrize('path', ['~nosuchuser/x.npz', '/tmp/' + 'x' * 5000, '/tmp/a\0b'])
+def test_paths_that_cannot_be(tmp_path, path):
+  assert 'does not exist' in refusal(data_config(tmp_path, source='npz', path=path))
+  config = folder_config(tmp_path)
+  config.label_csv = path.removeprefix('/tmp/')
+  assert 'cannot be read' in refusal(config)
+
+
+def test_an_underscore_makes_no_number_and_signs_that_look_alike_are_said(tmp_path):
+  rows = ['1_0', '\u00e9', '1_0', 'e\u0301', '1_0', '\u00e9', '1_0', 'e\u0301']
+  write_npz(tmp_path / 'a.npz', rows)
+  assert 'differ in case' in doubts(data.load(npz_config(tmp_path, validation_share=0.5), 0))[0]
+  table = 'id,label\n0.png,1_0\n1.png,1\n2.png,1_0\n3.png,1\n'
+  assert data.load(folder_config(tmp_path, table), seed=0).class_names == ('1', '1_0')
+
+
 def test_16_bits_of_colour_are_refused(tmp_path):
   config = folder_config(tmp_path)
   pixels = np.arange(48, dtype='>u2').tobytes()
@@ -67,12 +84,18 @@ def test_an_image_of_too_many_pixels_is_refused_unread(tmp_path):
 
 
 def test_archives(tmp_path):
-  np.save(tmp_path / 'whole.npy', np.zeros(3))
   path = tmp_path / 'a.npz'
   write_npz(path, [0, 1, 0, 1])
   content = path.read_bytes()
   path.write_bytes(content.replace(b"'descr'", b"'desc(("))
   assert 'a.npz' in refusal(npz_config(tmp_path))
+  with zipfile.ZipFile(path, 'w') as file:
+    for part in ('images', 'labels'):
+      file.writestr(f'train_{part}', b'text')
+  assert 'a.npz' in (said := refusal(npz_config(tmp_path))) and 'else than arrays' in said
+  with zipfile.ZipFile(path, 'a') as file:
+    file.writestr('train_labels.npy', b'')
+  assert 'arrays of one name' in refusal(npz_config(tmp_path))
   write_npz(path, ['a', 'null', 'b', 'NaN'])
   assert 'a.npz' in (said := refusal(npz_config(tmp_path))) and 'example 1, 3' in said
   write_npz(path, np.zeros(4, int))

@@ -169,3 +169,30 @@ def test_a_misspelt_set_is_corrected(tmp_path):
   config = data_config(tmp_path, source='tfds', name='cifar1', path=str(tmp_path))
   with pytest.raises(data.DataError, match=f"'cifar1' .*{tmp_path}.*did you mean 'cifar10'"):
     data.load(config, seed=0)
+
+
+@pytest.mark.parametrize('damage', ['gone', 'cut', 'flipped', 'info', 'features'])
+def test_a_set_that_is_damaged_is_named_with_the_remedy(tfds_config, damage):
+  tfds_config.validation = 'test'
+  data.load(tfds_config, seed=0)
+  folder = Path(tfds_config.path, 'tiny_shapes', '1.10.0')
+  (records,) = folder.glob('*-train.array_record*')
+  content = bytearray(records.read_bytes())
+  match damage:
+    case 'gone':
+      records.unlink()
+    case 'cut':
+      records.write_bytes(content[: len(content) // 2])
+    case 'flipped':
+      middle = slice(len(content) // 2, len(content) // 2 + 40)
+      content[middle] = bytes(x ^ 255 for x in content[middle])
+      records.write_bytes(content)
+    case 'info':
+      (folder / 'dataset_info.json').write_text('{"name": ')
+    case 'features':
+      (folder / 'features.json').write_text('{}')
+  with pytest.raises(data.DataError) as caught:
+    data.load(tfds_config, seed=0)
+  said = str(caught.value)
+  assert "data.name='tiny_shapes'" in said and str(folder) in said and 'remove that folder' in said
+  assert '\n' not in said

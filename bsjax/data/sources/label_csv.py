@@ -65,7 +65,7 @@ def _rows(path: Path, where: str) -> list[_Row]:
       f'{where} cannot be read from line {reader.line_num} on ({error}); close the quote there, or'
       ' drop it'
     ) from error
-  except (OSError, UnicodeDecodeError) as error:
+  except (OSError, ValueError) as error:
     raise DataError(
       f'{where} cannot be read: {shown(error)}; name a CSV in the folder, in UTF-8'
     ) from error
@@ -145,7 +145,7 @@ def _numbers(
 ) -> Shaped[np.ndarray, ' example']:
   """Labels as integers if all are (1.0 is 1), so that they sort as numbers; else as they are."""
   try:
-    numbers = [float(text) for text in texts]
+    numbers = [float(text.replace('_', ' _ ')) for text in texts]  # 1_0 is no number
   except ValueError:
     return np.asarray(texts)
   if missing := [row.line for row, x in zip(rows, numbers, strict=True) if not math.isfinite(x)]:

@@ -75,7 +75,10 @@ def _data_dir(config: ConfigDict) -> Path:
 def _prepared(config: ConfigDict) -> Path | None:
   """The folder of the newest prepared version, found without importing TFDS."""
   name, _, version = config.name.partition(':')
-  infos = (_data_dir(config) / name).glob(f'{version or "*"}/dataset_info.json')
+  try:
+    infos = list((_data_dir(config) / name).glob(f'{version or "*"}/dataset_info.json'))
+  except (OSError, ValueError, RuntimeError):  # what can be no path is not prepared
+    return None
   folders = [info.parent for info in infos if re.fullmatch(r'\d+\.\d+\.\d+', info.parent.name)]
   return max(folders, key=lambda folder: [int(n) for n in folder.name.split('.')], default=None)
 
