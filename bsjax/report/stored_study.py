@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bsjax.analysis.runs import histories
 from bsjax.report.summaries import summarize
-from bsjax.storage import records
+from bsjax.storage import provenance, records
 
 
 @dataclass(frozen=True)
 class StoredStudy:
   """What a workdir holds; `plan` ends where the summary was taken.
 
-  `sharpness` is sharpness.json and `native_cost` native_cost.json, None where nothing was measured.
+  `sharpness` is sharpness.json and `native_cost` native_cost.json, None where nothing was measured;
+  `starts` are those of provenance.json.
   `outdated` says that the study is finished and its summary.json, if any, of another analysis.
   """
 
@@ -27,6 +28,7 @@ class StoredStudy:
   progress: float
   sharpness: Mapping[str, Any] | None = None
   native_cost: Mapping[str, Any] | None = None
+  starts: Sequence[Mapping[str, Any]] = ()
   outdated: bool = False
 
   @property
@@ -50,6 +52,7 @@ def load(workdir: Path) -> StoredStudy:
   records.check(rows, plan, workdir / 'records.jsonl')
   progress = histories.progress(plan, rows)
   beside = _json(workdir / 'sharpness.json'), _json(workdir / 'native_cost.json')
+  beside += (provenance.read(workdir),)
   facts = _json(workdir / 'data.json')  # None: by an older version
   if progress == 1:
     kept = _json(workdir / 'summary.json') or {}

@@ -3,6 +3,7 @@
 import functools
 from pathlib import Path
 
+from absl import logging
 from ml_collections import ConfigDict
 from rich.console import Console
 from rich.table import Table
@@ -15,7 +16,7 @@ from bsjax.data.facts import data_facts
 from bsjax.engine import device_lanes, memory
 from bsjax.engine.device_data import DeviceData
 from bsjax.plan import plan, table
-from bsjax.storage import records, workdirs
+from bsjax.storage import provenance, records, workdirs
 from bsjax.storage.writers import Mirrors
 from bsjax.train import finish, stage_run, transfer
 from bsjax.train.loop import TrainLoop
@@ -76,6 +77,8 @@ class Training:
     self.check()
     self._claim(self.study_plan)
     execution.write(self.workdir, self.chosen)
+    for sentence in provenance.note(self.workdir, self.chosen.device):
+      logging.warning('%s', sentence)
     if not (self.workdir / 'data.json').exists():
       facts = data_facts(self.config, self.dataset, self.study_plan)
       records.write_json(self.workdir / 'data.json', facts)
