@@ -2,6 +2,7 @@
 
 import copy
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,7 @@ from matplotlib.figure import Figure
 
 from bsjax.analysis.measures.critical_batch_size import critical_batch_size
 from bsjax.analysis.runs import histories
-from bsjax.report.figures.drawing import draw
+from bsjax.report.figures.drawing import Drawing, draw, svg
 from bsjax.report.figures.study import OVERVIEW, STUDY
 from bsjax.report.panels import (
   clocks,
@@ -340,3 +341,16 @@ def test_the_stability_threshold_is_drawn_for_the_rate_that_it_belongs_to(known)
   still = [row | {'learning_rate_now': 0.0}]
   sharpness.draw_lambda_max(axes := panel(), Source(known.summary, sharpness=still))
   assert not [line for line in axes.lines if line.get_linestyle() == '--']
+
+
+def test_names_are_drawn_as_they_stand_and_not_as_formulas():
+  def panel(axes, source):
+    axes.plot([1, 2, 3], [1, 10, 1e5], label='a$b^ </text>')
+    axes.set(title='$a^$', yscale='log')
+    axes.set_xticks([1, 2], ['$x_', '$y_1$'])
+    axes.legend()
+
+  text = svg(draw(Drawing('odd', lambda source: [[panel]], (4, 3)), None), 'odd')
+  for name in ('a$b^ &lt;/text&gt;', '$a^$', '$x_', '$y_1$'):
+    assert f'>{name}</text>' in text
+  assert 'mathdefault' not in re.sub('<!--.*?-->', '', text)

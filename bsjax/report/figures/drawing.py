@@ -13,6 +13,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.text import Text
 
 from bsjax.report.panels import style
 from bsjax.report.panels.source import Source
@@ -95,7 +96,15 @@ def draw(drawing: Drawing, source: Any) -> Figure:
     drawing.finish(drawn)
   if drawing.legend:
     figure.legend(loc='outside upper left', **drawing.legend(source))
+  _as_it_stands(figure)
   return figure
+
+
+def _as_it_stands(figure: Figure) -> None:
+  """Names may hold dollars, which are no formulas; those of ticks on log axes are."""
+  for text in figure.findobj(Text):
+    if '$' in text.get_text() and r'\mathdefault' not in text.get_text():
+      text.set_parse_math(False)
 
 
 def batch_sizes(source: Source) -> dict[str, Any]:
