@@ -16,8 +16,13 @@ from rich.text import Text
 WIDTH_OF_FILES = 160  # characters
 
 
-def make_console() -> Console:
-  """Returns the terminal, or whatever takes its place, wide enough there for the tables."""
+def make_console(speaks: bool = True) -> Console:
+  """Returns the terminal, or whatever takes its place, wide enough there for the tables.
+
+  What does not speak prints nothing.
+  """
+  if not speaks:
+    return Console(quiet=True, file=io.StringIO())
   file = _Heedless(sys.stdout)
   console = Console(file=file)
   return console if console.is_terminal else Console(file=file, width=WIDTH_OF_FILES)

@@ -2,6 +2,7 @@
 
 import jax
 
+from bsjax.engine import processes
 from bsjax.engine.device_data import DeviceData
 from bsjax.engine.device_lanes import Lanes, Part
 from bsjax.format import GIB
@@ -25,7 +26,7 @@ def temporary_bytes(lanes: Lanes, part: Part, data: DeviceData) -> int:
 def bytes_per_lane(lanes: Lanes, data: DeviceData) -> int:
   """Returns what a lane takes on a device: its state, and its share of the compiled program."""
   part = lanes.parts[0]
-  seats = part.order.size
+  seats = len(lanes.devices) * part.order.shape[1]
   state = sum(leaf.nbytes for leaf in jax.tree.leaves(part.states)) // seats
   return state + temporary_bytes(lanes, part, data) // part.order.shape[1]
 
@@ -55,7 +56,7 @@ def fit(lanes: Lanes, data: DeviceData, bound_gib: float) -> list[str]:
   said = []
   while (free := free_bytes(lanes.devices[0], bound_gib)) is not None:
     needed = max(temporary_bytes(lanes, part, data) for part in lanes.parts)
-    if needed <= free:
+    if not any(processes.exchange(needed > free)):  # the same parts everywhere
       break
     sizes = sorted({lane.batch_size for lane in lanes.group.lanes})
     if not lanes.split():
