@@ -58,6 +58,19 @@ def define_study_flags() -> None:
   flags.mark_flags_as_required(['config', 'workdir'])
 
 
+def define_process_flags() -> None:
+  """Defines what makes a command one of several processes; the environment may say it as well."""
+
+  def number(name: str) -> int | None:
+    return int(os.environ[name]) if os.environ.get(name, '').isdigit() else None
+
+  flags.DEFINE_bool('distributed', False, 'One of several processes, which JAX finds by itself.')
+  address = os.environ.get('BSJAX_COORDINATOR')
+  flags.DEFINE_string('coordinator', address, 'HOST:PORT of the first of several processes.')
+  flags.DEFINE_integer('processes', number('BSJAX_PROCESSES'), 'How many there are.')
+  flags.DEFINE_integer('process', number('BSJAX_PROCESS'), 'Which of them this is, from 0.')
+
+
 def last_of_each(arguments: list[str]) -> list[str]:
   """Returns the arguments without values of config keys that are given again later.
 

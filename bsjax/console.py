@@ -16,8 +16,13 @@ from rich.text import Text
 WIDTH_OF_FILES = 160  # characters
 
 
-def make_console() -> Console:
-  """Returns the terminal, or whatever takes its place, wide enough there for the tables."""
+def make_console(speaks: bool = True) -> Console:
+  """Returns the terminal, or whatever takes its place, wide enough there for the tables.
+
+  What does not speak prints nothing.
+  """
+  if not speaks:
+    return Console(quiet=True, file=io.StringIO())
   file = _Heedless(sys.stdout)
   # Names and paths are shown as they are, whatever brackets and colons they hold.
   plain = {'file': file, 'markup': False, 'emoji': False}

@@ -21,21 +21,32 @@ def main(_: list[str]) -> None:
   # After the set-up, which must precede any use of JAX.
   from bsjax.config.errors import ConfigError
   from bsjax.data import DataError
+  from bsjax.engine import processes
   from bsjax.storage.records import Damaged
   from bsjax.study import Study
   from bsjax.train.transfer import TransferError
 
   given = flags.FLAGS
   try:
+    if given.coordinator or given.distributed or processes.wanted():
+      processes.join(given.coordinator, given.processes, given.process)
     done = Study(given.config, given.workdir).run(given.dry_run)
   except (ConfigError, DataError, TransferError, Damaged, OSError) as error:
     logging.debug('', exc_info=error)
+    processes.leave()
     sys.exit(f'bsjax: {error}')
+  except Exception as error:
+    if processes.count() == 1:
+      raise
+    logging.debug('', exc_info=error)
+    processes.die(str(error) or type(error).__name__)  # the others must not wait for this one
+  processes.leave()
   if not done:
     sys.exit(stopping.UNFINISHED)
 
 
 if __name__ == '__main__':
   cli.define_study_flags()
+  cli.define_process_flags()
   flags.DEFINE_bool('dry_run', False, 'Print the plan, with its cost, and stop.')
   app.run(main, flags_parser=cli.parse_flags)

@@ -9,15 +9,18 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Int, PyTree
 
 from bsjax.config.errors import ConfigError
+from bsjax.engine import processes
 
 AXIS = 'device'
 
 
 def devices(count: int, most: int | None = None) -> list[jax.Device]:
-  """Returns the first `count` devices of this process, or all of them for 0; at most `most`.
+  """Returns the first `count` devices of this process, or all of them for 0.
 
-  A device without a lane of its own would only be in the way: cores of a CPU share their threads.
+  All processes have equally many, and together no more than it takes to have `most`: a device
+  without a lane of its own would only be in the way, as cores of a CPU share their threads.
   """
+  most = None if most is None else -(-most // processes.count())
   return _local_devices()[: count or None][:most]
 
 
@@ -33,11 +36,17 @@ def _local_devices() -> list[jax.Device]:
     ) from None
 
 
+def spread_over(devices: list[jax.Device]) -> int:
+  """Returns how many devices all processes have together, where this one has these."""
+  return len(devices) * processes.count()
+
+
 def describe(devices: list[jax.Device]) -> str:
   """Returns a line for people, such as '2 CPU cores' or '1 x NVIDIA H200'."""
+  number = spread_over(devices)
   if devices[0].platform == 'cpu':
-    return f'{len(devices)} CPU core{"s" * (len(devices) > 1)}'
-  return f'{len(devices)} x {devices[0].device_kind}'
+    return f'{number} CPU core{"s" * (number > 1)}'
+  return f'{number} x {devices[0].device_kind}'
 
 
 def replicate(
@@ -121,14 +130,19 @@ def deal_by_trial(
 
 
 def seat(tree: PyTree, order: Int[np.ndarray, 'device seat']) -> PyTree:
-  """Arranges host arrays `[lane, ...]` as `[device, seat, ...]`."""
-  return jax.tree.map(lambda x: np.asarray(x)[order], tree)
+  """Arranges host arrays `[lane, ...]` as `[device, seat, ...]`, for devices of this process."""
+  here = np.split(order, processes.count())[jax.process_index()]
+  return jax.tree.map(lambda x: np.asarray(x)[here], tree)
 
 
 def collect(tree: PyTree, order: Int[np.ndarray, 'device seat']) -> PyTree:
-  """Returns device arrays `[device, seat, ...]` as host arrays `[lane, ...]`."""
+  """Returns device arrays `[device, seat, ...]` of all processes as host arrays `[lane, ...]`."""
   _, first = np.unique(order, return_index=True)
-  return jax.tree.map(lambda x: np.asarray(x).reshape(-1, *x.shape[2:])[first], tree)
+
+  def of_lanes(leaf: jax.Array) -> np.ndarray:
+    return processes.gather(np.asarray(leaf)).reshape(-1, *leaf.shape[2:])[first]
+
+  return jax.tree.map(of_lanes, tree)
 
 
 def count_conflicts(count: int) -> list[str]:

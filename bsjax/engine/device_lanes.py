@@ -193,11 +193,11 @@ class Lanes:
     ]
 
   def _deal(self, indices: Int[np.ndarray, ' lane']) -> Part:
-    lane_params = _lane_params(self.group)
+    lane_params, devices = _lane_params(self.group), device_axis.spread_over(self.devices)
     if self.programs.strategy.vectorize == 'vmap':
-      order, rows = device_axis.deal_by_trial(lane_params.trial[indices], len(self.devices))
+      order, rows = device_axis.deal_by_trial(lane_params.trial[indices], devices)
     else:
-      order = device_axis.deal(len(indices), len(self.devices))
+      order = device_axis.deal(len(indices), devices)
       rows = order.shape[1]
     order = indices[order]
     seated = self._spread(lane_params, order)

@@ -7,7 +7,7 @@ import jax
 from jaxtyping import PyTree
 
 from bsjax.config.errors import ConfigError
-from bsjax.engine import device_axis
+from bsjax.engine import device_axis, processes
 from bsjax.engine.device_data import DeviceData
 from bsjax.engine.device_lanes import Lanes, Part
 from bsjax.format import GIB
@@ -31,7 +31,7 @@ def temporary_bytes(lanes: Lanes, part: Part, data: DeviceData) -> int:
 def bytes_per_lane(lanes: Lanes, data: DeviceData) -> int:
   """Returns what a lane takes on a device: its state, and its share of the compiled program."""
   part = lanes.parts[0]
-  seats = part.order.size
+  seats = len(lanes.devices) * part.order.shape[1]
   state = sum(leaf.nbytes for leaf in jax.tree.leaves(part.states)) // seats
   return state + temporary_bytes(lanes, part, data) // part.order.shape[1]
 
@@ -63,6 +63,7 @@ def refuse_too_large(params: PyTree, lanes: int, count: int) -> None:
   needed = lanes * sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(params))
   limits = [(d.memory_stats() or {}).get('bytes_limit') for d in device_axis.devices(count)]
   present = sum(limits) if all(limits) else os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
+  present *= processes.count()
   if needed > present:
     raise ConfigError(
       f'{lanes:,} lanes of {numbers:,} parameters are {needed / GIB:,.0f} GiB, and the devices '
@@ -78,7 +79,7 @@ def fit(lanes: Lanes, data: DeviceData, bound_gib: float) -> list[str]:
   said = []
   while (free := free_bytes(lanes.devices[0], bound_gib)) is not None:
     needed = max(temporary_bytes(lanes, part, data) for part in lanes.parts)
-    if needed <= free:
+    if not any(processes.exchange(needed > free)):  # the same parts everywhere
       break
     sizes = sorted({lane.batch_size for lane in lanes.group.lanes})
     if not lanes.split():

@@ -34,8 +34,11 @@ def open_manager(workdir: Path, keep_all: bool = False) -> ocp.CheckpointManager
 
   Unless `keep_all`, a save deletes all but the newest `KEPT`.
   """
-  options = ocp.CheckpointManagerOptions(max_to_keep=None if keep_all else KEPT, create=True)
-  return ocp.CheckpointManager((workdir / 'checkpoints').absolute(), options=options)
+  kept = None if keep_all else KEPT
+  path = (workdir / 'checkpoints').absolute()
+  path.mkdir(parents=True, exist_ok=True)
+  options = ocp.CheckpointManagerOptions(max_to_keep=kept, create=False, **_alone())
+  return ocp.CheckpointManager(path, options=options)
 
 
 def open_to_read(workdir: Path) -> ocp.CheckpointManager:
@@ -49,9 +52,22 @@ def open_to_read(workdir: Path) -> ocp.CheckpointManager:
   verbosity = logging.get_verbosity()
   logging.set_verbosity(logging.ERROR)  # it warns that it only reads
   try:
-    return ocp.CheckpointManager(path, options=ocp.CheckpointManagerOptions(read_only=True))
+    return ocp.CheckpointManager(
+      path, options=ocp.CheckpointManagerOptions(read_only=True, **_alone())
+    )
   finally:
     logging.set_verbosity(verbosity)
+
+
+def _alone() -> dict[str, Any]:
+  """Options with which a process saves and reads by itself, though others run the same study."""
+  if jax.process_count() == 1:
+    return {}
+  here = jax.process_index()
+  alone = ocp.options.MultiprocessingOptions(
+    primary_host=here, active_processes={here}, barrier_sync_key_prefix=f'process{here}'
+  )
+  return {'multiprocessing_options': alone}
 
 
 def save(manager: ocp.CheckpointManager, states: list[PyTree], position: Position) -> None:

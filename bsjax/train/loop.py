@@ -1,5 +1,6 @@
 """The host loop of a training: restore, advance, evaluate, record, save."""
 
+import contextlib
 import dataclasses
 import functools
 import traceback
@@ -17,7 +18,7 @@ from bsjax import data
 from bsjax.autotune import execution
 from bsjax.config.metrics import METRIC, VAL, VAL_TITLE
 from bsjax.console import Pace, ProgressLine, now
-from bsjax.engine import memory
+from bsjax.engine import memory, processes
 from bsjax.plan import plan
 from bsjax.storage import checkpoint, records, workdirs
 from bsjax.storage.writers import Mirrors
@@ -50,12 +51,19 @@ class TrainLoop:
       config, dataset, study_plan, chosen.strategies, console.print, weights, chosen.parts
     )
     self.pending: Callable[[], None] | None = None  # records an evaluation still under way
-    self.manager = checkpoint.open_manager(workdir, config.checkpoint.keep_all)
+    self.manager = self._open_manager()
     self.evaluated = -1  # the last evaluation on record, in examples
     self.fingerprint = dataset.fingerprint()
     self.paces: dict[tuple[int, int], Pace] = {}  # by stage and group
     self.saved_at, self.save_seconds = now(), 0.0
-    self.stop = False
+    self.asked = False  # this process, by a signal
+    self.stop = False  # all processes, as agreed
+
+  def _open_manager(self) -> Any:
+    """The checkpoints, which the first process alone reads and writes."""
+    if processes.is_first():
+      return checkpoint.open_manager(self.workdir, self.config.checkpoint.keep_all)
+    return contextlib.nullcontext()
 
   def run(self, finish: Callable[[], None]) -> bool:
     """Trains, evaluates and saves until the plan is done or a signal asks to stop.
@@ -74,9 +82,12 @@ class TrainLoop:
         except jax.errors.JaxRuntimeError as error:
           self._make_room(error)
       if done:
-        self._check(records.read(self.records), self.plan.total_examples)
-        finish()
+        processes.first(lambda: self._end(finish))
     return done
+
+  def _end(self, finish: Callable[[], None]) -> None:
+    self._check(records.read(self.records), self.plan.total_examples)
+    finish()
 
   def _train(self) -> bool:
     self._restore()
@@ -92,7 +103,7 @@ class TrainLoop:
       if self.stop:
         self.console.print('Saving, as asked; a second signal ends the process at once, unsaved.')
         self._save()
-      self.manager.wait_until_finished()  # it is on disk before it is said
+      processes.first(lambda: self.manager.wait_until_finished())  # on disk before it is said
     if not self.stop:
       return True
     position = min(group.position for group in self.stage.groups)
@@ -110,7 +121,8 @@ class TrainLoop:
       if self.stop:
         return
       self._evaluate(mark)
-      if mark == self.plan.total_examples or self._save_is_due():
+      due = self.config.checkpoint.keep_all or processes.first(self._save_is_overdue)
+      if mark == self.plan.total_examples or due:
         self._save()
 
   def _done(self) -> int:
@@ -124,7 +136,8 @@ class TrainLoop:
     traceback.clear_frames(error.__traceback__)  # they hold states, which would be in the way
     if not self.stage.make_room():
       raise error
-    execution.write(self.workdir, dataclasses.replace(self.execution, parts=self.stage.parts))
+    chosen = dataclasses.replace(self.execution, parts=self.stage.parts)
+    processes.first(lambda: execution.write(self.workdir, chosen))
     counts = ', '.join(str(count) for count in self.stage.parts.values())
     self.console.print(
       f'Out of device memory: the lanes of a group now take turns, in {counts} parts; '
@@ -138,16 +151,29 @@ class TrainLoop:
       while group.position < mark and not self.stop:
         left = (mark - group.position) // block
         begun = now()
-        blocks = group.advance(self.stage.data, min(left, pace.blocks))
+        wanted = min(left, pace.blocks)
+        advance = functools.partial(group.advance, self.stage.data, wanted)
+        blocks = processes.together(advance)
         self._record_pending()  # while the devices train
-        group.wait()
+        processes.together(group.wait)
         pace.measured(blocks, now() - begun)
+        overdue = self._agree(pace)
         self.line.advance(blocks * block * len(group.group.lanes))
         keys = self.config.checkpoint
         # Every checkpoint that is kept is of an evaluation.
         between = keys.seconds and not keys.keep_all and not self.stop
-        if between and self._save_is_overdue():
+        if between and overdue:
           self._save()
+
+  def _agree(self, pace: Pace) -> bool:
+    """Has all processes stop if one is asked to, go on as the first's clock says, and save alike.
+
+    Returns whether a save is overdue.
+    """
+    told = processes.exchange((self.asked, pace.blocks, self._save_is_overdue()))
+    self.stop = any(asked for asked, *_ in told)
+    _, pace.blocks, overdue = told[0]
+    return overdue
 
   def _evaluate(self, mark: int) -> None:
     """Has all lanes evaluated; the results are recorded when the devices are done."""
@@ -171,18 +197,15 @@ class TrainLoop:
     position = {'examples': mark, 'epoch': stage.epoch(mark), 'stage': stage.stage.index}
     for lanes, snapshot, rates, probed in snapshots:
       rows += lane_records(lanes, snapshot(), position, rates, (probed, stage.train_examples))
-    records.append(self.records, rows)
-    self.mirrors.rows(rows)
+    if processes.is_first():
+      records.append(self.records, rows)
+      self.mirrors.rows(rows)
     self.evaluated = mark
     self.line.note(_best(rows, self.plan.lanes))
     for row in rows:
       if row['diverged']:
         logging.warning('lane %d has diverged by %d examples', row['lane'], mark)
     return rows
-
-  def _save_is_due(self) -> bool:
-    """Whether to save at an evaluation."""
-    return self.config.checkpoint.keep_all or self._save_is_overdue()
 
   def _save_is_overdue(self) -> bool:
     seconds = max(self.config.checkpoint.seconds, LEAST_BETWEEN * self.save_seconds)
@@ -192,14 +215,16 @@ class TrainLoop:
     self._record_pending()
     begun = now()
     position = self.stage.position(self.evaluated, self.fingerprint)
-    checkpoint.save(self.manager, [g.to_host() for g in self.stage.groups], position)
+    states = [group.to_host() for group in self.stage.groups]  # of all processes
+    processes.first(lambda: checkpoint.save(self.manager, states, position))
     self.saved_at = now()
     self.save_seconds = self.saved_at - begun
 
   def _restore(self) -> None:
-    self.manager.wait_until_finished()  # after memory ran out a save may still be under way
+    # After memory ran out a save may still be under way.
+    processes.first(lambda: self.manager.wait_until_finished())
     self.evaluated, damaged = -1, []
-    for step in checkpoint.newest_first(self.manager):
+    for step in processes.first(lambda: checkpoint.newest_first(self.manager)):
       try:
         self._load(step)
         break
@@ -215,7 +240,9 @@ class TrainLoop:
     for sentence in damaged:
       logging.warning('%s; continuing from the one before it', sentence)
     # Rows later than the checkpoint will be computed again.
-    self._check(records.truncate_after(self.records, self.evaluated), self.evaluated)
+    processes.first(
+      lambda: self._check(records.truncate_after(self.records, self.evaluated), self.evaluated)
+    )
 
   def _check(self, rows: list[records.Row], end: int) -> None:
     """Raises records.Damaged unless every evaluation up to a position is on record."""
@@ -224,11 +251,12 @@ class TrainLoop:
     records.check(rows, lanes, self.records, marks)
 
   def _load(self, step: int) -> None:
-    position = checkpoint.position(self.manager, step)
+    position = processes.first(lambda: checkpoint.position(self.manager, step))
     workdirs.refuse_other_data(self.workdir, position.data, self.fingerprint)
     self.stage.enter(position)
     like = [group.to_host() for group in self.stage.groups]
-    self.stage.load(checkpoint.restore(self.manager, step, like), position)
+    states = processes.first(lambda: checkpoint.restore(self.manager, step, like))
+    self.stage.load(states, position)
     self.evaluated = position.evaluated
     self.console.print(
       f'Continuing at {position.examples:,} of {self.plan.total_examples:,} examples per lane.'
@@ -236,7 +264,9 @@ class TrainLoop:
 
   def _ask_to_stop(self) -> None:
     """Called by a signal, which may come while something is being printed."""
-    self.stop = True
+    self.asked = True
+    if processes.count() == 1:
+      self.stop = True
 
 
 def _best(rows: list[dict[str, Any]], lanes: Sequence[plan.Lane]) -> str:

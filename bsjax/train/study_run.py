@@ -1,7 +1,7 @@
 """Runs a study to its end: one training, one after another that lends it weights, or arms."""
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ml_collections import ConfigDict
@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 from bsjax import data
 from bsjax.config.errors import ConfigError
 from bsjax.console import make_console
+from bsjax.engine import processes
 from bsjax.engine.validate import validate
 from bsjax.plan import arms, plan
 from bsjax.storage import lock, workdirs
@@ -37,9 +38,9 @@ class StudyRun:
 
   def __init__(self, config: ConfigDict, workdir: str | Path, writers: Sequence[Writer] = ()):
     """Raises ConfigError with all problems of the configuration at once."""
-    validate(config)
+    processes.together(lambda: validate(config))
     self.config, self.workdir = config, Path(workdir).expanduser()
-    self._mirrors, self._console = Mirrors(writers), make_console()
+    self._mirrors, self._console = Mirrors(writers), make_console(processes.is_first())
     self._datasets: dict[tuple[str, int], data.Dataset] = {}
     self._trainings: dict[Path, Training] = {}
     self._asked_to_stop = False  # also while a training was being finished
@@ -57,7 +58,7 @@ class StudyRun:
     """Trains, or with `dry_run` prints what would be; returns whether nothing is left to do."""
     configs = self.check()
     # What is wrong is said before there is a folder.
-    with contextlib.nullcontext() if dry_run else lock.held(self.workdir):
+    with contextlib.nullcontext() if dry_run else self._held():
       for path, training in list(self._trainings.items()):
         if training.outdated():
           del self._trainings[path]
@@ -72,16 +73,23 @@ class StudyRun:
     """
     configs = arms.configs(self.config)
     if configs:
-      workdirs.refuse_another(self.workdir, self.config)
+      processes.first(lambda: workdirs.refuse_another(self.workdir, self.config))
       for name, config in configs.items():
         self._check_arm(name, config)
     else:
       self._training(self.config, self.workdir)
     return configs
 
+  @contextlib.contextmanager
+  def _held(self) -> Iterator[None]:
+    """Has the first process hold the workdir."""
+    with contextlib.ExitStack() as stack:
+      processes.first(lambda: stack.enter_context(lock.held(self.workdir)))
+      yield
+
   def _run_arms(self, configs: Mapping[str, ConfigDict], dry_run: bool) -> bool:
     if not dry_run:
-      workdirs.write_config(self.workdir, self.config)
+      processes.first(lambda: workdirs.write_config(self.workdir, self.config))
     for name, config in configs.items():
       if self._asked_to_stop:
         return False
@@ -89,7 +97,7 @@ class StudyRun:
       if not self._run(config, arms.workdir(self.workdir, name), dry_run):
         return False
     if not dry_run:
-      path = finish.write_report(self.workdir)
+      path = processes.first(lambda: finish.write_report(self.workdir))
       self._console.print(f'Report of all arms: {path}', soft_wrap=True)
     return True
 
@@ -111,7 +119,7 @@ class StudyRun:
   def _check_arm(self, name: str, config: ConfigDict) -> None:
     """Raises ConfigError where an arm does not fit data or model, as one that has begun did."""
     workdir = arms.workdir(self.workdir, name)
-    if (workdir / 'config.json').exists():
+    if processes.first((workdir / 'config.json').exists):
       return
     try:
       self._training(config, workdir)
@@ -130,5 +138,5 @@ class StudyRun:
   def _dataset(self, config: ConfigDict) -> data.Dataset:
     key = config.data.to_json(), config.seed
     if key not in self._datasets:
-      self._datasets[key] = data.load(config.data, config.seed)
+      self._datasets[key] = processes.together(lambda: data.load(config.data, config.seed))
     return self._datasets[key]

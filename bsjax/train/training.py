@@ -13,8 +13,8 @@ from bsjax.config.errors import ConfigError
 from bsjax.data import Dataset
 from bsjax.data.doubts import doubts
 from bsjax.data.facts import data_facts
-from bsjax.engine import device_lanes, memory
-from bsjax.engine.device_data import DeviceData
+from bsjax.engine import device_axis, device_lanes, memory, processes
+from bsjax.engine.device_data import DeviceData, study_devices
 from bsjax.plan import plan, table
 from bsjax.storage import provenance, records, workdirs
 from bsjax.storage.writers import Mirrors
@@ -29,9 +29,9 @@ class Training:
   """
 
   def __init__(self, config: ConfigDict, workdir: Path, dataset: Dataset, console: Console):
-    workdirs.refuse_another(workdir, config)
+    processes.first(lambda: workdirs.refuse_another(workdir, config))
     self.config, self.workdir, self.dataset, self.console = config, workdir, dataset, console
-    self.recorded = execution.read(workdir)
+    self.recorded = processes.first(lambda: execution.read(workdir))
     self._refuse_other_data()
     micro_batches = self.recorded.micro_batches if self.recorded else None
     self._foreseen = plan.make_plan(config, len(dataset.train.labels), micro_batches)
@@ -40,13 +40,18 @@ class Training:
 
   def outdated(self) -> bool:
     """Whether another process has begun the study since; raises ConfigError if it began another."""
-    workdirs.refuse_another(self.workdir, self.config)
-    return execution.read(self.workdir) != self.recorded
+    processes.first(lambda: workdirs.refuse_another(self.workdir, self.config))
+    return processes.first(lambda: execution.read(self.workdir)) != self.recorded
 
   def _refuse_other_data(self) -> None:
     """Raises ConfigError where the workdir was begun with other data, wherever these are now."""
     path = self.workdir / 'data.json'
-    known = records.read_json(path).get('fingerprint') if path.exists() else None
+    if processes.count() > 1:
+      known = processes.exchange(self.dataset.fingerprint())[0]
+      workdirs.refuse_other_data(self.workdir, known, self.dataset.fingerprint())
+    known = processes.first(
+      lambda: records.read_json(path).get('fingerprint') if path.exists() else None
+    )
     if known is not None:
       workdirs.refuse_other_data(self.workdir, known, self.dataset.fingerprint())
 
@@ -58,8 +63,9 @@ class Training:
   @functools.cached_property
   def chosen(self) -> execution.Execution:
     """How it runs on this machine, by timing what there is to choose and is not recorded."""
-    return execution.choose(
-      self.config, self.dataset, self._foreseen, self.recorded, self.console.print
+    study = self.config, self.dataset, self._foreseen
+    return processes.first(
+      lambda: execution.choose(*study, self.recorded, self.console.print)  # it depends on clocks
     )
 
   @functools.cached_property
@@ -72,9 +78,26 @@ class Training:
 
   def run(self, mirrors: Mirrors) -> bool:
     """Trains to the end; returns whether it came there, and was not asked to stop."""
-    if self._is_finished():
+    if processes.first(self._is_finished):
       return True
     self.check()
+    _ = self.study_plan  # made by all, before the first process writes it
+    processes.first(self._begin)
+    self._say_plan()
+    weights = processes.first(lambda: transfer.lent_weights(self.config, self.workdir))
+    study = self.config, self.workdir, self.dataset, self.study_plan
+    loop = TrainLoop(*study, self.chosen, self.console, mirrors, weights)
+    if processes.is_first():
+      mirrors.begin(self.config, plan.lane_rows(self.study_plan))
+    try:
+      done = loop.run(lambda: finish.finish(*study, self.console, mirrors))
+    finally:
+      mirrors.close()
+    self.asked_to_stop = any(processes.exchange(loop.asked))
+    return done
+
+  def _begin(self) -> None:
+    """Writes, or checks, what a workdir holds before training."""
     self._claim(self.study_plan)
     execution.write(self.workdir, self.chosen)
     for sentence in provenance.note(self.workdir, self.chosen.device):
@@ -82,17 +105,6 @@ class Training:
     if not (self.workdir / 'data.json').exists():
       facts = data_facts(self.config, self.dataset, self.study_plan)
       records.write_json(self.workdir / 'data.json', facts)
-    self._say_plan()
-    weights = transfer.lent_weights(self.config, self.workdir)
-    study = self.config, self.workdir, self.dataset, self.study_plan
-    loop = TrainLoop(*study, self.chosen, self.console, mirrors, weights)
-    mirrors.begin(self.config, plan.lane_rows(self.study_plan))
-    try:
-      done = loop.run(lambda: finish.finish(*study, self.console, mirrors))
-    finally:
-      mirrors.close()
-    self.asked_to_stop = loop.stop
-    return done
 
   def show(self) -> None:
     """Prints the plan, with the memory it takes; nothing is written."""
@@ -108,8 +120,18 @@ class Training:
     self.console.print(plan_table, *self.chosen.lines(), sep='\n')
     if stages_table := table.stages_table(self.study_plan):
       self.console.print(stages_table)
+    if processes.count() > 1:
+      self.console.print(self._spread())
     for sentence in doubts(self.dataset):
       self.console.print(f'Data: {sentence}', markup=False, highlight=False, soft_wrap=True)
+
+  def _spread(self) -> str:
+    """How the lanes lie over the devices of several processes, for a person."""
+    first = self.study_plan.first
+    devices = device_axis.spread_over(study_devices(self.config, first))
+    idle = sum(-len(group.lanes) % devices for group in first.groups)
+    told = f'{processes.count()} processes, {devices} devices; each process has all of the data'
+    return f'{told}; {idle} seats for lanes stay idle.' if idle else f'{told}.'
 
   def _is_finished(self) -> bool:
     """Whether nothing is left to do; checks that the workdir was begun with these data."""

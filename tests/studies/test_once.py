@@ -14,7 +14,7 @@ COUNTED = {
   'load': (data, 'load'),
   'plan': (plan, 'make_plan'),
   'parse': (stages, 'of'),
-  'validate': (validate, 'validate'),
+  'validate': (validate, 'problems'),
   'check': (stage_run, 'check'),
 }
 

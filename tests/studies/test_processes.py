@@ -1,0 +1,125 @@
+"""Several processes for one study, on loopback: the records of one, whatever happens to them."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from bsjax.storage import records
+
+ROOT = Path(__file__).parents[2]
+# Six lanes, which four devices do not divide; one device per process and so one program for each.
+STUDY = [
+  *('--config=configs/digits.py', '--config.model.name=mlp', '--config.model.width=8'),
+  *('--config.batch_sizes=16,64', '--config.scaling.rule=none', '--config.learning_rates=0.1'),
+  *('--config.trials=3', '--config.epochs=60', '--config.evaluations=12'),
+  *('--config.data.train_examples=300', '--config.execution.strategy=map-canonical'),
+  '--config.noise_scale.exact_examples=0',
+  *('--config.execution.devices=1', '--config.checkpoint.seconds=0'),
+]
+LOST = ('has died or cannot be reached', 'another task died')  # by us, or sooner by JAX
+
+
+def start(workdir, count=1):
+  """Starts the processes of a study; their output goes to files beside the workdir."""
+  with socket.socket() as free:
+    free.bind(('127.0.0.1', 0))
+    address = f'127.0.0.1:{free.getsockname()[1]}'
+  started = []
+  for index in range(count):
+    here = {'BSJAX_COORDINATOR': address, 'BSJAX_PROCESSES': str(count)} if count > 1 else {}
+    with open(f'{workdir}.{index}', 'w') as output:
+      started.append(
+        subprocess.Popen(
+          [sys.executable, '-m', 'bsjax.main', *STUDY, f'--workdir={workdir}'],
+          cwd=ROOT,
+          env=os.environ | {'JAX_PLATFORMS': 'cpu'} | here | {'BSJAX_PROCESS': str(index)},
+          stdout=output,
+          stderr=subprocess.STDOUT,
+        )
+      )
+  return started
+
+
+def ended(started, seconds=120):
+  """Their exit codes; none of them outlives the test."""
+  try:
+    until = time.monotonic() + seconds
+    return [process.wait(max(0.1, until - time.monotonic())) for process in started]
+  finally:
+    for process in started:
+      process.kill()
+
+
+def said(workdir, index):
+  return Path(f'{workdir}.{index}').read_text()
+
+
+def until_evaluated(workdir, started, evaluations=3):
+  path, deadline = workdir / 'records.jsonl', time.monotonic() + 60
+  while not path.exists() or len({row['examples'] for row in records.read(path)}) < evaluations:
+    assert all(process.poll() is None for process in started), said(workdir, 0)
+    assert time.monotonic() < deadline, said(workdir, 0)
+    time.sleep(0.02)
+
+
+def same(workdir, alone):
+  for name in ('records.jsonl', 'plan.csv'):
+    assert (workdir / name).read_bytes() == (alone / name).read_bytes()
+  summaries = [json.loads((path / 'summary.json').read_text()) for path in (workdir, alone)]
+  for summary in summaries:
+    summary.pop('hardware', None)
+  assert summaries[0] == summaries[1]
+
+
+@pytest.fixture(scope='module')
+def alone(tmp_path_factory):
+  workdir = tmp_path_factory.mktemp('alone') / 'study'
+  assert ended(start(workdir)) == [0], said(workdir, 0)
+  return workdir
+
+
+@pytest.mark.slow
+def test_a_stop_asked_of_one_stops_all_and_four_go_on(tmp_path, alone):
+  workdir = tmp_path / 'study'
+  two = start(workdir, 2)
+  until_evaluated(workdir, two)
+  two[1].send_signal(signal.SIGTERM)
+  assert ended(two) == [75, 75], said(workdir, 0)
+  assert '; saved' in said(workdir, 0) and '; saved' not in said(workdir, 1)
+  assert (workdir / 'records.jsonl').read_bytes() != (alone / 'records.jsonl').read_bytes()
+  assert ended(start(workdir, 4)) == [0] * 4, said(workdir, 0)
+  assert '4 processes, 4 devices' in said(workdir, 0) and '2 seats' in said(workdir, 0)
+  assert 'Continuing at' in said(workdir, 0)
+  same(workdir, alone)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('victim', [0, 1])
+def test_of_a_process_killed_the_other_says_so_and_one_goes_on(victim, tmp_path, alone):
+  workdir = tmp_path / 'study'
+  two = start(workdir, 2)
+  until_evaluated(workdir, two)
+  two[victim].kill()
+  killed = time.monotonic()
+  codes = ended(two)
+  assert time.monotonic() - killed < 60
+  assert codes[1 - victim] not in (0, 75)
+  assert any(words in said(workdir, 1 - victim) for words in LOST)
+  assert ended(start(workdir)) == [0], said(workdir, 0)
+  same(workdir, alone)
+
+
+def test_what_is_wrong_is_said_by_all_and_nobody_waits(tmp_path):
+  workdir = tmp_path / 'study'
+  workdir.mkdir()
+  (workdir / 'records.jsonl').write_text('')  # of nobody knows which study; the first sees it
+  assert ended(start(workdir, 2)) == [1, 1]
+  for index in range(2):
+    assert 'holds records.jsonl but no config.json' in said(workdir, index)
