@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from bsjax.engine.device_lanes import Snapshot
-from bsjax.engine.evaluate import means
+from bsjax.engine.evaluate import Evaluation, means
 from bsjax.engine.probe import Probe
 from bsjax.noise import entries, online
 from bsjax.noise.exact import from_curvature, from_products, ratio, spread
@@ -17,6 +17,8 @@ from bsjax.plan import plan
 from bsjax.report.text.rendered import rendered
 from bsjax.stats.estimate import Reason
 from bsjax.stats.intervals import PairMoments
+
+GROWN = 1e6
 
 
 def columns(probe: Probe, examples: int, population: int, updates: int) -> dict[str, Any]:
@@ -60,6 +62,21 @@ def _curvature_columns(moments: PairMoments, grad_sq: float | None) -> dict[str,
   return row | {'largest_learning_rate': grad_sq / along if positive else None}
 
 
+def has_diverged(evaluation: Evaluation) -> bool:
+  """Whether a lane is lost: numbers that are not finite, or a loss far above that of guessing.
+
+  Guessing costs log C among C classes. A mean loss `GROWN` times that has no way back, even where
+  it stays finite; of a loss without classes only what is not finite is known.
+  """
+  sums = evaluation.train
+  if not (evaluation.finite and np.isfinite(sums.loss)):
+    return True
+  if sums.class_count is None:
+    return False
+  guessing = math.log(max(2, len(sums.class_count)))
+  return bool(float(sums.loss) / int(sums.count) > GROWN * guessing)
+
+
 def lane_records(
   lanes: Sequence[plan.Lane],
   snapshot: Snapshot,
@@ -88,7 +105,7 @@ def lane_records(
       'learning_rate_sum': rate_sums[lane.lane],
       **means('train', evaluation.train),
       **means('val', evaluation.validation),
-      'diverged': not (evaluation.finite and np.isfinite(evaluation.train.loss)),
+      'diverged': has_diverged(evaluation),
       **online.columns(windows, early),
     }
     for name, sums in evaluation.reestimated.items():

@@ -12,7 +12,7 @@ from bsjax.data import stream
 from bsjax.engine import evaluate
 from bsjax.models import convolution
 from bsjax.noise import estimators
-from bsjax.train.rows import lane_records
+from bsjax.train.rows import has_diverged, lane_records
 
 
 def outputs(config, dataset, split, params, batch_stats):
@@ -131,3 +131,25 @@ def test_learning_rates_are_summed_over_the_updates_of_each_batch_size():
       starts = range(0, position, lane.batch_size)
       expected = sum(float(group.spec.schedule(jnp.int32(start))) for start in starts)
       assert sums[lane.lane] == pytest.approx(lane.learning_rate * expected, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+  ('loss', 'finite', 'classes', 'lost'),
+  [
+    (2.3, True, 10, False),
+    (2.0e6, True, 10, False),
+    (2.4e6, True, 10, True),
+    (2.3, False, 10, True),
+    (np.inf, True, 10, True),
+    (np.nan, True, 10, True),
+    (1e30, True, None, False),  # without classes the loss of guessing is not known
+    (np.nan, True, None, True),
+  ],
+)
+def test_a_lane_is_lost_where_its_loss_is_a_million_times_that_of_guessing(
+  loss, finite, classes, lost
+):
+  counts = None if classes is None else np.full(classes, 10, np.int32)
+  sums = evaluate.Sums(np.float32(50 * loss), {}, np.int32(50), {}, counts)
+  evaluation = evaluate.Evaluation(sums, sums, {}, np.bool_(finite))
+  assert has_diverged(evaluation) == lost
