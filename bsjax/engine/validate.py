@@ -97,7 +97,7 @@ def _exact_noise(config: ConfigDict) -> list[str]:
 def _lender(config: ConfigDict) -> list[str]:
   """Whether the study that lends its weights has any."""
   workdir = config.transfer.workdir
-  if not workdir or (Path(workdir) / 'checkpoints').is_dir():
+  if not workdir or (Path(workdir).expanduser() / 'checkpoints').is_dir():
     return []
   return [f'transfer.workdir={workdir!r} holds no checkpoints; train that study first']
 

@@ -36,6 +36,7 @@ def main(arguments: list[str]) -> None:
   from bsjax.storage.records import Damaged
 
   flags = vars(parse(arguments))
+  flags['workdir'] = flags['workdir'].expanduser()
   names = {field.name for field in dataclasses.fields(Options)}
   options = Options(**{name: value for name, value in flags.items() if name in names})
   try:

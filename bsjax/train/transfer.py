@@ -24,7 +24,7 @@ def lent_weights(config: ConfigDict, whole: Path) -> PyTree | None:
   if not lender:
     return None
   lane = config.transfer.lane
-  return read(Path(lender), None if lane < 0 else lane)
+  return read(Path(lender).expanduser(), None if lane < 0 else lane)
 
 
 SHOWN = 5  # paths that an error names
