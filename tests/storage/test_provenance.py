@@ -16,7 +16,7 @@ def test_every_start_is_kept_and_a_change_of_versions_said(tmp_path, monkeypatch
   starts = provenance.read(tmp_path)
   assert [one['device'] for one in starts] == ['2 CPU cores'] * 2 + ['1 x NVIDIA H100']
   for one in starts:
-    assert one['date'].endswith('+00:00') and one['host'] and 'pytest' in one['command']
+    assert one['date'].endswith('+00:00') and one['host'] and 'python' in one['command']
     assert {'bsjax', 'jax', 'flax', 'python'} <= one['versions'].keys()
 
 

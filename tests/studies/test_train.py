@@ -57,6 +57,7 @@ def test_a_study_leaves_everything_behind(undisturbed):
     'data.json',
     'execution.json',
     'methodology.txt',
+    'provenance.json',
     'plan.csv',
     'records.jsonl',
     'summary.json',
