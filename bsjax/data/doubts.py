@@ -1,13 +1,9 @@
 """What may be wrong with a data set that can be trained on: copies of images, labels alike."""
 
 import collections
-import hashlib
 import unicodedata
 from collections.abc import Sequence
 from typing import NamedTuple
-
-import numpy as np
-from jaxtyping import Shaped
 
 from bsjax.data.dataset import Dataset, quoted
 
@@ -24,7 +20,7 @@ class Copies(NamedTuple):
 
 def copies(dataset: Dataset) -> Copies:
   """Counts the copies in a data set, by checksums of 64 bits."""
-  train, validation = (_digests(split.images) for split in (dataset.train, dataset.validation))
+  train, validation = dataset.digests
   labels = collections.defaultdict(set)
   for digest, label in zip(train, dataset.train.labels, strict=True):
     labels[digest].add(int(label))
@@ -65,10 +61,6 @@ def _odd_classes(dataset: Dataset) -> list[str]:
     height, width, _ = dataset.image_shape
     sentences.append(f'images are of {height} x {width} pixels with {channels} channels')
   return sentences
-
-
-def _digests(images: Shaped[np.ndarray, 'example height width channel']) -> list[bytes]:
-  return [hashlib.blake2b(np.ascontiguousarray(x), digest_size=8).digest() for x in images]
 
 
 def _names_alike(names: Sequence[str]) -> list[str]:

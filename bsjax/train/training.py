@@ -122,7 +122,7 @@ class Training:
       self.console.print(stages_table)
     if processes.count() > 1:
       self.console.print(self._spread())
-    for sentence in doubts(self.dataset):
+    for sentence in () if self.console.quiet else doubts(self.dataset):
       self.console.print(f'Data: {sentence}', markup=False, highlight=False, soft_wrap=True)
 
   def _spread(self) -> str:
