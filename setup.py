@@ -14,7 +14,7 @@ setup(
     'jax>=0.8',
     'jaxlib>=0.8',
     'flax>=0.12',
-    'optax>=0.2.5',
+    'optax>=0.2.7',  # muon whose steps are as long as Adam's
     'orbax-checkpoint>=0.11.25',
     'tensorflow-datasets>=4.9.9',
     'array-record>=0.8.1; sys_platform == "linux"',  # the record files tfds.data_source reads

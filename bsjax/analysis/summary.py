@@ -24,6 +24,7 @@ from bsjax.analysis.runs.budgets import CLOCKS, at_end, readings
 from bsjax.analysis.runs.histories import Row, Setting, Tried, by_branch, settings
 from bsjax.analysis.runs.selection import Chosen, Tuned, select
 from bsjax.config.metrics import REESTIMATED_VAL, TRAIN, VAL
+from bsjax.plan import hyperparameters
 from bsjax.stats.estimate import Reason
 
 # The noise scale that the learning-rate rules of an optimizer speak of, the most apt first.
@@ -46,7 +47,7 @@ def summarize(
   parts = by_branch(plan_rows, record_rows)
   grids = {branch: settings(*part) for branch, part in parts.items()}
   first = next(iter(grids))
-  result = _of_branch(config, grids[first], facts)
+  result = _of_branch(hyperparameters.of_branch(config, first), grids[first], facts)
   if config.get('stages', {}).get('order'):
     chosen = {branch: select(grid).chosen for branch, grid in grids.items()}
     result['stages'] = stages(config, grids, chosen)

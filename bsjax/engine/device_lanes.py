@@ -262,8 +262,12 @@ def all_lanes(groups: Sequence[Lanes]) -> PyTree:
 
 
 def _lane_params(group: plan.Group) -> LaneParams:
+  values = [dict(lane.hyperparameters) for lane in group.lanes]
   return LaneParams(
     learning_rate=np.array([lane.learning_rate for lane in group.lanes], np.float32),
     accumulation=np.array([lane.accumulation for lane in group.lanes], np.int32),
     trial=np.array([lane.trial for lane in group.lanes], np.int32),
+    hyperparameters={
+      name: np.array([own[name] for own in values], np.float32) for name in values[0]
+    },
   )

@@ -2,7 +2,8 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import flax
@@ -52,6 +53,8 @@ class LaneSpec:
   # Whether all lanes update in every tick, from the first to the last: no gradient is summed then.
   every_tick: bool = False
   task: Task = CLASSIFICATION
+  # Key of `config.optimizer` -> argument of the optimizer, of those that lanes may differ in.
+  arguments: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
   @property
   def population(self) -> int | None:
@@ -71,6 +74,8 @@ class LaneParams:
   learning_rate: Any  # float32
   accumulation: Any  # int32, ticks per update
   trial: Any  # int32
+  # float32, by key of `config.optimizer`: those besides the learning rate that lanes differ in.
+  hyperparameters: Any = struct.field(default_factory=dict)
 
 
 @struct.dataclass
@@ -183,10 +188,19 @@ def gradients(
 
 
 def step(
-  spec: LaneSpec, params: PyTree, opt_state: PyTree, grads: PyTree, rate: Float[Array, '']
+  spec: LaneSpec,
+  params: PyTree,
+  opt_state: PyTree,
+  grads: PyTree,
+  rate: Float[Array, ''],
+  hyperparameters: Mapping[str, Float[Array, '']] = MappingProxyType({}),
 ) -> tuple[PyTree, PyTree]:
-  """Returns parameters and optimizer state after a step of a learning rate along mean gradients."""
-  opt_state = with_learning_rate(opt_state, rate)
+  """Returns parameters and optimizer state after a step of a learning rate along mean gradients.
+
+  `hyperparameters` are those of the lane that others may have otherwise.
+  """
+  values = {spec.arguments[key]: value for key, value in hyperparameters.items()}
+  opt_state = with_learning_rate(opt_state, rate, values)
   trainable, frozen = freezing.split(params, spec.trainable)
   updates, opt_state = spec.optimizer.update(grads, opt_state, trainable)
   return freezing.join(optax.apply_updates(trainable, updates), frozen), opt_state

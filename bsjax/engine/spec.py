@@ -15,7 +15,7 @@ from bsjax.engine.strategies import STRATEGIES, Strategy, kind, usual
 from bsjax.models import convolution
 from bsjax.models.task import CLASSIFICATION, Task
 from bsjax.optim import freezing, optimizers, preconditioners, schedules
-from bsjax.plan import plan
+from bsjax.plan import hyperparameters, plan
 from bsjax.plan.stages import RUNNING
 
 
@@ -45,12 +45,13 @@ def lane_spec(
   if model is None:
     conv = convolution.conv((strategy or fixed_strategy(config)).conv)
     model = models.create(config.model, dataset.num_classes, conv=conv)
+  varied = hyperparameters.varied(config)
   trainable, norms = frozen_parts(config, dataset, study, model)
   if norms:
     model = model.clone(frozen_norms=norms)
   return LaneSpec(
     model=model,
-    optimizer=optimizers.create(config.optimizer),
+    optimizer=optimizers.create(config.optimizer, varied),
     schedule=_schedule(config, study),
     seed=config.seed,
     micro_batch=group.micro_batch,
@@ -60,7 +61,7 @@ def lane_spec(
     crop=study.stage.crop,
     flip=study.stage.flip,
     probe_every=config.noise_scale.probe_every if alone and config.noise_scale.online else 0,
-    preconditioner=preconditioners.preconditioner(config.optimizer),
+    preconditioner=preconditioners.preconditioner(config.optimizer, varied),
     online_noise=config.noise_scale.online,
     measure_every=config.noise_scale.every,
     with_replacement=sampler.with_replacement(config.data),
@@ -68,6 +69,7 @@ def lane_spec(
     trainable=trainable,
     every_tick=not config.stages.order and all(x.accumulation == 1 for x in group.lanes),
     task=task,
+    arguments=optimizers.arguments(config.optimizer.name) if varied else {},
   )
 
 

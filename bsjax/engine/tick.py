@@ -74,7 +74,8 @@ def _update(
   count = state.count
   mean = jax.tree.map(lambda g: g / count, state.grad_sum)
   rate = lane_params.learning_rate * spec.schedule(end - count * spec.micro_batch)
-  params, opt_state = step(spec, state.params, state.opt_state, mean, rate)
+  own = lane_params.hyperparameters
+  params, opt_state = step(spec, state.params, state.opt_state, mean, rate, own)
   return state.replace(
     params=params,
     opt_state=opt_state,

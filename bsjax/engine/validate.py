@@ -18,7 +18,7 @@ from bsjax.data import sampling
 from bsjax.engine import device_axis, strategies
 from bsjax.models import arithmetic, normalization
 from bsjax.optim import entries, schedules
-from bsjax.plan import arms, scaling_rules, stages
+from bsjax.plan import arms, hyperparameters, scaling_rules, stages
 
 FEWEST_EXACT = 32  # examples of which the spread of single gradients means something
 FEWEST_BLOCKS = 4  # one Hessian, two gradients, and one to leave out
@@ -119,6 +119,13 @@ CONFLICTS: tuple[tuple[Callable[[ConfigDict], list[str]], tuple[str, ...]], ...]
     ('schedule.name', 'schedule.warmup_epochs', 'schedule.boundaries', 'epochs'),
   ),
   (lambda config: scaling_rules.conflicts(config.scaling.rule), ('scaling.rule',)),
+  (
+    hyperparameters.conflicts,
+    (
+      *('optimizer.name', 'scaling.rule', 'scaling.base_batch_size', 'stages.order'),
+      *('batch_sizes', *(key.name for key in KEYS if key.name.startswith('axes.'))),
+    ),
+  ),
   (stages.conflicts, ('stages.order', 'noise_scale.exact_examples', 'data.crop', 'data.flip')),
   (_lender, ('transfer.workdir',)),
   (lambda config: device_axis.count_conflicts(config.execution.devices), ('execution.devices',)),

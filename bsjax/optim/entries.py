@@ -50,6 +50,7 @@ class ScheduleEntry:
   method: str  # what the learning rate did, with {key} for keys of `config.schedule`
 
 
+_COMBINED = 'bsjax.optim.combined'
 _MOMENTUM, _DECAY = {'momentum': 'momentum'}, {'weight_decay': 'weight_decay'}
 _MOMENTS = {'b1': 'b1', 'b2': 'b2'}
 _ADAM = {**_MOMENTS, 'eps': 'eps'}
@@ -69,6 +70,15 @@ OPTIMIZERS = {
   'lars': Optimizer('optax:lars', 'LARS', _LARS, _LARS_MASKS, nesterov=True),
   'lamb': Optimizer('optax:lamb', 'LAMB', {**_ADAM, **_DECAY}, **_DECOUPLED),
   'lion': Optimizer('optax:lion', 'Lion', {**_MOMENTS, **_DECAY}, **_DECOUPLED),
+  'signum': Optimizer(f'{_COMBINED}:signum', 'Signum', {'b1': 'b1', **_DECAY}, **_DECOUPLED),
+  'muon': Optimizer(
+    f'{_COMBINED}:muon',
+    'Muon (Adam for all but matrices)',
+    {**_MOMENTUM, **_ADAM, **_DECAY},
+    nesterov=True,
+    **_DECOUPLED,
+  ),
+  'adafactor': Optimizer(f'{_COMBINED}:adafactor', 'Adafactor', _DECAY, **_DECOUPLED),
 }
 
 

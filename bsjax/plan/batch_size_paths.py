@@ -8,7 +8,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from bsjax.config.errors import ConfigError
-from bsjax.plan import batch_size_rules, scaling_rules
+from bsjax.plan import batch_size_rules, hyperparameters, scaling_rules
 from bsjax.plan.stages import Stage
 from bsjax.storage.position import BatchSizeState
 
@@ -59,7 +59,8 @@ def refuse_too_many_lanes(config: ConfigDict, stages: Sequence[Stage]) -> None:
     'batch sizes': len(config.batch_sizes),
     'learning rates': len(config.learning_rates) * len(scaling_rules.names(config.scaling.rule)),
     'trials': config.trials,
-    'branches': math.prod(len(stage.batch_size) for stage in stages),
+    'branches': math.prod(len(stage.batch_size) for stage in stages)
+    * len(hyperparameters.branches(config)),
   }
   if (lanes := math.prod(factors.values())) > MOST_LANES:
     counted = ' x '.join(f'{count} {name}' for name, count in factors.items())

@@ -9,9 +9,10 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from bsjax.config.errors import ConfigError
-from bsjax.plan import batch_size_paths, evaluations, stages
-from bsjax.plan.scaling_rules import learning_rates_of
+from bsjax.plan import batch_size_paths, evaluations, hyperparameters, stages
+from bsjax.plan.scaling_rules import learning_rates_of, rate_factor
 from bsjax.plan.stages import Stage
+from bsjax.storage import records
 from bsjax.storage.position import BatchSizeState
 
 LARGEST_COMMON_MICRO_BATCH = 32  # larger ticks see less of the noise
@@ -21,7 +22,8 @@ LARGEST_COMMON_MICRO_BATCH = 32  # larger ticks see less of the noise
 class Lane:
   """One training run in one stage: of the first, a row of plan.csv.
 
-  `branch` names the rules by which its batch size changes, where a stage has several.
+  `branch` names the rules by which its batch size changes, where a stage has several, and its
+  values on axes. `hyperparameters` are those that lanes differ in, by key of `config.optimizer`.
   """
 
   lane: int
@@ -32,6 +34,7 @@ class Lane:
   branch: str
   micro_batch: int
   accumulation: int  # ticks per update
+  hyperparameters: tuple[tuple[str, float], ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,6 +127,7 @@ def make_plan(
   batch_size_paths.refuse_too_many_lanes(config, parsed)
   sizes = batch_size_paths.possible_sizes(config.batch_sizes, parsed, train_examples)
   batch_size_paths.check(config, parsed, sizes, train_examples)
+  hyperparameters.refuse_out_of_bounds(config, sizes)
   without_lanes = StudyPlan(_timeline(config, parsed, sizes, train_examples), train_examples)
   return regroup(config, without_lanes, micro_batches or default_micro_batches(config, sizes))
 
@@ -199,11 +203,13 @@ def _lanes(
   rank: dict[int, int] = {}
   for _, micro in sorted(micro_batches.items()):
     rank.setdefault(micro, len(rank))
+  choices = itertools.product(hyperparameters.branches(config), batch_size_paths.branches(parsed))
+  branches = [' '.join(filter(None, words)) for words in choices]
   settings = (
     (size, rate, branch, trial)
     for size in sorted(micro_batches, key=lambda size: (rank[micro_batches[size]], size))
     for rate in learning_rates_of(config, size)
-    for branch in batch_size_paths.branches(parsed)
+    for branch in branches
     for trial in range(config.trials)
   )
   return [
@@ -224,12 +230,15 @@ def _lanes(
 def _in_stage(config: ConfigDict, stage: Stage, lane: Lane, state: BatchSizeState) -> Lane:
   size = state.batch_size
   micro = size if config.micro_batch == 'batch' else lane.micro_batch
+  rates = rate_factor(config, lane.batch_size) * state.rate_factor
+  values = hyperparameters.of_lane(config, lane.branch, size, rates)
   return dataclasses.replace(
     lane,
     batch_size=size,
     micro_batch=micro,
     accumulation=size // micro,
     learning_rate=lane.learning_rate * stage.learning_rate_factor * state.rate_factor,
+    hyperparameters=tuple(values.items()),
   )
 
 
@@ -273,7 +282,8 @@ def lane_rows(plan: StudyPlan) -> list[dict]:
       updates[lane.lane] += (part.end - part.start) // lane.batch_size
   return [
     {
-      **dataclasses.asdict(lane),
+      **{name: value for name, value in vars(lane).items() if name != 'hyperparameters'},
+      **{f'{records.HYPERPARAMETER}{name}': value for name, value in lane.hyperparameters},
       'updates': updates[lane.lane],
       'examples': plan.total_examples,
       'epochs': plan.stages[-1].epoch(plan.total_examples),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -35,6 +36,13 @@ def learning_rates_of(config: ConfigDict, batch_size: int) -> list[float]:
   """Returns the learning rates of a batch size in a study: those of all its scaling rules."""
   rule, base_batch_size = config.scaling.rule, config.scaling.base_batch_size
   return rates(rule, config.learning_rates, batch_size, base_batch_size)
+
+
+def rate_factor(config: Mapping[str, Any] | ConfigDict, batch_size: int) -> float:
+  """The learning rates of a batch size as a multiple of those given; 1 with several rules."""
+  scaling = config['scaling']
+  rules = names(scaling['rule'])
+  return 1.0 if len(rules) > 1 else scaled(rules[0], 1.0, batch_size, scaling['base_batch_size'])
 
 
 def names(rule: str) -> list[str]:

@@ -6,6 +6,7 @@ from ml_collections import ConfigDict
 from rich.table import Table
 
 from bsjax.config.metrics import METRIC
+from bsjax.format import joined
 from bsjax.plan import evaluations
 from bsjax.plan.plan import StagePlan, StudyPlan
 
@@ -81,7 +82,26 @@ def notes(config: ConfigDict, plan: StudyPlan) -> list[str]:
       f'evaluations={config.evaluations} became {count}: all lanes have just updated only '
       f'every {plan.first.block_examples} examples'
     )
-  return remarks + _lengths(plan) + _warm_up(config, plan) + _equal_updates(config, plan)
+  return (
+    remarks
+    + _hyperparameters(plan)
+    + _lengths(plan)
+    + _warm_up(config, plan)
+    + _equal_updates(config, plan)
+  )
+
+
+def _hyperparameters(plan: StudyPlan) -> list[str]:
+  """The values of the optimizer's hyperparameters that lanes differ in, by batch size."""
+  values: dict[str, dict[int, dict[str, None]]] = {}
+  for lane in plan.lanes:
+    for name, value in lane.hyperparameters:
+      values.setdefault(name, {}).setdefault(lane.batch_size, {})[f'{value:.6g}'] = None
+  return [
+    f'{name} is '
+    + ', '.join(f'{joined(shown, "or")} at batch size {size}' for size, shown in by_size.items())
+    for name, by_size in values.items()
+  ]
 
 
 def _lengths(plan: StudyPlan) -> list[str]:

@@ -28,6 +28,7 @@ PLAN_COLUMNS: dict[str, type] = {
   'examples': int,
   'epochs': float,
 }
+HYPERPARAMETER = 'optimizer.'  # what more columns begin with, of what lanes differ in: numbers
 # What every file of a workdir but its records is for: what is left to do where one is damaged.
 REMEDY = 'restore the file, or choose another --workdir'
 _ADDED = {'branch': ''}  # columns that plans of earlier versions lack, as these then read
@@ -139,15 +140,17 @@ def read_json(path: str | os.PathLike) -> dict[str, Any]:
 
 def write_plan(path: str | os.PathLike, rows: Iterable[Mapping[str, Any]]) -> None:
   """Writes plan.csv, one row per lane; a missing or unknown column is an error."""
+  rows = list(rows)
   text = io.StringIO()
   writer = csv.writer(text, lineterminator='\n')
-  writer.writerow(PLAN_COLUMNS)
+  columns = _columns(rows[0] if rows else ())
+  writer.writerow(columns)
   for row in rows:
-    if set(row) != set(PLAN_COLUMNS):
-      raise ValueError(f'a plan row has the columns {list(row)}, not {list(PLAN_COLUMNS)}.')
+    if set(row) != set(columns):
+      raise ValueError(f'a plan row has the columns {list(row)}, not {list(columns)}.')
     # repr of a float is the shortest text that reads back as the same float.
     shown = {str: str, int: repr, float: repr}
-    writer.writerow([shown[kind](kind(row[name])) for name, kind in PLAN_COLUMNS.items()])
+    writer.writerow([shown[kind](kind(row[name])) for name, kind in columns.items()])
   write_text(path, text.getvalue())
 
 
@@ -158,16 +161,21 @@ def read_plan(path: str | os.PathLike) -> list[Row]:
     missing = [name for name in PLAN_COLUMNS if name not in {*(reader.fieldnames or ()), *_ADDED}]
     if missing:
       raise Damaged(f'{path} lacks the columns {missing}; it has {reader.fieldnames}; {REMEDY}')
-    rows = []
+    columns, rows = _columns(reader.fieldnames), []
     for row in reader:
       try:
         values = {**_ADDED, **row}
-        rows.append({name: kind(values[name]) for name, kind in PLAN_COLUMNS.items()})
+        rows.append({name: kind(values[name]) for name, kind in columns.items()})
       except (TypeError, ValueError) as error:
         raise Damaged(f'{path}, line {reader.line_num} is damaged ({error}); {REMEDY}') from None
   if not rows:
     raise Damaged(f'{path} has no lanes; {REMEDY}')
   return rows
+
+
+def _columns(names: Iterable[str]) -> dict[str, type]:
+  """The columns of a plan that has these names, with their types."""
+  return PLAN_COLUMNS | {name: float for name in names if name.startswith(HYPERPARAMETER)}
 
 
 def _complete(content: bytes) -> int:

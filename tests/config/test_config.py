@@ -7,7 +7,7 @@ import pytest
 from helpers.small import small_config
 
 from bsjax.config.errors import ConfigError
-from bsjax.config.keys import base_config
+from bsjax.config.keys import KEYS, base_config
 from bsjax.engine.validate import validate
 from bsjax.models import MODELS
 from bsjax.optim.entries import OPTIMIZERS
@@ -117,6 +117,7 @@ def test_every_key_has_a_reader_and_every_reader_a_key():
   by_entry = {
     f'optimizer.{k}' for entry in OPTIMIZERS.values() for k in entry.hyperparameters.values()
   }
+  by_entry |= {key.name for key in KEYS if key.name.startswith('axes.')}  # read by their names
   by_entry |= {f'model.{k}' for entry in MODELS.values() for k in entry.keys}
   # `trials`, `data.crop` and so on; parts of the config are also named `c` and `keys`.
   for key in keys:

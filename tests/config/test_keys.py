@@ -23,6 +23,7 @@ OPEN_BELOW |= {'report.epochs', 'stages.epochs', 'stages.data_share'}
 OPEN_ABOVE = {'data.validation_share', 'data.sampler_beta'}
 OPEN_ABOVE |= {f'optimizer.{name}' for name in ('momentum', 'b1', 'b2')}
 OPEN_ABOVE |= {f'optimizer.rmsprop_{name}' for name in ('decay', 'momentum')}
+OPEN_ABOVE |= {name.replace('optimizer.', 'axes.') for name in OPEN_ABOVE if 'optimizer' in name}
 LOWS = {  # of those that begin elsewhere than at 0
   **dict.fromkeys(('batch_sizes', 'trials', 'evaluations', 'noise_scale.every'), 1),
   **dict.fromkeys(('scaling.base_batch_size', 'evaluation.batch_size', 'data.imbalance_factor'), 1),

@@ -37,6 +37,27 @@ OPTIMIZERS = {
   ),
   'lamb': lambda rate: optax.lamb(rate, eps=1e-3, weight_decay=0.1, mask=_kernels),
   'lion': lambda rate: optax.lion(rate, b2=0.999, weight_decay=0.1, mask=_kernels),
+  'signum': lambda rate: optax.chain(
+    optax.ema(0.9, debias=False),
+    optax.scale_by_sign(),
+    optax.add_decayed_weights(0.1, _kernels),
+    optax.scale_by_learning_rate(rate),
+  ),
+  'muon nesterov': lambda rate: optax.contrib.muon(
+    rate,
+    beta=0.9,
+    eps=1e-3,
+    weight_decay=0.1,
+    weight_decay_mask=_kernels,
+    adam_b2=0.999,
+    consistent_rms=0.2,
+  ),
+  'adafactor': lambda rate: optax.chain(
+    optax.adafactor(1.0),
+    optax.scale(-1.0),
+    optax.add_decayed_weights(0.1, _kernels),
+    optax.scale_by_learning_rate(rate),
+  ),
 }
 
 
@@ -132,6 +153,47 @@ def test_lane_equals_plain_optax_loop_at_its_own_batch_size(name):
   config = small_config(learning_rates=rates, **_optimizer_keys(name))
   step = plain_step(OPTIMIZERS[name])
   assert_lanes_equal_plain_loops(config, lambda size: step, atol=1e-5)
+
+
+AXES = {
+  'adamw': {'axes__b2': (0.9, 0.999), 'scaling__hyperparameters': 'keep,half_life+decay_time'},
+  'sgd': {'axes__momentum': (0.0, 0.9), 'axes__weight_decay': (0.0, 0.1)},
+  'rmsprop': {'axes__rmsprop_decay': (0.8, 0.9), 'optimizer__rmsprop_momentum': 0.5},
+}
+
+
+@pytest.mark.parametrize('name', AXES)
+def test_lanes_of_every_branch_equal_plain_loops_with_its_values_in_one_program(name):
+  config = small_config(optimizer__name=name, **AXES[name], trials=1, learning_rates=(0.01,))
+  config.optimizer.eps, config.optimizer.weight_decay = 1e-3, 0.1
+  config.scaling.base_batch_size = 8
+  dataset = data.load(config.data, config.seed)
+  study, (group,), _ = trained(config, dataset)
+  start = start_of_trial(config, dataset, study, 0)
+  states = group.to_host()
+  for i, lane in enumerate(group.group.lanes):
+    own = dict(lane.hyperparameters)
+    words = dict(word.split('=') for word in lane.branch.split(' '))
+    power = lane.batch_size / 8 if words.get('hyperparameters', 'keep') != 'keep' else 1
+    if name == 'adamw':
+      assert own['b2'] == pytest.approx(float(words['b2']) ** power)
+      assert own['weight_decay'] == pytest.approx(0.1 * power)
+    plain = plain_step(functools.partial(_with_values, name, own))
+    expected = plain_loop(start, dataset, study, lane, plain)
+    mine = jax.tree.map(lambda x, i=i: x[i], (states.params, states.batch_stats))
+    assert largest_difference(mine, expected) < 1e-5, lane
+
+
+def _with_values(name, own, rate):
+  if name == 'adamw':
+    return optax.adamw(
+      rate, own['b1'], own['b2'], 1e-3, weight_decay=own['weight_decay'], mask=_kernels
+    )
+  if name == 'sgd':
+    decay = optax.add_decayed_weights(own['weight_decay'], _kernels)
+    return optax.chain(decay, optax.sgd(rate, own['momentum']))
+  decay = optax.add_decayed_weights(0.1, _kernels)
+  return optax.chain(decay, optax.rmsprop(rate, own['rmsprop_decay'], 1e-3, momentum=0.5))
 
 
 def test_schedule_is_a_function_of_examples_seen():

@@ -83,9 +83,10 @@ def test_an_entry_says_whether_decay_is_decoupled(name):
 @pytest.mark.parametrize('name', OPTIMIZERS)
 def test_an_entry_says_whether_coordinates_are_scaled(name):
   """Then a coordinate with a hundred times the gradient steps about as far as the others."""
-  updates, _ = one_step(name, [[0.001, 0.1], [0.1, 0.1]], nesterov=False)
-  ratio = updates[0, 1] / updates[0, 0]
-  assert ratio == pytest.approx(1 if OPTIMIZERS[name].adaptive else 100, rel=0.1)
+  updates, _ = one_step(name, [[0.001, 0.0], [0.0, 0.1]], nesterov=False)
+  ratio = updates[1, 1] / updates[0, 0]
+  close = 0.4 if name == 'muon' else 0.1  # its five iterations end near orthogonal matrices
+  assert ratio == pytest.approx(1 if OPTIMIZERS[name].adaptive else 100, rel=close)
 
 
 @pytest.mark.parametrize('name', OPTIMIZERS)

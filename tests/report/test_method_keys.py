@@ -59,12 +59,21 @@ VALUES = {
   'optimizer.trust_coefficient': (0.001, 0.02, LARS),
   'optimizer.weight_decay': (0.0, 0.1),
   'optimizer.decay_all': (False, True, {'optimizer.weight_decay': 0.1}),
+  'axes.momentum': ((), (0.8, 0.9)),
+  'axes.b1': ((), (0.8, 0.9), ADAM),
+  'axes.b2': ((), (0.9, 0.99), ADAM),
+  'axes.rmsprop_decay': ((), (0.8, 0.9), RMSPROP),
+  'axes.rmsprop_momentum': ((), (0.0, 0.5), RMSPROP),
+  'axes.eps': ((), (1e-8, 1e-6), ADAM),
+  'axes.trust_coefficient': ((), (0.001, 0.02), LARS),
+  'axes.weight_decay': ((), (0.0, 0.1)),
   'schedule.name': ('constant', 'cosine'),
   'schedule.warmup_epochs': (0.0, 1.0),
   'schedule.boundaries': ((0.5,), (0.5, 0.75), STEP),
   'schedule.factor': (0.1, 0.2, STEP),
   'scaling.rule': ('linear', 'sqrt'),
   'scaling.base_batch_size': (8, 16, {'scaling.rule': 'sqrt'}),
+  'scaling.hyperparameters': ('keep', 'keep,half_life'),
   'stages.order': (('a',), ('a', 'b')),
   'transfer.workdir': ('', 'runs/lender'),
   'transfer.lane': (-1, 3, {'transfer.workdir': 'runs/lender'}),
@@ -148,7 +157,7 @@ def test_a_key_that_computes_nothing_does_not(name):
 @pytest.mark.parametrize('name', OPTIMIZERS)
 def test_an_optimizer_is_described_from_its_entry(name):
   entry = OPTIMIZERS[name]
-  decoupled = {'adamw', 'lamb', 'lion'}
+  decoupled = {'adamw', 'lamb', 'lion', 'signum', 'muon', 'adafactor'}
   found = text(configured({'optimizer.name': name, 'optimizer.weight_decay': 0.05}))
   kind = 'decoupled weight decay' if name in decoupled else 'L2 weight decay'
   assert f'{kind} 0.05 of arrays of two axes or more only' in found
@@ -156,6 +165,18 @@ def test_an_optimizer_is_described_from_its_entry(name):
   assert set(entry.shown) == set(entry.hyperparameters.values()) - {'weight_decay'}
   for key, label in entry.shown.items():
     assert f'{label} {BY_NAME[f"optimizer.{key}"].default:g}' in found
+
+
+def test_axes_and_rules_are_described():
+  keys = {'optimizer.name': 'adamw', 'axes.b2': (0.9, 0.99), 'scaling.base_batch_size': 8}
+  keys['scaling.hyperparameters'] = 'keep,half_life+decay_time'
+  found = text(configured(keys))
+  assert 'β2 0.9 or 0.99, ε 1e-08' in found
+  assert (
+    'Hyperparameters of the optimizer are those at batch size 8, and were carried to others in 2 '
+    'ways: all kept; averages changed to forget equally many examples at all batch sizes and '
+    'weight decay changed to shrink weights over equally many examples at all batch sizes.'
+  ) in found
 
 
 def test_a_long_tail_and_its_sampler_are_described():

@@ -33,6 +33,7 @@ from bsjax.analysis.runs.reading import Reading
 from bsjax.analysis.runs.selection import Chosen
 from bsjax.config.metrics import REESTIMATED, VAL
 from bsjax.optim.entries import OPTIMIZERS
+from bsjax.plan import hyperparameters
 from bsjax.stats.estimate import Estimate, Reason
 from bsjax.stats.paired import slope_weights
 
@@ -124,7 +125,7 @@ def causes(
     _not_tuned(given),
     _at_edge(given),
     _stale(config, given, at_epochs),
-    *_time_scales(config['optimizer'], given),
+    *_time_scales(config, given),
   ]
 
 
@@ -231,18 +232,23 @@ def _with_lag(reading: Reading) -> Reading:
   return reading._replace(values=values, low=values, high=values, lanes=lag(reading.lanes))
 
 
-def _time_scales(optimizer: Mapping[str, Any], given: Given) -> list[Confound]:
+def _time_scales(config: Mapping[str, Any], given: Given) -> list[Confound]:
   """The optimizer's averages, which reach back over updates, and so over more examples the larger
-  the batch."""
-  small, large = min(given.sizes), max(given.sizes)
+  the batch, where no rule makes up for that."""
+  optimizer, ends = config['optimizer'], (min(given.sizes), max(given.sizes))
+  changed = {size: hyperparameters.of_lane(config, '', size) for size in ends}
   rows = []
   for key in OPTIMIZERS[optimizer['name']].hyperparameters.values():
     if key not in DECAYS or not optimizer[key]:
       continue
-    scales = [size / (1 - optimizer[key]) for size in (small, large)]
+    scales = [size / (1 - changed[size].get(key, optimizer[key])) for size in ends]
+    if key in changed[ends[0]]:  # rules hold half-lives, which are the same but for short ones
+      scales = [-size / math.log(changed[size][key]) for size in ends]
     rows.append(_scale(DECAYS[key], given, scales))
   if decay := optimizer.get('weight_decay', 0.0):
-    scales = [size / (given.chosen[size].best_rate * decay) for size in (small, large)]
+    rates = {size: given.chosen[size].best_rate for size in ends}
+    decays = {size: changed[size].get('weight_decay', decay) for size in ends}
+    scales = [size / (rates[size] * decays[size]) for size in ends]
     rows.append(_scale(WEIGHT_DECAY, given, scales))
   return rows
 

@@ -17,6 +17,7 @@ from bsjax.analysis.runs.budgets import at_end
 from bsjax.analysis.runs.histories import Row, Setting, Tried, by_branch, settings
 from bsjax.analysis.runs.selection import Chosen, select
 from bsjax.config.keys import computes
+from bsjax.plan.hyperparameters import of_branch
 from bsjax.stats.estimate import Reason
 
 MOST_PAIRED = 6  # conditions; of more, each is compared with the baseline only
@@ -51,7 +52,7 @@ def of_study(
   `name` is that of the study, where it is an arm of a larger one.
   """
   return [
-    Condition(' / '.join(filter(None, (name, branch))), config, *part)
+    Condition(' / '.join(filter(None, (name, branch))), of_branch(config, branch), *part)
     for branch, part in by_branch(plan_rows, record_rows).items()
   ]
 

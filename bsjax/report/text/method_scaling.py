@@ -10,6 +10,7 @@ from bsjax.analysis.claims.tuned_runs import TUNED
 from bsjax.analysis.runs.histories import Row
 from bsjax.config.metrics import VAL, VAL_TITLE
 from bsjax.format import joined, sizes_text
+from bsjax.plan import hyperparameters
 from bsjax.plan.scaling_rules import RULES, names
 
 
@@ -43,6 +44,24 @@ def sentences(config: Mapping[str, Any], sizes: Sequence[int], summary: Mapping[
     'unless another clock is named.'
   )
   return ' '.join([done, *reasons, _closest(compared), _base(ways, base), meaning])
+
+
+def hyperparameter_rules(config: Mapping[str, Any], plan_rows: Sequence[Row]) -> str:
+  """What became of the optimizer's hyperparameters at other batch sizes; kept, it is not said."""
+  names = hyperparameters.rules(config)
+  if names == ['keep'] or not plan_rows:
+    return ''
+  base = config['scaling']['base_batch_size']
+  ways = [
+    joined(hyperparameters.RULES[part].method for part in hyperparameters.parts(name))
+    for name in names
+  ]
+  if len(ways) == 1:
+    return f'Hyperparameters of the optimizer are those at batch size {base}; elsewhere, {ways[0]}.'
+  return (
+    f'Hyperparameters of the optimizer are those at batch size {base}, and were carried to others '
+    f'in {len(ways)} ways: {"; ".join(ways)}.'
+  )
 
 
 def _rule(rule: str, rows: Sequence[Row], compared: Mapping[str, Any]) -> str:

@@ -16,7 +16,7 @@ from bsjax.data.sampling import SAMPLERS
 from bsjax.format import joined, number
 from bsjax.models import MODELS
 from bsjax.optim.entries import OPTIMIZERS, SCHEDULES
-from bsjax.plan import batch_size_rules
+from bsjax.plan import batch_size_rules, hyperparameters
 from bsjax.report.text.key_phrases import phrase, phrases, shown
 
 Config = Mapping[str, Any]
@@ -111,17 +111,22 @@ def optimizer(config: Config) -> str:
   entry = OPTIMIZERS.get(name)
   if entry is None:
     return f'We optimized with {name}.'
-  parts = [f'{label} {settings[key]:g}' for key, label in entry.shown.items() if key in settings]
+  given = {key: [value] for key, value in settings.items()} | hyperparameters.axes(config)
+  parts = [f'{label} {_either(given[key])}' for key, label in entry.shown.items() if key in given]
   parts += ['Nesterov momentum'] if settings.get('nesterov') and entry.nesterov else []
   if 'weight_decay' in settings:
     kind = 'decoupled weight decay' if entry.decoupled_decay else 'L2 weight decay'
     what = 'all parameters' if settings.get('decay_all') else 'arrays of two axes or more only'
     if config.get('model', {}).get('name', '').startswith('vit') and not settings.get('decay_all'):
       what += ', position embeddings included'
-    decay = settings['weight_decay']
-    parts.append(f'{kind} {decay:g} of {what}' if decay else 'no weight decay')
+    decays = given['weight_decay']
+    parts.append(f'{kind} {_either(decays)} of {what}' if any(decays) else 'no weight decay')
   about = f' ({", ".join(parts)})' if parts else ''
   return f'We optimized with {entry.title}{about}.'
+
+
+def _either(values: Sequence[float]) -> str:
+  return joined([f'{value:g}' for value in values], 'or')
 
 
 def schedule(config: Config) -> str:

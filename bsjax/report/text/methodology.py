@@ -55,6 +55,7 @@ def topics(
     'stages': method_setup.stages(config),
     'learning rates': method_setup.rates(config),
     'scaling': method_scaling.sentences(config, sizes, summary),
+    'hyperparameters': method_scaling.hyperparameter_rules(config, plan_rows),
     'selection': method_results.selection(summary),
     'trials': method_setup.trials(config, plan_rows),
     'micro-batches': method_results.micro_batches(plan_rows, native_cost),
