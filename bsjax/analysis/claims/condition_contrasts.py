@@ -57,7 +57,8 @@ class Pair(NamedTuple):
   """Two conditions read at one budget: batch size -> the readings of both, or why there are none.
 
   `context` is what else differs, `unread` whether a batch size that both have could not be read.
-  `skipped` is what `confounds.skipped` says of the first and of the second.
+  `skipped` is what `confounds.skipped` says of the first and of the second, `cut_short` by batch
+  size what `confounds.cut_short` says of both.
   """
 
   first: str
@@ -68,6 +69,7 @@ class Pair(NamedTuple):
   context: tuple[Reason, ...]
   unread: bool = False
   skipped: tuple[Sequence[Reason], Sequence[Reason]] = ((), ())
+  cut_short: Mapping[int, Sequence[Reason]] = {}
 
 
 class Place(NamedTuple):
@@ -95,6 +97,11 @@ class Place(NamedTuple):
       [reason for reason in side if reason.details['size'] in self.sizes]
       for side in self.pair.skipped
     ]
+
+  @property
+  def cut_short(self) -> list[Reason]:
+    """Why one of both has not come as far in its schedule, at the first batch size of such."""
+    return [reason for size in self.sizes for reason in self.pair.cut_short.get(size, ())][:1]
 
   @property
   def columns(self) -> dict[str, Any]:
@@ -204,22 +211,23 @@ def _claim(
   nothing = [Reason('nothing_shared')] if plain.interval.value is None else []
   first, second = place.skipped
   either = [*first, *second]
-  void = confounds.of_worse(plain.interval, second, first) if quantity == VAL else either
+  worse = confounds.of_worse(plain.interval, second, first) if quantity == VAL else either
   columns = place.columns | {'p_holm': p_holm, 'equivalent': None}
   if unit == METRIC.unit and not nothing:
     # The context of one batch size stands beside the other claim.
     context = place.context if place.pooled else ()
     here = place.columns | {'margin': margin}
     columns['equivalent'] = judge(
-      within(margin), plain, again, context, either, columns=here, **about
+      within(margin), plain, again, context, [*either, *place.cut_short], columns=here, **about
     )
-  return judge(question, plain, again, [*nothing, *place.context], void, columns=columns, **about)
+  context, void = [*nothing, *place.context], [*worse, *place.cut_short]
+  return judge(question, plain, again, context, void, columns=columns, **about)
 
 
 def read_pair(held: Mapping[str, Held], first: str, second: str, budget: str) -> Pair:
   """Reads two conditions at every batch size that both have."""
   names, both = (first, second), (held[first], held[second])
-  readable, out, unread = {}, {}, False
+  readable, out, unread, cut_short = {}, {}, False, {}
   for size in sorted(set(both[0].tried) | set(both[1].tried)):
     if why := _missing(held, names, size):
       out[size] = why
@@ -235,11 +243,13 @@ def read_pair(held: Mapping[str, Held], first: str, second: str, budget: str) ->
       out[size], unread = problem, True
     else:
       readable[size] = (readings[0], readings[1])
+      cut_short[size] = confounds.cut_short(names, pair, readings)
   context, skipped = _unequal(names, budget, readable), []
   for name, one in zip(names, both, strict=True):
     context += confounds.tuning(one.tried, one.chosen, list(readable), condition=name)
     skipped.append(confounds.skipped(one.chosen, list(readable), condition=name))
-  return Pair(first, second, budget, readable, out, tuple(context), unread, tuple(skipped))
+  about = tuple(context), unread, tuple(skipped), cut_short
+  return Pair(first, second, budget, readable, out, *about)
 
 
 def _missing(held: Mapping[str, Held], names: Sequence[str], size: int) -> Reason | None:

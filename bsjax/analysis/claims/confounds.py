@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from bsjax.analysis.runs.budgets import at_end
 from bsjax.analysis.runs.histories import Setting, Tried
 from bsjax.analysis.runs.reading import Reading
 from bsjax.analysis.runs.selection import Chosen, Tuned
@@ -75,13 +76,8 @@ def schedule(
   """Where in training and in its schedule each end of the range is read, when updates are equal."""
   ends, epochs, shares = (min(sizes), max(sizes)), [], []
   for size in ends:
-    reading, parts = read[size], [setting for setting, _ in chosen[size].parts]
-    epochs.append(float(np.mean(reading.values['epoch'])))
-    rates = reading.lanes['learning_rate']
-    if len(rates) < len(parts):  # read at its own learning rate alone
-      parts = [chosen[size]]
-    peaks = [[setting.learning_rate] for setting in parts]
-    shares.append(float(np.mean(rates / np.array(peaks))))
+    epochs.append(float(np.mean(read[size].values['epoch'])))
+    shares.append(_share_of_peak(chosen[size], read[size]))
   return [Reason('stand_at', sizes=ends, epochs=epochs, shares=shares)]
 
 
@@ -96,9 +92,35 @@ def places(reasons: Sequence[Reason]) -> list[Reason]:
   return [Reason('other_place_of_schedule')] if other_place(reasons) else []
 
 
+def cut_short(
+  names: Sequence[str], settings: Sequence[Setting], readings: Sequence[Reading]
+) -> list[Reason]:
+  """Why nothing is shown where one of two conditions has more of its schedule left than the other.
+
+  What is left is the learning rate where a condition is read less that of its own end: schedules
+  may be what differs between the two, and each is then fairly read at its end.
+  """
+  pairs = list(zip(settings, readings, strict=True))
+  shares = [_share_of_peak(setting, reading) for setting, reading in pairs]
+  ends = [_share_of_peak(setting, at_end(setting)) for setting in settings]
+  first, second = (abs(share - end) for share, end in zip(shares, ends, strict=True))
+  about = {'first': names[0], 'second': names[1], 'size': settings[0].batch_size}
+  reason = Reason('conditions_cut_short', **about, shares=shares, ends=ends)
+  return [reason] if abs(first - second) > SAME_PLACE else []
+
+
 def left_out(problems: Mapping[int, Any]) -> list[Reason]:
   """The batch sizes that take no part, and why."""
   return [Reason('left_out', size=size, why=why) for size, why in problems.items()]
+
+
+def _share_of_peak(setting: Setting, reading: Reading) -> float:
+  """The learning rate where a setting is read over that of its plan, averaged over lanes."""
+  parts, rates = [part for part, _ in setting.parts], reading.lanes['learning_rate']
+  if len(rates) < len(parts):  # read at its own learning rate alone
+    parts = [setting]
+  peaks = [[part.learning_rate] for part in parts]
+  return float(np.mean(rates / np.array(peaks)))
 
 
 def _updates(

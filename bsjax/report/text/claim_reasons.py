@@ -71,6 +71,17 @@ def _condition_updates(second: str, first: str, low: float, high: float) -> str:
   )
 
 
+def _conditions_cut_short(
+  first: str, second: str, size: int, shares: Sequence[float], ends: Sequence[float]
+) -> str:
+  of_both = zip((first, second), shares, ends, strict=True)
+  places = [f'{name} at {100 * at:.0f}% (at its end {100 * end:.0f}%)' for name, at, end in of_both]
+  return (
+    f'the schedule of one is cut short there: the learning rates stand, in shares of their peaks, '
+    f'{" and ".join(places)} at batch size {size}'
+  )
+
+
 def _no_result(why: str, problems: Sequence[Sequence[Any]]) -> str:
   return f'{why} ({_at_rates(problems)})' if problems else why
 
@@ -113,6 +124,7 @@ OF_CLAIMS: dict[str, str | Callable[..., str]] = {
   'condition_updates': _condition_updates,
   'conditions_stand_at': 'there {first} stands at epoch {epochs[0]:.3g} and {second} at epoch '
   '{epochs[1]:.3g}',
+  'conditions_cut_short': _conditions_cut_short,
   'means_turn': 'the means do not go one way from size to size: the slope is an average over the '
   'range',
   # Confounds.
