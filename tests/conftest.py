@@ -8,6 +8,7 @@ import tempfile
 import jax
 import jaxtyping
 import pytest
+from helpers import typed
 from jax._src import compiler  # there is no public way to set options of every compilation
 
 jax.config.update('jax_platforms', 'cpu')
@@ -25,7 +26,7 @@ GET_COMPILE_OPTIONS = compiler.get_compile_options
 CHEAP = [('xla_cpu_use_fusion_emitters', False)]
 
 # Every jaxtyping annotation of the package is checked while the tests run.
-jaxtyping.install_import_hook('bsjax', 'beartype.beartype')
+typed.install('bsjax')
 
 
 @pytest.fixture(autouse=True)
