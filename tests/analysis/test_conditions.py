@@ -268,6 +268,24 @@ def test_other_quantities_claim_the_good_side():
   assert {'claim', 'verdict', 'effect', 'ci95', 'why'} <= set(whole[0])
 
 
+def test_where_both_are_the_same_runs_their_difference_is_no_part_of_the_mean():
+  """As at the base batch size of rules for hyperparameters, which change nothing there."""
+
+  def moved(shift):
+    def value(lane, share):
+      shown = above(shift * (lane['batch_size'] == 16), spread=0.1, turn=lane['batch_size'])
+      loss = 0.5 + 0.01 * lane['trial'] + 0.1 * shift * (lane['batch_size'] == 16)
+      return shown(lane, share) | {'val_loss': loss}
+
+    return value
+
+  found = compare([condition('keep', moved(0.0)), condition('half_life', moved(0.05))])
+  (row,) = rows_of(found)
+  assert row['effect'] == pytest.approx(0.05) and row['batch_sizes'] == [16]
+  assert reasons(row)['left_out']['size'] == 8
+  assert reasons(row)['left_out']['why']['code'] == 'same_runs'
+
+
 def test_many_conditions_are_compared_with_the_baseline_only():
   shifts = (0, 0.03, -0.03, 0, 0, 0, 0)
   found = compare([condition(f'c{i}', above(s, i % 2), (8,)) for i, s in enumerate(shifts)])

@@ -233,6 +233,9 @@ def read_pair(held: Mapping[str, Held], first: str, second: str, budget: str) ->
       out[size] = why
       continue
     pair = _common_trials(*(one.chosen[size] for one in both))
+    if _same_runs(*pair):
+      out[size] = Reason('same_runs')
+      continue
     ends = [[lane.final['updates'] for lane in setting.lanes] for setting in pair]
     if budget == 'updates' and ends[0] == ends[1]:
       continue  # the same as at equal examples
@@ -267,6 +270,24 @@ def _common_trials(first: Tuned, second: Tuned) -> tuple[Tuned, Tuned]:
   trials = [{lane.plan['trial'] for lane in one.lanes} for one in (first, second)]
   shared = sorted(set.intersection(*trials))
   return first.of_trials(shared), second.of_trials(shared)
+
+
+def _same_runs(first: Tuned, second: Tuned) -> bool:
+  """Whether both are the same runs trained twice, as where a rule changes nothing.
+
+  Their difference is zero by construction, and no part of what one condition does to training.
+  No two runs have the same loss else, so losses that do tell nothing.
+  """
+  keys = 'updates', 'train_loss', 'val_loss', TRAIN, VAL
+  ends = [
+    [
+      (part.learning_rate, *(lane.final[key] for key in keys))
+      for part in one.window
+      for lane in part.lanes
+    ]
+    for one in (first, second)
+  ]
+  return ends[0] == ends[1] and len({loss for _, _, _, loss, *_ in ends[0]}) == len(ends[0])
 
 
 def _unequal(

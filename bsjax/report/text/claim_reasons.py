@@ -152,6 +152,7 @@ OF_CLAIMS: dict[str, str | Callable[..., str]] = {
   'nothing_at_epoch': 'no batch size can be read at this epoch',
   'not_trained': '{condition} was not trained with it',
   'failed': '{condition}: {why}',
+  'same_runs': 'both are the same runs there, to the last digit',
   'two_share_no_trial': 'the two have no trial in common',
   'nothing_shared': 'there is no batch size at which both can be read in every trial',
   'no_result': _no_result,
