@@ -1,4 +1,4 @@
-"""Types and shapes of the package, checked while it runs, at a third of what jaxtyping's hook costs.
+"""Types and shapes of the package, checked while it runs, at a third of the hook's cost.
 
 `jaxtyping.jaxtyped` binds the arguments of every call by name, checks them, and after the call
 checks them again beside what is returned. Here beartype checks each once, within one scope of the

@@ -48,7 +48,7 @@ def doubled(
 
 
 @typed.checked
-def ones(count: int, other: int) -> Int[np.ndarray, '{count}']:
+def ones(count: int, other: int) -> Int[np.ndarray, ' {count}']:
   return np.ones(other, int)
 
 
