@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ml_collections import ConfigDict
 
 from bsjax.plan.arms import FOLDER
-from bsjax.storage import records
+from bsjax.storage import records, shards
 from bsjax.storage.records import Row
 from bsjax.storage.writers import Writer
 
@@ -32,7 +32,7 @@ class StudyResults:
       paths = sorted(self.workdir.glob(f'{FOLDER}/*/records.jsonl'))
       return [{'arm': path.parent.name, **row} for path in paths for row in records.read(path)]
     path = self.workdir / 'records.jsonl'
-    return records.read(path) if path.is_file() else []
+    return records.read(path) if path.is_file() else shards.rows(self.workdir)
 
   def summary(self) -> dict[str, Any]:
     """Returns the content of summary.json; of an unfinished study what it would be now.
@@ -61,12 +61,19 @@ class StudyResults:
 class Study(StudyResults):
   """A study: a config, where it is written, and who is told of its rows beside records.jsonl.
 
-  The machine is set up by `bsjax.set_up_machine`, before anything uses JAX.
+  `shard` is 'i/n' where only this share of its lanes is trained here. The machine is set up by
+  `bsjax.set_up_machine`, before anything uses JAX.
   """
 
-  def __init__(self, config: ConfigDict, workdir: str | Path, writers: Sequence[Writer] = ()):
+  def __init__(
+    self,
+    config: ConfigDict,
+    workdir: str | Path,
+    writers: Sequence[Writer] = (),
+    shard: str = '',
+  ):
     super().__init__(workdir)
-    self.config, self.writers = config, tuple(writers)
+    self.config, self.writers, self.shard = config, tuple(writers), shard
 
   @property
   def plan(self) -> 'StudyPlan':
@@ -88,7 +95,7 @@ class Study(StudyResults):
   def _run(self) -> 'StudyRun':
     from bsjax.train.study_run import StudyRun
 
-    return StudyRun(self.config, self.workdir, self.writers)
+    return StudyRun(self.config, self.workdir, self.writers, self.shard)
 
 
 def load(workdir: str | Path) -> StudyResults:

@@ -22,7 +22,7 @@ from bsjax.report.text.answer import Answer, answer
 from bsjax.report.text.condition_words import condition_answer
 from bsjax.report.text.method_setup import data_name
 from bsjax.report.text.rendered import rendered
-from bsjax.storage import records
+from bsjax.storage import records, shards
 
 
 def write(workdir: str | os.PathLike, names: Sequence[str] | None = None) -> Path:
@@ -36,10 +36,12 @@ def write(workdir: str | os.PathLike, names: Sequence[str] | None = None) -> Pat
   """
   workdir = Path(workdir)
   names = list(names or arm_names(workdir))
+  for name in names:
+    shards.merge_if_ended(workdir / FOLDER / name)
   started = {
     name: stored_study.load(workdir / FOLDER / name)
     for name in names
-    if (workdir / FOLDER / name / 'records.jsonl').is_file()
+    if stored_study.has_records(workdir / FOLDER / name)
   }
   if not started:
     raise FileNotFoundError(

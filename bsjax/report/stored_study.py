@@ -9,7 +9,7 @@ from typing import Any
 
 from bsjax.analysis.runs import histories
 from bsjax.report.summaries import summarize
-from bsjax.storage import provenance, records
+from bsjax.storage import provenance, records, shards
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,13 @@ class StoredStudy:
 
 def load(workdir: Path) -> StoredStudy:
   """Reads a study; an unfinished one is summarized as of the last evaluation of all lanes."""
-  needed = 'config.json', 'plan.csv', 'records.jsonl'
+  divided = not (workdir / 'records.jsonl').is_file() and shards.begun(workdir)
+  if divided and (without := shards.without_records(workdir)):
+    raise FileNotFoundError(
+      f'{workdir} has no records yet of the shards {", ".join(map(str, without))}: run each '
+      f'(python -m bsjax.main --config=... --workdir={workdir} --shard={without[0]}).'
+    )
+  needed = 'config.json', 'plan.csv', *(() if divided else ('records.jsonl',))
   missing = [name for name in needed if not (workdir / name).is_file()]
   if missing:
     raise FileNotFoundError(
@@ -48,7 +54,7 @@ def load(workdir: Path) -> StoredStudy:
     )
   config = records.read_json(workdir / 'config.json')
   plan = records.read_plan(workdir / 'plan.csv')
-  rows = records.read(workdir / 'records.jsonl')
+  rows = shards.rows(workdir) if divided else records.read(workdir / 'records.jsonl')
   records.check(rows, plan, workdir / 'records.jsonl')
   progress = histories.progress(plan, rows)
   beside = _json(workdir / 'sharpness.json'), _json(workdir / 'native_cost.json')
@@ -61,12 +67,18 @@ def load(workdir: Path) -> StoredStudy:
     current &= all('kind' in claim for claim in kept.get('claims', ()))
     current &= 'confounds' in kept
     current &= 'stages' in kept or not config.get('stages', {}).get('order')
-    hardware = kept.get('hardware', '')
+    hardware = kept.get('hardware') or shards.hardware(workdir)
     summary = kept if current else summarize(config, plan, rows, hardware, facts)
     return StoredStudy(config, plan, rows, summary, progress, *beside, outdated=not current)
   reached = histories.provisional(plan, rows)
   summary = summarize(config, reached, rows, facts=facts)
   return StoredStudy(config, reached, rows, summary, progress, *beside)
+
+
+def has_records(workdir: Path) -> bool:
+  """Whether a study, or every shard of it, has evaluated."""
+  divided = shards.begun(workdir) and not shards.without_records(workdir)
+  return bool(divided) or (workdir / 'records.jsonl').is_file()
 
 
 def _json(path: Path) -> dict[str, Any] | None:

@@ -13,6 +13,11 @@ from bsjax.storage import records
 RESULTS = ('records.jsonl', 'checkpoints')  # of a training that was begun
 
 
+def has_results(workdir: Path) -> bool:
+  """Whether a training has left anything in a workdir but its plan."""
+  return any((workdir / name).exists() for name in RESULTS)
+
+
 def refuse_another(workdir: Path, config: ConfigDict) -> None:
   """Checks that a workdir, if it holds a study, holds this one.
 
