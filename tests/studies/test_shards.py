@@ -89,6 +89,7 @@ def test_what_is_begun_undivided_or_has_fewer_lanes_is_not_divided(tmp_path, und
   assert not (tmp_path / 'study').exists()
 
 
+@pytest.mark.slow
 def test_arms_stages_and_pretraining_in_shards_are_the_undivided_ones(tmp_path, capsys):
   """Whole batches that branches change, and batch sizes that follow a measurement."""
   config = config_of(trials=2, learning_rates=(0.1,), noise_scale__every=1)
