@@ -86,7 +86,7 @@ def summarize(
 
   {'answer', 'arms': [{'name', 'workdir', 'answer', 'batch_sizes'}], 'unfinished': {name: share
   done}, 'conditions', 'scaling_rules' (as `rules_across`, where arms compare several), 'claims',
-  'hardware'}. The answer is that on scaling rules, if there is one.
+  'hardware', 'provenance': {name: starts}}. The answer is that on scaling rules, if there is one.
   """
   comparison = compare(conditions(arms))
   compared = rendered(comparison)
@@ -108,6 +108,7 @@ def summarize(
     **({'scaling_rules': rules} if rules else {}),
     'claims': [*(rules['distances'] if rules else ()), *rendered(claims(comparison))],
     'hardware': '; '.join(dict.fromkeys(filter(None, hardware.values()))),
+    'provenance': {name: list(study.starts) for name, study in arms.items()},
   }
 
 
@@ -139,6 +140,7 @@ def render(summary: Mapping[str, Any], arms: Mapping[str, stored_study.StoredStu
     trials=max((row['trial'] + 1 for study in studies for row in study.plan), default=0),
     seeds=sorted({study.config['seed'] for study in studies}),
     data=sorted({_data(study) for study in studies}),
+    doubts=list(dict.fromkeys(doubt for study in studies for doubt in study.doubts)),
   )
 
 

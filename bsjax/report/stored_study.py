@@ -17,7 +17,8 @@ class StoredStudy:
   """What a workdir holds; `plan` ends where the summary was taken.
 
   `sharpness` is sharpness.json and `native_cost` native_cost.json, None where nothing was measured;
-  `starts` are those of provenance.json.
+  `starts` are those of provenance.json, `doubts` the sentences of data.json on what may be wrong
+  with the data.
   `outdated` says that the study is finished and its summary.json, if any, of another analysis.
   """
 
@@ -29,6 +30,7 @@ class StoredStudy:
   sharpness: Mapping[str, Any] | None = None
   native_cost: Mapping[str, Any] | None = None
   starts: Sequence[Mapping[str, Any]] = ()
+  doubts: Sequence[str] = ()
   outdated: bool = False
 
   @property
@@ -57,9 +59,10 @@ def load(workdir: Path) -> StoredStudy:
   rows = shards.rows(workdir) if divided else records.read(workdir / 'records.jsonl')
   records.check(rows, plan, workdir / 'records.jsonl')
   progress = histories.progress(plan, rows)
-  beside = _json(workdir / 'sharpness.json'), _json(workdir / 'native_cost.json')
-  beside += (provenance.read(workdir),)
+  starts = provenance.read(workdir)
   facts = _json(workdir / 'data.json')  # None: by an older version
+  beside = _json(workdir / 'sharpness.json'), _json(workdir / 'native_cost.json')
+  beside += starts, (facts or {}).get('doubts', ())
   if progress == 1:
     kept = _json(workdir / 'summary.json') or {}
     # Of a summary by an older version only the hardware cannot be found again from the records.
@@ -68,10 +71,10 @@ def load(workdir: Path) -> StoredStudy:
     current &= 'confounds' in kept
     current &= 'stages' in kept or not config.get('stages', {}).get('order')
     hardware = kept.get('hardware') or shards.hardware(workdir)
-    summary = kept if current else summarize(config, plan, rows, hardware, facts)
+    summary = kept if current else summarize(config, plan, rows, hardware, facts, starts)
     return StoredStudy(config, plan, rows, summary, progress, *beside, outdated=not current)
   reached = histories.provisional(plan, rows)
-  summary = summarize(config, reached, rows, facts=facts)
+  summary = summarize(config, reached, rows, facts=facts, starts=starts)
   return StoredStudy(config, reached, rows, summary, progress, *beside)
 
 

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from bsjax.data import Dataset
 from bsjax.plan import plan
-from bsjax.storage import records
+from bsjax.storage import provenance, records
 from bsjax.storage.writers import Mirrors
 
 
@@ -31,7 +31,8 @@ def finish(
 
   rows, lanes = records.read(workdir / 'records.jsonl'), records.read_plan(workdir / 'plan.csv')
   facts = records.read_json(workdir / 'data.json')
-  summary = summarize(json.loads(config.to_json()), lanes, rows, hardware, facts)
+  starts = provenance.read(workdir)
+  summary = summarize(json.loads(config.to_json()), lanes, rows, hardware, facts, starts)
   records.write_json(workdir / 'summary.json', summary)
   mirrors.summary(summary)
   path = complete(config, workdir, dataset, study_plan, console)
