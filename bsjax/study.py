@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ml_collections import ConfigDict
 
 from bsjax.plan.arms import FOLDER
-from bsjax.storage import records, shards
+from bsjax.storage import records, shards, workdirs
 from bsjax.storage.records import Row
 from bsjax.storage.writers import Writer
 
@@ -21,7 +21,7 @@ class StudyResults:
   """What a workdir holds of a study, also while it trains; reading it loads no JAX."""
 
   def __init__(self, workdir: str | Path):
-    self.workdir = Path(workdir).expanduser()  # no shell expands it in --workdir=~/x
+    self.workdir = workdirs.local(workdir)  # no shell expands it in --workdir=~/x
 
   def records(self) -> list[Row]:
     """Returns the rows of records.jsonl, one per lane and evaluation.
@@ -100,7 +100,7 @@ class Study(StudyResults):
 
 def load(workdir: str | Path) -> StudyResults:
   """Opens a workdir for reading; raises FileNotFoundError where it holds no study."""
-  path = Path(workdir).expanduser()
+  path = workdirs.local(workdir)
   if not (path / 'config.json').is_file():
     raise FileNotFoundError(f'{path} holds no study: it has no config.json')
   return StudyResults(path)

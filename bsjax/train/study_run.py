@@ -49,7 +49,7 @@ class StudyRun:
     """Raises ConfigError with all problems of the configuration at once."""
     self._shard = Shard.parse(shard) if shard else None
     processes.together(lambda: validate(config))
-    self.config, self.workdir = config, Path(workdir).expanduser()
+    self.config, self.workdir = config, workdirs.local(workdir)
     self._mirrors, self._console = Mirrors(writers), make_console(processes.is_first())
     self._datasets: dict[tuple[str, int], data.Dataset] = {}
     self._trainings: dict[Path, Training] = {}

@@ -7,7 +7,6 @@ says; with `stop` after it the second process is asked to stop in the middle of 
 import os
 import signal
 import sys
-import time
 from pathlib import Path
 
 from bsjax import arms, stages
@@ -25,17 +24,16 @@ def configs():
   )
   later = small_config(**few | {'batch_sizes': (16,), 'trials': 3, 'evaluations': 8})
   later.checkpoint.seconds = 0.0
-  stages.add(later, 'first', epochs=1.0)
-  stages.add(later, 'last', epochs=3.0)
-  with later.unlocked():
+  with later.unlocked():  # so that all lanes begin with the same frozen layer
     later.pretrain = {'epochs': 1.0, 'trials': 1}
-  arms.add(later, 'frozen', {'stages': {'last': {'trainable': ('Dense_1',)}}})
   grows = {'batch_size': ('noise:0.3', 'cabs'), 'largest_batch_size': 64}
-  arms.add(later, 'follows', {'stages': {'last': grows}})
+  stages.add(later, 'frozen', epochs=2.0, trainable=('Dense_1',), **grows)
+  stages.add(later, 'whole', epochs=2.0, batch_size=('multiply:0.5',))
+  arms.add(later, 'only', {})
   return {'exact': exact, 'arms': later}
 
 
-FOLLOWS = Path('arms', 'arms', 'follows')  # the last training of all, in the workdir of them
+LAST = Path('arms', 'arms', 'only')  # the last training of all, in the workdir of them
 
 
 def main(workdir, stop=''):
@@ -53,7 +51,7 @@ def main(workdir, stop=''):
   advance = device_lanes.Lanes.advance
 
   def advance_and_signal(self, *arguments):
-    path = Path(workdir) / FOLLOWS / 'records.jsonl'
+    path = Path(workdir) / LAST / 'records.jsonl'
     if not processes.is_first() and path.exists() and path.read_text().count('\n') > 30:  # of 54
       os.kill(os.getpid(), signal.SIGTERM)
       device_lanes.Lanes.advance = advance
@@ -61,10 +59,8 @@ def main(workdir, stop=''):
 
   if stop:
     device_lanes.Lanes.advance = advance_and_signal
-  started = time.process_time()
   done = [run_study(config, Path(workdir) / name) for name, config in configs().items()]
   processes.leave()
-  print(time.process_time(), time.process_time() - started)
   print(done)
 
 

@@ -71,6 +71,18 @@ def test_a_slurm_job_is_queued_again_when_it_is_unfinished(code, cluster, tmp_pa
   assert ('scontrol requeue' in log(tmp_path)) == (code == 75)
 
 
+@pytest.mark.parametrize('code, copied, ends', [(0, 0, 0), (0, 1, 1), (75, 1, 75), (1, 0, 1)])
+def test_a_slurm_job_copies_what_is_whole_to_a_bucket(
+  code, copied, ends, cluster, tmp_path, monkeypatch
+):
+  cluster('python', f'exit {code}')
+  cluster('gsutil', f'printf "%s|" "$@" >> "$LOG"; exit {copied}')
+  environment = os.environ | {'PYTHON': 'python', 'BSJAX_COPY': 'gs://b/runs'}
+  assert subprocess.call([SCRIPTS / 'slurm.sbatch', *FLAGS], env=environment) == ends
+  assert ('-m|rsync|-r|/runs/a b|gs://b/runs|' in log(tmp_path)) == (code != 1)
+  assert ('scontrol requeue' in log(tmp_path)) == (code == 75)
+
+
 @pytest.mark.parametrize(
   'given, shard',
   [
