@@ -30,7 +30,7 @@ def main(_: list[str]) -> None:
   try:
     if given.coordinator or given.distributed or processes.wanted():
       processes.join(given.coordinator, given.processes, given.process)
-    done = Study(given.config, given.workdir).run(given.dry_run)
+    done = Study(given.config, given.workdir, shard=given.shard).run(given.dry_run)
   except (ConfigError, DataError, TransferError, Damaged, OSError) as error:
     logging.debug('', exc_info=error)
     processes.leave()
@@ -48,5 +48,6 @@ def main(_: list[str]) -> None:
 if __name__ == '__main__':
   cli.define_study_flags()
   cli.define_process_flags()
+  flags.DEFINE_string('shard', '', 'i/n: train this share of the lanes, for one of n tasks.')
   flags.DEFINE_bool('dry_run', False, 'Print the plan, with its cost, and stop.')
   app.run(main, flags_parser=cli.parse_flags)

@@ -27,9 +27,9 @@ def main(_: list[str]) -> None:
   from bsjax.report.text import cost
   from bsjax.storage import workdirs
 
-  wanted, workdir = flags.FLAGS.config, Path(flags.FLAGS.workdir).expanduser()
-  console = make_console()
+  wanted, console = flags.FLAGS.config, make_console()
   try:
+    workdir = workdirs.local(flags.FLAGS.workdir)
     validate(wanted)
     if wanted.arms.order:
       raise ConfigError(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ml_collections import ConfigDict
 
 from bsjax.plan.arms import FOLDER
-from bsjax.storage import records
+from bsjax.storage import records, shards, workdirs
 from bsjax.storage.records import Row
 from bsjax.storage.writers import Writer
 
@@ -21,7 +21,7 @@ class StudyResults:
   """What a workdir holds of a study, also while it trains; reading it loads no JAX."""
 
   def __init__(self, workdir: str | Path):
-    self.workdir = Path(workdir).expanduser()  # no shell expands it in --workdir=~/x
+    self.workdir = workdirs.local(workdir)  # no shell expands it in --workdir=~/x
 
   def records(self) -> list[Row]:
     """Returns the rows of records.jsonl, one per lane and evaluation.
@@ -32,7 +32,7 @@ class StudyResults:
       paths = sorted(self.workdir.glob(f'{FOLDER}/*/records.jsonl'))
       return [{'arm': path.parent.name, **row} for path in paths for row in records.read(path)]
     path = self.workdir / 'records.jsonl'
-    return records.read(path) if path.is_file() else []
+    return records.read(path) if path.is_file() else shards.rows(self.workdir)
 
   def summary(self) -> dict[str, Any]:
     """Returns the content of summary.json; of an unfinished study what it would be now.
@@ -61,12 +61,19 @@ class StudyResults:
 class Study(StudyResults):
   """A study: a config, where it is written, and who is told of its rows beside records.jsonl.
 
-  The machine is set up by `bsjax.set_up_machine`, before anything uses JAX.
+  `shard` is 'i/n' where only this share of its lanes is trained here. The machine is set up by
+  `bsjax.set_up_machine`, before anything uses JAX.
   """
 
-  def __init__(self, config: ConfigDict, workdir: str | Path, writers: Sequence[Writer] = ()):
+  def __init__(
+    self,
+    config: ConfigDict,
+    workdir: str | Path,
+    writers: Sequence[Writer] = (),
+    shard: str = '',
+  ):
     super().__init__(workdir)
-    self.config, self.writers = config, tuple(writers)
+    self.config, self.writers, self.shard = config, tuple(writers), shard
 
   @property
   def plan(self) -> 'StudyPlan':
@@ -88,12 +95,12 @@ class Study(StudyResults):
   def _run(self) -> 'StudyRun':
     from bsjax.train.study_run import StudyRun
 
-    return StudyRun(self.config, self.workdir, self.writers)
+    return StudyRun(self.config, self.workdir, self.writers, self.shard)
 
 
 def load(workdir: str | Path) -> StudyResults:
   """Opens a workdir for reading; raises FileNotFoundError where it holds no study."""
-  path = Path(workdir).expanduser()
+  path = workdirs.local(workdir)
   if not (path / 'config.json').is_file():
     raise FileNotFoundError(f'{path} holds no study: it has no config.json')
   return StudyResults(path)

@@ -14,7 +14,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from bsjax.data.dataset import DataError
-from bsjax.storage import user_cache
+from bsjax.storage import user_cache, workdirs
 
 Arrays = dict[str, np.ndarray]
 
@@ -26,9 +26,9 @@ def cached(
 
   `identity` is whatever the arrays depend on, as JSON; `what` is said when they are decoded.
   """
-  root = Path(config.cache_dir or user_cache.folder())
+  root = workdirs.local(config.cache_dir or user_cache.folder(), 'data.cache_dir')
   digest = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
-  folder = root.expanduser() / f'{label}-{digest}'
+  folder = root / f'{label}-{digest}'
   try:
     return _open(folder)
   except (OSError, ValueError) as error:

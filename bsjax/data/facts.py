@@ -13,8 +13,8 @@ def data_facts(config: ConfigDict, dataset: Dataset, study: plan.StudyPlan) -> d
   """Names and counts of the classes, and how many of them the batches of a study hold.
 
   {'fingerprint', 'class_names', 'class_counts': {split: [count]}, 'copies': {kind: count},
-  'classes_per_batch': [row]} with the rows of `sampler.distinct_classes`; where there are several
-  stages each row has its 'stage', and batch sizes are those foreseen.
+  'doubts': [sentence], 'classes_per_batch': [row]} with the rows of `sampler.distinct_classes`;
+  where there are several stages each row has its 'stage', and batch sizes are those foreseen.
   """
   labels, trials = dataset.train.labels, range(config.trials)
   rows = []
@@ -35,5 +35,6 @@ def data_facts(config: ConfigDict, dataset: Dataset, study: plan.StudyPlan) -> d
     'class_names': list(dataset.class_names),
     'class_counts': dataset.class_counts(),
     'copies': doubts.copies(dataset)._asdict(),
+    'doubts': doubts.doubts(dataset),
     'classes_per_batch': rows,
   }

@@ -234,6 +234,7 @@ def create(
   with `init` and `apply` as flax has them, trained at `task`; None: that of the config.
   """
   groups, devices = [], study_devices(config, study)
+  place = {lane.lane: index for index, lane in enumerate(study.lanes)}
   for group in study.groups:
     strategy = (strategies or {}).get(group.micro_batch) or fixed_strategy(config)
     spec = lane_spec(config, dataset, study, group, strategy, model, task)
@@ -244,14 +245,14 @@ def create(
       spec = dataclasses.replace(spec, model=suffix, mean=data.mean, std=data.std)
       shape = data.image_shape
     functions = programs.build(spec, strategy, config, shape, group.block_ticks, devices)
-    states = None if first is None else take(first, [lane.lane for lane in group.lanes])
+    states = None if first is None else take(first, [place[lane.lane] for lane in group.lanes])
     groups.append(Lanes(functions, group, study, states))
   return groups
 
 
-def take(states: PyTree, lanes: Sequence[int]) -> PyTree:
-  """Returns the states of some lanes, of host arrays `[lane, ...]`."""
-  return jax.tree.map(lambda x: np.asarray(x)[np.asarray(lanes)], states)
+def take(states: PyTree, places: Sequence[int]) -> PyTree:
+  """Returns the states of the lanes at some places, of host arrays `[lane, ...]`."""
+  return jax.tree.map(lambda x: np.asarray(x)[np.asarray(places)], states)
 
 
 def all_lanes(groups: Sequence[Lanes]) -> PyTree:

@@ -14,6 +14,7 @@ from bsjax.plan.scaling_rules import learning_rates_of, rate_factor
 from bsjax.plan.stages import Stage
 from bsjax.storage import records
 from bsjax.storage.position import BatchSizeState
+from bsjax.storage.shards import Shard
 
 LARGEST_COMMON_MICRO_BATCH = 32  # larger ticks see less of the noise
 
@@ -158,6 +159,15 @@ def with_batch_sizes(
   """
   in_stage = [_in_stage(config, plan.stage, lane, states[lane.lane]) for lane in lanes]
   return dataclasses.replace(plan, groups=_groups(in_stage, plan.block_examples))
+
+
+def share(plan: StudyPlan, shard: Shard) -> StudyPlan:
+  """Returns the plan of the lanes of a shard, which keep their numbers, micro-batches and marks."""
+  stages = []
+  for part in plan.stages:
+    lanes = [lane for lane in part.lanes if shard.has(lane.lane)]
+    stages.append(dataclasses.replace(part, groups=_groups(lanes, part.block_examples)))
+  return dataclasses.replace(plan, stages=tuple(stages))
 
 
 def _timeline(

@@ -22,7 +22,7 @@ from bsjax.report.text.answer import Answer, answer
 from bsjax.report.text.condition_words import condition_answer
 from bsjax.report.text.method_setup import data_name
 from bsjax.report.text.rendered import rendered
-from bsjax.storage import records
+from bsjax.storage import records, shards
 
 
 def write(workdir: str | os.PathLike, names: Sequence[str] | None = None) -> Path:
@@ -36,10 +36,12 @@ def write(workdir: str | os.PathLike, names: Sequence[str] | None = None) -> Pat
   """
   workdir = Path(workdir)
   names = list(names or arm_names(workdir))
+  for name in names:
+    shards.merge_if_ended(workdir / FOLDER / name)
   started = {
     name: stored_study.load(workdir / FOLDER / name)
     for name in names
-    if (workdir / FOLDER / name / 'records.jsonl').is_file()
+    if stored_study.has_records(workdir / FOLDER / name)
   }
   if not started:
     raise FileNotFoundError(
@@ -84,7 +86,7 @@ def summarize(
 
   {'answer', 'arms': [{'name', 'workdir', 'answer', 'batch_sizes'}], 'unfinished': {name: share
   done}, 'conditions', 'scaling_rules' (as `rules_across`, where arms compare several), 'claims',
-  'hardware'}. The answer is that on scaling rules, if there is one.
+  'hardware', 'provenance': {name: starts}}. The answer is that on scaling rules, if there is one.
   """
   comparison = compare(conditions(arms))
   compared = rendered(comparison)
@@ -106,6 +108,7 @@ def summarize(
     **({'scaling_rules': rules} if rules else {}),
     'claims': [*(rules['distances'] if rules else ()), *rendered(claims(comparison))],
     'hardware': '; '.join(dict.fromkeys(filter(None, hardware.values()))),
+    'provenance': {name: list(study.starts) for name, study in arms.items()},
   }
 
 
@@ -137,6 +140,7 @@ def render(summary: Mapping[str, Any], arms: Mapping[str, stored_study.StoredStu
     trials=max((row['trial'] + 1 for study in studies for row in study.plan), default=0),
     seeds=sorted({study.config['seed'] for study in studies}),
     data=sorted({_data(study) for study in studies}),
+    doubts=list(dict.fromkeys(doubt for study in studies for doubt in study.doubts)),
   )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from bsjax.analysis.runs import histories
 from bsjax.report.summaries import summarize
-from bsjax.storage import provenance, records
+from bsjax.storage import provenance, records, shards
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,8 @@ class StoredStudy:
   """What a workdir holds; `plan` ends where the summary was taken.
 
   `sharpness` is sharpness.json and `native_cost` native_cost.json, None where nothing was measured;
-  `starts` are those of provenance.json.
+  `starts` are those of provenance.json, `doubts` the sentences of data.json on what may be wrong
+  with the data.
   `outdated` says that the study is finished and its summary.json, if any, of another analysis.
   """
 
@@ -29,6 +30,7 @@ class StoredStudy:
   sharpness: Mapping[str, Any] | None = None
   native_cost: Mapping[str, Any] | None = None
   starts: Sequence[Mapping[str, Any]] = ()
+  doubts: Sequence[str] = ()
   outdated: bool = False
 
   @property
@@ -39,7 +41,13 @@ class StoredStudy:
 
 def load(workdir: Path) -> StoredStudy:
   """Reads a study; an unfinished one is summarized as of the last evaluation of all lanes."""
-  needed = 'config.json', 'plan.csv', 'records.jsonl'
+  divided = not (workdir / 'records.jsonl').is_file() and shards.begun(workdir)
+  if divided and (without := shards.without_records(workdir)):
+    raise FileNotFoundError(
+      f'{workdir} has no records yet of the shards {", ".join(map(str, without))}: run each '
+      f'(python -m bsjax.main --config=... --workdir={workdir} --shard={without[0]}).'
+    )
+  needed = 'config.json', 'plan.csv', *(() if divided else ('records.jsonl',))
   missing = [name for name in needed if not (workdir / name).is_file()]
   if missing:
     raise FileNotFoundError(
@@ -48,12 +56,13 @@ def load(workdir: Path) -> StoredStudy:
     )
   config = records.read_json(workdir / 'config.json')
   plan = records.read_plan(workdir / 'plan.csv')
-  rows = records.read(workdir / 'records.jsonl')
+  rows = shards.rows(workdir) if divided else records.read(workdir / 'records.jsonl')
   records.check(rows, plan, workdir / 'records.jsonl')
   progress = histories.progress(plan, rows)
-  beside = _json(workdir / 'sharpness.json'), _json(workdir / 'native_cost.json')
-  beside += (provenance.read(workdir),)
+  starts = provenance.read(workdir)
   facts = _json(workdir / 'data.json')  # None: by an older version
+  beside = _json(workdir / 'sharpness.json'), _json(workdir / 'native_cost.json')
+  beside += starts, (facts or {}).get('doubts', ())
   if progress == 1:
     kept = _json(workdir / 'summary.json') or {}
     # Of a summary by an older version only the hardware cannot be found again from the records.
@@ -61,12 +70,18 @@ def load(workdir: Path) -> StoredStudy:
     current &= all('kind' in claim for claim in kept.get('claims', ()))
     current &= 'confounds' in kept
     current &= 'stages' in kept or not config.get('stages', {}).get('order')
-    hardware = kept.get('hardware', '')
-    summary = kept if current else summarize(config, plan, rows, hardware, facts)
+    hardware = kept.get('hardware') or shards.hardware(workdir)
+    summary = kept if current else summarize(config, plan, rows, hardware, facts, starts)
     return StoredStudy(config, plan, rows, summary, progress, *beside, outdated=not current)
   reached = histories.provisional(plan, rows)
-  summary = summarize(config, reached, rows, facts=facts)
+  summary = summarize(config, reached, rows, facts=facts, starts=starts)
   return StoredStudy(config, reached, rows, summary, progress, *beside)
+
+
+def has_records(workdir: Path) -> bool:
+  """Whether a study, or every shard of it, has evaluated."""
+  divided = shards.begun(workdir) and not shards.without_records(workdir)
+  return bool(divided) or (workdir / 'records.jsonl').is_file()
 
 
 def _json(path: Path) -> dict[str, Any] | None:

@@ -35,17 +35,19 @@ from bsjax.report.text.method_setup import data_name
 from bsjax.report.text.methodology import paragraph
 from bsjax.report.text.rendered import rendered
 from bsjax.report.text.results import noise_kind, noise_source
-from bsjax.storage import records
+from bsjax.storage import records, shards
 
 
 def write(workdir: str | os.PathLike) -> Path:
   """Writes report.html from the files of `workdir` and returns its path.
 
-  A summary.json by an older version is written anew: page and file must not disagree.
+  A summary.json by an older version is written anew: page and file must not disagree. Shards that
+  have all ended are merged.
 
   Raises:
     FileNotFoundError: the directory does not hold a study (names what is missing).
   """
+  shards.merge_if_ended(Path(workdir))
   study, path = load(Path(workdir)), Path(workdir) / 'report.html'
   records.write_text(path, render(study))
   if study.outdated:

@@ -18,10 +18,13 @@ def summarize(
   record_rows: Sequence[Row],
   hardware: str = '',
   facts: Facts | None = None,
+  starts: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
   """As `analysis.summary.summarize`, in plain values: text, numbers, lists and dicts.
 
-  With what the page has on top, {'answer': {'headline', 'detail', 'remarks'}}.
+  With what the page has on top, {'answer': {'headline', 'detail', 'remarks'}}, and `starts`, those
+  of provenance.json, as 'provenance'.
   """
   found = rendered(summary.summarize(config, plan_rows, record_rows, hardware, facts))
-  return found | {'answer': answer(found)._asdict()}
+  found |= {'answer': answer(found)._asdict()}
+  return found | ({'provenance': list(starts)} if starts else {})

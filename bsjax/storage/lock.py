@@ -5,7 +5,8 @@ import datetime
 import json
 import os
 import platform
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import filelock
@@ -14,23 +15,27 @@ from bsjax.config.errors import ConfigError
 
 # Beside the lock itself, which holds nothing: that must not be replaced while it is held.
 LOCK, HOLDER = '.lock', '.running.json'
+POLL = 0.5  # seconds between two tries of what waits
 
 
 @contextlib.contextmanager
-def held(workdir: Path) -> Iterator[None]:
+def held(workdir: Path, waiting: Callable[[str], None] | None = None) -> Iterator[None]:
   """Holds a workdir, made if it is not there, until the context ends or the process dies.
 
-  Raises ConfigError where another process, on this host or on one that shares its disk, holds it.
+  Raises ConfigError where another process, on this host or on one that shares its disk, holds it;
+  but given `waiting` it waits until that does no more, and calls it between tries with who it is.
   """
   lock = filelock.FileLock(workdir / LOCK)
   try:
     workdir.mkdir(parents=True, exist_ok=True)
-    lock.acquire(blocking=False)
-  except filelock.Timeout:
-    raise ConfigError(
-      f'{workdir} is in use{_holder(workdir / HOLDER)}; wait until that process has ended, stop '
-      'it, or choose another --workdir'
-    ) from None
+    while not _acquired(lock):
+      holder = f'{workdir} is in use{_holder(workdir / HOLDER)}'
+      if waiting is None:
+        raise ConfigError(
+          f'{holder}; wait until that process has ended, stop it, or choose another --workdir'
+        )
+      waiting(holder)
+      time.sleep(POLL)
   except OSError as error:
     raise ConfigError(
       f'{workdir} cannot be written to ({error.strerror}); choose another --workdir'
@@ -43,6 +48,14 @@ def held(workdir: Path) -> Iterator[None]:
   finally:
     (workdir / HOLDER).unlink(missing_ok=True)
     lock.release()
+
+
+def _acquired(lock: filelock.BaseFileLock) -> bool:
+  try:
+    lock.acquire(blocking=False)
+  except filelock.Timeout:
+    return False
+  return True
 
 
 def _holder(path: Path) -> str:

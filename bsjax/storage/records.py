@@ -63,6 +63,11 @@ def read(path: str | os.PathLike) -> list[Row]:
   return [_parse(line, path, number) for number, line in enumerate(lines, start=1)]
 
 
+def write(path: str | os.PathLike, rows: Iterable[Mapping[str, Any]]) -> None:
+  """Writes rows in place of all there were, whole or not at all."""
+  write_text(path, ''.join(_dumps(row) + '\n' for row in rows))
+
+
 def truncate_after(path: str | os.PathLike, examples: int) -> list[Row]:
   """Drops, at one stroke, the rows beyond a checkpoint, so that a resumed run repeats none.
 
@@ -77,7 +82,7 @@ def truncate_after(path: str | os.PathLike, examples: int) -> list[Row]:
       raise Damaged(f'{path}, row {number} says no number of examples; {REMEDY}')
     if row['examples'] <= examples:
       kept.append(row)
-  write_text(path, ''.join(_dumps(row) + '\n' for row in kept))
+  write(path, kept)
   return kept
 
 

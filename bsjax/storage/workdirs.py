@@ -1,6 +1,8 @@
 """Whose a workdir is, and whether anything is left to do in it."""
 
 import json
+import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,24 @@ from bsjax.config.keys import KEYS, base_config, computes
 from bsjax.storage import records
 
 RESULTS = ('records.jsonl', 'checkpoints')  # of a training that was begun
+
+
+def local(path: str | Path, key: str = '--workdir') -> Path:
+  """Returns a path of this machine, with ~ as the home directory; raises ConfigError for a URL.
+
+  A bucket appends to no file, renames none at one stroke and holds no lock.
+  """
+  if re.match('[A-Za-z][A-Za-z0-9+.-]+:/', os.fspath(path)):
+    raise ConfigError(
+      f'{key}={os.fspath(path)} is no folder of this machine; give one on a disk, and copy it '
+      'to where it is kept when the study has ended or saved (docs/operations.md)'
+    )
+  return Path(path).expanduser()
+
+
+def has_results(workdir: Path) -> bool:
+  """Whether a training has left anything in a workdir but its plan."""
+  return any((workdir / name).exists() for name in RESULTS)
 
 
 def refuse_another(workdir: Path, config: ConfigDict) -> None:

@@ -11,10 +11,8 @@ from ml_collections import ConfigDict
 from rich.console import Console
 
 from bsjax.data import Dataset
-from bsjax.engine import device_axis
-from bsjax.engine.device_data import study_devices
 from bsjax.plan import plan
-from bsjax.storage import records
+from bsjax.storage import provenance, records
 from bsjax.storage.writers import Mirrors
 
 
@@ -23,17 +21,18 @@ def finish(
   workdir: Path,
   dataset: Dataset,
   study_plan: plan.StudyPlan,
+  hardware: str,
   console: Console,
   mirrors: Mirrors,
 ) -> None:
-  """Writes what follows from the records of a training that is done."""
+  """Writes what follows from the records of a training that is done, on some hardware."""
   from bsjax.report.summaries import summarize
   from bsjax.report.text.results import results
 
   rows, lanes = records.read(workdir / 'records.jsonl'), records.read_plan(workdir / 'plan.csv')
-  hardware = device_axis.describe(study_devices(config, study_plan.stages[-1]))
   facts = records.read_json(workdir / 'data.json')
-  summary = summarize(json.loads(config.to_json()), lanes, rows, hardware, facts)
+  starts = provenance.read(workdir)
+  summary = summarize(json.loads(config.to_json()), lanes, rows, hardware, facts, starts)
   records.write_json(workdir / 'summary.json', summary)
   mirrors.summary(summary)
   path = complete(config, workdir, dataset, study_plan, console)

@@ -12,9 +12,10 @@ from bsjax.console import make_console
 from bsjax.engine import processes
 from bsjax.engine.validate import validate
 from bsjax.plan import arms, plan
-from bsjax.storage import lock, workdirs
+from bsjax.storage import lock, shards, workdirs
+from bsjax.storage.shards import Shard
 from bsjax.storage.writers import Mirrors, Writer
-from bsjax.train import finish
+from bsjax.train import finish, shard_run
 from bsjax.train.training import Training
 
 
@@ -23,23 +24,32 @@ def run_study(
   workdir: str | Path,
   dry_run: bool = False,
   writers: Sequence[Writer] = (),
+  shard: str = '',
 ) -> bool:
   """Trains a study to its end in `workdir`, from wherever an earlier call left it.
 
   Returns whether nothing is left to do. Raises ConfigError, before anything is compiled, when the
   configuration cannot run or is not the one that `workdir` was begun with. `writers` are told all
-  that goes into records.jsonl.
+  that goes into records.jsonl. `shard` is 'i/n' where only this share of the lanes is to be trained
+  here; the last shard to end makes one study of all.
   """
-  return StudyRun(config, workdir, writers).run(dry_run)
+  return StudyRun(config, workdir, writers, shard).run(dry_run)
 
 
 class StudyRun:
   """The trainings of a study; a data set that several of them use is read once."""
 
-  def __init__(self, config: ConfigDict, workdir: str | Path, writers: Sequence[Writer] = ()):
+  def __init__(
+    self,
+    config: ConfigDict,
+    workdir: str | Path,
+    writers: Sequence[Writer] = (),
+    shard: str = '',
+  ):
     """Raises ConfigError with all problems of the configuration at once."""
+    self._shard = Shard.parse(shard) if shard else None
     processes.together(lambda: validate(config))
-    self.config, self.workdir = config, Path(workdir).expanduser()
+    self.config, self.workdir = config, workdirs.local(workdir)
     self._mirrors, self._console = Mirrors(writers), make_console(processes.is_first())
     self._datasets: dict[tuple[str, int], data.Dataset] = {}
     self._trainings: dict[Path, Training] = {}
@@ -52,18 +62,19 @@ class StudyRun:
         f'each arm has a plan of its own ({", ".join(self.config.arms.order)}): ask for that of '
         'an arm, with a config of bsjax.arms.configs(config)'
       )
-    return self._training(self.config, self.workdir).study_plan
+    return self._training(self.config, self.workdir, self._shard).study_plan
 
   def run(self, dry_run: bool = False) -> bool:
     """Trains, or with `dry_run` prints what would be; returns whether nothing is left to do."""
     configs = self.check()
+    workdir = self._shard.folder(self.workdir) if self._shard else self.workdir
     # What is wrong is said before there is a folder.
-    with contextlib.nullcontext() if dry_run else self._held():
+    with contextlib.nullcontext() if dry_run else self._held(workdir):
       for path, training in list(self._trainings.items()):
         if training.outdated():
           del self._trainings[path]
       if not configs:
-        return self._run(self.config, self.workdir, dry_run)
+        return self._run(self.config, self.workdir, dry_run, self._shard)
       return self._run_arms(configs, dry_run)
 
   def check(self) -> dict[str, ConfigDict]:
@@ -73,39 +84,64 @@ class StudyRun:
     """
     configs = arms.configs(self.config)
     if configs:
-      processes.first(lambda: workdirs.refuse_another(self.workdir, self.config))
+      self._refuse_another(configs)
       for name, config in configs.items():
         self._check_arm(name, config)
     else:
-      self._training(self.config, self.workdir)
+      self._training(self.config, self.workdir, self._shard)
     return configs
 
+  def _refuse_another(self, configs: Mapping[str, ConfigDict]) -> None:
+    """Raises ConfigError where the workdir holds other arms, or an arm is divided otherwise."""
+    processes.first(lambda: workdirs.refuse_another(self.workdir, self.config))
+    for name in configs:
+      arm = arms.workdir(self.workdir, name)
+      processes.first(lambda arm=arm: shards.refuse_otherwise(arm, self._shard))
+
   @contextlib.contextmanager
-  def _held(self) -> Iterator[None]:
-    """Has the first process hold the workdir."""
+  def _held(self, workdir: Path) -> Iterator[None]:
+    """Has the first process hold a workdir."""
     with contextlib.ExitStack() as stack:
-      processes.first(lambda: stack.enter_context(lock.held(self.workdir)))
+      processes.first(lambda: stack.enter_context(lock.held(workdir)))
       yield
+
+  def _turn(
+    self, workdir: Path, configs: Mapping[str, ConfigDict]
+  ) -> contextlib.AbstractContextManager[None]:
+    """Keeps other shards out of a workdir that they share, where there are any."""
+    if not self._shard:
+      return contextlib.nullcontext()
+    return shard_run.turn(workdir, self._console, lambda: self._refuse_another(configs))
 
   def _run_arms(self, configs: Mapping[str, ConfigDict], dry_run: bool) -> bool:
     if not dry_run:
-      processes.first(lambda: workdirs.write_config(self.workdir, self.config))
+      with self._turn(self.workdir, configs):
+        processes.first(lambda: workdirs.write_config(self.workdir, self.config))
     for name, config in configs.items():
       if self._asked_to_stop:
         return False
       self._console.print(f'Arm {name}:')
-      if not self._run(config, arms.workdir(self.workdir, name), dry_run):
+      if not self._run(config, arms.workdir(self.workdir, name), dry_run, self._shard):
         return False
     if not dry_run:
-      path = processes.first(lambda: finish.write_report(self.workdir))
-      self._console.print(f'Report of all arms: {path}', soft_wrap=True)
+      with self._turn(self.workdir, configs):
+        self._report_arms(configs)
     return True
 
-  def _run(self, config: ConfigDict, workdir: Path, dry_run: bool) -> bool:
+  def _report_arms(self, configs: Mapping[str, ConfigDict]) -> None:
+    """Writes the page of all arms; the last of several shards does."""
+    summaries = [arms.workdir(self.workdir, name) / 'summary.json' for name in configs]
+    if processes.first(lambda: all(path.exists() for path in summaries)):
+      path = processes.first(lambda: finish.write_report(self.workdir))
+      self._console.print(f'Report of all arms: {path}', soft_wrap=True)
+
+  def _run(self, config: ConfigDict, workdir: Path, dry_run: bool, shard: Shard | None) -> bool:
     """Runs one training, after that which lends it its weights, if there is one."""
-    training = self._training(config, workdir)  # what is wrong must not wait for the lender to end
+    training = self._training(
+      config, workdir, shard
+    )  # what is wrong must not wait for the lender to end
     lender = arms.pretraining(config)
-    if lender and not self._run(lender, workdir / arms.PRETRAIN, dry_run):
+    if lender and not self._pretrain(lender, workdir / arms.PRETRAIN, dry_run):
       return False
     if self._asked_to_stop:
       return False
@@ -116,20 +152,27 @@ class StudyRun:
     self._asked_to_stop |= training.asked_to_stop
     return done
 
+  def _pretrain(self, config: ConfigDict, workdir: Path, dry_run: bool) -> bool:
+    """Runs the training that lends its weights, undivided; of several shards one does."""
+    if dry_run:
+      return self._run(config, workdir, dry_run, None)
+    with self._turn(workdir, {}) if self._shard else self._held(workdir):
+      return self._run(config, workdir, dry_run, None)
+
   def _check_arm(self, name: str, config: ConfigDict) -> None:
     """Raises ConfigError where an arm does not fit data or model, as one that has begun did."""
     workdir = arms.workdir(self.workdir, name)
     if processes.first((workdir / 'config.json').exists):
       return
     try:
-      self._training(config, workdir)
+      self._training(config, workdir, self._shard)
     except ConfigError as error:
       raise ConfigError(f'arm {name}: {error}') from None
 
-  def _training(self, config: ConfigDict, workdir: Path) -> Training:
+  def _training(self, config: ConfigDict, workdir: Path, shard: Shard | None) -> Training:
     """The training of a workdir, known to fit its data and, before it has begun, its model."""
     if workdir not in self._trainings:
-      training = Training(config, workdir, self._dataset(config), self._console)
+      training = Training(config, workdir, self._dataset(config), self._console, shard)
       if not training.recorded:
         training.check()
       self._trainings[workdir] = training

@@ -1,5 +1,7 @@
 """One training, from its configuration to its report: planned once, checked once."""
 
+import contextlib
+import dataclasses
 import functools
 from pathlib import Path
 
@@ -16,49 +18,75 @@ from bsjax.data.facts import data_facts
 from bsjax.engine import device_axis, device_lanes, memory, processes
 from bsjax.engine.device_data import DeviceData, study_devices
 from bsjax.plan import plan, table
-from bsjax.storage import provenance, records, workdirs
+from bsjax.storage import provenance, records, shards, workdirs
+from bsjax.storage.shards import Shard
 from bsjax.storage.writers import Mirrors
-from bsjax.train import finish, stage_run, transfer
+from bsjax.train import finish, shard_run, stage_run, transfer
 from bsjax.train.loop import TrainLoop
 
 
 class Training:
   """The training of a valid config in a workdir, from wherever an earlier call left it.
 
+  Of a shard it is that of its lanes, in a workdir of its own within `whole`, that of the study.
   Raises ConfigError where the workdir holds another study, or the plan cannot be.
   """
 
-  def __init__(self, config: ConfigDict, workdir: Path, dataset: Dataset, console: Console):
-    processes.first(lambda: workdirs.refuse_another(workdir, config))
-    self.config, self.workdir, self.dataset, self.console = config, workdir, dataset, console
-    self.recorded = processes.first(lambda: execution.read(workdir))
+  def __init__(
+    self,
+    config: ConfigDict,
+    whole: Path,
+    dataset: Dataset,
+    console: Console,
+    shard: Shard | None = None,
+  ):
+    self.config, self.whole, self.dataset, self.console = config, whole, dataset, console
+    self.shard, self.workdir = shard, shard.folder(whole) if shard else whole
+    self._refuse_another()
+    self.recorded = processes.first(self._read_execution)
     self._refuse_other_data()
     micro_batches = self.recorded.micro_batches if self.recorded else None
     self._foreseen = plan.make_plan(config, len(dataset.train.labels), micro_batches)
+    if shard and shard.count > len(self._foreseen.lanes):
+      raise ConfigError(
+        f'--shard={shard}: {whole} has {len(self._foreseen.lanes)} lanes; give no more shards'
+      )
     self.asked_to_stop = False  # whether a signal came while it trained, or was finished
     self._freezing: list[Table] | None = None  # what each stage freezes, once it is checked
 
   def outdated(self) -> bool:
     """Whether another process has begun the study since; raises ConfigError if it began another."""
-    processes.first(lambda: workdirs.refuse_another(self.workdir, self.config))
-    return processes.first(lambda: execution.read(self.workdir)) != self.recorded
+    self._refuse_another()
+    return processes.first(self._read_execution) != self.recorded
+
+  def _refuse_another(self) -> None:
+    processes.first(lambda: shards.refuse_otherwise(self.whole, self.shard))
+    for workdir in dict.fromkeys((self.whole, self.workdir)):
+      processes.first(lambda workdir=workdir: workdirs.refuse_another(workdir, self.config))
+
+  def _read_execution(self) -> execution.Execution | None:
+    """How the training runs if it has begun, or of a shard if any has; parts are its own."""
+    recorded = execution.read(self.workdir)
+    if recorded is None and (of_others := execution.read(self.whole)):
+      recorded = dataclasses.replace(of_others, parts={})
+    return recorded
 
   def _refuse_other_data(self) -> None:
     """Raises ConfigError where the workdir was begun with other data, wherever these are now."""
-    path = self.workdir / 'data.json'
+    path = self.whole / 'data.json'
     if processes.count() > 1:
       known = processes.exchange(self.dataset.fingerprint())[0]
-      workdirs.refuse_other_data(self.workdir, known, self.dataset.fingerprint())
+      workdirs.refuse_other_data(self.whole, known, self.dataset.fingerprint())
     known = processes.first(
       lambda: records.read_json(path).get('fingerprint') if path.exists() else None
     )
     if known is not None:
-      workdirs.refuse_other_data(self.workdir, known, self.dataset.fingerprint())
+      workdirs.refuse_other_data(self.whole, known, self.dataset.fingerprint())
 
   def check(self) -> None:
     """Raises ConfigError where a stage does not fit the model; nothing is compiled."""
     if self._freezing is None:
-      self._freezing = stage_run.check(self.config, self.dataset, self._foreseen)
+      self._freezing = stage_run.check(self.config, self.dataset, self._mine(self._foreseen))
 
   @functools.cached_property
   def chosen(self) -> execution.Execution:
@@ -69,42 +97,89 @@ class Training:
     )
 
   @functools.cached_property
-  def study_plan(self) -> plan.StudyPlan:
-    """The plan, with micro-batches as chosen for this machine."""
+  def _whole_plan(self) -> plan.StudyPlan:
+    """The plan of the study, with micro-batches as chosen for this machine."""
     chosen = self.chosen.micro_batches
     if chosen == self._foreseen.micro_batches:
       return self._foreseen
     return plan.regroup(self.config, self._foreseen, chosen)
 
+  @functools.cached_property
+  def study_plan(self) -> plan.StudyPlan:
+    """The plan of what is trained here."""
+    return self._mine(self._whole_plan)
+
+  def _mine(self, whole: plan.StudyPlan) -> plan.StudyPlan:
+    return plan.share(whole, self.shard) if self.shard else whole
+
   def run(self, mirrors: Mirrors) -> bool:
     """Trains to the end; returns whether it came there, and was not asked to stop."""
-    if processes.first(self._is_finished):
+    if processes.first(lambda: self._is_finished(mirrors)):
       return True
     self.check()
-    _ = self.study_plan  # made by all, before the first process writes it
-    processes.first(self._begin)
+    with self._turn():
+      if self.shard and not self.recorded:  # another may have begun since
+        self.recorded = processes.first(self._read_execution)
+      _ = self.study_plan  # made by all, before the first process writes it
+      processes.first(self._begin)
     self._say_plan()
-    weights = processes.first(lambda: transfer.lent_weights(self.config, self.workdir))
+    weights = processes.first(lambda: transfer.lent_weights(self.config, self.whole))
     study = self.config, self.workdir, self.dataset, self.study_plan
     loop = TrainLoop(*study, self.chosen, self.console, mirrors, weights)
     if processes.is_first():
       mirrors.begin(self.config, plan.lane_rows(self.study_plan))
     try:
-      done = loop.run(lambda: finish.finish(*study, self.console, mirrors))
+      done = loop.run(lambda: self._finish(mirrors))
     finally:
       mirrors.close()
     self.asked_to_stop = any(processes.exchange(loop.asked))
     return done
 
+  def _turn(self) -> contextlib.AbstractContextManager[None]:
+    """Keeps other shards out of the workdir of the study, where there are any."""
+    if not self.shard:
+      return contextlib.nullcontext()
+    return shard_run.turn(self.whole, self.console, self._refuse_another)
+
   def _begin(self) -> None:
-    """Writes, or checks, what a workdir holds before training."""
-    self._claim(self.study_plan)
+    """Writes, or checks, what a workdir holds before training, and that of the whole study."""
+    self._refuse_another()  # others may have begun since
+    self._claim(self.whole, self._whole_plan)
+    if self.shard:
+      if not (self.whole / execution.FILE).exists():
+        execution.write(self.whole, dataclasses.replace(self.chosen, parts={}))
+      self._claim(self.workdir, self.study_plan)
     execution.write(self.workdir, self.chosen)
     for sentence in provenance.note(self.workdir, self.chosen.device):
       logging.warning('%s', sentence)
-    if not (self.workdir / 'data.json').exists():
-      facts = data_facts(self.config, self.dataset, self.study_plan)
-      records.write_json(self.workdir / 'data.json', facts)
+    if not (self.whole / 'data.json').exists():
+      facts = data_facts(self.config, self.dataset, self._whole_plan)
+      records.write_json(self.whole / 'data.json', facts)
+
+  def _finish(self, mirrors: Mirrors) -> None:
+    """Writes what follows from the records."""
+    hardware = device_axis.describe(study_devices(self.config, self.study_plan.stages[-1]))
+    if self.shard:
+      shards.write_done(self.workdir, hardware)
+      self._gather(self._whole_plan, mirrors)
+      return
+    study = self.config, self.whole, self.dataset, self._whole_plan
+    finish.finish(*study, hardware, self.console, mirrors)
+
+  def _gather(self, whole: plan.StudyPlan, mirrors: Mirrors) -> None:
+    """Makes one study of the shards, where this is the last of them to come to its end."""
+    with self._turn():
+      if left := shards.missing(self.whole):
+        names = ', '.join(map(str, left))
+        self.console.print(f'Shard {self.shard} has ended; the report follows after {names}.')
+        return
+      shard_run.merge_checkpoints(self.config, self.whole, whole)
+      if (self.whole / 'summary.json').exists():
+        self._say_finished(whole)
+      else:
+        shards.merge(self.whole)
+        study = self.config, self.whole, self.dataset, whole
+        finish.finish(*study, shards.hardware(self.whole), self.console, mirrors)
 
   def show(self) -> None:
     """Prints the plan, with the memory it takes; nothing is written."""
@@ -115,6 +190,9 @@ class Training:
     self._say_plan({g.group.index: memory.bytes_per_lane(g, on_device) for g in groups})
 
   def _say_plan(self, bytes_per_lane: dict[int, int] | None = None) -> None:
+    if self.shard:
+      lanes = f'{len(self.study_plan.lanes)} of the {len(self._whole_plan.lanes)} lanes'
+      self.console.print(f'Shard {self.shard}: {lanes}, in {self.workdir}.', soft_wrap=True)
     self.console.print(*self._freezing, sep='\n')
     plan_table = table.table(self.config, self.study_plan, bytes_per_lane)
     self.console.print(plan_table, *self.chosen.lines(), sep='\n')
@@ -133,26 +211,30 @@ class Training:
     told = f'{processes.count()} processes, {devices} devices; each process has all of the data'
     return f'{told}; {idle} seats for lanes stay idle.' if idle else f'{told}.'
 
-  def _is_finished(self) -> bool:
+  def _is_finished(self, mirrors: Mirrors) -> bool:
     """Whether nothing is left to do; checks that the workdir was begun with these data."""
     if not self.recorded:
       return False
-    self._claim(self._foreseen)
-    if not (self.workdir / 'summary.json').exists():
+    self._claim(self.whole, self._foreseen)  # that of plan.csv
+    if self.shard and shards.is_done(self.workdir):
+      self._gather(self._foreseen, mirrors)
+      return True
+    if not (self.whole / 'summary.json').exists():
       return False
-    study = self.config, self.workdir, self.dataset, self._foreseen  # that of plan.csv
-    path = finish.complete(*study, self.console)
-    self.console.print(f'This study is finished: {path}')
+    self._say_finished(self._foreseen)
     return True
 
-  def _claim(self, study_plan: plan.StudyPlan) -> None:
+  def _say_finished(self, whole: plan.StudyPlan) -> None:
+    path = finish.complete(self.config, self.whole, self.dataset, whole, self.console)
+    self.console.print(f'This study is finished: {path}')
+
+  def _claim(self, workdir: Path, study_plan: plan.StudyPlan) -> None:
     """Writes config and plan to a new workdir, or checks that an old one has this training set."""
-    rows, path = plan.lane_rows(study_plan), self.workdir / 'plan.csv'
-    if not (self.workdir / 'config.json').exists():
-      self.workdir.mkdir(parents=True, exist_ok=True)
-      workdirs.write_config(self.workdir, self.config)
+    rows, path = plan.lane_rows(study_plan), workdir / 'plan.csv'
+    if not (workdir / 'config.json').exists():
+      workdirs.write_config(workdir, self.config)
       records.write_plan(path, rows)
-    elif not path.exists() and not self.recorded:  # killed between the two
+    elif not path.exists() and not (self.recorded and workdirs.has_results(workdir)):
       records.write_plan(path, rows)
     elif records.read_plan(path) != rows:
       raise ConfigError(

@@ -128,13 +128,21 @@ def test_no_text_of_any_file_becomes_markup(tmp_path, blank_figures):
   records.write_json(tmp_path / 'summary.json', hostile(summary))
   records.write_json(tmp_path / 'config.json', hostile(synthetic.config()))
   records.write_json(tmp_path / 'native_cost.json', hostile(native_cost()))
+  doubt = '3 training images are copies of others'
+  records.write_json(tmp_path / 'data.json', {'doubts': [f'{doubt}<u>'], 'classes_per_batch': []})
+  start = {name: f'{name}<u>' for name in ('date', 'host', 'command', 'device', 'commit')}
+  start['versions'] = {'jax<u>': '1<u>'}
+  records.write_json(tmp_path / 'provenance.json', {'starts': [start]})
   unsafe = sharpness()
   unsafe['rows'][-1]['undefined'] = {'sam': 'rounding<u>'}
   records.write_json(tmp_path / 'sharpness.json', unsafe)
   page = page_of(tmp_path)
   assert '<u>' not in page
   assert page.count('&lt;u&gt;') > 100
-  for text in ('four made-up cores', 'two made-up cores', 'rounding', 'not run'):
+  for text in (
+    *('four made-up cores', 'two made-up cores', 'rounding', 'not run'),
+    *(f'Data: {doubt}', 'host', 'command', 'device', 'commit', 'jax'),
+  ):
     assert f'{text}&lt;u&gt;' in page, text
 
 

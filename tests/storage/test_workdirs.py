@@ -1,7 +1,11 @@
 """A workdir belongs to one study: no key that changes what is computed may differ."""
 
-import pytest
+from pathlib import Path
 
+import pytest
+from helpers.builders import data_config, random_images, write_image_folder
+
+from bsjax import Study, data, load, run_study
 from bsjax.config.errors import ConfigError
 from bsjax.config.keys import base_config
 from bsjax.storage import workdirs
@@ -51,3 +55,17 @@ def test_a_key_that_is_computed_with_may_not_differ(tmp_path, key):
 
 def test_an_empty_workdir_takes_any_study(tmp_path):
   workdirs.refuse_another(tmp_path / 'new', base_config())
+
+
+@pytest.mark.parametrize('path', ['gs://b/x', 's3://b', 'file:///tmp/x', 'gs:/b/x'])
+def test_a_bucket_is_no_workdir(path, tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  for open_ in (Study, lambda *_: load(path), lambda config, _: run_study(config, path)):
+    with pytest.raises(ConfigError, match=r'no folder of this machine.*docs/operations\.md'):
+      open_(*(base_config(), path))
+  config = data_config(tmp_path, source='image_folder', path='set', cache_dir=path)
+  write_image_folder(tmp_path / 'set', random_images(4), [0, 1, 0, 1])
+  with pytest.raises(ConfigError, match=r'data\.cache_dir='):
+    data.load(config, 0)
+  assert [file.name for file in tmp_path.iterdir()] == ['set']
+  assert workdirs.local('a:b/c') == Path('a:b/c')

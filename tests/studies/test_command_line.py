@@ -1,16 +1,20 @@
 """What commands say of a config file or flag that is wrong, and to terminals that print little."""
 
 import io
+import itertools
 import os
 import sys
 
+import hypothesis
 import jax
 import pytest
 from absl import flags
+from hypothesis import strategies as st
 
 from bsjax import cli
 from bsjax import console as console_module
 from bsjax.config.errors import ConfigError
+from bsjax.config.keys import KEYS
 from bsjax.engine import device_axis
 
 HEAD = 'from bsjax.config import base_config\ndef get_config():\n  config = base_config()\n'
@@ -74,6 +78,37 @@ def test_an_error_of_a_config_file_is_one_line_with_file_and_line(said, content,
 def test_a_wrong_flag_is_one_line(said, flag):
   line = said(DIGITS, flag)
   assert line.startswith('bsjax: ') and '\n' not in line, line
+
+
+ODD = st.sampled_from(
+  (
+    *('', '()', '1', '-3', '1e400', 'nan', '(1,', '8,16', '(8, 16)', "'", '"', '[]', '{}', 'None'),
+    *('True', '0x10', '1_0', '--', '--shard', 'a=b', 'é∞', '\udc80', '[/b]', '$x^', '9' * 400),
+  )
+)
+NAMES = st.sampled_from(
+  [key.name for key in KEYS] + ['', 'model', 'model.', '.x', 'x y', 'é', 'a.b']
+)
+
+
+@hypothesis.settings(
+  max_examples=200,
+  deadline=None,
+  derandomize=True,
+  database=None,
+  suppress_health_check=list(hypothesis.HealthCheck),
+)
+@hypothesis.given(
+  st.lists(st.tuples(NAMES, st.sampled_from('= '), ODD | st.text(max_size=8)), max_size=3)
+)
+def test_any_flags_are_read_or_refused_in_one_line(said, given):
+  pairs = [
+    [f'--config.{name}{mark}{value}'] if mark == '=' else [f'--config.{name}', value]
+    for name, mark, value in given
+  ]
+  line = said(DIGITS, *itertools.chain(*pairs))
+  if line is not None:
+    assert line.startswith('bsjax: ') and '\n' not in line and 'Traceback' not in line, line
 
 
 def test_a_right_command_line_says_nothing(said):

@@ -7,6 +7,7 @@ import signal
 import numpy as np
 import pytest
 from helpers.interrupted import terminated_in_call
+from helpers.results import results
 from helpers.small import largest_difference, small_config
 
 from bsjax.analysis.runs import budgets
@@ -109,8 +110,7 @@ def test_stopped_between_uneven_evaluations_and_resumed_is_bitwise_the_same(
   assert not (tmp_path / 'summary.json').exists()
   assert len(study(tmp_path)[1]) < len(study(matched)[1])
   study_run.run_study(config(), tmp_path)
-  for name in ('records.jsonl', 'summary.json'):
-    assert (tmp_path / name).read_text() == (matched / name).read_text()
+  assert results(tmp_path) == results(matched)
   assert largest_difference(states(tmp_path), states(matched)) == 0
 
 

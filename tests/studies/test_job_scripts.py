@@ -71,6 +71,33 @@ def test_a_slurm_job_is_queued_again_when_it_is_unfinished(code, cluster, tmp_pa
   assert ('scontrol requeue' in log(tmp_path)) == (code == 75)
 
 
+@pytest.mark.parametrize('code, copied, ends', [(0, 0, 0), (0, 1, 1), (75, 1, 75), (1, 0, 1)])
+def test_a_slurm_job_copies_what_is_whole_to_a_bucket(
+  code, copied, ends, cluster, tmp_path, monkeypatch
+):
+  cluster('python', f'exit {code}')
+  cluster('gsutil', f'printf "%s|" "$@" >> "$LOG"; exit {copied}')
+  environment = os.environ | {'PYTHON': 'python', 'BSJAX_COPY': 'gs://b/runs'}
+  assert subprocess.call([SCRIPTS / 'slurm.sbatch', *FLAGS], env=environment) == ends
+  assert ('-m|rsync|-r|/runs/a b|gs://b/runs|' in log(tmp_path)) == (code != 1)
+  assert ('scontrol requeue' in log(tmp_path)) == (code == 75)
+
+
+@pytest.mark.parametrize(
+  'given, shard',
+  [
+    ({'SLURM_ARRAY_TASK_COUNT': '8'}, '3/8'),
+    ({'SLURM_ARRAY_TASK_COUNT': '1', 'BSJAX_SHARDS': '8'}, '3/8'),
+  ],
+)
+def test_a_task_of_a_slurm_array_is_a_shard(given, shard, cluster, tmp_path, monkeypatch):
+  cluster('python', 'printf "%s|" "$@" >> "$LOG"; exit 75')
+  environment = os.environ | given | {'PYTHON': 'python', 'SLURM_ARRAY_TASK_ID': '3'}
+  assert subprocess.call([SCRIPTS / 'slurm.sbatch', *FLAGS], env=environment) == 75
+  assert f'|{FLAGS[-1]}|--shard={shard}|' in log(tmp_path)
+  assert log(tmp_path).rstrip().endswith(f'scontrol requeue {os.getpid()}')  # this task alone
+
+
 def test_a_slurm_job_hands_the_warning_on_and_waits_for_the_end(cluster, tmp_path, monkeypatch):
   cluster(
     'python',
@@ -151,6 +178,20 @@ def test_a_pod_of_kubernetes_is_one_process_of_the_study():
   )
   assert told.stdout.split() == [f'{host}:{port}', str(count), '1']
   assert container['command'] == ['python', '-m', 'bsjax.main']
+
+
+def test_a_pod_of_an_indexed_job_is_a_shard(cluster, tmp_path):
+  cluster('python', 'printf "%s|" "$@" >> "$LOG"; exit 75')
+  job = yaml.safe_load((SCRIPTS / 'k8s_shards.yaml').read_text())
+  spec, pod = job['spec'], job['spec']['template']['spec']
+  (container,) = pod['containers']
+  environment = os.environ | {'JOB_COMPLETION_INDEX': str(spec['completions'] - 1)}
+  assert subprocess.call([*container['command'], *FLAGS], env=environment) == 75
+  last = spec['completions']
+  assert log(tmp_path) == '|'.join(['-m', 'bsjax.main', f'--shard={last}/{last}', *FLAGS]) + '|'
+  assert spec['completionMode'] == 'Indexed' and pod['restartPolicy'] == 'Never'
+  again = spec['podFailurePolicy']['rules'][0]
+  assert again == {'action': 'Ignore', 'onExitCodes': {'operator': 'In', 'values': [75]}}
 
 
 def test_a_tpu_pod_runs_the_command_on_all_hosts_until_it_is_done(cluster, tmp_path):

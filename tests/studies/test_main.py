@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from helpers.results import results
 
 from bsjax.train import stopping
 
@@ -100,8 +101,7 @@ def test_stopped_by_a_signal_the_same_command_continues_to_the_same_records(
   assert not (stopped / 'summary.json').exists()
   done = run(cache, stopped, *LONG)
   assert done.returncode == 0, done.stderr
-  for name in ('records.jsonl', 'summary.json'):
-    assert (stopped / name).read_text() == (undisturbed / name).read_text()
+  assert results(stopped) == results(undisturbed)
 
 
 @pytest.mark.parametrize(

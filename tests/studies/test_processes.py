@@ -10,8 +10,10 @@ import time
 from pathlib import Path
 
 import pytest
+from helpers import small_studies
 
 from bsjax.storage import records
+from bsjax.train.study_run import run_study
 
 ROOT = Path(__file__).parents[2]
 # Six lanes, which four devices do not divide; one device per process and so one program for each.
@@ -23,11 +25,14 @@ STUDY = [
   '--config.noise_scale.exact_examples=0',
   *('--config.execution.devices=1', '--config.checkpoint.seconds=0'),
 ]
+# Processes that tests start find their helpers, too.
+PLAIN = {'JAX_PLATFORMS': 'cpu', 'PYTHONPATH': f'{ROOT}:{ROOT / "tests"}'}
 LOST = ('has died or cannot be reached', 'another task died')  # by us, or sooner by JAX
 
 
-def start(workdir, count=1):
+def start(workdir, count=1, command=None):
   """Starts the processes of a study; their output goes to files beside the workdir."""
+  command = command or ['bsjax.main', *STUDY, f'--workdir={workdir}']
   with socket.socket() as free:
     free.bind(('127.0.0.1', 0))
     address = f'127.0.0.1:{free.getsockname()[1]}'
@@ -37,9 +42,9 @@ def start(workdir, count=1):
     with open(f'{workdir}.{index}', 'w') as output:
       started.append(
         subprocess.Popen(
-          [sys.executable, '-m', 'bsjax.main', *STUDY, f'--workdir={workdir}'],
+          [sys.executable, '-m', *command],
           cwd=ROOT,
-          env=os.environ | {'JAX_PLATFORMS': 'cpu'} | here | {'BSJAX_PROCESS': str(index)},
+          env=os.environ | PLAIN | here | {'BSJAX_PROCESS': str(index)},
           stdout=output,
           stderr=subprocess.STDOUT,
         )
@@ -75,6 +80,7 @@ def same(workdir, alone):
   summaries = [json.loads((path / 'summary.json').read_text()) for path in (workdir, alone)]
   for summary in summaries:
     summary.pop('hardware', None)
+    summary.pop('provenance')
   assert summaries[0] == summaries[1]
 
 
@@ -114,6 +120,30 @@ def test_of_a_process_killed_the_other_says_so_and_one_goes_on(victim, tmp_path,
   assert any(words in said(workdir, 1 - victim) for words in LOST)
   assert ended(start(workdir)) == [0], said(workdir, 0)
   same(workdir, alone)
+
+
+@pytest.mark.slow
+def test_studies_of_all_kinds_are_those_of_one_process(tmp_path, blank_figures):
+  """Stages, measured batch sizes, frozen features, pretraining, arms, exact noise, BatchNorm.
+
+  The last of them is stopped in its midst, and goes on in one process.
+  """
+  two, one = (tmp_path / name for name in ('two', 'one'))
+  assert ended(start(two, 2, ['helpers.small_studies', str(two), 'stop']), 300) == [0, 0], said(
+    two, 1
+  )
+  assert [said(two, index).split('\n')[-2] for index in (0, 1)] == ['[True, False]'] * 2
+  assert 'frozen and computed once' in said(two, 0)
+  begun = records.read(two / small_studies.LAST / 'records.jsonl')
+  for name, config in small_studies.configs().items():
+    assert run_study(config, one / name)
+    assert run_study(config, two / name)
+  whole = records.read(one / small_studies.LAST / 'records.jsonl')
+  assert len(begun) < len(whole) and len({row['batch_size'] for row in begun}) > 1
+  paths = sorted(one.rglob('records.jsonl'))
+  assert len(paths) == 3
+  for path in paths:
+    same(two / path.parent.relative_to(one), path.parent)
 
 
 def test_what_is_wrong_is_said_by_all_and_nobody_waits(tmp_path):

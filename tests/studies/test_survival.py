@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from helpers.interrupted import terminated_in_call
+from helpers.results import results
 from helpers.small import small_config
 
 from bsjax.config.errors import ConfigError
@@ -88,8 +89,7 @@ def test_of_damaged_checkpoints_the_one_before_serves(damage, unfinished, undist
   damage(newest)
   assert study_run.run_study(config(), unfinished)
   assert f'checkpoint {newest.name}' in caplog.text and 'one before it' in caplog.text
-  for name in ('records.jsonl', 'summary.json'):
-    assert (unfinished / name).read_text() == (undisturbed / name).read_text()
+  assert results(unfinished) == results(undisturbed)
 
 
 def test_without_a_whole_checkpoint_the_remedy_is_named_and_works(unfinished, undisturbed):

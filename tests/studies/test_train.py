@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 from helpers.interrupted import terminated_in_call
+from helpers.results import results
 from helpers.small import largest_difference, small_config, trained
 
 from bsjax import data
@@ -45,8 +46,7 @@ def config(**overrides):
 
 
 def assert_same_study(a, b):
-  assert (a / 'records.jsonl').read_text() == (b / 'records.jsonl').read_text()
-  assert (a / 'summary.json').read_text() == (b / 'summary.json').read_text()
+  assert results(a) == results(b)
   assert largest_difference(final_states(a), final_states(b)) == 0
 
 
@@ -209,6 +209,8 @@ def test_a_lane_that_diverges_leaves_the_others_alone(tmp_path):
   assert largest_difference(with_wild, own) < 1e-5
   summary = json.loads((tmp_path / 'summary.json').read_text())
   assert summary['batch_sizes'][0]['learning_rate'] == 0.1
+  (start,) = summary['provenance']
+  assert start['versions']['jax'] == jax.__version__ and start['command'] and start['host']
 
 
 def test_an_evaluation_is_read_while_training_goes_on(undisturbed, tmp_path, monkeypatch):

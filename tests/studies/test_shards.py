@@ -1,0 +1,139 @@
+"""Shards of a study, one after another here: together they are the undivided study, bit by bit."""
+
+import jax
+import numpy as np
+import pytest
+from helpers.interrupted import terminated_in_call
+from helpers.results import results
+from helpers.small import small_config
+
+from bsjax import arms, load, stages
+from bsjax.config.errors import ConfigError
+from bsjax.report import arms_page, study_page
+from bsjax.storage import provenance, records
+from bsjax.train import transfer
+from bsjax.train.study_run import run_study
+
+pytestmark = pytest.mark.usefixtures('blank_figures')
+
+
+def config_of(**overrides):
+  """12 lanes in a program that runs lanes one after the other, whatever their number."""
+  return small_config(
+    **{'batch_sizes': (8, 16), 'trials': 3, 'epochs': 1.0, 'execution__devices': 1} | overrides
+  )
+
+
+def run_shards(config, workdir, count, order=None):
+  for index in order or range(1, count + 1):
+    assert run_study(config, workdir, shard=f'{index}/{count}')
+
+
+def same(workdir, whole):
+  assert results(workdir) == results(whole)
+  for name in ('plan.csv', 'config.json', 'data.json', 'methodology.txt'):
+    assert (workdir / name).read_bytes() == (whole / name).read_bytes(), name
+  assert (workdir / 'report.html').exists()
+
+
+@pytest.fixture(scope='module')
+def undivided(tmp_path_factory):
+  from matplotlib.figure import Figure
+
+  from bsjax.report.figures import drawing
+
+  with pytest.MonkeyPatch.context() as monkeypatch:
+    monkeypatch.setattr(drawing, 'draw', lambda *_: Figure((1, 1)))
+    workdir = tmp_path_factory.mktemp('undivided')
+    assert run_study(config_of(), workdir)
+  return workdir
+
+
+def test_the_last_shard_makes_the_undivided_study(tmp_path, undivided, monkeypatch, capsys):
+  config, workdir = config_of(), tmp_path / 'study'
+  assert run_study(config, workdir, shard='3/4')
+  assert 'has ended; the report follows after 1/4, 2/4, 4/4' in capsys.readouterr().out
+  assert not (workdir / 'records.jsonl').exists() and not (workdir / 'report.html').exists()
+  with terminated_in_call(monkeypatch, 2):
+    assert not run_study(config, workdir, shard='1/4')  # of which the command makes 75
+  for shard, words in {'': 'in 4 shards: give each --shard=i/4', '1/3': 'in 4 shards, and'}.items():
+    with pytest.raises(ConfigError, match=words):
+      run_study(config, workdir, shard=shard)
+  with pytest.raises(FileNotFoundError, match='shards 2/4, 4/4'):
+    study_page.write(workdir)
+  for shard in ('2/4', '4/4'):
+    assert run_study(config, workdir, shard=shard)
+  page = study_page.write(workdir).read_text()  # of what all have come to, while one is unfinished
+  assert 'Unfinished' in page and not (workdir / 'summary.json').exists()
+  assert len(load(workdir).records()) > 9
+  assert run_study(config, workdir, dry_run=True, shard='1/4')
+  assert 'Shard 1/4: 3 of the 12 lanes' in capsys.readouterr().out
+  assert run_study(config, workdir, shard='1/4')
+  same(workdir, undivided)
+  starts = [start['shard'] for start in provenance.read(workdir)]
+  assert sorted(starts) == ['1/4', '1/4', '2/4', '3/4', '4/4']  # one was continued
+  # It is finished, and can be read and lend weights as any other.
+  before = (workdir / 'records.jsonl').stat().st_mtime_ns
+  for shard in ('', '2/4'):
+    assert run_study(config, workdir, shard=shard)
+  assert (workdir / 'records.jsonl').stat().st_mtime_ns == before
+  for lane in range(12):
+    weights = transfer.read(workdir, lane), transfer.read(undivided, lane)
+    jax.tree.map(np.testing.assert_array_equal, *weights)
+
+
+def test_what_is_begun_undivided_or_has_fewer_lanes_is_not_divided(tmp_path, undivided):
+  with pytest.raises(ConfigError, match='begun undivided; continue it without --shard'):
+    run_study(config_of(), undivided, shard='1/2')
+  with pytest.raises(ConfigError, match='has 12 lanes; give no more shards'):
+    run_study(config_of(), tmp_path / 'study', shard='1/13')
+  assert not (tmp_path / 'study').exists()
+
+
+@pytest.mark.slow
+def test_arms_stages_and_pretraining_in_shards_are_the_undivided_ones(tmp_path, capsys):
+  """Whole batches that branches change, and batch sizes that follow a measurement."""
+  config = config_of(trials=2, learning_rates=(0.1,), noise_scale__every=1)
+  grows = {'epochs': 2.0, 'batch_size': ('noise:0.3', 'keep'), 'largest_batch_size': 64}
+  stages.add(config, 'first', epochs=1.0)
+  stages.add(config, 'last', batch_size=('multiply:2', 'keep'), reset_optimizer=True)
+  with config.unlocked():
+    config.pretrain = {'epochs': 1.0, 'trials': 1, 'batch_sizes': (16,), 'micro_batch': 16}
+  arms.add(config, 'whole_batches', {'micro_batch': 'batch'})
+  arms.add(config, 'follows', {'stages': {'last': grows}})
+  assert run_study(config, tmp_path / 'whole')
+  assert run_study(config, tmp_path / 'parts', shard='2/2')
+  assert not (tmp_path / 'parts' / 'report.html').exists()
+  assert capsys.readouterr().out.count('pretrain/report.html') == 4  # once for each arm of each
+  assert run_study(config, tmp_path / 'parts', shard='1/2')
+  lent = tmp_path / 'parts' / 'arms' / 'follows' / 'pretrain' / 'provenance.json'
+  assert len(records.read_json(lent)['starts']) == 1  # the second shard takes what the first made
+  assert 'Report of all arms' in capsys.readouterr().out
+  for arm in ('whole_batches', 'follows'):
+    pairs = zip(
+      *(_rows(tmp_path / name / 'arms' / arm) for name in ('whole', 'parts')), strict=True
+    )
+    for whole, part in pairs:
+      # A sum in other portions is rounded otherwise where batch sizes follow measurements.
+      sums = [row.pop('learning_rate_sum') for row in (whole, part)]
+      assert sums[1] == pytest.approx(sums[0], rel=1e-14, abs=0)
+      assert part == whole
+  summaries = [records.read_json(tmp_path / name / 'summary.json') for name in ('whole', 'parts')]
+  assert summaries[0]['conditions'] == summaries[1]['conditions']
+  (tmp_path / 'parts' / 'report.html').unlink()
+  assert arms_page.write(tmp_path / 'parts').exists()
+
+
+def _rows(workdir):
+  return sorted(records.read(workdir / 'records.jsonl'), key=lambda r: (r['examples'], r['lane']))
+
+
+def test_a_report_merges_shards_that_have_ended(tmp_path, undivided):
+  """Also where the last one was interrupted before it did."""
+  config, workdir = config_of(), tmp_path / 'study'
+  for shard in ('1/2', '2/2'):
+    assert run_study(config, workdir, shard=shard)
+  for name in ('records.jsonl', 'summary.json', 'report.html', 'provenance.json'):
+    (workdir / name).unlink()
+  assert study_page.write(workdir).exists()
+  assert results(workdir) == results(undivided)
