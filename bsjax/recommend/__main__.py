@@ -5,7 +5,6 @@ prints what both speak for, recommend.json. The same command goes on where it wa
 """
 
 import sys
-from pathlib import Path
 
 from bsjax.train import stopping
 
@@ -30,12 +29,13 @@ def main(_: list[str]) -> None:
   from bsjax.recommend import advice, short_run
   from bsjax.report import stored_study
   from bsjax.report.text import advice as text
-  from bsjax.storage import records
+  from bsjax.storage import records, workdirs
   from bsjax.storage.records import Damaged
   from bsjax.study import Study
 
-  config, workdir = flags.FLAGS.config, Path(flags.FLAGS.workdir).expanduser()
+  config = flags.FLAGS.config
   try:
+    workdir = workdirs.local(flags.FLAGS.workdir)
     validate(config)
     examples = len(data.load(config.data, config.seed).train.labels)
     study = Study(short_run.short_config(config, examples, flags.FLAGS.share), workdir)
