@@ -41,23 +41,12 @@ class StoredStudy:
 
 def load(workdir: Path) -> StoredStudy:
   """Reads a study; an unfinished one is summarized as of the last evaluation of all lanes."""
-  divided = not (workdir / 'records.jsonl').is_file() and shards.begun(workdir)
-  if divided and (without := shards.without_records(workdir)):
-    raise FileNotFoundError(
-      f'{workdir} has no records yet of the shards {", ".join(map(str, without))}: run each '
-      f'(python -m bsjax.main --config=... --workdir={workdir} --shard={without[0]}).'
-    )
-  needed = 'config.json', 'plan.csv', *(() if divided else ('records.jsonl',))
-  missing = [name for name in needed if not (workdir / name).is_file()]
-  if missing:
-    raise FileNotFoundError(
-      f'{workdir} lacks {", ".join(missing)}: give the workdir of a study that has started '
-      f'(python -m bsjax.main --config=... --workdir={workdir}).'
-    )
+  divided = _is_divided(workdir)
   config = records.read_json(workdir / 'config.json')
   plan = records.read_plan(workdir / 'plan.csv')
-  rows = shards.rows(workdir) if divided else records.read(workdir / 'records.jsonl')
-  records.check(rows, plan, workdir / 'records.jsonl')
+  path = workdir / (shards.FOLDER if divided else 'records.jsonl')
+  rows = shards.rows(workdir) if divided else records.read(path)
+  records.check(rows, plan, path)
   progress = histories.progress(plan, rows)
   starts = provenance.read(workdir)
   facts = _json(workdir / 'data.json')  # None: by an older version
@@ -76,6 +65,24 @@ def load(workdir: Path) -> StoredStudy:
   reached = histories.provisional(plan, rows)
   summary = summarize(config, reached, rows, facts=facts, starts=starts)
   return StoredStudy(config, reached, rows, summary, progress, *beside)
+
+
+def _is_divided(workdir: Path) -> bool:
+  """Whether the records are still those of shards; raises FileNotFoundError where files lack."""
+  divided = not (workdir / 'records.jsonl').is_file() and bool(shards.begun(workdir))
+  if divided and (without := shards.without_records(workdir)):
+    raise FileNotFoundError(
+      f'{workdir} has no records yet of the shards {", ".join(map(str, without))}: run each '
+      f'(python -m bsjax.main --config=... --workdir={workdir} --shard={without[0]}).'
+    )
+  needed = 'config.json', 'plan.csv', *(() if divided else ('records.jsonl',))
+  missing = [name for name in needed if not (workdir / name).is_file()]
+  if missing:
+    raise FileNotFoundError(
+      f'{workdir} lacks {", ".join(missing)}: give the workdir of a study that has started '
+      f'(python -m bsjax.main --config=... --workdir={workdir}).'
+    )
+  return divided
 
 
 def has_records(workdir: Path) -> bool:

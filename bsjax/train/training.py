@@ -169,13 +169,14 @@ class Training:
   def _gather(self, whole: plan.StudyPlan, mirrors: Mirrors) -> None:
     """Makes one study of the shards, where this is the last of them to come to its end."""
     with self._turn():
-      if left := shards.missing(self.whole):
-        names = ', '.join(map(str, left))
-        self.console.print(f'Shard {self.shard} has ended; the report follows after {names}.')
-        return
-      shard_run.merge_checkpoints(self.config, self.whole, whole)
+      left = shards.missing(self.whole)  # also folders that were removed after it was done
+      if not left:
+        shard_run.merge_checkpoints(self.config, self.whole, whole)
       if (self.whole / 'summary.json').exists():
         self._say_finished(whole)
+      elif left:
+        names = ', '.join(map(str, left))
+        self.console.print(f'Shard {self.shard} has ended; the report follows after {names}.')
       else:
         shards.merge(self.whole)
         study = self.config, self.whole, self.dataset, whole

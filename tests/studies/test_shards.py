@@ -10,7 +10,8 @@ from helpers.small import small_config
 from bsjax import arms, load, stages
 from bsjax.config.errors import ConfigError
 from bsjax.report import arms_page, study_page
-from bsjax.storage import provenance, records
+from bsjax.storage import lock, provenance, records, shards
+from bsjax.storage.shards import Shard
 from bsjax.train import transfer
 from bsjax.train.study_run import run_study
 
@@ -90,6 +91,12 @@ def test_what_is_begun_undivided_or_has_fewer_lanes_is_not_divided(tmp_path, und
   assert not (tmp_path / 'study').exists()
 
 
+def test_a_shard_is_trained_by_one_process_at_a_time(tmp_path):
+  held = lock.held(Shard(1, 2).folder(tmp_path))
+  with held, pytest.raises(ConfigError, match=r'shards/1-of-2 is in use by process'):
+    run_study(config_of(), tmp_path, shard='1/2')
+
+
 @pytest.mark.slow
 def test_arms_stages_and_pretraining_in_shards_are_the_undivided_ones(tmp_path, capsys):
   """Whole batches that branches change, and batch sizes that follow a measurement."""
@@ -137,3 +144,5 @@ def test_a_report_merges_shards_that_have_ended(tmp_path, undivided):
     (workdir / name).unlink()
   assert study_page.write(workdir).exists()
   assert results(workdir) == results(undivided)
+  (Shard(2, 2).folder(workdir) / shards.DONE).unlink()  # as good as removed
+  assert run_study(config, workdir, shard='1/2')
