@@ -1,7 +1,7 @@
 """Keys of how runs are trained: optimizer, schedule, stages, what they begin with, arms."""
 
 from bsjax.config.key import Key, zero
-from bsjax.config.metrics import VAL_TITLE
+from bsjax.config.metrics import judged
 
 TRAINING = (
   Key('optimizer.name', 'sgd', 'One of optim.entries.OPTIMIZERS, such as sgd, adamw or lamb.'),
@@ -45,7 +45,7 @@ TRAINING = (
   Key(
     'transfer.lane',
     -1,
-    f'Which of its lanes; -1: that of the highest {VAL_TITLE}.',
+    f'Which of its lanes; -1: that of the {judged().best_mean} {judged().val_title}.',
     low=-1,
     remedy='give a lane of it, or -1 for its best',
   ),

@@ -14,8 +14,12 @@ def data_facts(config: ConfigDict, dataset: Dataset, study: plan.StudyPlan) -> d
 
   {'fingerprint', 'class_names', 'class_counts': {split: [count]}, 'copies': {kind: count},
   'classes_per_batch': [row]} with the rows of `sampler.distinct_classes`; where there are several
-  stages each row has its 'stage', and batch sizes are those foreseen.
+  stages each row has its 'stage', and batch sizes are those foreseen. Without classes nothing is
+  said of them.
   """
+  copies = doubts.copies(dataset)._asdict()
+  if not dataset.class_names:
+    return {'fingerprint': dataset.fingerprint(), 'copies': copies}
   labels, trials = dataset.train.labels, range(config.trials)
   rows = []
   for part in study.stages:
@@ -34,6 +38,6 @@ def data_facts(config: ConfigDict, dataset: Dataset, study: plan.StudyPlan) -> d
     'fingerprint': dataset.fingerprint(),
     'class_names': list(dataset.class_names),
     'class_counts': dataset.class_counts(),
-    'copies': doubts.copies(dataset)._asdict(),
+    'copies': copies,
     'classes_per_batch': rows,
   }

@@ -8,8 +8,10 @@ from ml_collections import ConfigDict
 
 from bsjax import data
 from bsjax.config.errors import ConfigError
+from bsjax.config.metrics import judged_of, judging
 from bsjax.console import make_console
 from bsjax.engine import processes
+from bsjax.engine.own import CONFIGS, Own, with_own
 from bsjax.engine.validate import validate
 from bsjax.plan import arms, plan
 from bsjax.storage import lock, workdirs
@@ -23,21 +25,29 @@ def run_study(
   workdir: str | Path,
   dry_run: bool = False,
   writers: Sequence[Writer] = (),
+  own: Own = CONFIGS,
 ) -> bool:
   """Trains a study to its end in `workdir`, from wherever an earlier call left it.
 
   Returns whether nothing is left to do. Raises ConfigError, before anything is compiled, when the
   configuration cannot run or is not the one that `workdir` was begun with. `writers` are told all
-  that goes into records.jsonl.
+  that goes into records.jsonl; `own` is what comes from outside.
   """
-  return StudyRun(config, workdir, writers).run(dry_run)
+  return StudyRun(config, workdir, writers, own).run(dry_run)
 
 
 class StudyRun:
   """The trainings of a study; a data set that several of them use is read once."""
 
-  def __init__(self, config: ConfigDict, workdir: str | Path, writers: Sequence[Writer] = ()):
+  def __init__(
+    self,
+    config: ConfigDict,
+    workdir: str | Path,
+    writers: Sequence[Writer] = (),
+    own: Own = CONFIGS,
+  ):
     """Raises ConfigError with all problems of the configuration at once."""
+    config, self.own = with_own(config, own), own
     processes.together(lambda: validate(config))
     self.config, self.workdir = config, Path(workdir).expanduser()
     self._mirrors, self._console = Mirrors(writers), make_console(processes.is_first())
@@ -56,6 +66,10 @@ class StudyRun:
 
   def run(self, dry_run: bool = False) -> bool:
     """Trains, or with `dry_run` prints what would be; returns whether nothing is left to do."""
+    with judging(judged_of(self.config)):
+      return self._run_all(dry_run)
+
+  def _run_all(self, dry_run: bool) -> bool:
     configs = self.check()
     # What is wrong is said before there is a folder.
     with contextlib.nullcontext() if dry_run else self._held():
@@ -129,13 +143,15 @@ class StudyRun:
   def _training(self, config: ConfigDict, workdir: Path) -> Training:
     """The training of a workdir, known to fit its data and, before it has begun, its model."""
     if workdir not in self._trainings:
-      training = Training(config, workdir, self._dataset(config), self._console)
+      training = Training(config, workdir, self._dataset(config), self._console, self.own)
       if not training.recorded:
         training.check()
       self._trainings[workdir] = training
     return self._trainings[workdir]
 
   def _dataset(self, config: ConfigDict) -> data.Dataset:
+    if self.own.data is not None:
+      return self.own.data
     key = config.data.to_json(), config.seed
     if key not in self._datasets:
       self._datasets[key] = processes.together(lambda: data.load(config.data, config.seed))
