@@ -4,8 +4,12 @@ import importlib
 from typing import Any
 
 __all__ = [
+  'CORRECT',
   'ConfigError',
+  'Data',
+  'Metric',
   'Study',
+  'Task',
   'Writer',
   'arms',
   'base_config',
@@ -19,8 +23,12 @@ __all__ = [
 # Public name -> the module it is in, and its name there ('': the module itself). A name is imported
 # when it is asked for, so that `import bsjax` loads neither JAX nor anything else that is heavy.
 _HOME = {
+  'CORRECT': ('bsjax.models.task', 'OF_CLASSES'),
   'ConfigError': ('bsjax.config.errors', 'ConfigError'),
+  'Data': ('bsjax.data.own', 'Data'),
+  'Metric': ('bsjax.models.task', 'Metric'),
   'Study': ('bsjax.study', 'Study'),
+  'Task': ('bsjax.models.task', 'Task'),
   'Writer': ('bsjax.storage.writers', 'Writer'),
   'arms': ('bsjax.plan.arms', ''),
   'base_config': ('bsjax.config.keys', 'base_config'),

@@ -34,6 +34,19 @@ def percent(estimate: Mapping[str, Any]) -> str:
   return f'{100 * mean:.1f} ± {50 * (high - low):.1f}'
 
 
+def plus_minus(estimate: Mapping[str, Any]) -> str:
+  """A number with its interval, to the digits that this leaves it: '0.0123 ± 0.0004'."""
+  mean, (low, high) = estimate['mean'], estimate['ci95']
+  if mean is None:
+    return '–'
+  half = 0.0 if low is None else (high - low) / 2
+  largest = max(abs(mean), half)
+  if not half or not 1e-4 <= largest < 1e6:
+    return f'{mean:.4g}' if low is None else f'{mean:.4g} ± {half:.2g}'
+  decimals = min(max(0, 1 - math.floor(math.log10(half))), 8)
+  return f'{mean:,.{decimals}f} ± {half:,.{decimals}f}'
+
+
 def joined(items: Iterable[Any], last: str = 'and') -> str:
   """'8', '8 and 16', '8, 16 and 32'."""
   words = [str(item) for item in items]

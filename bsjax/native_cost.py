@@ -38,7 +38,7 @@ def main(_: list[str]) -> None:
       )
     workdirs.refuse_another(workdir, wanted)
     dataset = data.load(wanted.data, wanted.seed)
-    study_plan = plan.make_plan(wanted, len(dataset.train.labels))
+    study_plan = plan.make_plan(wanted, len(dataset.train))
     measured = run.measure_study(wanted, dataset, study_plan, say=console.print)
   except (ConfigError, data.DataError) as error:
     logging.debug('', exc_info=error)

@@ -1,7 +1,7 @@
 """The public class: a study in a workdir, to plan, run and read; and a stored one, to read."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,8 @@ from bsjax.storage.records import Row
 from bsjax.storage.writers import Writer
 
 if TYPE_CHECKING:  # they load JAX, which reading a study must not
+  from bsjax.engine.own import Own
+  from bsjax.models.task import Task
   from bsjax.plan.plan import StudyPlan
   from bsjax.train.study_run import StudyRun
 
@@ -59,9 +61,14 @@ class StudyResults:
 
 
 class Study(StudyResults):
-  """A study: a config, where it is written, and who is told of its rows beside records.jsonl.
+  """A study: a config, where it is written, and what takes the place of parts of the config.
 
-  `shard` is 'i/n' where only this share of its lanes is trained here. The machine is set up by
+  `model` is a flax linen module, a function of `rngs` that makes an nnx module, or a pair of pure
+  functions (`models.own.adapted`). `data` is a `bsjax.Data`, or the pair of training and validation
+  examples. `task` is a `bsjax.Task`: the loss, and metrics. `optimizer` is a factory of optax with
+  a parameter `learning_rate`, such as `optax.adam`. `writers` are told of the rows beside
+  records.jsonl. `shard` is 'i/n' where only this share of its lanes is trained here. Raises
+  ConfigError or DataError where one of them cannot be what it should. The machine is set up by
   `bsjax.set_up_machine`, before anything uses JAX.
   """
 
@@ -69,11 +76,17 @@ class Study(StudyResults):
     self,
     config: ConfigDict,
     workdir: str | Path,
+    model: Any = None,
+    data: Any = None,
+    task: 'Task | None' = None,
+    optimizer: Callable[..., Any] | None = None,
     writers: Sequence[Writer] = (),
     shard: str = '',
   ):
     super().__init__(workdir)
     self.config, self.writers, self.shard = config, tuple(writers), shard
+    parts = model, data, task, optimizer
+    self._own = None if all(part is None for part in parts) else _own(*parts)
 
   @property
   def plan(self) -> 'StudyPlan':
@@ -95,7 +108,26 @@ class Study(StudyResults):
   def _run(self) -> 'StudyRun':
     from bsjax.train.study_run import StudyRun
 
-    return StudyRun(self.config, self.workdir, self.writers, self.shard)
+    given = {} if self._own is None else {'own': self._own}
+    return StudyRun(self.config, self.workdir, self.writers, self.shard, **given)
+
+
+def _own(model: Any, data: Any, task: 'Task | None', optimizer: Any) -> 'Own':
+  """The parts from outside as the engine takes them."""
+  from bsjax.data import own as own_data
+  from bsjax.engine.own import Own
+  from bsjax.models.own import adapted
+  from bsjax.models.task import CLASSIFICATION
+  from bsjax.optim.own import OwnOptimizer
+
+  task = task or CLASSIFICATION
+  classes = any(metric.by_class for metric in task.metrics.values())
+  return Own(
+    model=None if model is None else adapted(model),
+    task=task,
+    optimizer=None if optimizer is None else OwnOptimizer(optimizer),
+    data=None if data is None else own_data.dataset(own_data.given(data), classes),
+  )
 
 
 def load(workdir: str | Path) -> StudyResults:

@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 
 from bsjax.analysis.claims import confounds
-from bsjax.analysis.claims.claim import ABOVE, BETTER, MARGIN, SUPPORTED, Finding, Question, within
+from bsjax.analysis.claims.claim import ABOVE, SUPPORTED, Finding, Question, better, within
 from bsjax.analysis.claims.pairs import Pair, Ranking
 from bsjax.analysis.measures.critical_batch_size import EARLY
 from bsjax.analysis.runs.histories import Tried
 from bsjax.analysis.runs.selection import Chosen
-from bsjax.config.metrics import VAL
+from bsjax.config.metrics import judged
 from bsjax.stats.estimate import Reason
 from bsjax.stats.paired import Difference, against_best
 
 OVERHEAD = 0.2  # how much above the fewest examples the fewest updates may cost
-GOALS = BEST, EXAMPLES, UPDATES, TIME = VAL, 'examples', 'updates', 'time'
+GOALS = EXAMPLES, UPDATES, TIME = 'examples', 'updates', 'time'  # beside the best metric
 
 
 def recommendation(
@@ -45,14 +45,14 @@ def _most_accurate(chosen: Chosen, ranking: Ranking, tried: Tried) -> Finding:
   if not pairs:
     apart = [reason.details['size'] for reason in out]
     whole = [size for size in chosen if size not in apart]
-    return _row(BEST, None, [Reason('nothing_to_compare', sizes=whole), *out])
+    return _row(judged().val, None, [Reason('nothing_to_compare', sizes=whole), *out])
   best, n = pairs[0].best, pairs[0].plain.interval.n
   if n < 2:
-    return _row(BEST, None, [Reason('one_trial_highest', best=best), *out])
+    return _row(judged().val, None, [Reason('one_trial_highest', best=best), *out])
   # Where either is read beside its best rates, it may be the better of the two.
   beside = confounds.skipped(chosen, [best, *(pair.other for pair in pairs)])
   unsure = {reason.details['size'] for reason in beside}
-  level = {p.other: p for p in pairs if p.other in unsure or not _shown(p, BETTER)}
+  level = {p.other: p for p in pairs if p.other in unsure or not _shown(p, better())}
   worse = [pair.other for pair in pairs if pair.other not in level]
   alike = [other for other, pair in level.items() if _shown(pair, within())]
   size = max([best, *(other for other in alike if not unsure & {best, other})])
@@ -62,7 +62,7 @@ def _most_accurate(chosen: Chosen, ranking: Ranking, tried: Tried) -> Finding:
     Reason('not_shown_worse', sizes=list(level)),
   ]
   if size != best:
-    why.append(Reason('as_good', size=size, best=best, margin=MARGIN))
+    why.append(Reason('as_good', size=size, best=best, margin=judged().margin))
   largest = max(level, default=best)
   if largest > size:
     # How much may be lost by taking a larger batch size that was not shown to be worse.
@@ -71,7 +71,7 @@ def _most_accurate(chosen: Chosen, ranking: Ranking, tried: Tried) -> Finding:
     why.append(Reason('at_stake', best=best, other=largest, **ends))
   if size in tried:
     why += confounds.tuning(tried, chosen, [size])
-  return _row(BEST, size, [*why, *beside, *out], chosen[size].learning_rate)
+  return _row(judged().val, size, [*why, *beside, *out], chosen[size].learning_rate)
 
 
 def _shown(pair: Pair, question: Question) -> bool:

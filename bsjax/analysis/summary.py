@@ -22,8 +22,9 @@ from bsjax.analysis.measures.learning_rate import NO_NOISE_SCALE, learning_rates
 from bsjax.analysis.recommend import recommendation
 from bsjax.analysis.runs.budgets import CLOCKS, at_end, readings
 from bsjax.analysis.runs.histories import Row, Setting, Tried, by_branch, settings
+from bsjax.analysis.runs.judging import judged_by
 from bsjax.analysis.runs.selection import Chosen, Tuned, select
-from bsjax.config.metrics import REESTIMATED_VAL, TRAIN, VAL
+from bsjax.config.metrics import judged, judging
 from bsjax.plan import hyperparameters
 from bsjax.stats.estimate import Reason
 
@@ -44,6 +45,17 @@ def summarize(
   `facts` are those of data.json, for what depends on the classes. Of a study with branches
   everything but 'conditions' and 'stages' is of the first, 'branch'.
   """
+  with judging(judged_by(config, record_rows)):
+    return _summarize(config, plan_rows, record_rows, hardware, facts)
+
+
+def _summarize(
+  config: Mapping[str, Any],
+  plan_rows: Sequence[Row],
+  record_rows: Sequence[Row],
+  hardware: str,
+  facts: classes.Facts | None,
+) -> dict[str, Any]:
   parts = by_branch(plan_rows, record_rows)
   grids = {branch: settings(*part) for branch, part in parts.items()}
   first = next(iter(grids))
@@ -69,7 +81,7 @@ def _of_branch(
   measured = _noise_for_rules(scales)
   # Both are statements about optimization; those on validation, which overfitting turns, go beside.
   rate = partial(learning_rates, grid, config['optimizer']['name'], measured)
-  rates = rate(objective='train_loss') | {'validation': rate(objective='val_error')}
+  rates = rate(objective='train_loss') | {'validation': rate(objective=judged().val_cost)}
   rates['noise_scale_of_rules'] = measured
   exponent = rates.pop('exponent')
   critical = critical_batch_size(grid, 'train_loss')
@@ -93,7 +105,7 @@ def _of_branch(
     'claims': claims,
     'confounds': causes(config, grid, chosen, read, claims),
     'recommendation': recommendation(chosen, ranking, critical, grid),
-    **(_of_classes(config, grid, chosen, facts) if facts else {}),
+    **(_of_classes(config, grid, chosen, facts) if facts and 'class_counts' in facts else {}),
   }
   return result | ({'scaling_rules': scaled} if scaled else {})
 
@@ -103,7 +115,7 @@ def _of_classes(
 ) -> dict[str, Any]:
   """What batches hold of the classes; and where these are unequal, what that does to them."""
   result = {'classes_per_batch': facts['classes_per_batch']}
-  if classes.applies(config, facts):
+  if judged().metric.by_class and classes.applies(config, facts):
     result['by_class'] = classes.by_class(grid, chosen, facts)
   return result
 
@@ -135,21 +147,23 @@ def _batch_size(tried: Sequence[Setting], best: Tuned, reestimated: bool) -> dic
     'selection': best.selection,
     'window': [{'learning_rate': part.learning_rate, 'weight': w} for part, w in best.parts],
     'unsafe_rates': list(best.unsafe),
-    TRAIN: estimate(values[TRAIN], TRAIN),
-    VAL: estimate(values[VAL], VAL),
+    judged().train: estimate(values[judged().train], judged().train),
+    judged().val: estimate(values[judged().val], judged().val),
     'generalization_gap': estimate(values['gap']),
     'noise_scale': noise.late(best),
   }
   if reestimated:
-    result[REESTIMATED_VAL] = estimate(values[REESTIMATED_VAL], REESTIMATED_VAL)
+    result[judged().reestimated_val] = estimate(
+      values[judged().reestimated_val], judged().reestimated_val
+    )
   if len(rates) == 1:
     result['note'] = Reason('untuned')
   return result
 
 
 def _none_eligible(batch_size: int, tried: Sequence[Setting], reestimated: bool) -> dict[str, Any]:
-  keys = [TRAIN, VAL, 'generalization_gap']
-  keys += [REESTIMATED_VAL] if reestimated else []
+  keys = [judged().train, judged().val, 'generalization_gap']
+  keys += [judged().reestimated_val] if reestimated else []
   return {
     'batch_size': batch_size,
     'learning_rate': None,

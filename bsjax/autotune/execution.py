@@ -14,6 +14,7 @@ from bsjax.autotune import grouping, timer
 from bsjax.autotune.grouping import Timing
 from bsjax.data import Dataset
 from bsjax.engine.device_axis import describe, devices
+from bsjax.engine.own import CONFIGS, Own
 from bsjax.engine.strategies import STRATEGIES, Strategy, candidates, kind
 from bsjax.plan import plan
 from bsjax.plan.scaling_rules import learning_rates_of
@@ -62,19 +63,22 @@ def choose(
   recorded: Execution | None = None,
   say: Callable[[str], None] = print,
   folder: Path | None = None,
+  own: Own = CONFIGS,
 ) -> Execution:
   """Returns how to run a study, timing what there is to choose and is not `recorded` of it.
 
   `study_plan` has the micro-batches that need no timing. A study keeps its micro-batches, and on
   the same devices its strategies, unless the config fixes one. `say` takes sentences for a person;
-  timings are remembered in `folder`, if not the user's.
+  timings are remembered in `folder`, if not the user's. `own` is what comes from outside.
   """
   device = ', '.join((describe(devices(config.execution.devices)), timer.processor()))
   fixed = config.execution.strategy != 'auto'
   if recorded and recorded.device == device and not (fixed or recorded.fixed):
     return recorded
-  stopwatch = timer.Timer(config, dataset, study_plan, say, folder)
-  names = functools.partial(_names, config, models.MODELS[config.model.name].convolves)
+  stopwatch = timer.Timer(config, dataset, study_plan, say, folder, own)
+  names = functools.partial(
+    _names, config, own.model is None and models.MODELS[config.model.name].convolves
+  )
   if recorded:
     chosen = recorded.micro_batches
   elif _free(config, study_plan):

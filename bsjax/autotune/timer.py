@@ -16,10 +16,12 @@ from ml_collections import ConfigDict
 from bsjax.autotune.grouping import Timing
 from bsjax.console import now
 from bsjax.data import Dataset
+from bsjax.data.dataset import leaves
 from bsjax.engine import memory, programs
 from bsjax.engine.device_axis import devices
 from bsjax.engine.device_data import DeviceData
 from bsjax.engine.device_lanes import Lanes
+from bsjax.engine.own import CONFIGS, Own, fingerprints
 from bsjax.engine.spec import lane_spec
 from bsjax.engine.strategies import STRATEGIES, Strategy
 from bsjax.plan import plan
@@ -46,9 +48,11 @@ class Timer:
     study_plan: plan.StudyPlan,
     say: Callable[[str], None],
     folder: Path | None,
+    own: Own = CONFIGS,
   ):
+    self.own = own
     self.config, self.dataset, self.plan, self.say = config, dataset, study_plan, say
-    key = _key(config, dataset)
+    key = _key(config, dataset, own)
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
     self._path = (folder or user_cache.folder('timings')) / f'{digest}.json'
     self._key = key
@@ -70,7 +74,9 @@ class Timer:
         self.say(f'Timing {name} at micro-batch {micro} ...')
         best = min((t.per_lane for t in self._of(micro)), default=np.inf)
         strategy, hopeless = STRATEGIES[name], HOPELESS * best
-        timing = measure(self.config, self.dataset, first, group, on_device, strategy, hopeless)
+        timing = measure(
+          self.config, self.dataset, first, group, on_device, strategy, hopeless, self.own
+        )
         self.timings.append(timing)
       _write(self._path, self._key, self.timings)
     return [timing for name in names if (timing := self._find(micro, name))]
@@ -101,6 +107,7 @@ def measure(
   on_device: DeviceData,
   strategy: Strategy,
   hopeless: float = np.inf,
+  own: Own = CONFIGS,
 ) -> Timing:
   """Returns how long a tick of a group takes: the least of a few, after one that compiles.
 
@@ -114,7 +121,7 @@ def measure(
     lanes = lanes[:: -(-len(lanes) // most)]
   ticks = min(BLOCK_TICKS, group.block_ticks)  # longer blocks might not fit the orders at hand
   few = dataclasses.replace(group, lanes=lanes, block_ticks=ticks)
-  spec = lane_spec(config, dataset, stage_plan, group, strategy)
+  spec = lane_spec(config, dataset, stage_plan, group, strategy, own)
   shape = dataset.image_shape
   functions = programs.build(spec, strategy, config, shape, ticks, on_device.devices)
   run = Lanes(functions, few, stage_plan)
@@ -150,7 +157,7 @@ def _timed(run: Lanes, on_device: DeviceData, blocks: int) -> float:
   return seconds
 
 
-def _key(config: ConfigDict, dataset: Dataset) -> dict:
+def _key(config: ConfigDict, dataset: Dataset, own: Own) -> dict:
   """What the time of a tick depends on."""
   at_hand = devices(config.execution.devices)
   keys = json.loads(config.to_json())
@@ -161,9 +168,16 @@ def _key(config: ConfigDict, dataset: Dataset) -> dict:
     'device': [at_hand[0].device_kind, len(at_hand), platform.machine(), processor()],
     'flags': os.environ.get('XLA_FLAGS', ''),
     'replicate': config.execution.replicate,
-    'image': [*dataset.image_shape, dataset.num_classes, config.data.crop, config.data.flip],
+    'image': [*_shape(dataset), dataset.num_classes, config.data.crop, config.data.flip],
     **{name: keys[name] for name in study},
+    **fingerprints(own, dataset),
   }
+
+
+def _shape(dataset: Dataset) -> list:
+  if dataset.mean is not None:
+    return list(dataset.image_shape)
+  return [[x.dtype.str, *x.shape[1:]] for x in leaves(dataset.train.images)]
 
 
 def processor() -> str:

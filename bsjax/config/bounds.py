@@ -31,7 +31,7 @@ def wrong(config: Config, keys: Iterable[Key], where: str = '') -> dict[str, str
 def misshapen(config: Config, keys: Iterable[Key], free: Collection[str]) -> list[str]:
   """Returns a sentence for each section that is none, and each key that is missing or unknown.
 
-  Sections named in `free` hold other names too.
+  Sections named in `free` hold other names too; those of them that have no key need not be there.
   """
   keys_of: dict[str, list[str]] = {'': []}
   sentences = []
@@ -55,7 +55,8 @@ def misshapen(config: Config, keys: Iterable[Key], free: Collection[str]) -> lis
       continue
     missing = [name for name in names if name not in tree]
     sentences += [f'{where}{name} is missing; begin with base_config()' for name in missing]
-    odd = [] if section in free else sorted(set(tree) - set(names))
+    known = {*names, *free} if not section else names
+    odd = [] if section in free else sorted(set(tree) - set(known))
     sentences += [unknown('the key', where + name, [where + one for one in names]) for name in odd]
   return sentences
 

@@ -3,7 +3,7 @@
 import dataclasses
 
 from bsjax.config.key import Key, zero
-from bsjax.config.metrics import VAL_TITLE
+from bsjax.config.metrics import judged
 
 _OPTIMIZER = (
   Key('optimizer.name', 'sgd', 'One of optim.entries.OPTIMIZERS, such as sgd, adamw or lamb.'),
@@ -75,7 +75,7 @@ TRAINING = (
   Key(
     'transfer.lane',
     -1,
-    f'Which of its lanes; -1: that of the highest {VAL_TITLE}.',
+    f'Which of its lanes; -1: that of the {judged().best_mean} {judged().val_title}.',
     low=-1,
     remedy='give a lane of it, or -1 for its best',
   ),

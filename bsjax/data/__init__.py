@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 from bsjax.config import bounds
 from bsjax.config.errors import unknown
 from bsjax.config.keys import section
+from bsjax.config.own import OWN
 from bsjax.data.dataset import DataError, Dataset, Raw, Split, mean_and_std, quoted
 from bsjax.data.sources import digits, image_folder, npz, tfds_source
 from bsjax.data.stratify import choose
@@ -50,6 +51,10 @@ def load(config: ConfigDict, seed: int) -> Dataset:
 
   Raises DataError with everything `wrong` lists, or with what only reading the data can tell.
   """
+  if config.source == OWN:
+    raise DataError(
+      'the data were given by bsjax.Study(data=...), which only the script that began the study has'
+    )
   if sentences := wrong(config):
     raise DataError('\n'.join(sentences))
   named = config.path or config.name or config.source
@@ -97,6 +102,8 @@ def source_conflicts(config: ConfigDict) -> list[str]:
       "data.validation='train' would validate on the training data; choose 'split' to hold out a"
       ' share of them, or the name of another split of the set'
     )
+  if config.source == OWN:  # `engine.own.conflicts` says what is wrong with it
+    return []
   if config.source not in SOURCES:
     return [*sentences, unknown('data.source', config.source, SOURCES)]
   source = SOURCES[config.source]

@@ -4,38 +4,62 @@ import dataclasses
 import functools
 import hashlib
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, Int32, Num, Shaped, UInt8
 
+# One array, or several by name; of inputs or of targets.
+Arrays = np.ndarray | dict[str, Any]
 NO_LABEL = ('', 'nan', '<na>', '#n/a', 'null')  # as tables have it, in any case
+
+
+# Of an example as a model gets it: (height, width, channel) in float32, or arrays of one example.
+InputShape = tuple[int, ...] | Arrays
 
 
 class DataError(ValueError):
   """The data cannot be had as configured; the text says what to do about it."""
 
 
+def leaves(tree: Arrays) -> list[Any]:
+  """The arrays of inputs or targets, in order of their names."""
+  return [tree[name] for name in sorted(tree)] if isinstance(tree, dict) else [tree]
+
+
+def of_each(function: Callable[[Any], Any], tree: Arrays) -> Any:
+  """What a function makes of each of the arrays."""
+  if isinstance(tree, dict):
+    return {name: function(array) for name, array in tree.items()}
+  return function(tree)
+
+
 @dataclasses.dataclass(frozen=True)
 class Split:
   """Examples to train on, or to validate on."""
 
-  # uint8, or float32 for what frozen layers make of images
-  images: Num[np.ndarray, 'example height width channel']
-  labels: Int32[np.ndarray, ' example']
+  # The inputs: uint8 images, float32 for what frozen layers make of them, or somebody's own.
+  images: Arrays  # [example, ...]
+  labels: Arrays  # the targets: int32 [example], or somebody's own
+
+  def __len__(self) -> int:
+    return len(leaves(self.images)[0])
 
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-  """Training and validation examples; `mean` and `std` of the training pixels, in raw units."""
+  """Training and validation examples; `mean` and `std` of the training pixels, in raw units.
+
+  Inputs that are no images have neither; targets that are no classes have no `class_names`.
+  """
 
   name: str
   class_names: tuple[str, ...]
   train: Split
   validation: Split
-  mean: Float32[np.ndarray, ' channel']
-  std: Float32[np.ndarray, ' channel']
+  mean: Float32[np.ndarray, ' channel'] | None
+  std: Float32[np.ndarray, ' channel'] | None
 
   @property
   def num_classes(self) -> int:
@@ -57,7 +81,7 @@ class Dataset:
   def _fingerprint(self) -> str:
     checksum = 0
     for split in (self.train, self.validation):
-      for array in (split.images, split.labels):
+      for array in (*leaves(split.images), *leaves(split.labels)):
         checksum = zlib.crc32(np.ascontiguousarray(array), checksum)
     return f'{checksum:08x}'
 
@@ -65,14 +89,27 @@ class Dataset:
   def digests(self) -> tuple[list[bytes], list[bytes]]:
     """Checksums of 64 bits of the training images and of the validation images."""
 
-    def digest(image: Num[np.ndarray, 'height width channel']) -> bytes:
-      return hashlib.blake2b(np.ascontiguousarray(image), digest_size=8).digest()
+    def digest(*arrays: Num[np.ndarray, '...']) -> bytes:
+      hashed = hashlib.blake2b(digest_size=8)
+      for array in arrays:
+        hashed.update(np.ascontiguousarray(array))
+      return hashed.digest()
 
-    return list(map(digest, self.train.images)), list(map(digest, self.validation.images))
+    of_splits = (map(digest, *leaves(split.images)) for split in (self.train, self.validation))
+    train, validation = map(list, of_splits)
+    return train, validation
 
   @property
-  def image_shape(self) -> tuple[int, int, int]:
-    return self.train.images.shape[1:]
+  def image_shape(self) -> InputShape:
+    """(height, width, channel); of inputs that are no images see `InputShape`."""
+    if self.mean is not None:
+      return self.train.images.shape[1:]
+    return of_each(lambda array: np.empty((1, *array.shape[1:]), array.dtype), self.train.images)
+
+  @property
+  def strata(self) -> Int32[np.ndarray, ' example']:
+    """The class of each training example, by which shares are drawn; without classes 0."""
+    return self.train.labels if self.class_names else np.zeros(len(self.train), np.int32)
 
 
 class Raw(NamedTuple):

@@ -22,7 +22,7 @@ def copies(dataset: Dataset) -> Copies:
   """Counts the copies in a data set, by checksums of 64 bits."""
   train, validation = dataset.digests
   labels = collections.defaultdict(set)
-  for digest, label in zip(train, dataset.train.labels, strict=True):
+  for digest, label in zip(train, dataset.strata, strict=True):
     labels[digest].add(int(label))
   return Copies(
     sum(digest in labels for digest in validation),
@@ -34,20 +34,23 @@ def copies(dataset: Dataset) -> Copies:
 def doubts(dataset: Dataset) -> list[str]:
   """Returns sentences for a person, none where nothing was noticed."""
   counts, sentences = copies(dataset), []
+  images, exactly = ('images', ', pixel by pixel') if dataset.mean is not None else ('inputs', '')
   if counts.shared:
     sentences.append(
-      f'{counts.shared:,} of {len(dataset.validation.labels):,} validation images are in the'
-      ' training data too, pixel by pixel: what validation says of them is not of unseen data'
+      f'{counts.shared:,} of {len(dataset.validation):,} validation {images} are in the'
+      f' training data too{exactly}: what validation says of them is not of unseen data'
     )
   if counts.within:
-    unsure = f', and {counts.ambiguous:,} images have several labels' if counts.ambiguous else ''
-    sentences.append(f'{counts.within:,} training images are copies of others{unsure}')
+    unsure = f', and {counts.ambiguous:,} {images} have several labels' if counts.ambiguous else ''
+    sentences.append(f'{counts.within:,} training {images} are copies of others{unsure}')
   return [*sentences, *_names_alike(dataset.class_names), *_odd_classes(dataset)]
 
 
 def _odd_classes(dataset: Dataset) -> list[str]:
   """Classes that may be none, and axes that may be another."""
-  names, channels, sentences = dataset.class_names, dataset.image_shape[-1], []
+  names, sentences = dataset.class_names, []
+  if not names:
+    return []
   if names == ('-1', '1'):
     sentences.append("labels -1 and 1 are taken as two classes; -1 must not stand for 'no label'")
   if doubtful := [name for name in names if name.casefold() in MAYBE_NO_LABEL]:
@@ -57,8 +60,10 @@ def _odd_classes(dataset: Dataset) -> list[str]:
   for split, counts in dataset.class_counts().items():
     if lacking := [name for name, count in zip(names, counts, strict=True) if not count]:
       sentences.append(f'no {split} example has the label {quoted(lacking)}')
+  if dataset.mean is None:
+    return sentences
+  height, width, channels = dataset.image_shape
   if channels not in (1, 3):
-    height, width, _ = dataset.image_shape
     sentences.append(f'images are of {height} x {width} pixels with {channels} channels')
   return sentences
 

@@ -15,7 +15,15 @@ def data_facts(config: ConfigDict, dataset: Dataset, study: plan.StudyPlan) -> d
   {'fingerprint', 'class_names', 'class_counts': {split: [count]}, 'copies': {kind: count},
   'doubts': [sentence], 'classes_per_batch': [row]} with the rows of `sampler.distinct_classes`;
   where there are several stages each row has its 'stage', and batch sizes are those foreseen.
+  Without classes nothing is said of them.
   """
+  about = {
+    'fingerprint': dataset.fingerprint(),
+    'copies': doubts.copies(dataset)._asdict(),
+    'doubts': doubts.doubts(dataset),
+  }
+  if not dataset.class_names:
+    return about
   labels, trials = dataset.train.labels, range(config.trials)
   rows = []
   for part in study.stages:
@@ -31,10 +39,8 @@ def data_facts(config: ConfigDict, dataset: Dataset, study: plan.StudyPlan) -> d
     )
     rows += [stage | row for row in distinct]
   return {
-    'fingerprint': dataset.fingerprint(),
     'class_names': list(dataset.class_names),
     'class_counts': dataset.class_counts(),
-    'copies': doubts.copies(dataset)._asdict(),
-    'doubts': doubts.doubts(dataset),
+    **about,
     'classes_per_batch': rows,
   }

@@ -9,8 +9,10 @@ state. Positions are int32: a run may see at most 2**31 - 1 examples.
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, ArrayLike, Float, Int, Key, Num
+from jaxtyping import Array, ArrayLike, Float, Int, Key, Num, PyTree, Shaped
 
+# Inputs or targets: an array, or a dict of arrays.
+Examples = PyTree[Shaped[Array, '...']]
 # And with to draw the orders and augmentations of the streams after the first.
 LATER_STREAMS = 16
 
@@ -43,14 +45,14 @@ def epoch_orders(
 
 
 def micro_batch(
-  images: Num[Array, 'example height width channel'],
-  labels: Int[Array, ' example'],
+  images: Examples,
+  labels: Examples,
   orders: Int[Array, 'epoch place'],
   first_epoch: Int[ArrayLike, ''],
   start: Int[ArrayLike, ''],
   size: int,
-) -> tuple[Num[Array, '{size} height width channel'], Int[Array, ' {size}']]:
-  """Images and labels at the stream's positions `start` to `start + size - 1`.
+) -> tuple[PyTree[Shaped[Array, '{size} ...']], PyTree[Shaped[Array, '{size} ...']]]:
+  """Inputs and targets at the stream's positions `start` to `start + size - 1`.
 
   `orders` holds the epochs from `first_epoch` on and must reach the last of these positions:
   indices are traced, so a missing epoch cannot be reported here. An epoch is as long as its order,
@@ -59,7 +61,7 @@ def micro_batch(
   position = start + jnp.arange(size)
   epoch, place = jnp.divmod(position, orders.shape[-1])
   example = orders[epoch - first_epoch, place]
-  return images[example], labels[example]
+  return jax.tree.map(lambda x: x[example], (images, labels))
 
 
 def augment(
@@ -93,10 +95,15 @@ def augment(
 
 
 def normalize(
-  images: Num[Array, '*batch height width channel'],
-  mean: Float[ArrayLike, ' channel'],
-  std: Float[ArrayLike, ' channel'],
+  images: Examples,
+  mean: Float[ArrayLike, ' channel'] | None,
+  std: Float[ArrayLike, ' channel'] | None,
   dtype: jax.typing.DTypeLike = jnp.float32,
-) -> Float[Array, '*batch height width channel']:
-  """Images of mean 0 and standard deviation 1 per channel, computed in float32, then cast."""
+) -> Examples:
+  """Images of mean 0 and standard deviation 1 per channel, computed in float32, then cast.
+
+  Inputs that are no images, without a mean, stay as they are.
+  """
+  if mean is None:
+    return images
   return ((images.astype(jnp.float32) - mean) / std).astype(dtype)

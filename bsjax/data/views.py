@@ -22,7 +22,7 @@ def examples_in_use(
 def view(dataset: Dataset, stage: Stage) -> Dataset:
   """Returns the data set with images of the stage's size; all its examples stay."""
   size = stage.image_size
-  if not size or dataset.image_shape[:2] == (size, size):
+  if not size or dataset.mean is None or dataset.image_shape[:2] == (size, size):
     return dataset
   train, validation = (
     Split(_resized(split.images, size), split.labels)

@@ -38,13 +38,13 @@ class DeviceData:
   ):
     self.devices = devices = study_devices(config, study)
     if indices is None:
-      indices = views.examples_in_use(study.stage, dataset.train.labels, config.seed)
+      indices = views.examples_in_use(study.stage, dataset.strata, config.seed)
     examples = study.train_examples if indices is None else len(indices)
     largest = max(group.micro_batch for group in study.groups)
     # A block may begin on the last example of an epoch, and a probe looks one micro-batch ahead.
     self._num_epochs = -(-(study.block_examples + largest) // examples) + 1
     self._examples = examples
-    sample = sampler.create(config.data, dataset.train.labels, indices)
+    sample = sampler.create(config.data, dataset.strata, indices)
 
     def orders(trials: jax.Array, first_epoch: jax.Array) -> tuple[jax.Array, jax.Array]:
       def of_trial(trial: jax.Array) -> jax.Array:
@@ -76,5 +76,5 @@ class DeviceData:
 class DeviceSplit:
   """A split on a device."""
 
-  images: Any  # uint8 [example, height, width, channel]
-  labels: Any  # int32 [example]
+  images: Any  # as in lanes.Source
+  labels: Any

@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,12 +15,12 @@ from bsjax.engine.device_data import DeviceData, study_devices
 from bsjax.engine.evaluate import Evaluation
 from bsjax.engine.frozen_features import Suffix
 from bsjax.engine.lanes import LaneParams, LaneSpec, LaneState
+from bsjax.engine.own import CONFIGS, Own
 from bsjax.engine.probe import Probe
 from bsjax.engine.programs import Programs
 from bsjax.engine.rate_sums import RateSums
 from bsjax.engine.spec import fixed_strategy, lane_spec
 from bsjax.engine.strategies import Strategy
-from bsjax.models.task import CLASSIFICATION, Task
 from bsjax.noise import estimators
 from bsjax.plan import plan
 
@@ -222,22 +221,21 @@ def create(
   strategies: dict[int, Strategy] | None = None,
   first: PyTree | None = None,
   features: tuple[Suffix, Dataset] | None = None,
-  model: Any = None,
-  task: Task = CLASSIFICATION,
+  own: Own = CONFIGS,
 ) -> list[Lanes]:
   """Puts the lanes of all groups of a stage before their first tick, with their programs.
 
   `strategies` has one for each micro-batch; for those that it leaves out, and without it, all have
   the config's, or if that is 'auto' the platform's usual one. `first` are the states of all lanes
   `[lane, ...]` to begin with; without it they are initialized. `features` are those of frozen
-  layers, to be trained on in place of the images (`frozen_features.compute`). `model` is anything
-  with `init` and `apply` as flax has them, trained at `task`; None: that of the config.
+  layers, to be trained on in place of the images (`frozen_features.compute`). `own` is what takes
+  the place of the config's model, task and optimizer.
   """
   groups, devices = [], study_devices(config, study)
   place = {lane.lane: index for index, lane in enumerate(study.lanes)}
   for group in study.groups:
     strategy = (strategies or {}).get(group.micro_batch) or fixed_strategy(config)
-    spec = lane_spec(config, dataset, study, group, strategy, model, task)
+    spec = lane_spec(config, dataset, study, group, strategy, own)
     shape = dataset.image_shape
     if features:
       rest, data = features

@@ -6,12 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
-from jaxtyping import Array, Bool, Float, Int, Key, Num, PyTree
+from jaxtyping import Array, Bool, Int, Key, Num, PyTree
 
 from bsjax.data import stream
 from bsjax.engine.device_data import DeviceSplit
-from bsjax.engine.lanes import LaneSpec, LaneState, training_outputs
-from bsjax.models.task import Outputs, Task
+from bsjax.engine.lanes import LaneSpec, LaneState, count_of, training_outputs
+from bsjax.models.own import own_statistics
+from bsjax.models.task import Inputs, Outputs, Targets, Task
 
 
 @struct.dataclass
@@ -59,12 +60,12 @@ def evaluate(
 def _sums(
   spec: LaneSpec, state: LaneState, split: DeviceSplit, batch_size: int, empty: Sums
 ) -> Sums:
-  size = min(batch_size, split.labels.shape[0])
+  size = min(batch_size, count_of(split.images))
 
   def add(sums: Sums, first: Int[Array, '']) -> tuple[Sums, None]:
     return jax.tree.map(jnp.add, sums, _sums_of(spec, state, *_batch(split, first, size))), None
 
-  return jax.lax.scan(add, empty, jnp.arange(0, split.labels.shape[0], size))[0]
+  return jax.lax.scan(add, empty, jnp.arange(0, count_of(split.images), size))[0]
 
 
 def _empty(spec: LaneSpec, state: LaneState, split: DeviceSplit) -> Sums:
@@ -76,8 +77,8 @@ def _empty(spec: LaneSpec, state: LaneState, split: DeviceSplit) -> Sums:
 def _sums_of(
   spec: LaneSpec,
   state: LaneState,
-  images: Num[Array, 'batch height width channel'],
-  targets: Num[Array, ' batch'],
+  images: Inputs,
+  targets: Targets,
   new: Bool[Array, ' batch'],
 ) -> Sums:
   variables = {'params': state.params, 'batch_stats': state.batch_stats}
@@ -85,12 +86,10 @@ def _sums_of(
   return _batch_sums(spec.task, outputs, targets, new)
 
 
-def _batch_sums(
-  task: Task, outputs: Outputs, targets: Num[Array, ' batch'], new: Bool[Array, ' batch']
-) -> Sums:
+def _batch_sums(task: Task, outputs: Outputs, targets: Targets, new: Bool[Array, ' batch']) -> Sums:
   """What the examples of a batch add up to that no batch before it had."""
-  values = {name: metric.per_example(outputs, targets) for name, metric in task.metrics.items()}
-  by_class = [name for name, metric in task.metrics.items() if metric.entry.by_class]
+  values = {name: task.measure(name, outputs, targets) for name in task.metrics}
+  by_class = [name for name, metric in task.metrics.items() if metric.by_class]
   member = None
   if by_class:
     member = new[:, None] & (targets[:, None] == jnp.arange(outputs.shape[-1]))
@@ -139,14 +138,15 @@ def means(name: str, sums: Sums) -> dict[str, Any]:
 
 def _batch(
   split: DeviceSplit, first: Int[Array, ''], size: int
-) -> tuple[Num[Array, 'batch height width channel'], Int[Array, ' batch'], Bool[Array, ' batch']]:
+) -> tuple[Inputs, Targets, Bool[Array, ' batch']]:
   """Returns a batch from `first` on, and which of its examples no batch before it had.
 
   The last batch is moved back to end with the split, so every batch is full.
   """
-  start = jnp.minimum(first, split.labels.shape[0] - size)
-  images = jax.lax.dynamic_slice_in_dim(split.images, start, size)
-  labels = jax.lax.dynamic_slice_in_dim(split.labels, start, size)
+  start = jnp.minimum(first, count_of(split.images) - size)
+  images, labels = jax.tree.map(
+    lambda x: jax.lax.dynamic_slice_in_dim(x, start, size), (split.images, split.labels)
+  )
   return images, labels, start + jnp.arange(size) >= first
 
 
@@ -156,9 +156,11 @@ def reestimate(spec: LaneSpec, state: LaneState, train: DeviceSplit, batch_size:
   Means and second moments are averaged over batches (Hoffer et al. 2017 and others call the
   practice re-estimated or "precise" statistics); a shorter last batch is left out.
   """
-  model = spec.model.clone(batch_norm_momentum=0.0)
-  size = min(batch_size, train.labels.shape[0])
-  batches = train.labels.shape[0] // size
+  own = hasattr(spec.model, 'training_outputs')  # from outside
+  model = spec.model if own else spec.model.clone(batch_norm_momentum=0.0)
+  of_batch = own_statistics if own else training_outputs
+  size = min(batch_size, count_of(train.images))
+  batches = count_of(train.images) // size
   variables = {'params': state.params, 'batch_stats': state.batch_stats}
 
   def add(sums: PyTree, first: Int[Array, '']) -> tuple[PyTree, None]:
@@ -167,7 +169,7 @@ def reestimate(spec: LaneSpec, state: LaneState, train: DeviceSplit, batch_size:
     def keys() -> Key[Array, ' 1']:  # for a model with dropout, the same in all lanes
       return jax.random.fold_in(jax.random.key(spec.seed), first)[None]
 
-    _, batch_stats = training_outputs(model, variables, _inputs(spec, images), keys)
+    _, batch_stats = of_batch(model, variables, _inputs(spec, images), keys)
     return jax.tree.map(jnp.add, sums, _moments(batch_stats)), None
 
   zero = jax.tree.map(jnp.zeros_like, state.batch_stats)
@@ -196,7 +198,5 @@ def _is_layer(node: PyTree) -> bool:
   return isinstance(node, dict) and set(node) == {'mean', 'var'}
 
 
-def _inputs(
-  spec: LaneSpec, images: Num[Array, 'batch height width channel']
-) -> Float[Array, 'batch height width channel']:
+def _inputs(spec: LaneSpec, images: Inputs) -> Inputs:
   return stream.normalize(images, spec.mean, spec.std)

@@ -12,11 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import struct
-from jaxtyping import Array, Float, Int, Key, PyTree
+from jaxtyping import Array, Float, Int, Key, PyTree, Shaped
 
 from bsjax.data import stream
+from bsjax.data.dataset import InputShape
 from bsjax.data.stream import stream_key, trial_key
-from bsjax.models.task import CLASSIFICATION, Outputs, Task
+from bsjax.models.task import CLASSIFICATION, Inputs, Outputs, Targets, Task
 from bsjax.noise import online
 from bsjax.optim import freezing
 from bsjax.optim.optimizers import with_learning_rate
@@ -32,14 +33,14 @@ INIT, MODEL = 0, 4
 class LaneSpec:
   """What all lanes of a group share, fixed when their program is compiled."""
 
-  model: Any  # nn.Module, or frozen_features.Suffix
+  model: Any  # nn.Module, frozen_features.Suffix or models.own.OwnModel
   optimizer: optax.GradientTransformationExtraArgs
   schedule: Schedule  # factor on the learning rate, of examples seen
   seed: int
   micro_batch: int
   train_examples: int
-  mean: np.ndarray  # per channel, in raw pixel units
-  std: np.ndarray
+  mean: np.ndarray | None  # per channel, in raw pixel units; None: inputs are no images
+  std: np.ndarray | None
   crop: int  # pixels
   flip: bool
   probe_every: int  # ticks; 0: never
@@ -101,19 +102,26 @@ class LaneState(Weights):
 class Source:
   """The training set on a device, and the orders in which trials go through it."""
 
-  images: Any  # uint8 [example, height, width, channel]
-  labels: Any  # int32 [example]
+  images: Any  # the inputs: uint8 [example, height, width, channel], or somebody's own
+  labels: Any  # the targets: int32 [example], or somebody's own
   orders: Any  # int32 [trial, epoch, place], examples
   first_epoch: Any  # int32, the epoch of orders[:, 0]
 
 
-MicroBatch = tuple[Float[Array, 'micro height width channel'], Int[Array, ' micro']]
+MicroBatch = tuple[PyTree[Shaped[Array, 'micro ...']], PyTree[Shaped[Array, 'micro ...']]]
 
 
-def init(spec: LaneSpec, lane_params: LaneParams, image_shape: tuple[int, int, int]) -> LaneState:
+def blank(shape: InputShape) -> Inputs:
+  """One example of zeros, as a model gets it."""
+  if isinstance(shape, tuple):
+    return jnp.zeros((1, *shape))
+  return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shape)
+
+
+def init(spec: LaneSpec, lane_params: LaneParams, shape: InputShape) -> LaneState:
   """Returns a lane before its first tick."""
   key = jax.random.fold_in(trial_key(spec.seed, lane_params.trial), INIT)
-  variables = spec.model.init(key, jnp.zeros((1, *image_shape)), train=False)
+  variables = spec.model.init(key, blank(shape), train=False)
   params = variables['params']
   trainable, _ = freezing.split(params, spec.trainable)
   return LaneState(
@@ -146,6 +154,8 @@ def read(
     start,
     size or spec.micro_batch,
   )
+  if spec.mean is None:  # no images
+    return images, labels
   key = stream_key(spec.seed, lane_params.trial, spec.stream)
   images = stream.augment(key, start, images, spec.crop, spec.flip)
   return stream.normalize(images, spec.mean, spec.std), labels
@@ -153,7 +163,7 @@ def read(
 
 def read_ticks(
   spec: LaneSpec, lane_params: LaneParams, source: Source, first: Int[Array, ''], count: int
-) -> tuple[Float[Array, '{count} micro height width channel'], Int[Array, '{count} micro']]:
+) -> MicroBatch:
   """Returns the micro-batches of `count` ticks from tick `first` on, `[count, micro, ...]`.
 
   Read at once, and the same as if read one by one.
@@ -167,8 +177,8 @@ def gradients(
   state: Weights,
   trial: Int[Array, ''],
   start: Int[Array, ''],
-  images: Float[Array, 'micro height width channel'],
-  targets: Int[Array, ' micro'],
+  images: Inputs,
+  targets: Targets,
 ) -> tuple[PyTree, PyTree]:
   """Returns the mean gradient over a micro-batch and the batch statistics after it.
 
@@ -176,7 +186,7 @@ def gradients(
   and position of the first example say what a model with dropout draws.
   """
   trainable, frozen = freezing.split(state.params, spec.trainable)
-  keys = functools.partial(example_keys, spec, trial, start, len(images))
+  keys = functools.partial(example_keys, spec, trial, start, count_of(images))
 
   def loss(trainable: PyTree) -> tuple[Float[Array, ''], PyTree]:
     params = freezing.join(trainable, frozen)
@@ -220,7 +230,7 @@ def example_keys(
 def training_outputs(
   model: Any,
   variables: PyTree,
-  images: Float[Array, 'micro height width channel'],
+  images: Inputs,
   keys: Callable[[], Key[Array, ' micro']],
 ) -> tuple[Outputs, PyTree]:
   """Returns a model's outputs in training mode, and its batch statistics after them.
@@ -228,6 +238,8 @@ def training_outputs(
   A model that asks for a key 'dropout' is given `keys()`, and draws for each example apart. With
   BatchNorm, where examples meet, it draws for the whole micro-batch from the first key.
   """
+  if hasattr(model, 'training_outputs'):  # one of somebody's own
+    return model.training_outputs(variables, images, keys)
 
   def of_batch(rngs: dict[str, Array] | None) -> tuple[Outputs, PyTree]:
     outputs, changed = model.apply(
@@ -246,11 +258,16 @@ def training_outputs(
     return jax.vmap(of_example)(images, keys()), {}
 
 
+def count_of(examples: Inputs) -> int:
+  """How many examples there are."""
+  return len(jax.tree.leaves(examples)[0])
+
+
 def evaluation_losses(
   spec: LaneSpec,
   variables: PyTree,
-  images: Float[Array, 'example height width channel'],
-  targets: Int[Array, ' example'],
+  images: Inputs,
+  targets: Targets,
 ) -> Float[Array, ' example']:
   """Returns the losses of single examples in evaluation mode."""
   return spec.task.loss(spec.model.apply(variables, images, train=False), targets)

@@ -14,8 +14,9 @@ from jaxtyping import Array, Float, Int, PyTree
 from bsjax.data import stream
 from bsjax.data.stream import trial_key
 from bsjax.engine.device_data import DeviceSplit
-from bsjax.engine.lanes import LaneParams, LaneSpec, LaneState, evaluation_losses
+from bsjax.engine.lanes import LaneParams, LaneSpec, LaneState, count_of, evaluation_losses
 from bsjax.models import convolution
+from bsjax.models.task import Inputs, Targets
 from bsjax.noise import entries, per_example
 
 CHUNK = 32  # examples whose single gradients are held at a time
@@ -46,7 +47,7 @@ def probe(
   images, labels = _draw(spec, examples, lane_params, train, position)
   mean = _gradient(spec, state, images, labels)
   padded = jnp.arange(-(-examples // CHUNK) * CHUNK) % examples
-  chunks = [x[padded].reshape(-1, CHUNK, *x.shape[1:]) for x in (images, labels)]
+  chunks = jax.tree.map(lambda x: x[padded].reshape(-1, CHUNK, *x.shape[1:]), (images, labels))
   model = spec.model
   if hasattr(model, 'conv'):  # whose gradient for each of many examples is one batched product
     model = model.clone(conv=convolution.conv('im2col'))
@@ -64,12 +65,13 @@ def _draw(
   lane_params: LaneParams,
   train: DeviceSplit,
   position: Int[Array, ''],
-) -> tuple[Float[Array, 'example height width channel'], Int[Array, ' example']]:
+) -> tuple[Inputs, Targets]:
   # Shuffled even if all are taken: blocks of a set that is sorted by class would each be one class.
   key = jax.random.fold_in(trial_key(spec.seed, lane_params.trial), PROBE)
   order = jax.random.permutation(jax.random.fold_in(key, position), spec.train_examples)
   chosen = order[:examples]
-  return stream.normalize(train.images[chosen], spec.mean, spec.std), train.labels[chosen]
+  images, labels = jax.tree.map(lambda x: x[chosen], (train.images, train.labels))
+  return stream.normalize(images, spec.mean, spec.std), labels
 
 
 def _scalings(spec: LaneSpec, state: LaneState) -> dict[str, PyTree | None]:
@@ -80,7 +82,7 @@ def _scalings(spec: LaneSpec, state: LaneState) -> dict[str, PyTree | None]:
 
 
 def _loss(
-  spec: LaneSpec, state: LaneState, params: PyTree, images: Array, targets: Array
+  spec: LaneSpec, state: LaneState, params: PyTree, images: Inputs, targets: Targets
 ) -> Float[Array, '']:
   variables = {'params': params, 'batch_stats': state.batch_stats}
   return evaluation_losses(spec, variables, images, targets).mean()
@@ -89,24 +91,24 @@ def _loss(
 def _gradient(
   spec: LaneSpec,
   state: LaneState,
-  images: Float[Array, 'example height width channel'],
-  labels: Int[Array, ' example'],
+  images: Inputs,
+  labels: Targets,
 ) -> PyTree:
   """The mean gradient, from sums over chunks."""
-  count = len(labels)
+  count = count_of(images)
   size = min(8 * CHUNK, count)
   whole = count // size * size
 
-  def total(params: PyTree, images: Array, labels: Array) -> Array:
-    return len(labels) * _loss(spec, state, params, images, labels)
+  def total(params: PyTree, images: Inputs, labels: Targets) -> Array:
+    return count_of(images) * _loss(spec, state, params, images, labels)
 
   def add(sums: PyTree, chunk: tuple) -> tuple[PyTree, None]:
     return jax.tree.map(jnp.add, sums, jax.grad(total)(state.params, *chunk)), None
 
-  chunks = tuple(x[:whole].reshape(-1, size, *x.shape[1:]) for x in (images, labels))
+  chunks = jax.tree.map(lambda x: x[:whole].reshape(-1, size, *x.shape[1:]), (images, labels))
   sums = jax.lax.scan(add, jax.tree.map(jnp.zeros_like, state.params), chunks)[0]
   if whole < count:
-    sums = add(sums, (images[whole:], labels[whole:]))[0]
+    sums = add(sums, jax.tree.map(lambda x: x[whole:], (images, labels)))[0]
   return jax.tree.map(lambda x: x / count, sums)
 
 
@@ -114,15 +116,17 @@ def _curvature(
   spec: LaneSpec,
   blocks: int,
   state: LaneState,
-  images: Float[Array, 'example height width channel'],
-  labels: Int[Array, ' example'],
+  images: Inputs,
+  labels: Targets,
 ) -> Float[Array, '{blocks} {blocks} {blocks}']:
   """g_k' H_j g_l, with the Hessian of the loss of block j; examples beyond whole blocks are left.
 
   One Hessian for each block, so that it can be independent of both gradients it stands between.
   """
-  size = len(labels) // blocks
-  cut = tuple(x[: blocks * size].reshape(blocks, size, *x.shape[1:]) for x in (images, labels))
+  size = count_of(images) // blocks
+  cut = jax.tree.map(
+    lambda x: x[: blocks * size].reshape(blocks, size, *x.shape[1:]), (images, labels)
+  )
 
   def gradient(params: PyTree, block: tuple) -> PyTree:
     return jax.grad(lambda params: _loss(spec, state, params, *block))(params)

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, PyTree
 from ml_collections import ConfigDict
 
+from bsjax.data.dataset import InputShape, leaves
 from bsjax.engine import device_axis, lanes
 from bsjax.engine.device_data import DeviceSplit
 from bsjax.engine.evaluate import Evaluation, evaluate
@@ -47,7 +48,7 @@ def build(
   spec: LaneSpec,
   strategy: Strategy,
   config: ConfigDict,
-  image_shape: tuple[int, int, int],
+  image_shape: InputShape,
   block_ticks: int,
   devices: list[jax.Device],
 ) -> Programs:
@@ -88,12 +89,12 @@ def build(
 def _train(
   spec: LaneSpec,
   strategy: Strategy,
-  image_shape: tuple[int, int, int],
+  image_shape: InputShape,
   block_ticks: int,
   replicate: Callable,
 ) -> Callable[[int], Callable]:
   """Returns what gives the training function for a number of rows, the same one every time."""
-  read_ticks = ticks_read_at_once(block_ticks, 4 * spec.micro_batch * math.prod(image_shape))
+  read_ticks = ticks_read_at_once(block_ticks, spec.micro_batch * example_bytes(image_shape))
 
   @functools.cache
   def train(rows: int) -> Callable:
@@ -106,6 +107,13 @@ def _train(
     return replicate(run, in_axes=(0, 0, 0, None, None), donate=(0,))
 
   return train
+
+
+def example_bytes(shape: InputShape) -> int:
+  """What the inputs of an example take, as a model gets them."""
+  if isinstance(shape, tuple):
+    return 4 * math.prod(shape)
+  return sum(array.nbytes for array in leaves(shape))
 
 
 def _itself(flag: Bool[Array, '']) -> Bool[Array, '']:

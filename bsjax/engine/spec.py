@@ -3,17 +3,17 @@
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
 from bsjax import models
+from bsjax.config.errors import ConfigError
 from bsjax.data import Dataset, sampler
 from bsjax.engine.device_axis import devices
-from bsjax.engine.lanes import LaneSpec
+from bsjax.engine.lanes import LaneSpec, blank
+from bsjax.engine.own import CONFIGS, Own, refuse_without
 from bsjax.engine.strategies import STRATEGIES, Strategy, kind, usual
 from bsjax.models import convolution
-from bsjax.models.task import CLASSIFICATION, Task
 from bsjax.optim import freezing, optimizers, preconditioners, schedules
 from bsjax.plan import hyperparameters, plan
 from bsjax.plan.stages import RUNNING
@@ -32,26 +32,35 @@ def lane_spec(
   study: plan.StagePlan,
   group: plan.Group,
   strategy: Strategy | None = None,
-  model: Any = None,
-  task: Task = CLASSIFICATION,
+  own: Own = CONFIGS,
 ) -> LaneSpec:
   """Returns what the lanes of a group share in the stage of a plan.
 
-  `model` is anything with `init` and `apply` as flax has them; None: that of the config.
+  `own` is what takes the place of the config's model, task and optimizer. Raises ConfigError where
+  the config names such a part and there is none.
   """
+  refuse_without(config, own)
   alone = any(lane.accumulation == 1 for lane in group.lanes)
   if config.stages.order:  # which may lead there
     alone |= group.micro_batch in study.possible_sizes
+  model = own.model
   if model is None:
     conv = convolution.conv((strategy or fixed_strategy(config)).conv)
     model = models.create(config.model, dataset.num_classes, conv=conv)
   varied = hyperparameters.varied(config)
   trainable, norms = frozen_parts(config, dataset, study, model)
+  if norms and hasattr(model, 'training_outputs'):
+    raise ConfigError(
+      f'stages.{study.stage.name}.frozen_batch_norm={RUNNING!r} is for models of bsjax alone: a '
+      'model from outside goes on updating its batch statistics'
+    )
   if norms:
     model = model.clone(frozen_norms=norms)
   return LaneSpec(
     model=model,
-    optimizer=optimizers.create(config.optimizer, varied),
+    optimizer=own.optimizer.create()
+    if own.optimizer
+    else optimizers.create(config.optimizer, varied),
     schedule=_schedule(config, study),
     seed=config.seed,
     micro_batch=group.micro_batch,
@@ -61,14 +70,16 @@ def lane_spec(
     crop=study.stage.crop,
     flip=study.stage.flip,
     probe_every=config.noise_scale.probe_every if alone and config.noise_scale.online else 0,
-    preconditioner=preconditioners.preconditioner(config.optimizer, varied),
+    preconditioner=None
+    if own.optimizer
+    else preconditioners.preconditioner(config.optimizer, varied),
     online_noise=config.noise_scale.online,
     measure_every=config.noise_scale.every,
     with_replacement=sampler.with_replacement(config.data),
     stream=study.stream,
     trainable=trainable,
     every_tick=not config.stages.order and all(x.accumulation == 1 for x in group.lanes),
-    task=task,
+    task=own.task,
     arguments=optimizers.arguments(config.optimizer.name) if varied else {},
   )
 
@@ -90,7 +101,7 @@ def frozen_parts(
 
 def shapes(model: Any, dataset: Dataset) -> PyTree:
   """Returns the shapes of a model's variables, computing none."""
-  images = jax.ShapeDtypeStruct((1, *dataset.image_shape), jnp.float32)
+  images = jax.eval_shape(lambda: blank(dataset.image_shape))
   return jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), images)
 
 

@@ -14,22 +14,23 @@ from bsjax import data, models
 from bsjax.config import bounds
 from bsjax.config.errors import ConfigError, unknown
 from bsjax.config.keys import BY_NAME, KEYS
+from bsjax.config.own import OWN
 from bsjax.data import sampling
-from bsjax.engine import device_axis, strategies
+from bsjax.engine import device_axis, own, strategies
 from bsjax.models import arithmetic, normalization
 from bsjax.optim import entries, schedules
 from bsjax.plan import arms, hyperparameters, scaling_rules, stages
 
 FEWEST_EXACT = 32  # examples of which the spread of single gradients means something
 FEWEST_BLOCKS = 4  # one Hessian, two gradients, and one to leave out
-FREE = 'stages', 'arms'  # sections that hold what people name
+FREE = 'stages', 'arms', OWN  # sections that hold what people name
 
 NAMES: dict[str, Collection[str]] = {
   'data.sampler': sampling.SAMPLERS,
-  'model.name': models.MODELS,
+  'model.name': (*models.MODELS, OWN),
   'model.normalization': normalization.KINDS,
   'model.dtype': arithmetic.ARITHMETIC,
-  'optimizer.name': entries.OPTIMIZERS,
+  'optimizer.name': (*entries.OPTIMIZERS, OWN),
   'schedule.name': entries.SCHEDULES,
   'execution.replicate': device_axis.BACKENDS,
   'execution.strategy': ('auto', *strategies.STRATEGIES),
@@ -128,5 +129,6 @@ CONFLICTS: tuple[tuple[Callable[[ConfigDict], list[str]], tuple[str, ...]], ...]
   ),
   (stages.conflicts, ('stages.order', 'noise_scale.exact_examples', 'data.crop', 'data.flip')),
   (_lender, ('transfer.workdir',)),
+  (own.conflicts, ('model.name', 'data.source', 'optimizer.name', 'stages.order')),
   (lambda config: device_axis.count_conflicts(config.execution.devices), ('execution.devices',)),
 )

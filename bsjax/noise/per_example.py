@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from flax import traverse_util
 from flax.linen.linear import canonicalize_padding
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, PyTree, Shaped
 
 from bsjax.models import convolution
 
@@ -43,13 +43,16 @@ class Tapped(NamedTuple):
 
 
 def tapped_layers(
-  model: nn.Module, variables: PyTree, image: Float[Array, '1 height width channel'], scaled: bool
+  model: Any, variables: PyTree, image: PyTree[Shaped[Array, '1 ...']], scaled: bool
 ) -> list[Tapped]:
   """Returns the layers whose Gram matrices cost less than their gradient.
 
   With a scaling of single coordinates that holds for one position only, where the squared norm is
-  (a^2)' P^2 d^2. Layers that are used twice are left out: their norms do not add up.
+  (a^2)' P^2 d^2. Layers that are used twice are left out: their norms do not add up. So are all of
+  models that are no flax modules of bsjax: it is not known what they do with their layers.
   """
+  if hasattr(model, 'training_outputs'):
+    return []
   cheaper: list[Tapped] = []
   calls: collections.Counter[str] = collections.Counter()
 
@@ -63,7 +66,7 @@ def tapped_layers(
         cheaper.append(Tapped(path, out.shape, patches))
     return out
 
-  def run(image: Array) -> Array:
+  def run(image: PyTree) -> Array:
     with nn.intercept_methods(note):
       return model.apply(variables, image, train=False)
 
@@ -100,8 +103,8 @@ def products(
   variables: PyTree,
   mean: PyTree,
   scaling: PyTree | None,
-  images: Float[Array, 'chunk example height width channel'],
-  labels: Int[Array, 'chunk example'],
+  images: PyTree[Shaped[Array, 'chunk example ...']],
+  labels: PyTree[Shaped[Array, 'chunk example ...']],
 ) -> Products:
   """Returns the products of single examples with themselves and with `mean`, layer by layer.
 
@@ -109,17 +112,17 @@ def products(
   `loss` is that of outputs in evaluation mode.
   M is I without, and diag(scaling^2) with a scaling.
   """
-  tapped = tapped_layers(model, variables, images[0, :1], scaling is not None)
+  one_image = jax.tree.map(lambda x: x[0, :1], images)
+  tapped = tapped_layers(model, variables, one_image, scaling is not None)
   flat = {k: traverse_util.flatten_dict(t, sep='/') for k, t in _trees(variables, mean, scaling)}
   inside = {f'{layer.path}/{name}' for layer in tapped for name in ('kernel', 'bias')}
   rest = {name: x for name, x in flat['params'].items() if name not in inside}
   taps = {layer.path: jnp.zeros(layer.output_shape) for layer in tapped}
   forward = functools.partial(_tapped_loss, model, loss, variables, flat['params'], tapped)
 
-  def one(image: Array, label: Array) -> tuple[dict, dict]:
-    (grads, deltas), seen = jax.grad(forward, argnums=(0, 1), has_aux=True)(
-      rest, taps, image[None], label[None]
-    )
+  def one(image: PyTree, label: PyTree) -> tuple[dict, dict]:
+    alone = jax.tree.map(lambda x: x[None], (image, label))
+    (grads, deltas), seen = jax.grad(forward, argnums=(0, 1), has_aux=True)(rest, taps, *alone)
     squares, with_mean = _leaf_products(grads, flat)
     for layer in tapped:
       gram = _gram_products(layer, seen[layer.path], deltas[layer.path], flat)

@@ -95,7 +95,7 @@ def branches(config: Config) -> list[str]:
 def varied(config: Config) -> tuple[str, ...]:
   """The keys of `config.optimizer` that lanes may differ in, in the order of its keys."""
   changed = {key for rule in rules(config) for part in parts(rule) for key in RULES[part].changes}
-  names = (changed & _taken(config)) | axes(config).keys()
+  names = (changed | axes(config).keys()) & _taken(config)
   keys = [key.name.partition('.')[2] for key in section('optimizer')]
   return tuple(name for name in keys if name in names)
 
@@ -144,7 +144,7 @@ def conflicts(config: ConfigDict) -> list[str]:
   """Lists what is wrong with axes and rules, each with its value and remedy."""
   name, given, taken = config.optimizer.name, rules(config), _taken(config)
   sentences = [
-    f'axes.{key}={values}: {name} takes no {key}; it takes {", ".join(sorted(taken))}'
+    f'axes.{key}={values}: {name} takes no {key}; it takes {", ".join(sorted(taken)) or "none"}'
     for key, values in axes(config).items()
     if key not in taken
   ]
@@ -199,4 +199,5 @@ def parts(rule: str) -> list[str]:
 
 def _taken(config: Config) -> set[str]:
   """What the optimizer takes; weight decay it need not, as it is added to the gradient then."""
-  return {*OPTIMIZERS[config['optimizer']['name']].hyperparameters.values(), 'weight_decay'}
+  entry = OPTIMIZERS.get(config['optimizer']['name'])  # of one from outside nothing is known
+  return {*entry.hyperparameters.values(), 'weight_decay'} if entry else set()

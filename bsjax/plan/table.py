@@ -5,7 +5,7 @@ import itertools
 from ml_collections import ConfigDict
 from rich.table import Table
 
-from bsjax.config.metrics import METRIC
+from bsjax.config.metrics import judged
 from bsjax.format import joined
 from bsjax.plan import evaluations
 from bsjax.plan.plan import StagePlan, StudyPlan
@@ -69,7 +69,8 @@ def notes(config: ConfigDict, plan: StudyPlan) -> list[str]:
   if config.data.validation == 'test':
     remarks.append(
       'validation is the test split: learning rates are chosen on it, so its '
-      f'{METRIC.plural} are not those of unseen data; validation=split keeps the test split out'
+      f'{judged().metric.plural} are not those of unseen data; validation=split keeps the test '
+      'split out'
     )
   smallest = min(group.micro_batch for group in groups)
   if smallest < 4:

@@ -7,20 +7,23 @@ finished. Rebuild it with `python -m bsjax.report --workdir=WORKDIR`.
 from __future__ import annotations
 
 import os
+import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from bsjax.analysis.claims.across_arms import rules_across
 from bsjax.analysis.claims.condition_contrasts import claims, compare
 from bsjax.analysis.claims.conditions import Condition, of_study
+from bsjax.config.metrics import Judged, judging
 from bsjax.plan.arms import FOLDER
 from bsjax.report import comparisons, methods, page, stored_study, study_page
 from bsjax.report.figures.scaling import ACROSS
 from bsjax.report.text.across_arms import detail, headline
 from bsjax.report.text.answer import Answer, answer
 from bsjax.report.text.condition_words import condition_answer
-from bsjax.report.text.method_setup import data_name
+from bsjax.report.text.method_setup import data_name, model_name
 from bsjax.report.text.rendered import rendered
 from bsjax.storage import records, shards
 
@@ -52,10 +55,17 @@ def write(workdir: str | os.PathLike, names: Sequence[str] | None = None) -> Pat
     if not (workdir / FOLDER / name / 'report.html').is_file():
       study_page.write(workdir / FOLDER / name)
   progress = {name: started[name].progress if name in started else 0.0 for name in names}
-  summary = summarize(finished, progress)
-  records.write_json(workdir / 'summary.json', summary)
-  records.write_text(workdir / 'report.html', render(summary, finished))
+  with judging(_judged(started)):
+    summary = summarize(finished, progress)
+    records.write_json(workdir / 'summary.json', summary)
+    records.write_text(workdir / 'report.html', render(summary, finished))
   return workdir / 'report.html'
+
+
+def _judged(arms: Mapping[str, stored_study.StoredStudy]) -> Judged:
+  """By what all arms are judged: one task, and where it says no margin the middle of theirs."""
+  by_arm = [study.judged for study in arms.values()]
+  return replace(by_arm[0], margin=statistics.median(by.margin for by in by_arm))
 
 
 def arm_names(workdir: Path) -> list[str]:
@@ -147,7 +157,7 @@ def render(summary: Mapping[str, Any], arms: Mapping[str, stored_study.StoredStu
 def _facts(study: stored_study.StoredStudy) -> dict[str, Any]:
   plan = study.plan
   return {
-    'model': study.config['model']['name'],
+    'model': model_name(study.config),
     'sizes': sorted({row['batch_size'] for row in plan}),
     'examples': max(row['examples'] for row in plan),
     'runs': len(plan),

@@ -6,11 +6,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bsjax.analysis.claims.claim import MARGIN
 from bsjax.analysis.claims.condition_contrasts import is_pooled
 from bsjax.analysis.claims.conditions import Condition, hold, of_study
 from bsjax.analysis.runs.histories import Row
-from bsjax.config.metrics import REESTIMATED_VAL, TRAIN_TITLE, VAL, VAL_BALANCED
+from bsjax.config.metrics import judged
 from bsjax.format import joined
 from bsjax.plan.stages import DEFAULTS
 from bsjax.report import page
@@ -21,8 +20,9 @@ from bsjax.report.seconds_alone import seconds_alone
 from bsjax.report.stored_study import StoredStudy
 from bsjax.report.text.claim_blocks import block
 from bsjax.report.text.condition_words import condition_answer, pooled
+from bsjax.report.text.formats import margin_number
 
-SAME = 5e-4  # accuracies that a table shows alike
+SAME = 0.1  # of the margin: what a table shows alike
 # Keys of a stage that the table shows in columns of their own; others only where they are set.
 _SHOWN = ('epochs', 'examples', 'trainable', 'batch_size')
 
@@ -58,15 +58,15 @@ def condition_part(
     'own_page': own_page,
     'answer': condition_answer(compared),
     'table': _first_of_each(_with_seconds(table, conditions, costs)),
-    'again': any(REESTIMATED_VAL in row for row in table),
+    'again': any(judged().reestimated_val in row for row in table),
     'balanced': any(
-      abs(row[VAL_BALANCED]['mean'] - row[VAL]['mean']) > SAME
+      abs(row[judged().val_balanced]['mean'] - row[judged().val]['mean']) > SAME * judged().margin
       for row in table
-      if VAL_BALANCED in row
+      if judged().val_balanced in row
     ),
     'colours': {name: colour for name, (colour, _) in looks(compared['names']).items()},
     'parts': _contrast_parts(compared['contrasts']),
-    'margin': f'{100 * MARGIN:g}',
+    'margin': margin_number(judged().margin),
     'at_updates': bool(pooled(compared, clock='updates')),
     'differs': _differs(compared['differs']),
   }
@@ -115,15 +115,15 @@ def stage_part(source: Source) -> dict[str, Any]:
 def _contrast_parts(contrasts: Sequence[Row]) -> list[dict[str, Any]]:
   """Tables of contrasts: of accuracy over batch sizes, of all else over them, and one by one."""
   pooled_rows = [row for row in contrasts if is_pooled(row)]
-  of_accuracy = [row for row in pooled_rows if row['quantity'] == VAL]
-  others = [row for row in pooled_rows if row['quantity'] != VAL]
+  of_accuracy = [row for row in pooled_rows if row['quantity'] == judged().val]
+  others = [row for row in pooled_rows if row['quantity'] != judged().val]
   single = [row for row in contrasts if not is_pooled(row)]
   return [
     block(title, rows)._asdict()
     | {'id': name, 'counts': block('', rows).counts, 'equal': [row['equivalent'] for row in rows]}
     for name, title, rows in (
       ('contrasts', '', of_accuracy),
-      ('other_contrasts', f'{TRAIN_TITLE.capitalize()}, gap, loss and the like', others),
+      ('other_contrasts', f'{judged().train_title.capitalize()}, gap, loss and the like', others),
       ('contrasts_by_size', 'At single batch sizes', single),
     )
   ]

@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 
+from bsjax.config.metrics import judging
 from bsjax.plan.arms import FOLDER
 from bsjax.report import stored_study
 from bsjax.report.text.methodology import Joined, as_text, joined_arms, topics
@@ -55,4 +56,5 @@ def of_studies(studies: Mapping[str, stored_study.StoredStudy]) -> Joined:
 
 
 def _topics(study: stored_study.StoredStudy) -> dict[str, str]:
-  return topics(study.config, study.plan, study.summary, study.native_cost)
+  with judging(study.judged):
+    return topics(study.config, study.plan, study.summary, study.native_cost)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from bsjax.config.metrics import judged_of, judging
 from bsjax.plan.arms import FOLDER
 from bsjax.report import stored_study, study_page
 from bsjax.report.figures import scaling, study
@@ -26,11 +27,17 @@ def save(workdir: Path, path: Path) -> None:
 def _of_arms(workdir: Path) -> Figure:
   """Differences between arms."""
   compared = records.read_json(workdir / 'summary.json')['conditions']
-  return draw(FOREST, Conditions(compared))
+  with judging(judged_of(records.read_json(workdir / 'config.json'))):
+    return draw(FOREST, Conditions(compared))
 
 
 def _of_study(stored: stored_study.StoredStudy) -> Figure:
   """Of stages: batch sizes where they are compared; of several scaling rules: the rules."""
+  with judging(stored.judged):
+    return _draw(stored)
+
+
+def _draw(stored: stored_study.StoredStudy) -> Figure:
   source, summary = study_page.source_of(stored), stored.summary
   if 'stages' in summary:
     first = summary.get('branch', '')

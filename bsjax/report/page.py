@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import jinja2
 from markupsafe import Markup
 
-from bsjax.config import metrics
-from bsjax.format import bytes_text, number, percent
+from bsjax.config.metrics import REESTIMATED, judged
+from bsjax.format import bytes_text, number
 from bsjax.report.figures import drawing
-from bsjax.report.text import cost, results
+from bsjax.report.text import cost, formats, results
 from bsjax.report.text.claim_blocks import effect_text
 
 
@@ -28,7 +28,7 @@ class Shown(NamedTuple):
 
 def render(template: str, **context: Any) -> str:
   """A page from a template of the package."""
-  return _environment().get_template(template).render(**context)
+  return _environment().get_template(template).render(**context, **_words())
 
 
 def figures(
@@ -48,8 +48,21 @@ def figures(
 
 
 def _caption(figure: drawing.Drawing, context: Mapping[str, Any]) -> Markup:
-  text = _environment().from_string(figure.caption).render(context, **figure.facts)
+  text = _environment().from_string(figure.caption).render(context, **figure.facts, **_words())
   return Markup(' '.join(text.split()))
+
+
+def _words() -> dict[str, Any]:
+  """What templates and captions say of the metric."""
+  return {
+    'judged': judged(),
+    'metric': judged().metric,
+    'reestimated_prefix': REESTIMATED,
+    'cost_noun': formats.nouns()[judged().val_cost],
+    'value_head': formats.value_head(),
+    'points_head': formats.points_head(),
+    'points_of': formats.points_of(),
+  }
 
 
 def _yes_no(value: bool | str) -> str:
@@ -67,10 +80,12 @@ def _environment() -> jinja2.Environment:
     trim_blocks=True,
     lstrip_blocks=True,
   )
-  environment.globals |= {'metric': metrics.METRIC, 'measured': metrics}
   environment.filters |= {
     'yes_no': _yes_no,
-    'percent': percent,
+    'value': formats.value_text,
+    'change': formats.change,
+    'margin': formats.margin_number,
+    'break_after_comma': lambda head: Markup(head.replace(', ', ',<br>')),
     'noise_scale': results.noise_scale_text,
     'number': number,
     'memory': bytes_text,

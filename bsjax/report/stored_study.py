@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from bsjax.analysis.runs import histories
+from bsjax.analysis.runs.judging import judged_by
+from bsjax.config.metrics import Judged
 from bsjax.report.summaries import summarize
 from bsjax.storage import provenance, records, shards
 
@@ -32,6 +34,11 @@ class StoredStudy:
   starts: Sequence[Mapping[str, Any]] = ()
   doubts: Sequence[str] = ()
   outdated: bool = False
+
+  @property
+  def judged(self) -> Judged:
+    """By what its runs are judged: whoever writes about them does it inside `judging`."""
+    return judged_by(self.config, self.rows)
 
   @property
   def first(self) -> tuple[list[histories.Row], list[histories.Row]]:

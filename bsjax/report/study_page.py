@@ -18,7 +18,8 @@ from bsjax.analysis.recommend import run_alone, seconds_to_target
 from bsjax.analysis.runs import histories
 from bsjax.analysis.runs.histories import Row
 from bsjax.analysis.runs.selection import select
-from bsjax.config.metrics import REESTIMATED_VAL, VAL
+from bsjax.config.metrics import judged, judging
+from bsjax.config.own import OWN
 from bsjax.format import by_reason
 from bsjax.noise import entries
 from bsjax.report import comparisons, page
@@ -30,8 +31,8 @@ from bsjax.report.stored_study import StoredStudy, load
 from bsjax.report.text import words
 from bsjax.report.text.answer import CONFOUNDS, answer
 from bsjax.report.text.claim_blocks import blocks
-from bsjax.report.text.formats import NOUNS
-from bsjax.report.text.method_setup import data_name
+from bsjax.report.text.formats import nouns
+from bsjax.report.text.method_setup import data_name, model_name, optimizer_name
 from bsjax.report.text.methodology import paragraph
 from bsjax.report.text.rendered import rendered
 from bsjax.report.text.results import noise_kind, noise_source
@@ -57,9 +58,10 @@ def write(workdir: str | os.PathLike) -> Path:
 
 def render(study: StoredStudy) -> str:
   """The page."""
-  source = source_of(study)
-  context = _context(study, source) | comparisons.parts(study, source)
-  return page.render('report.html', **context, figures=_figures(source, context))
+  with judging(study.judged):
+    source = source_of(study)
+    context = _context(study, source) | comparisons.parts(study, source)
+    return page.render('report.html', **context, figures=_figures(source, context))
 
 
 def source_of(study: StoredStudy) -> Source:
@@ -84,7 +86,8 @@ def _context(study: StoredStudy, source: Source) -> dict[str, Any]:
   return {
     'study': study,
     'config': study.config,
-    'model': study.config['model'],
+    'model': {**study.config['model'], 'name': model_name(study.config)},
+    'optimizer_name': optimizer_name(study.config),
     'data': study.config['data'],
     'data_name': data_name(study.config['data']),
     'last': study.plan[0],
@@ -108,7 +111,7 @@ def _context(study: StoredStudy, source: Source) -> dict[str, Any]:
     'trials': trials,
     'over': f'n = {trials} trials' if trials > 1 else 'one trial, hence no intervals',
     'setup': _setup(study),
-    'reestimated': REESTIMATED_VAL in summary['batch_sizes'][0],
+    'reestimated': judged().reestimated_val in summary['batch_sizes'][0],
     'plan_columns': list(records.PLAN_COLUMNS),
     'settings': list(_flat(study.config)),
     'methodology': paragraph(study.config, study.plan, summary, cost),
@@ -119,11 +122,12 @@ def _context(study: StoredStudy, source: Source) -> dict[str, Any]:
 def _setup(study: StoredStudy) -> Markup:
   """What was trained and how, for captions."""
   config, model = study.config, study.config['model']
-  normalization = 'no' if model['normalization'] == 'none' else model['normalization']
+  kind = 'no' if model['normalization'] == 'none' else model['normalization']
+  normalization = '' if model['name'] == OWN else f' ({kind} normalization)'
   hardware = study.summary.get('hardware', '')
   text = (
-    f'{model["name"]} ({normalization} normalization) on {data_name(config["data"])}, '
-    f'{config["optimizer"]["name"]}, {config["schedule"]["name"]} schedule, '
+    f'{model_name(config)}{normalization} on {data_name(config["data"])}, '
+    f'{optimizer_name(config)}, {config["schedule"]["name"]} schedule, '
     f'{study.plan[0]["epochs"]:.3g} epochs{f"; {hardware}" if hardware else ""}'
   )
   return Markup('<span class="setup">{}.</span>').format(text)
@@ -161,7 +165,7 @@ def _words(summary: Mapping[str, Any]) -> dict[str, Any]:
     'critical_validation': words.critical_batch_size(critical['validation']),
     'rates': [
       {
-        'merit': NOUNS[entry['merit']],
+        'merit': nouns()[entry['merit']],
         'exponent': words.exponent(entry['exponent']),
         'noise_scale': words.rate_noise_scale(entry['noise_scale'], entry['exponent']),
         'undetermined': words.undetermined(entry),
@@ -188,7 +192,7 @@ def _words(summary: Mapping[str, Any]) -> dict[str, Any]:
 
 def _bars(rows: list[Row]) -> dict[int, dict[str, float]]:
   """Where to draw each validation interval in the table, in percent of a scale common to all."""
-  ends = {row['batch_size']: _ends(row[VAL]) for row in rows}
+  ends = {row['batch_size']: _ends(row[judged().val]) for row in rows}
   known = {size: triple for size, triple in ends.items() if triple}
   numbers = [number for triple in known.values() for number in triple]
   if not numbers:

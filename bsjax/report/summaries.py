@@ -8,6 +8,8 @@ from typing import Any
 from bsjax.analysis import summary
 from bsjax.analysis.claims.classes import Facts
 from bsjax.analysis.runs.histories import Row
+from bsjax.analysis.runs.judging import judged_by
+from bsjax.config.metrics import judging
 from bsjax.report.text.answer import answer
 from bsjax.report.text.rendered import rendered
 
@@ -25,6 +27,7 @@ def summarize(
   With what the page has on top, {'answer': {'headline', 'detail', 'remarks'}}, and `starts`, those
   of provenance.json, as 'provenance'.
   """
-  found = rendered(summary.summarize(config, plan_rows, record_rows, hardware, facts))
-  found |= {'answer': answer(found)._asdict()}
+  with judging(judged_by(config, record_rows)):
+    found = rendered(summary.summarize(config, plan_rows, record_rows, hardware, facts))
+    found |= {'answer': answer(found)._asdict()}
   return found | ({'provenance': list(starts)} if starts else {})

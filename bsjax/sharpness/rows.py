@@ -9,7 +9,7 @@ from jaxtyping import PyTree
 from ml_collections import ConfigDict
 from rich.table import Table
 
-from bsjax.config.metrics import METRIC, TRAIN, VAL
+from bsjax.config.metrics import judged
 from bsjax.noise.estimators import finite
 from bsjax.plan import plan
 from bsjax.sharpness import spectrum
@@ -54,7 +54,7 @@ def lane_row(
   reasons = {name: why or reason for name, (_, reason) in values.items()}
   row['stability_threshold'] = threshold
   reasons['stability_threshold'] = why_no_threshold
-  for name in ('train_loss', TRAIN, 'val_loss', VAL):
+  for name in ('train_loss', judged().train, 'val_loss', judged().val):
     reasons[name] = why or 'the loss of this split is not finite'
   row['undefined'] = {name: reasons[name] for name, value in row.items() if value is None}
   return row
@@ -154,8 +154,9 @@ def table(rows: list[Row]) -> Table:
   """Returns the rows for a person, every measurement beside training loss and learning rate."""
   result = Table(title='Sharpness', caption=CAPTION, caption_justify='left')
   boxes = [name for name in rows[0] if name.startswith('keskar_')]
-  shown = ('train_loss', TRAIN, 'learning_rate_now')
-  heads = ['lane', 'batch size', 'trial', 'examples', 'train loss', METRIC.title, 'rate now']
+  shown = ('train_loss', judged().train, 'learning_rate_now')
+  heads = ['lane', 'batch size', 'trial', 'examples', 'train loss']
+  heads += [judged().metric.title, 'rate now']
   heads += ['lambda_max', 'x rate', 'threshold', 'trace', 'SAM']
   heads += [name.replace('_', ' ') for name in boxes]
   for head in heads:

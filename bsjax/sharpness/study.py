@@ -54,7 +54,7 @@ def load(workdir: Path, devices: int = 0) -> StudyToMeasure:
   validate(config)
   dataset = data.load(config.data, config.seed)
   rows = records.read_plan(workdir / 'plan.csv')
-  study_plan = plan.make_plan(config, len(dataset.train.labels), plan.micro_batches(rows))
+  study_plan = plan.make_plan(config, len(dataset.train), plan.micro_batches(rows))
   if rows != plan.lane_rows(study_plan):
     raise ConfigError(
       f'{workdir / "plan.csv"} was made for another training set than the one read now, of '

@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from bsjax.config.errors import ConfigError
 from bsjax.config.keys import KEYS, base_config, computes
+from bsjax.config.own import OWN, lacking
 from bsjax.storage import records
 
 RESULTS = ('records.jsonl', 'checkpoints')  # of a training that was begun
@@ -46,7 +47,10 @@ def refuse_another(workdir: Path, config: ConfigDict) -> None:
         'study; restore that file, or choose another --workdir'
       )
     return
-  old, new = _before() | _flat(records.read_json(path)), _flat(json.loads(config.to_json()))
+  stored, wanted = records.read_json(path), json.loads(config.to_json())
+  if sentence := lacking(stored, wanted.get(OWN) or {}):
+    raise ConfigError(f'{workdir}: {sentence}')
+  old, new = _before() | _flat(stored), _flat(wanted)
   # Data are known by their fingerprint, wherever they lie; a training compares it.
   may_move = {'data.path'} if _data_known(workdir) else set()
   differing = [

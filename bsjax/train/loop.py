@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import math
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,9 +17,11 @@ from rich.console import Console
 
 from bsjax import data
 from bsjax.autotune import execution
-from bsjax.config.metrics import METRIC, VAL, VAL_TITLE
+from bsjax.config.metrics import judged
 from bsjax.console import Pace, ProgressLine, now
 from bsjax.engine import memory, processes
+from bsjax.engine.own import CONFIGS, Own
+from bsjax.models.task import CLASSIFICATION
 from bsjax.plan import plan
 from bsjax.storage import checkpoint, records, workdirs
 from bsjax.storage.writers import Mirrors
@@ -42,13 +45,18 @@ class TrainLoop:
     console: Console,
     mirrors: Mirrors,
     weights: PyTree | None = None,
+    own: Own = CONFIGS,
   ):
-    """`weights` are those to begin with, but for the last layer's; None: fresh ones."""
+    """`weights` are those to begin with, but for the last layer's; None: fresh ones.
+
+    `own` is what comes from outside.
+    """
+    self.own, self.began = own, 0.0  # the largest loss with which a lane began
     self.config, self.workdir, self.plan, self.console = config, workdir, study_plan, console
     self.records, self.mirrors = workdir / 'records.jsonl', mirrors
     self.execution = chosen
     self.stage = StageRun(
-      config, dataset, study_plan, chosen.strategies, console.print, weights, chosen.parts
+      config, dataset, study_plan, chosen.strategies, console.print, weights, chosen.parts, own
     )
     self.pending: Callable[[], None] | None = None  # records an evaluation still under way
     self.manager = self._open_manager()
@@ -196,7 +204,10 @@ class TrainLoop:
     rows = []
     position = {'examples': mark, 'epoch': stage.epoch(mark), 'stage': stage.stage.index}
     for lanes, snapshot, rates, probed in snapshots:
-      rows += lane_records(lanes, snapshot(), position, rates, (probed, stage.train_examples))
+      rows += lane_records(
+        lanes, snapshot(), position, rates, (probed, stage.train_examples), self._guessing()
+      )
+    self._remember(rows)
     if processes.is_first():
       records.append(self.records, rows)
       self.mirrors.rows(rows)
@@ -206,6 +217,17 @@ class TrainLoop:
       if row['diverged']:
         logging.warning('lane %d has diverged by %d examples', row['lane'], mark)
     return rows
+
+  def _guessing(self) -> float | None:
+    """The loss of a model that knows nothing; None where the records know it."""
+    if self.own.task is CLASSIFICATION:
+      return None
+    return self.own.task.guessing or self.began
+
+  def _remember(self, rows: list[records.Row]) -> None:
+    """Keeps the largest finite loss before training, beside which one may have diverged."""
+    losses = [row['train_loss'] for row in rows if not row['examples']]
+    self.began = max([self.began, *(x for x in losses if x is not None and math.isfinite(x))])
 
   def _save_is_overdue(self) -> bool:
     seconds = max(self.config.checkpoint.seconds, LEAST_BETWEEN * self.save_seconds)
@@ -240,9 +262,13 @@ class TrainLoop:
     for sentence in damaged:
       logging.warning('%s; continuing from the one before it', sentence)
     # Rows later than the checkpoint will be computed again.
-    processes.first(
-      lambda: self._check(records.truncate_after(self.records, self.evaluated), self.evaluated)
-    )
+    self._remember(processes.first(self._kept_rows))
+
+  def _kept_rows(self) -> list[records.Row]:
+    """The rows up to the checkpoint, all that there are from now on."""
+    rows = records.truncate_after(self.records, self.evaluated)
+    self._check(rows, self.evaluated)
+    return rows
 
   def _check(self, rows: list[records.Row], end: int) -> None:
     """Raises records.Damaged unless every evaluation up to a position is on record."""
@@ -271,12 +297,12 @@ class TrainLoop:
 
 def _best(rows: list[dict[str, Any]], lanes: Sequence[plan.Lane]) -> str:
   """The lane that is best at an evaluation, for a log line."""
-  known = [row for row in rows if row[VAL] is not None and not row['diverged']]
+  known = [row for row in rows if row[judged().val] is not None and not row['diverged']]
   if not known:
     return 'all lanes have diverged'
-  best = max(known, key=lambda row: METRIC.merit(row[VAL]))
+  best = max(known, key=lambda row: judged().metric.merit(row[judged().val]))
   lane = next(lane for lane in lanes if lane.lane == best['lane'])
   return (
-    f'best at {best["examples"]:,} examples: {VAL_TITLE} {best[VAL]:.4g}, batch size '
-    f'{best["batch_size"]}, learning rate {lane.learning_rate:.4g}'
+    f'best at {best["examples"]:,} examples: {judged().val_title} {best[judged().val]:.4g}, batch '
+    f'size {best["batch_size"]}, learning rate {lane.learning_rate:.4g}'
   )

@@ -62,18 +62,19 @@ def _curvature_columns(moments: PairMoments, grad_sq: float | None) -> dict[str,
   return row | {'largest_learning_rate': grad_sq / along if positive else None}
 
 
-def has_diverged(evaluation: Evaluation) -> bool:
+def has_diverged(evaluation: Evaluation, guessing: float | None = None) -> bool:
   """Whether a lane is lost: numbers that are not finite, or a loss far above that of guessing.
 
-  Guessing costs log C among C classes. A mean loss `GROWN` times that has no way back, even where
-  it stays finite; of a loss without classes only what is not finite is known.
+  `guessing` is what it costs; None: log C among C classes. A mean loss `GROWN` times that has no
+  way back, even where it stays finite; where it is not known or 0, only what is not finite is.
   """
   sums = evaluation.train
   if not (evaluation.finite and np.isfinite(sums.loss)):
     return True
-  if sums.class_count is None:
+  if guessing is None and sums.class_count is not None:
+    guessing = math.log(max(2, len(sums.class_count)))
+  if not guessing:
     return False
-  guessing = math.log(max(2, len(sums.class_count)))
   return bool(float(sums.loss) / int(sums.count) > GROWN * guessing)
 
 
@@ -83,11 +84,13 @@ def lane_records(
   position: dict[str, Any],
   rates: tuple[float, Mapping[int, float]],
   probed: tuple[int, int],
+  guessing: float | None = None,
 ) -> list[dict[str, Any]]:
   """Returns the rows of records.jsonl for lanes at one position (`examples`, `epoch`, `stage`).
 
   `rates` are the factor now on learning rates, and each lane's sum of rates over all its updates so
-  far (`Lanes.rates`). `probed` counts the examples that a probe measured, and those there are.
+  far (`Lanes.rates`). `probed` counts the examples that a probe measured, and those there are;
+  `guessing` is as in `has_diverged`.
   """
   rows = []
   for i, lane in enumerate(lanes):
@@ -105,7 +108,7 @@ def lane_records(
       'learning_rate_sum': rate_sums[lane.lane],
       **means('train', evaluation.train),
       **means('val', evaluation.validation),
-      'diverged': has_diverged(evaluation),
+      'diverged': has_diverged(evaluation, guessing),
       **online.columns(windows, early),
     }
     for name, sums in evaluation.reestimated.items():

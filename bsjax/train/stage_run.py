@@ -17,6 +17,8 @@ from bsjax.engine.device_data import DeviceData
 from bsjax.engine.device_lanes import Lanes
 from bsjax.engine.frozen_features import Suffix
 from bsjax.engine.lanes import LaneSpec, LaneState
+from bsjax.engine.own import CONFIGS, Own
+from bsjax.engine.own import check as check_own
 from bsjax.engine.rate_sums import RateSums
 from bsjax.engine.spec import lane_spec, shapes
 from bsjax.engine.strategies import Strategy
@@ -31,7 +33,7 @@ class StageRun:
 
   `say` takes sentences for a person. `weights` are parameters and BatchNorm statistics for all
   lanes to begin with (None: fresh ones); a last layer of another shape stays fresh. `parts` counts
-  those that groups were cut into for want of memory, by group.
+  those that groups were cut into for want of memory, by group. `own` is what comes from outside.
   """
 
   def __init__(
@@ -43,7 +45,9 @@ class StageRun:
     say: Callable[[Any], None],
     weights: PyTree | None = None,
     parts: Mapping[int, int] | None = None,
+    own: Own = CONFIGS,
   ):
+    self.own = own
     self.config, self.dataset, self.study_plan, self.say = config, dataset, study_plan, say
     self.strategies, self._weights = strategies, weights
     self.parts = dict(parts or {})
@@ -170,7 +174,7 @@ class StageRun:
   ) -> None:
     self.data = DeviceData(features[1] if features else view, self.config, self.plan)
     self.groups = device_lanes.create(
-      self.config, view, self.plan, self.strategies, states, features
+      self.config, view, self.plan, self.strategies, states, features, self.own
     )
     for group in self.groups:
       if (parts := self.parts.get(group.group.index, 1)) > 1:
@@ -180,7 +184,8 @@ class StageRun:
 
   def _use_features(self) -> None:
     """Trains on what frozen layers make of the images, where that is the same for all lanes."""
-    if not (self.plan.stage.trainable and self.config.execution.frozen_features):
+    wanted = self.config.execution.frozen_features and not self.own.model
+    if not (self.plan.stage.trainable and wanted):
       return
     view, spec = views.view(self.dataset, self.plan.stage), self._lane_spec(self.plan)
     states = device_lanes.all_lanes(self.groups)
@@ -216,7 +221,7 @@ class StageRun:
 
   def _lane_spec(self, stage: plan.StagePlan) -> LaneSpec:
     view = views.view(self.dataset, stage.stage)
-    return lane_spec(self.config, view, stage, stage.groups[0])
+    return lane_spec(self.config, view, stage, stage.groups[0], own=self.own)
 
 
 def _partition(stage: plan.StagePlan) -> list[tuple]:
@@ -238,15 +243,18 @@ def hand_over(spec: LaneSpec, states: LaneState, reset: bool) -> LaneState:
   )
 
 
-def check(config: ConfigDict, dataset: Dataset, study_plan: plan.StudyPlan) -> list[Table]:
+def check(
+  config: ConfigDict, dataset: Dataset, study_plan: plan.StudyPlan, own: Own = CONFIGS
+) -> list[Table]:
   """Returns what each stage freezes; raises ConfigError where a stage does not fit the model.
 
   Nothing is compiled.
   """
+  check_own(own, dataset, config)
   tables, first_shapes = [], None
   for stage_plan in study_plan.stages:
     stage, view = stage_plan.stage, views.view(dataset, stage_plan.stage)
-    spec = lane_spec(config, view, stage_plan, stage_plan.groups[0])
+    spec = lane_spec(config, view, stage_plan, stage_plan.groups[0], own=own)
     params = shapes(spec.model, view)['params']
     memory.refuse_too_large(params, len(stage_plan.lanes), config.execution.devices)
     flat = {path: leaf.shape for path, leaf in flatten_dict(params, sep='/').items()}

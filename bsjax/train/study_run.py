@@ -8,8 +8,10 @@ from ml_collections import ConfigDict
 
 from bsjax import data
 from bsjax.config.errors import ConfigError
+from bsjax.config.metrics import judged_of, judging
 from bsjax.console import make_console
 from bsjax.engine import processes
+from bsjax.engine.own import CONFIGS, Own, with_own
 from bsjax.engine.validate import validate
 from bsjax.plan import arms, plan
 from bsjax.storage import lock, shards, workdirs
@@ -25,15 +27,16 @@ def run_study(
   dry_run: bool = False,
   writers: Sequence[Writer] = (),
   shard: str = '',
+  own: Own = CONFIGS,
 ) -> bool:
   """Trains a study to its end in `workdir`, from wherever an earlier call left it.
 
   Returns whether nothing is left to do. Raises ConfigError, before anything is compiled, when the
   configuration cannot run or is not the one that `workdir` was begun with. `writers` are told all
   that goes into records.jsonl. `shard` is 'i/n' where only this share of the lanes is to be trained
-  here; the last shard to end makes one study of all.
+  here; the last shard to end makes one study of all. `own` is what comes from outside.
   """
-  return StudyRun(config, workdir, writers, shard).run(dry_run)
+  return StudyRun(config, workdir, writers, shard, own).run(dry_run)
 
 
 class StudyRun:
@@ -45,9 +48,11 @@ class StudyRun:
     workdir: str | Path,
     writers: Sequence[Writer] = (),
     shard: str = '',
+    own: Own = CONFIGS,
   ):
     """Raises ConfigError with all problems of the configuration at once."""
     self._shard = Shard.parse(shard) if shard else None
+    config, self.own = with_own(config, own), own
     processes.together(lambda: validate(config))
     self.config, self.workdir = config, workdirs.local(workdir)
     self._mirrors, self._console = Mirrors(writers), make_console(processes.is_first())
@@ -66,6 +71,10 @@ class StudyRun:
 
   def run(self, dry_run: bool = False) -> bool:
     """Trains, or with `dry_run` prints what would be; returns whether nothing is left to do."""
+    with judging(judged_of(self.config)):
+      return self._run_all(dry_run)
+
+  def _run_all(self, dry_run: bool) -> bool:
     configs = self.check()
     workdir = self._shard.folder(self.workdir) if self._shard else self.workdir
     # What is wrong is said before there is a folder.
@@ -172,13 +181,16 @@ class StudyRun:
   def _training(self, config: ConfigDict, workdir: Path, shard: Shard | None) -> Training:
     """The training of a workdir, known to fit its data and, before it has begun, its model."""
     if workdir not in self._trainings:
-      training = Training(config, workdir, self._dataset(config), self._console, shard)
+      dataset = self._dataset(config)
+      training = Training(config, workdir, dataset, self._console, shard, self.own)
       if not training.recorded:
         training.check()
       self._trainings[workdir] = training
     return self._trainings[workdir]
 
   def _dataset(self, config: ConfigDict) -> data.Dataset:
+    if self.own.data is not None:
+      return self.own.data
     key = config.data.to_json(), config.seed
     if key not in self._datasets:
       self._datasets[key] = processes.together(lambda: data.load(config.data, config.seed))

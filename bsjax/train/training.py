@@ -17,12 +17,15 @@ from bsjax.data.doubts import doubts
 from bsjax.data.facts import data_facts
 from bsjax.engine import device_axis, device_lanes, memory, processes
 from bsjax.engine.device_data import DeviceData, study_devices
+from bsjax.engine.own import CONFIGS, Own, fingerprints
 from bsjax.plan import plan, table
 from bsjax.storage import provenance, records, shards, workdirs
 from bsjax.storage.shards import Shard
 from bsjax.storage.writers import Mirrors
 from bsjax.train import finish, shard_run, stage_run, transfer
 from bsjax.train.loop import TrainLoop
+
+OWN_FILE = 'own.json'  # in a workdir: what parts from outside compute
 
 
 class Training:
@@ -39,14 +42,17 @@ class Training:
     dataset: Dataset,
     console: Console,
     shard: Shard | None = None,
+    own: Own = CONFIGS,
   ):
     self.config, self.whole, self.dataset, self.console = config, whole, dataset, console
     self.shard, self.workdir = shard, shard.folder(whole) if shard else whole
+    self.own = own
     self._refuse_another()
     self.recorded = processes.first(self._read_execution)
     self._refuse_other_data()
+    self._refuse_other_parts()
     micro_batches = self.recorded.micro_batches if self.recorded else None
-    self._foreseen = plan.make_plan(config, len(dataset.train.labels), micro_batches)
+    self._foreseen = plan.make_plan(config, len(dataset.train), micro_batches)
     if shard and shard.count > len(self._foreseen.lanes):
       raise ConfigError(
         f'--shard={shard}: {whole} has {len(self._foreseen.lanes)} lanes; give no more shards'
@@ -83,17 +89,41 @@ class Training:
     if known is not None:
       workdirs.refuse_other_data(self.whole, known, self.dataset.fingerprint())
 
+  def _refuse_other_parts(self) -> None:
+    """Raises ConfigError where parts from outside compute something else than those begun with."""
+    path, now = self.whole / OWN_FILE, fingerprints(self.own, self.dataset)
+    known = processes.first(lambda: records.read_json(path) if path.exists() else None)
+    if known is None or not now:
+      return
+    if known['jax'] != now['jax']:  # which may write the same in other words
+      logging.warning(
+        '%s was begun with JAX %s, this is %s: whether its parts from outside are the same cannot '
+        'be told',
+        self.workdir,
+        known['jax'],
+        now['jax'],
+      )
+      return
+    if other := [part for part in now if known.get(part) != now[part]]:
+      raise ConfigError(
+        f'{self.workdir} was begun with another {" and ".join(other)} of that name: what it '
+        'computes has changed; restore it, or choose another workdir'
+      )
+
   def check(self) -> None:
     """Raises ConfigError where a stage does not fit the model; nothing is compiled."""
     if self._freezing is None:
-      self._freezing = stage_run.check(self.config, self.dataset, self._mine(self._foreseen))
+      mine = self._mine(self._foreseen)
+      self._freezing = stage_run.check(self.config, self.dataset, mine, self.own)
 
   @functools.cached_property
   def chosen(self) -> execution.Execution:
     """How it runs on this machine, by timing what there is to choose and is not recorded."""
     study = self.config, self.dataset, self._foreseen
     return processes.first(
-      lambda: execution.choose(*study, self.recorded, self.console.print)  # it depends on clocks
+      lambda: execution.choose(  # it depends on clocks
+        *study, self.recorded, self.console.print, own=self.own
+      )
     )
 
   @functools.cached_property
@@ -125,7 +155,7 @@ class Training:
     self._say_plan()
     weights = processes.first(lambda: transfer.lent_weights(self.config, self.whole))
     study = self.config, self.workdir, self.dataset, self.study_plan
-    loop = TrainLoop(*study, self.chosen, self.console, mirrors, weights)
+    loop = TrainLoop(*study, self.chosen, self.console, mirrors, weights, self.own)
     if processes.is_first():
       mirrors.begin(self.config, plan.lane_rows(self.study_plan))
     try:
@@ -155,6 +185,9 @@ class Training:
     if not (self.whole / 'data.json').exists():
       facts = data_facts(self.config, self.dataset, self._whole_plan)
       records.write_json(self.whole / 'data.json', facts)
+    if self.own.any and not (self.whole / OWN_FILE).exists():
+      marks = fingerprints(self.own, self.dataset)
+      records.write_json(self.whole / OWN_FILE, marks)
 
   def _finish(self, mirrors: Mirrors) -> None:
     """Writes what follows from the records."""
@@ -186,7 +219,9 @@ class Training:
     """Prints the plan, with the memory it takes; nothing is written."""
     self.check()
     first = self.study_plan.first
-    groups = device_lanes.create(self.config, self.dataset, first, self.chosen.strategies)
+    groups = device_lanes.create(
+      self.config, self.dataset, first, self.chosen.strategies, own=self.own
+    )
     on_device = DeviceData(self.dataset, self.config, first)
     self._say_plan({g.group.index: memory.bytes_per_lane(g, on_device) for g in groups})
 

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from rich.table import Table
 
 from bsjax import models
-from bsjax.config.metrics import VAL, VAL_TITLE
+from bsjax.config.metrics import judged
 from bsjax.engine.lanes import LaneState
 from bsjax.plan.arms import PRETRAIN
 from bsjax.storage import checkpoint, records
@@ -124,13 +124,13 @@ def best_lane(rows: list[dict[str, Any]]) -> int:
   """
   last = {row['lane']: row for row in sorted(rows, key=lambda row: row['examples'])}
   accuracy = {
-    lane: row[VAL]
+    lane: row[judged().val]
     for lane, row in sorted(last.items())
-    if not row['diverged'] and row[VAL] is not None
+    if not row['diverged'] and row[judged().val] is not None
   }
   if not accuracy:
     raise TransferError(
-      f'none of the {len(last)} lanes has a {VAL_TITLE} and finite weights at its last '
+      f'none of the {len(last)} lanes has a {judged().val_title} and finite weights at its last '
       'record; lower the learning rates of that study'
     )
   return max(accuracy, key=lambda lane: (accuracy[lane], -lane))

@@ -13,13 +13,15 @@ from matplotlib.figure import Figure
 from bsjax.analysis.runs import histories
 from bsjax.analysis.runs.histories import LaneHistory
 from bsjax.analysis.runs.selection import select
-from bsjax.config.metrics import VAL, VAL_TITLE
+from bsjax.config.metrics import judged
 from bsjax.report import stored_study
 from bsjax.report.figures.drawing import draw
 from bsjax.report.figures.study import OVERVIEW
 from bsjax.report.panels import marks
 from bsjax.report.panels.source import Source
 from bsjax.report.panels.style import VALIDATION, accuracy_axis, batch_size_axis
+
+VAL, VAL_TITLE = judged().val, judged().val_title
 
 SIZE = 8.2, 8.2  # inches: small beside its letters, so that a phone shows them
 PLAN = 'lane', 'batch_size', 'learning_rate', 'trial', 'examples', 'epochs'

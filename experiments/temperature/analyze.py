@@ -12,10 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from bsjax.analysis.runs.histories import settings
-from bsjax.config.metrics import METRIC, VAL
+from bsjax.config.metrics import judged
 from bsjax.stats import valley
 from bsjax.stats.intervals import mean_interval
 from bsjax.storage import records
+
+METRIC, VAL = judged().metric, judged().val
 
 HERE = Path(__file__).parent
 NEAR = 0.02  # of validation error: batch sizes that are no worse than the best by more, the valley

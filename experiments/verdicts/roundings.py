@@ -29,8 +29,10 @@ from helpers import contradictions  # noqa: E402
 import bsjax  # noqa: E402
 from bsjax import cli  # noqa: E402
 from bsjax.config import base_config  # noqa: E402
-from bsjax.config.metrics import VAL  # noqa: E402
+from bsjax.config.metrics import judged  # noqa: E402
 from bsjax.data import stratify  # noqa: E402
+
+VAL = judged().val
 
 OUT = Path(__file__).parent / 'roundings.json'
 VERSIONS = 'jax', 'jaxlib', 'flax', 'optax', 'numpy'

@@ -9,10 +9,12 @@ from helpers.draws import draws
 from bsjax.analysis.measures.batch_size_contrasts import Comparison
 from bsjax.analysis.measures.contrast import DIFFERENCE, contrast, effect
 from bsjax.analysis.runs.reading import Reading
-from bsjax.config.metrics import REESTIMATED, VAL
+from bsjax.config.metrics import REESTIMATED, judged
 from bsjax.stats import joint
 from bsjax.stats.estimate import Reason
 from bsjax.stats.paired import simultaneous, slope_weights
+
+VAL = judged().val
 
 FRESH = REESTIMATED + VAL
 

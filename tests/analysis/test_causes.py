@@ -13,7 +13,9 @@ from bsjax.analysis.claims.claims import all_claims
 from bsjax.analysis.claims.pairs import rank
 from bsjax.analysis.runs.budgets import CLOCKS, readings
 from bsjax.analysis.runs.selection import select
-from bsjax.config.metrics import REESTIMATED, VAL
+from bsjax.config.metrics import REESTIMATED, judged
+
+VAL = judged().val
 
 SIZES, RATES = (8, 16, 32), (0.1, 0.2, 0.4)
 NO_EXPONENT = {'undefined': 'not of interest here'}

@@ -14,10 +14,11 @@ from bsjax.analysis.claims.pairs import rank
 from bsjax.analysis.claims.slopes import slope_claims
 from bsjax.analysis.measures.contrast import Effect, exact
 from bsjax.analysis.measures.critical_batch_size import EARLY
-from bsjax.analysis.recommend import BEST, EXAMPLES, UPDATES, recommendation
+from bsjax.analysis.recommend import EXAMPLES, UPDATES, recommendation
 from bsjax.analysis.runs.budgets import CLOCKS, readings
 from bsjax.analysis.runs.reading import of_columns
 from bsjax.analysis.runs.selection import tune
+from bsjax.config.metrics import judged
 from bsjax.report.text.rendered import rendered
 from bsjax.stats import paired
 from bsjax.stats.estimate import Estimate, Reason
@@ -249,16 +250,16 @@ def test_trials_needed_is_the_least_number_that_makes_it():
   assert paired.trials_needed(mean_interval(x), 0.0) is None
 
 
-def judged(plain, again=None, question=ABOVE):
+def of_effect(plain, again=None, question=ABOVE):
   about = {'kind': Kind.PAIR, 'subject': (8, 64), 'quantity': 'val_accuracy', 'budget': 'epochs'}
   return judge(question, plain, again, **about)
 
 
 def test_a_verdict_stands_by_both_statistics_and_wherever_between_records():
   sure = exact(interval(0.001, 0.003))
-  assert judged(sure, sure).verdict == 'supported' and not judged(sure, sure).reasons
+  assert of_effect(sure, sure).verdict == 'supported' and not of_effect(sure, sure).reasons
   wrong = exact(interval(-0.003, -0.001))
-  claim = judged(sure, wrong)
+  claim = of_effect(sure, wrong)
   assert claim.verdict == 'undetermined'
   assert reasons(claim) == {
     'statistics_disagree': {'running': 'supported', 'reestimated': 'refuted'}
@@ -267,12 +268,12 @@ def test_a_verdict_stands_by_both_statistics_and_wherever_between_records():
     (Effect(sure.interval, -0.001, 0.004), sure),
     (sure, Effect(sure.interval, -0.001, 0.004)),
   ):
-    claim = judged(plain, again)
+    claim = of_effect(plain, again)
     assert claim.verdict == 'undetermined'
     assert reasons(claim)['interpolated']['low'] == -0.001
   # Undetermined by itself: what would decide it is told, and nothing else is in doubt.
-  assert reasons(judged(exact(interval(-0.001, 0.003)))).keys() == {'contains_zero'}
-  claim = judged(exact(interval(0.001, 0.006)), question=within(0.005))
+  assert reasons(of_effect(exact(interval(-0.001, 0.003)))).keys() == {'contains_zero'}
+  claim = of_effect(exact(interval(0.001, 0.006)), question=within(0.005))
   assert reasons(claim)['crosses_margin']['margin'] == 0.005
 
 
@@ -382,7 +383,7 @@ def test_the_largest_batch_size_shown_to_be_as_good_is_recommended():
   means = 0.9, 0.9, 0.8
   values = {b: list(m + e) for b, m, e in zip((8, 32, 64), means, noise, strict=True)}
   accuracy = recommended(values)
-  assert accuracy.columns == {'goal': BEST, 'batch_size': 32, 'learning_rate': 0.1}
+  assert accuracy.columns == {'goal': judged().val, 'batch_size': 32, 'learning_rate': 0.1}
   assert reasons(accuracy)['shown_worse']['sizes'] == [64]
   row = recommended({8: [0.9, 0.7, 0.8, 0.6], 64: [0.7, 0.8, 0.65, 0.7]})
   assert row.columns['batch_size'] == 8 and reasons(row)['at_stake']['other'] == 64
@@ -392,7 +393,7 @@ def test_the_largest_batch_size_shown_to_be_as_good_is_recommended():
     ({8: [0.9, 0.8]}, 'nothing_to_compare'),
   ):
     row = recommended(few)
-    assert row.columns == {'goal': BEST, 'batch_size': None, 'learning_rate': None}
+    assert row.columns == {'goal': judged().val, 'batch_size': None, 'learning_rate': None}
     assert code in reasons(row)
 
 

@@ -10,11 +10,11 @@ from helpers.draws import draws
 from scipy import stats
 
 from bsjax.analysis.claims import condition_contrasts, conditions
-from bsjax.analysis.claims.claim import MARGIN
 from bsjax.analysis.claims.condition_contrasts import Pair, claims, contrasts
 from bsjax.analysis.claims.conditions import Condition
 from bsjax.analysis.runs import histories
 from bsjax.analysis.runs.reading import Reading
+from bsjax.config.metrics import judged
 from bsjax.report.summaries import summarize
 from bsjax.report.text.answer import answer
 from bsjax.report.text.condition_words import condition_answer
@@ -412,11 +412,11 @@ def simulate(contrasts_of, studies=300, names='abcd', trials=4):
 
 
 def test_intervals_of_all_pairs_hold_together():
-  assert 0.93 <= simulate(lambda pairs: contrasts(pairs, MARGIN)) <= 0.995
+  assert 0.93 <= simulate(lambda pairs: contrasts(pairs, judged().margin)) <= 0.995
 
   # A family of one pair each is what would be without the correction; it does not hold.
   def alone(pairs):
-    return [row for pair in pairs for row in contrasts([pair], MARGIN)]
+    return [row for pair in pairs for row in contrasts([pair], judged().margin)]
 
   assert simulate(alone, studies=100) < 0.9
 
@@ -426,10 +426,10 @@ def test_pooled_claims_of_no_difference_rarely_err_at_the_margin():
   random = np.random.default_rng(3)
   wrong = 0
   for _ in draws(400):
-    at = MARGIN + random.normal(0, 0.001, 5)
+    at = judged().margin + random.normal(0, 0.001, 5)
     zero = np.zeros(5)
     readings = [Reading(tuple(range(5)), *[{'val_accuracy': value}] * 3) for value in (zero, at)]
     pair = Pair('a', 'b', 'examples', {8: tuple(readings)}, {}, ())
-    (claim,) = contrasts([pair], MARGIN)
+    (claim,) = contrasts([pair], judged().margin)
     wrong += claim.columns['equivalent'].verdict == 'supported'
   assert wrong / 400 < 0.05

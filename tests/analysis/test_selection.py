@@ -10,7 +10,7 @@ from helpers.draws import draws
 
 from bsjax.analysis.runs import budgets
 from bsjax.analysis.runs.reading import Reading, combined
-from bsjax.analysis.runs.selection import NEAR, SelectionKind, Tuned, select, tune
+from bsjax.analysis.runs.selection import SelectionKind, Tuned, select, tune
 from bsjax.stats.estimate import Reason
 
 RATES = (0.05, 0.1, 0.2, 0.4, 0.8)
@@ -46,7 +46,7 @@ def test_the_parabola_is_read_at_its_top_with_the_same_weights_for_every_trial()
 
 def test_rates_that_fall_short_by_more_than_near_take_no_part():
   def steep(lane, updates):
-    return valley(lane, updates, curvature=1.01 * NEAR / math.log(2) ** 2)
+    return valley(lane, updates, curvature=1.01 * 0.02 / math.log(2) ** 2)
 
   best = tune(tried(steep))
   assert best.selection == SelectionKind.BEST_RATE
@@ -91,7 +91,7 @@ def diverged_at(*rates, best=0.2):
 
   def curve(lane, updates):
     bad = lane['trial'] == 1 and any(math.isclose(lane['learning_rate'], rate) for rate in rates)
-    steep = 1.01 * NEAR / math.log(2) ** 2
+    steep = 1.01 * 0.02 / math.log(2) ** 2
     return valley(lane, updates, best=best, curvature=steep) | {'diverged': bad}
 
   return curve

@@ -12,13 +12,14 @@ from helpers import synthetic
 from helpers.curves import study
 
 from bsjax.analysis.claims import causes, classes, condition_contrasts, tuned_runs
-from bsjax.analysis.claims.claim import MARGIN, REFUTED, SUPPORTED, UNDETERMINED
+from bsjax.analysis.claims.claim import REFUTED, SUPPORTED, UNDETERMINED
 from bsjax.analysis.claims.claims import all_claims
 from bsjax.analysis.claims.conditions import Condition
 from bsjax.analysis.claims.pairs import rank
 from bsjax.analysis.recommend import recommendation
 from bsjax.analysis.runs.budgets import CLOCKS, readings
 from bsjax.analysis.runs.selection import select
+from bsjax.config.metrics import judged
 from bsjax.report.text.rendered import rendered
 
 RATES, BEST = (0.05, 0.1, 0.2, 0.4, 0.8), (0.1, 0.2, 0.4)
@@ -57,7 +58,7 @@ def codes(claim):
 
 def way(tried, base, name, budget='epochs', rules=('none',)):
   """The claims on the base and the other of two batch sizes."""
-  rows = tuned_runs.ways(tried, base, rules, MARGIN)['rows']
+  rows = tuned_runs.ways(tried, base, rules, judged().margin)['rows']
   (row,) = [row for row in rows if (row['way'], row['clock']) == (name, budget)]
   return row['better'], row['keeps']
 
@@ -75,7 +76,7 @@ def test_what_is_carried_over_from_beside_the_best_rates_shows_nothing():
     assert claim.verdict == UNDETERMINED
     assert [r.details['size'] for r in claim.reasons if r.code == UNSAFE] == [32]
   # Of the other batch size only what lies at the rates of the base counts, whatever is best there.
-  assert 'undefined' in tuned_runs.ways(tried, 8, ('none',), MARGIN)['rows'][0]
+  assert 'undefined' in tuned_runs.ways(tried, 8, ('none',), judged().margin)['rows'][0]
 
 
 @pytest.mark.parametrize('base, verdict', [(8, REFUTED), (32, SUPPORTED)])

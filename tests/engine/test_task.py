@@ -12,7 +12,6 @@ import pytest
 from helpers.small import largest_difference, small_config, trained
 
 from bsjax import data
-from bsjax.config.metrics import MetricEntry
 from bsjax.data import stream
 from bsjax.engine import evaluate, lanes, probe
 from bsjax.engine.device_data import DeviceSplit
@@ -52,11 +51,7 @@ def absolute_error(outputs, targets):
   return jnp.abs(outputs[:, 0] - targets)
 
 
-ERROR = MetricEntry('mean_absolute_error', 'mean absolute error', 'mean absolute errors', False)
-REGRESSION = Task(
-  squared_error,
-  {ERROR.name: Metric(absolute_error, ERROR)},
-)
+REGRESSION = Task(squared_error, [Metric('mean_absolute_error', absolute_error, False)])
 
 
 @pytest.fixture(scope='module')
@@ -140,9 +135,9 @@ def test_probe_and_sharpness_measure_the_loss_of_the_task(regression):
 
 
 def test_whole_numbers_are_summed_exactly_and_others_as_they_are():
-  ones = Metric(lambda outputs, targets: jnp.ones(len(targets), jnp.int32), ERROR)
-  halves = Metric(lambda outputs, targets: jnp.full(len(targets), 0.5), ERROR)
-  task = Task(CLASSIFICATION.loss, {'ones': ones, 'halves': halves})
+  ones = Metric('ones', lambda outputs, targets: jnp.ones(len(targets), jnp.int32), False)
+  halves = Metric('halves', lambda outputs, targets: jnp.full(len(targets), 0.5), False)
+  task = Task(CLASSIFICATION.loss, [ones, halves])
   new = jnp.arange(6) > 0
   sums = evaluate._batch_sums(task, jnp.zeros((6, 2)), jnp.zeros(6, jnp.int32), new)
   assert sums.metrics['ones'].dtype == jnp.int32 and sums.metrics['ones'] == 5

@@ -6,6 +6,7 @@ from bsjax import data
 from bsjax.config.keys import base_config
 from bsjax.engine import device_lanes
 from bsjax.engine.device_data import DeviceData
+from bsjax.engine.own import Own
 from bsjax.plan import plan
 
 
@@ -37,12 +38,13 @@ def small_config(**overrides):
 def trained(config, dataset=None, examples=None, **create):
   """Trains all groups of a study to its end, or to `examples`; returns (plan, groups, data).
 
-  `create` are further arguments of `device_lanes.create`.
+  `create` are further arguments of `device_lanes.create`, or parts of `Own`.
   """
+  parts = {name: create.pop(name) for name in ('model', 'task', 'optimizer') if name in create}
   dataset = dataset or data.load(config.data, config.seed)
-  study = plan.make_plan(config, len(dataset.train.labels)).first
+  study = plan.make_plan(config, len(dataset.train)).first
   on_device = DeviceData(dataset, config, study)
-  groups = device_lanes.create(config, dataset, study, **create)
+  groups = device_lanes.create(config, dataset, study, own=Own(**parts), **create)
   end = study.total_examples if examples is None else examples
   for group in groups:
     while group.position < end:

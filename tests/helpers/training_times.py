@@ -9,7 +9,9 @@ import math
 import numpy as np
 
 from bsjax.analysis.runs.histories import LaneHistory, Setting
-from bsjax.config.metrics import TRAIN, VAL
+from bsjax.config.metrics import judged
+
+TRAIN, VAL = judged().train, judged().val
 
 SIZES = (8, 16, 32, 64, 128, 256, 512)
 RATES = {  # by the factor between neighbours

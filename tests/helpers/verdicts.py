@@ -7,8 +7,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from bsjax.analysis.claims.claim import REFUTED, SUPPORTED
-from bsjax.config.metrics import VAL
+from bsjax.config.metrics import judged
 from helpers.worlds import Truth, World
+
+VAL = judged().val
 
 Summary = Mapping[str, Any]
 ALIKE = 1e-9  # points; below it two planted accuracies are the same

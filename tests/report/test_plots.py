@@ -142,7 +142,7 @@ def test_panels_show_the_quantity_that_they_are_named_after(known):
   for (clock, key), (*_, axes) in zip(asked, shown(of_name('equal_clocks'), known), strict=True):
     read = [row[key]['mean'] for row in chosen[clock]['batch_sizes'] if key in row]
     assert means(axes, style.VALIDATION) == read
-  asked = [(clock, key) for key in clocks.QUANTITIES for clock in clocks.CLOCKS]
+  asked = [(clock, key) for key in clocks.quantities() for clock in clocks.CLOCKS]
   for (clock, key), (*_, axes) in zip(asked, shown(of_name('curves'), known), strict=True):
     for size, along in known.curves[clock][key].items():
       drawn = [

@@ -14,7 +14,7 @@ from typing import Any
 
 from bsjax.analysis.claims.claim import BELOW, Claim, Family, Kind, judge
 from bsjax.analysis.measures.contrast import exact
-from bsjax.config.metrics import METRIC, VAL
+from bsjax.config.metrics import judged
 from bsjax.stats.estimate import Reason
 from bsjax.stats.intervals import mean_interval
 from bsjax.stats.paired import simultaneous
@@ -45,13 +45,13 @@ def rules_across(summaries: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] |
     'arms': list(compared),
     'rows': rows,
     'distances': _distances(rows, **shared),
-    METRIC.plural: _accuracies(rows, first['rules']),
+    judged().metric.plural: _accuracies(rows, first['rules']),
   }
 
 
 def _rows(name: str, compared: Mapping[str, Any]) -> list[dict[str, Any]]:
   rate = compared['rates'][compared['shown']]
-  keys = 'batch_size', 'rule', 'learning_rate', 'distance', VAL
+  keys = 'batch_size', 'rule', 'learning_rate', 'distance', judged().val
   return [{'arm': name} | {key: run.get(key) for key in keys} for run in rate['runs']]
 
 
@@ -91,6 +91,6 @@ def _accuracies(rows: Sequence[Mapping[str, Any]], rules: Sequence[str]) -> list
   sizes = sorted({row['batch_size'] for row in rows})
   return [
     {'batch_size': size, 'rule': rule}
-    | mean_interval(list(_by_arm(rows, size, rule, VAL).values())).to_json()
+    | mean_interval(list(_by_arm(rows, size, rule, judged().val).values())).to_json()
     for size, rule in itertools.product(sizes, rules)
   ]

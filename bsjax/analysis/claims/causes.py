@@ -18,7 +18,6 @@ from jaxtyping import Float
 
 from bsjax.analysis.claims import confounds
 from bsjax.analysis.claims.claim import (
-  MARGIN,
   SUPPORTED,
   UNDETERMINED,
   Claim,
@@ -31,7 +30,8 @@ from bsjax.analysis.measures.batch_size_contrasts import Comparison
 from bsjax.analysis.runs.histories import Tried
 from bsjax.analysis.runs.reading import Reading
 from bsjax.analysis.runs.selection import Chosen
-from bsjax.config.metrics import REESTIMATED, VAL
+from bsjax.config.metrics import REESTIMATED, judged
+from bsjax.config.own import OWN
 from bsjax.optim.entries import OPTIMIZERS
 from bsjax.plan import hyperparameters
 from bsjax.stats.estimate import Estimate, Reason
@@ -77,11 +77,13 @@ class Effect(NamedTuple):
   sizes: tuple[int, ...]
   weights: Float[np.ndarray, ' size']
 
-  def read(self, readings: Mapping[int, Reading], quantity: str = VAL) -> Estimate | None:
+  def read(self, readings: Mapping[int, Reading], quantity: str = '') -> Estimate | None:
     """The effect with its 95% interval, wherever between records the values lie.
 
-    None where one of its batch sizes is missing.
+    Of the validation metric, unless another quantity is named. None where one of its batch sizes is
+    missing.
     """
+    quantity = quantity or judged().val
     compared = Comparison({size: readings[size] for size in self.sizes}, quantity)
     if compared.out:
       return None
@@ -170,7 +172,7 @@ def _explains(whole: Estimate, left: Estimate) -> bool | str:
 
 def _limit(whole: Estimate) -> float:
   """The largest part of an effect that counts as none of it."""
-  return max(MARGIN, LEFT * abs(whole.value))
+  return max(judged().margin, LEFT * abs(whole.value))
 
 
 def _left(whole: Estimate, left: Estimate) -> dict[str, float | None]:
@@ -204,10 +206,10 @@ def _stale(config: Mapping[str, Any], given: Given, read: Mapping[int, Reading])
   """Whether running statistics of BatchNorm lag further behind at some batch sizes."""
   if config['model']['normalization'] != 'batch':
     return _absent(STALE, given, Reason('no_batch_norm'))
-  if not all(REESTIMATED + VAL in read[size].values for size in given.sizes):
+  if not all(REESTIMATED + judged().val in read[size].values for size in given.sizes):
     return Confound(STALE, UNKNOWN, given.effect and UNKNOWN, (Reason('not_reestimated'),))
   asked = given.effect or _over_range(given.sizes)
-  running, fresh = asked.read(read), asked.read(read, REESTIMATED + VAL)
+  running, fresh = asked.read(read), asked.read(read, REESTIMATED + judged().val)
   lag = asked.read({size: _with_lag(read[size]) for size in given.sizes}, LAG)
   if None in (running, fresh, lag) or lag.low is None:
     one = lag is not None and lag.n == 1
@@ -226,20 +228,30 @@ def _with_lag(reading: Reading) -> Reading:
   """The reading with how much running statistics fall short of re-estimated ones."""
 
   def lag(part: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
-    return {LAG: part[REESTIMATED + VAL] - part[VAL]}
+    return {LAG: part[REESTIMATED + judged().val] - part[judged().val]}
 
   values = lag(reading.values)
   return reading._replace(values=values, low=values, high=values, lanes=lag(reading.lanes))
 
 
+def _numbers(config: Mapping[str, Any]) -> dict[str, float]:
+  """The hyperparameters that the optimizer of a config has, by its keys."""
+  if OWN in config and 'optimizer' in config[OWN]:
+    return dict(config[OWN]['optimizer']['hyperparameters'])
+  settings = config['optimizer']
+  keys = OPTIMIZERS[settings['name']].hyperparameters.values()
+  decay = {'weight_decay': settings.get('weight_decay', 0.0)}
+  return {key: settings[key] for key in keys} | decay
+
+
 def _time_scales(config: Mapping[str, Any], given: Given) -> list[Confound]:
   """The optimizer's averages, which reach back over updates, and so over more examples the larger
   the batch, where no rule makes up for that."""
-  optimizer, ends = config['optimizer'], (min(given.sizes), max(given.sizes))
+  optimizer, ends = _numbers(config), (min(given.sizes), max(given.sizes))
   changed = {size: hyperparameters.of_lane(config, '', size) for size in ends}
   rows = []
-  for key in OPTIMIZERS[optimizer['name']].hyperparameters.values():
-    if key not in DECAYS or not optimizer[key]:
+  for key in optimizer:
+    if key not in DECAYS or not 0 < optimizer[key] < 1:
       continue
     scales = [size / (1 - changed[size].get(key, optimizer[key])) for size in ends]
     if key in changed[ends[0]]:  # rules hold half-lives, which are the same but for short ones

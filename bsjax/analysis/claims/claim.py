@@ -13,12 +13,11 @@ from enum import StrEnum
 from typing import Any
 
 from bsjax.analysis.measures.contrast import Effect
-from bsjax.config.metrics import METRIC
+from bsjax.config.metrics import judged
 from bsjax.stats.estimate import Estimate, Reason
 from bsjax.stats.paired import has_no_width, trials_needed
 
 SUPPORTED, REFUTED, UNDETERMINED = 'supported', 'refuted', 'undetermined'
-MARGIN = 0.005  # half a percentage point of accuracy: a smaller difference counts as none
 
 
 class Family(StrEnum):
@@ -81,12 +80,21 @@ class Question:
 
 
 ABOVE, BELOW = Question('above'), Question('below')
-BETTER = ABOVE if METRIC.higher_is_better else BELOW  # of the metric
 
 
-def within(margin: float = MARGIN, center: float = 0.0) -> Question:
-  """Whether a value lies within a margin of the center."""
-  return Question('within', center, margin)
+def better() -> Question:
+  """Whether a difference of the metric is for the better."""
+  return ABOVE if judged().metric.higher_is_better else BELOW
+
+
+def worse() -> Question:
+  """Whether it is for the worse."""
+  return BELOW if judged().metric.higher_is_better else ABOVE
+
+
+def within(margin: float | None = None, center: float = 0.0) -> Question:
+  """Whether a value lies within a margin of the center, if none is given that of the metric."""
+  return Question('within', center, judged().margin if margin is None else margin)
 
 
 @dataclass(frozen=True)
@@ -108,7 +116,7 @@ class Claim:
   estimate: Estimate
   verdict: str
   reasons: tuple[Reason, ...] = ()
-  unit: str = 'fraction'
+  unit: str = field(default_factory=lambda: judged().unit)
   again: Estimate | None = None
   ends: tuple[float | None, float | None] = (None, None)
   family: str = Family.ALONE
@@ -138,7 +146,7 @@ def judge(
   answer differently, what other values between records would, and what compares the wrong runs, as
   `void` says. A ratio is judged on its log scale, of which the effects then are.
   """
-  unit = about.get('unit', 'fraction')
+  unit = about.get('unit', judged().unit)
   verdict = alone = question.verdict(plain.interval)
   doubts: list[Reason] = list(void)
   if again is not None and (other := question.verdict(again.interval)) != alone:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bsjax.analysis.claims.claim import MARGIN, Claim, Kind, judge, within
+from bsjax.analysis.claims.claim import Claim, Kind, judge, within
 from bsjax.analysis.claims.pairs import Ranking, pair_claims
 from bsjax.analysis.claims.slopes import slope_claims
 from bsjax.analysis.measures.contrast import exact
@@ -25,13 +25,13 @@ def all_claims(
   read: Mapping[str, Mapping[int, Reading]],
   ranking: Ranking,
   exponent: Mapping[str, Any],
-  margin: float = MARGIN,
+  margin: float | None = None,
 ) -> list[Claim]:
   """Trends, pairs and the growth of the best learning rate.
 
   `read` holds the batch sizes at each budget, and `ranking` is theirs at equal epochs. `exponent`
-  is {'value', 'ci95', 'n'} or {'undefined': why}. `margin` is the largest difference of fractions
-  that counts as none.
+  is {'value', 'ci95', 'n'} or {'undefined': why}. `margin` is the largest difference that counts
+  as none, if not that of the metric.
   """
   return [
     *slope_claims(tried, chosen, read, ranking.confidence, margin),

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from bsjax.analysis.claims import confounds
-from bsjax.analysis.claims.claim import ABOVE, BETTER, UNDETERMINED, Kind
+from bsjax.analysis.claims.claim import ABOVE, UNDETERMINED, Kind, better
 from bsjax.analysis.claims.pairs import rank
 from bsjax.analysis.claims.slopes import trend
 from bsjax.analysis.measures.batch_size_contrasts import Comparison
@@ -23,12 +23,16 @@ from bsjax.analysis.runs.budgets import of_finals
 from bsjax.analysis.runs.histories import LaneHistory, Row, Setting, Tried
 from bsjax.analysis.runs.reading import Reading
 from bsjax.analysis.runs.selection import Chosen
-from bsjax.config.metrics import BALANCED, OF_CLASSES, REESTIMATED, VAL_OF_CLASSES
+from bsjax.config.metrics import REESTIMATED, judged
 from bsjax.stats.estimate import Reason
 
 EVEN = 2.0  # classes whose examples differ by less than this factor count as balanced
+
+
 # The quantities whose slopes on log2(batch size) are claimed to be above zero.
-CLAIMED = ('rare', BALANCED, 'rare_less_frequent')
+def claimed() -> tuple[str, ...]:
+  return 'rare', judged().balanced, 'rare_less_frequent'
+
 
 Facts = Mapping[str, Any]  # of data.json
 
@@ -73,7 +77,7 @@ def by_class(tried: Tried, chosen: Chosen, facts: Facts) -> dict[str, Any]:
     'pairs': _pairs(chosen, read),
     'claims': [
       trend(ABOVE, name, 'epochs', tried, chosen, read, Kind.CLASS)
-      for name in CLAIMED
+      for name in claimed()
       if name in names
     ],
   }
@@ -115,10 +119,10 @@ def _quantities(lane: LaneHistory, groups: Mapping[str, Sequence[int]]) -> dict[
   final = lane.final if lane.problem is None else None
   values = {}
   for prefix in ('', REESTIMATED):
-    by_class = final.get(prefix + VAL_OF_CLASSES) if final else None
+    by_class = final.get(prefix + judged().val_of_classes) if final else None
     if by_class is None:
       continue
-    values[prefix + BALANCED] = _mean([x for x in by_class if x is not None])
+    values[prefix + judged().balanced] = _mean([x for x in by_class if x is not None])
     for name, members in groups.items():
       values[prefix + name] = _mean([by_class[label] for label in members])
     if groups:
@@ -137,11 +141,13 @@ def _row(setting: Setting, reading: Reading, names: Sequence[str]) -> Row:
     return row | {'undefined': reading.problem}
   row |= {name: estimate(reading.values.get(name, [])) for name in names}
   by_label = of_finals(setting, _by_label).values
-  return row | {OF_CLASSES: [estimate(values, VAL_OF_CLASSES) for values in by_label.values()]}
+  return row | {
+    judged().of_classes: [estimate(values, judged().val_of_classes) for values in by_label.values()]
+  }
 
 
 def _by_label(lane: LaneHistory) -> dict[str, float | None]:
-  return {str(label): value for label, value in enumerate(lane.final[VAL_OF_CLASSES])}
+  return {str(label): value for label, value in enumerate(lane.final[judged().val_of_classes])}
 
 
 def _pairs(chosen: Chosen, read: Mapping[int, Reading]) -> list[Row]:
@@ -150,12 +156,12 @@ def _pairs(chosen: Chosen, read: Mapping[int, Reading]) -> list[Row]:
   Of one that is read beside its best rates nothing is shown.
   """
   rows = []
-  for quantity in ('rare', BALANCED):
+  for quantity in ('rare', judged().balanced):
     for pair in rank(read, quantity).pairs:
       interval = pair.plain.interval
       row = {'quantity': quantity, 'best': pair.best, 'other': pair.other}
       row |= interval.to_json('effect')
       row |= {'p_adjusted': pair.p_adjusted, 'confidence': interval.confidence}
       unsure = confounds.skipped(chosen, [pair.other])
-      rows.append(row | {'verdict': UNDETERMINED if unsure else BETTER.verdict(interval)})
+      rows.append(row | {'verdict': UNDETERMINED if unsure else better().verdict(interval)})
   return rows

@@ -15,12 +15,11 @@ import numpy as np
 from bsjax.analysis.claims import conditions, confounds
 from bsjax.analysis.claims.claim import (
   BELOW,
-  BETTER,
-  MARGIN,
   Claim,
   Family,
   Kind,
   Question,
+  better,
   judge,
   within,
 )
@@ -37,20 +36,25 @@ from bsjax.analysis.measures.contrast import (
 from bsjax.analysis.runs.budgets import LAST_QUARTER, meeting_point, read
 from bsjax.analysis.runs.reading import Reading
 from bsjax.analysis.runs.selection import Tuned
-from bsjax.config.metrics import LOSS, METRIC, TRAIN, VAL, VAL_BALANCED
+from bsjax.config.metrics import judged
 from bsjax.stats.estimate import Reason
 from bsjax.stats.paired import holm, p_value, simultaneous
 
 BUDGETS = ('examples', 'updates')
 POOLED = 'pooled'
+
+
 # What is compared, the side that a claim takes, and the unit.
-QUANTITIES: dict[str, tuple[Question, str]] = {
-  VAL: (BETTER, METRIC.unit),
-  TRAIN: (BETTER, METRIC.unit),
-  'gap': (BELOW, METRIC.unit),
-  'val_loss': (BELOW, LOSS.unit),
-  VAL_BALANCED: (BETTER, METRIC.unit),
-}
+def compared_quantities() -> dict[str, tuple[Question, str]]:
+  metric = judged().unit
+  loss = {} if judged().val == 'val_loss' else {'val_loss': (BELOW, judged().loss_unit)}
+  return {
+    judged().val: (better(), metric),
+    judged().train: (better(), metric),
+    'gap': (BELOW, metric),
+    **loss,
+    judged().val_balanced: (better(), metric),
+  }
 
 
 class Pair(NamedTuple):
@@ -111,13 +115,14 @@ class Place(NamedTuple):
     return row | {'batch_sizes': list(self.sizes)}
 
 
-def compare(all_conditions: Sequence[Condition], margin: float = MARGIN) -> dict[str, Any]:
+def compare(all_conditions: Sequence[Condition], margin: float | None = None) -> dict[str, Any]:
   """The content of summary['conditions'].
 
   {'names', 'baseline', 'pairs': 'all' or 'with the baseline', 'table', 'failed', 'differs',
-  'contrasts'}; docs/analysis.md says what each holds. `margin` is the largest difference of
-  fractions that counts as none.
+  'contrasts'}; docs/analysis.md says what each holds. `margin` is the largest difference
+  that counts as none, if not that of the metric.
   """
+  margin = judged().margin if margin is None else margin
   held = {condition.name: conditions.hold(condition) for condition in all_conditions}
   if len(held) < len(all_conditions):
     raise ValueError(f'conditions are {[c.name for c in all_conditions]}: give each its own name.')
@@ -146,7 +151,7 @@ def claims(compared: Mapping[str, Any]) -> list[Claim]:
       continue
     result.append(replace(claim, columns={}))
     same = claim.columns['equivalent']
-    if same and claim.quantity == VAL:
+    if same and claim.quantity == judged().val:
       result.append(replace(same, columns={}))
   return result
 
@@ -168,7 +173,7 @@ def contrasts(read_pairs: Sequence[Pair], margin: float) -> list[Claim]:
   single = [Place(pair, (size,), False) for pair in several for size in pair.read]
   return [
     claim
-    for quantity in QUANTITIES
+    for quantity in compared_quantities()
     for family in (pooled, single)
     for claim in _family(family, quantity, margin)
   ]
@@ -183,7 +188,7 @@ def _family(places: Sequence[Place], quantity: str, margin: float) -> list[Claim
   for place, one in zip(places, differences, strict=True):
     if one is not None:
       claims.append(_claim(place, quantity, confidence, next(adjusted), margin))
-    elif quantity == VAL and (place.pair.budget == 'examples' or place.pair.unread):
+    elif quantity == judged().val and (place.pair.budget == 'examples' or place.pair.unread):
       # A pair that cannot be compared must not be missing without a word.
       claims.append(_claim(place, quantity, confidence, None, margin))
   return claims
@@ -193,7 +198,7 @@ def _claim(
   place: Place, quantity: str, confidence: float, p_holm: float | None, margin: float
 ) -> Claim:
   """The claim that the second condition is the better one, beside it that both are alike."""
-  question, unit = QUANTITIES[quantity]
+  question, unit = compared_quantities()[quantity]
   about = {
     'kind': Kind.CONDITION,
     'family': Family.CONDITIONS,
@@ -211,9 +216,9 @@ def _claim(
   nothing = [Reason('nothing_shared')] if plain.interval.value is None else []
   first, second = place.skipped
   either = [*first, *second]
-  worse = confounds.of_worse(plain.interval, second, first) if quantity == VAL else either
+  worse = confounds.of_worse(plain.interval, second, first) if quantity == judged().val else either
   columns = place.columns | {'p_holm': p_holm, 'equivalent': None}
-  if unit == METRIC.unit and not nothing:
+  if unit == judged().unit and not nothing:
     # The context of one batch size stands beside the other claim.
     context = place.context if place.pooled else ()
     here = place.columns | {'margin': margin}
@@ -278,7 +283,7 @@ def _same_runs(first: Tuned, second: Tuned) -> bool:
   Their difference is zero by construction, and no part of what one condition does to training.
   No two runs have the same loss else, so losses that do tell nothing.
   """
-  keys = 'updates', 'train_loss', 'val_loss', TRAIN, VAL
+  keys = 'updates', 'train_loss', 'val_loss', judged().train, judged().val
   ends = [
     [
       (part.learning_rate, *(lane.final[key] for key in keys))

@@ -12,7 +12,7 @@ from bsjax.analysis.runs.budgets import at_end
 from bsjax.analysis.runs.histories import Setting, Tried
 from bsjax.analysis.runs.reading import Reading
 from bsjax.analysis.runs.selection import Chosen, Tuned
-from bsjax.config.metrics import METRIC
+from bsjax.config.metrics import judged
 from bsjax.stats.estimate import Estimate, Reason
 
 SAME_PLACE = 0.05  # shares of the peak learning rate that differ by less are of one place
@@ -56,7 +56,7 @@ def of_worse(
 
   The better side may be better still, which does not speak against the difference.
   """
-  return second if METRIC.merit(difference.value or 0.0) > 0 else first
+  return second if judged().metric.merit(difference.value or 0.0) > 0 else first
 
 
 def updates(

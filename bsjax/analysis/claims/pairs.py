@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from bsjax.analysis.claims import confounds
-from bsjax.analysis.claims.claim import BETTER, MARGIN, Claim, Family, Kind, judge, within
+from bsjax.analysis.claims.claim import Claim, Family, Kind, better, judge, within
 from bsjax.analysis.measures.batch_size_contrasts import Comparison
 from bsjax.analysis.measures.contrast import Effect
 from bsjax.analysis.runs.histories import Tried
 from bsjax.analysis.runs.reading import Reading
 from bsjax.analysis.runs.selection import Chosen
-from bsjax.config.metrics import METRIC, REESTIMATED, VAL
+from bsjax.config.metrics import REESTIMATED, judged
 from bsjax.stats.estimate import Estimate, Reason
 
 # What is asked of the family, so that it errs in less than 5% of studies: windows and tops are read
@@ -43,12 +43,13 @@ class Ranking(NamedTuple):
   again: float
 
 
-def rank(read: Mapping[int, Reading], quantity: str = VAL) -> Ranking:
-  """The batch size of the best mean against every other.
+def rank(read: Mapping[int, Reading], quantity: str = '') -> Ranking:
+  """The batch size of the best mean against every other; by default of the validation metric.
 
   The family is that of *all* pairs, as which one is the best was read off the same numbers, and of
   the trend, which is quoted where no pair is told apart.
   """
+  quantity = quantity or judged().val
   plain, fresh = Comparison(read, quantity), Comparison(read, REESTIMATED + quantity)
   both = any(REESTIMATED + quantity in reading.values for reading in read.values())
   out = confounds.left_out(plain.out)
@@ -56,7 +57,9 @@ def rank(read: Mapping[int, Reading], quantity: str = VAL) -> Ranking:
   again = fresh.pairs_and_slope.confidence(JOINT) if both and len(fresh.sizes) > 1 else confidence
   if len(plain.sizes) < 2:
     return Ranking([], out, confidence, again)
-  best = max(zip(plain.sizes, plain.means, strict=True), key=lambda at: METRIC.merit(at[1]))[0]
+  best = max(
+    zip(plain.sizes, plain.means, strict=True), key=lambda at: judged().metric.merit(at[1])
+  )[0]
   pairs = []
   for other in plain.sizes:
     if other == best:
@@ -75,7 +78,7 @@ def pair_claims(
   chosen: Chosen,
   read: Mapping[int, Reading],
   ranking: Ranking,
-  margin: float = MARGIN,
+  margin: float | None = None,
 ) -> list[Claim]:
   """The best batch size against every other: whether it beats it, and whether both are alike.
 
@@ -85,7 +88,7 @@ def pair_claims(
   for pair in ranking.pairs:
     sizes = [pair.best, pair.other]
     context = [*confounds.tuning(tried, chosen, sizes), *confounds.updates(chosen, sizes, read)]
-    asked = (BETTER, Family.HEADLINE, [pair.other]), (within(margin), Family.SAME, sizes)
+    asked = (better(), Family.HEADLINE, [pair.other]), (within(margin), Family.SAME, sizes)
     for question, family, known in asked:
       claims.append(
         judge(
@@ -96,7 +99,7 @@ def pair_claims(
           confounds.skipped(chosen, known),
           kind=Kind.PAIR,
           subject=(pair.best, pair.other),
-          quantity=VAL,
+          quantity=judged().val,
           budget='epochs',
           family=family,
           columns={'p_adjusted': pair.p_adjusted},

@@ -15,7 +15,6 @@ from bsjax.analysis.claims import tuned_runs
 from bsjax.analysis.claims.claim import (
   ABOVE,
   BELOW,
-  MARGIN,
   SUPPORTED,
   UNDETERMINED,
   Claim,
@@ -31,7 +30,7 @@ from bsjax.analysis.runs import curve_distance
 from bsjax.analysis.runs.budgets import at_end
 from bsjax.analysis.runs.curve_distance import aligned, curves
 from bsjax.analysis.runs.histories import Setting, Tried
-from bsjax.config.metrics import VAL
+from bsjax.config.metrics import judged
 from bsjax.plan.scaling_rules import names, same, scaled
 from bsjax.stats.estimate import Reason, undefined
 from bsjax.stats.intervals import mean_interval
@@ -39,7 +38,7 @@ from bsjax.stats.paired import against_best, simultaneous
 
 
 def scaling_rules(
-  config: Mapping[str, Any], tried: Tried, margin: float = MARGIN
+  config: Mapping[str, Any], tried: Tried, margin: float | None = None
 ) -> dict[str, Any] | None:
   """The content of summary['scaling_rules'], or None where the config names one rule only.
 
@@ -50,13 +49,14 @@ def scaling_rules(
   rules, base = names(config['scaling']['rule']), config['scaling']['base_batch_size']
   if len(rules) < 2:
     return None
+  margin = judged().margin if margin is None else margin
   result: dict[str, Any] = {'base_batch_size': base, 'rules': rules, 'margin': margin}
   if why := _not_comparable(tried, base):
     return result | {'undefined': why}
   rates = [_at_rate(tried, base, rate, rules, margin) for rate in sorted(config['learning_rates'])]
-  accuracies = [row['base'][VAL]['mean'] for row in rates]
-  known = [place for place, value in enumerate(accuracies) if value is not None]
-  shown = max(known, key=lambda place: accuracies[place], default=0)
+  means = [row['base'][judged().val]['mean'] for row in rates]
+  known = [place for place, value in enumerate(means) if value is not None]
+  shown = max(known, key=lambda place: judged().metric.merit(means[place]), default=0)
   ways = tuned_runs.ways(tried, base, rules, margin)
   return result | {'rates': rates, 'shown': shown, 'ways': ways}
 
@@ -100,7 +100,7 @@ def _at_rate(
   return {
     'learning_rate': rate,
     'base': {'trials': len(reference.lanes), 'diverged': _diverged(reference)}
-    | {VAL: _final(reference), 'problem': reference.problem or why or None},
+    | {judged().val: _final(reference), 'problem': reference.problem or why or None},
     'noise_floor': floor.to_json(),
     'confidence': confidence,
     'runs': runs,
@@ -124,7 +124,7 @@ def _run(
     'kind': Kind.SCALING,
     'family': Family.SCALING,
     'subject': subject,
-    'quantity': VAL,
+    'quantity': judged().val,
     'budget': 'epochs',
   }
   return row | intervals | {'keeps': judge(within(margin), plain, again, **about)}
@@ -193,4 +193,4 @@ def _diverged(setting: Setting) -> int:
 
 
 def _final(setting: Setting) -> dict[str, Any]:
-  return estimate([] if setting.problem else setting.finals(VAL), VAL)
+  return estimate([] if setting.problem else setting.finals(judged().val), judged().val)

@@ -11,8 +11,6 @@ import numpy as np
 from bsjax.analysis.claims import confounds
 from bsjax.analysis.claims.claim import (
   ABOVE,
-  BELOW,
-  MARGIN,
   UNDETERMINED,
   Claim,
   Family,
@@ -20,6 +18,7 @@ from bsjax.analysis.claims.claim import (
   Question,
   judge,
   within,
+  worse,
 )
 from bsjax.analysis.measures.batch_size_contrasts import Comparison
 from bsjax.analysis.measures.contrast import Effect, both_kinds
@@ -27,10 +26,14 @@ from bsjax.analysis.runs.budgets import CLOCKS
 from bsjax.analysis.runs.histories import Tried
 from bsjax.analysis.runs.reading import Reading
 from bsjax.analysis.runs.selection import Chosen
-from bsjax.config.metrics import VAL
+from bsjax.config.metrics import judged
 from bsjax.stats.estimate import Reason
 
-ACCURACY_FALLS = VAL, BELOW
+
+def metric_worsens() -> tuple[str, Question]:
+  return judged().val, worse()
+
+
 GAP_GROWS = 'gap', ABOVE
 
 
@@ -39,19 +42,19 @@ def slope_claims(
   chosen: Chosen,
   read: Mapping[str, Mapping[int, Reading]],
   confidence: float = 0.95,
-  margin: float = MARGIN,
+  margin: float | None = None,
 ) -> list[Claim]:
-  """Whether accuracy falls and the gap grows with batch size, and whether updates explain it.
+  """Whether the metric worsens and the gap grows with batch size, and whether updates explain it.
 
-  `read` holds the batch sizes at each budget. `confidence` is that of the trend of accuracy at
-  equal epochs, which is of the headline's family. `margin` is the largest change of a fraction,
-  from the smallest to the largest batch size, that counts as none.
+  `read` holds the batch sizes at each budget. `confidence` is that of the trend of the metric at
+  equal epochs, which is of the headline's family. `margin` is the largest change from
+  the smallest to the largest batch size that counts as none.
   """
-  asked = [(budget, *what) for what in (ACCURACY_FALLS, GAP_GROWS) for budget in CLOCKS]
-  asked += [('updates', quantity, within(margin)) for quantity in (VAL, 'gap')]
+  asked = [(budget, *what) for what in (metric_worsens(), GAP_GROWS) for budget in CLOCKS]
+  asked += [('updates', quantity, within(margin)) for quantity in (judged().val, 'gap')]
   claims = []
   for budget, quantity, question in asked:
-    is_headline = (budget, quantity, question) == ('epochs', *ACCURACY_FALLS)
+    is_headline = (budget, quantity, question) == ('epochs', *metric_worsens())
     own = {'confidence': confidence, 'family': Family.HEADLINE} if is_headline else {}
     claims.append(trend(question, quantity, budget, tried, chosen, read[budget], **own))
   return claims

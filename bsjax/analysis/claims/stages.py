@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from bsjax.analysis.claims.claim import Claim, Kind
-from bsjax.analysis.claims.slopes import ACCURACY_FALLS, GAP_GROWS, trend
+from bsjax.analysis.claims.slopes import GAP_GROWS, metric_worsens, trend
 from bsjax.analysis.measures.gap import at_clock
 from bsjax.analysis.runs.budgets import last_common_record, readings
 from bsjax.analysis.runs.histories import Tried
@@ -147,5 +147,5 @@ def _claims(
 ) -> list[Claim]:
   return [
     trend(question, quantity, budget, tried, chosen, read, Kind.STAGE, **place)
-    for quantity, question in (ACCURACY_FALLS, GAP_GROWS)
+    for quantity, question in (metric_worsens(), GAP_GROWS)
   ]

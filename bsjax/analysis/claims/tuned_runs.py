@@ -12,13 +12,13 @@ from dataclasses import replace
 from typing import Any
 
 from bsjax.analysis.claims import confounds
-from bsjax.analysis.claims.claim import BETTER, Family, Kind, judge, within
+from bsjax.analysis.claims.claim import Family, Kind, better, judge, within
 from bsjax.analysis.measures.contrast import Effect, both_kinds, difference
 from bsjax.analysis.runs import budgets
 from bsjax.analysis.runs.histories import Setting, Tried
 from bsjax.analysis.runs.reading import Reading
 from bsjax.analysis.runs.selection import Tuned, tune
-from bsjax.config.metrics import REESTIMATED, VAL
+from bsjax.config.metrics import REESTIMATED, judged
 from bsjax.plan.scaling_rules import same, scaled
 from bsjax.stats.estimate import Reason
 from bsjax.stats.paired import simultaneous
@@ -107,7 +107,7 @@ def _compared(
     'kind': Kind.WAY,
     'family': Family.SCALING,
     'subject': (base.batch_size, other.batch_size, way),
-    'quantity': VAL,
+    'quantity': judged().val,
   }
   about['budget'] = budget
   sides = [confounds.skipped(pair, [size]) for size in pair]
@@ -119,7 +119,7 @@ def _compared(
     'at': budgets.meeting_point(pair, budget),
     'interpolated': any(reading.between for reading in read.values()),
     **intervals,
-    'better': judge(BETTER, plain, again, context, [*void, *places], **about),
+    'better': judge(better(), plain, again, context, [*void, *places], **about),
     'keeps': judge(within(margin), plain, again, context, [*either, *places], **about),
   }
 
@@ -132,8 +132,8 @@ def accuracies(
   def measure(quantity: str) -> Effect:
     return difference(first, second, quantity, confidence)
 
-  plain, again = both_kinds(measure, (first, second), VAL)
-  columns = {VAL: plain.interval.to_json()}
+  plain, again = both_kinds(measure, (first, second), judged().val)
+  columns = {judged().val: plain.interval.to_json()}
   if again is not None:
-    columns[REESTIMATED + VAL] = again.interval.to_json()
+    columns[REESTIMATED + judged().val] = again.interval.to_json()
   return plain, again, columns

@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 
 from bsjax.analysis.runs.histories import Setting, level_of
 from bsjax.analysis.runs.targets import Point, choose_targets, problem, soonest, trials
-from bsjax.config.metrics import METRIC
+from bsjax.config.metrics import judged
 from bsjax.stats.estimate import Estimate, Reason
 from bsjax.stats.hyperbola import Fit
 from bsjax.stats.hyperbola_trials import fit_trials
@@ -261,7 +261,7 @@ def _point_row(point: Point) -> dict[str, Any]:
 
 
 def _check(quantity: str, levels: Sequence[float]) -> None:
-  high = METRIC.highest if quantity.endswith(METRIC.name) else math.inf
+  high = judged().metric.highest if judged().is_metric(quantity) else math.inf
   for level in levels:
     if not (math.isfinite(level) and 0 < level <= high):
       raise ValueError(f'target is {level}: give {quantity} above 0 and at most {high:g}, finite.')

@@ -1,6 +1,7 @@
 """The generalization gap of each batch size at equal epochs, equal updates, and equal distance.
 
-The gap is training less validation accuracy within a trial (in loss: validation less training).
+The gap is training less validation metric within a trial (the other way round where less is better,
+as of the loss): positive where training looks better.
 Whether it grows with batch size depends on what is held equal, and on the learning rates: so it is
 given at three clocks, at the learning rate of each batch size, and at one rate for all of them.
 """
@@ -19,16 +20,16 @@ from bsjax.analysis.measures.contrast import Effect
 from bsjax.analysis.runs.budgets import (
   ALONGSIDE,
   CLOCKS,
-  QUANTITIES,
   Reading,
   common_settings,
+  compared_quantities,
   meeting_point,
   quantities,
   readings,
   trained_rows,
 )
 from bsjax.analysis.runs.histories import Curve, Setting
-from bsjax.config.metrics import METRIC, REESTIMATED, is_metric
+from bsjax.config.metrics import REESTIMATED, judged
 from bsjax.stats.estimate import Reason
 from bsjax.stats.intervals import mean_interval
 
@@ -77,7 +78,9 @@ def at_clock(
   return {
     'value': value,
     'batch_sizes': [rows[size] for size in sorted(rows)],
-    'slopes': {name: slope_row(Comparison(read, name).slope()) for name in names or QUANTITIES},
+    'slopes': {
+      name: slope_row(Comparison(read, name).slope()) for name in names or compared_quantities()
+    },
   }
 
 
@@ -97,8 +100,10 @@ def curves(chosen: Mapping[int, Setting]) -> dict[str, dict[str, dict[int, Curve
 
 
 def compared(reading: Reading) -> list[str]:
-  """The quantities of a reading that come with slopes: QUANTITIES, and those re-estimated."""
-  return [name for name in reading.values if name.removeprefix(REESTIMATED) in QUANTITIES]
+  """The quantities of a reading that come with slopes, and those re-estimated."""
+  return [
+    name for name in reading.values if name.removeprefix(REESTIMATED) in compared_quantities()
+  ]
 
 
 def estimate(values: ArrayLike, quantity: str = '') -> dict[str, Any]:
@@ -110,7 +115,7 @@ def estimate(values: ArrayLike, quantity: str = '') -> dict[str, Any]:
   if not values.size or not np.isfinite(values).all():
     return {'mean': None, 'ci95': [None, None], 'n': 0}
   found = mean_interval(values)
-  return (found.map(METRIC.clip) if is_metric(quantity) else found).to_json()
+  return (found.map(judged().metric.clip) if judged().is_metric(quantity) else found).to_json()
 
 
 def _row(setting: Setting, reading: Reading) -> dict[str, Any]:
@@ -137,7 +142,7 @@ def slope_row(effect: Effect) -> dict[str, Any]:
 
 def _order(name: str) -> tuple[bool, int]:
   plain = name.removeprefix(REESTIMATED)
-  return plain != name, QUANTITIES.index(plain)
+  return plain != name, compared_quantities().index(plain)
 
 
 def _drawn(chosen: Mapping[int, Setting]) -> list[str]:

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Num
 
 from bsjax.analysis.measures.exponent import Points
+from bsjax.config.own import OWN
 from bsjax.optim.entries import OPTIMIZERS
 from bsjax.stats.estimate import Reason
 
@@ -127,7 +128,9 @@ def _about(
   """The rule's name and source, and why it does not apply here; `applies` is null if unknown."""
   adaptive = optimizer in OPTIMIZERS and OPTIMIZERS[optimizer].adaptive
   reasons, applies = [], True
-  if rule.adaptive != adaptive:
+  if optimizer == OWN:
+    reasons, applies = [Reason('optimizer_from_outside')], None
+  elif rule.adaptive != adaptive:
     code = 'derived_for_adaptive' if rule.adaptive else 'derived_for_sgd'
     reasons, applies = [Reason(code, optimizer=optimizer)], False
   if rule.below_noise_scale and _unusable(noise_scale):

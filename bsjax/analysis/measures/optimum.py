@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float
 
 from bsjax.analysis.runs.histories import LaneHistory, Setting
-from bsjax.config.metrics import METRIC
+from bsjax.config.metrics import judged
 from bsjax.stats.estimate import Estimate, Reason, undefined
 from bsjax.stats.intervals import mean_interval, widened
 
@@ -45,11 +45,11 @@ class Optimum(NamedTuple):
 def optimum_of(tried: Sequence[Setting], objective: str = 'val_loss') -> Optimum:
   """The optimum of one batch size by `objective` at the end of training, the lower the better.
 
-  objective: the name of a loss in the records, or that of an accuracy with 'error' in the place of
-    'accuracy' ('val_error').
+  objective: the name of a loss in the records, or of a metric of which less is better, or that of
+    an accuracy with 'error' in the place of 'accuracy' ('val_error').
   """
-  if objective.endswith(METRIC.name):
-    error = objective.removesuffix(METRIC.name) + 'error'
+  if judged().is_metric(objective) and judged().metric.higher_is_better:
+    error = objective.removesuffix(judged().metric.name) + 'error'
     raise ValueError(f'objective is {objective!r}, of which more is better: give {error!r}.')
   trials = [[lane.plan['trial'] for lane in setting.lanes] for setting in tried]
   if any(one != trials[0] for one in trials):
@@ -68,11 +68,13 @@ def _objective(lane: LaneHistory, objective: str) -> float:
   """What the lane ended with; infinity for one that diverged."""
   if lane.problem:
     return math.inf
-  is_error = objective.endswith('error')
-  value = lane.final[objective.removesuffix('error') + METRIC.name if is_error else objective]
+  is_error = objective.endswith('error') and not judged().is_metric(objective)
+  value = lane.final[
+    objective.removesuffix('error') + judged().metric.name if is_error else objective
+  ]
   if value is None or not math.isfinite(value):
     return math.inf
-  return METRIC.cost(value) if is_error else value
+  return judged().metric.cost(value) if is_error else value
 
 
 def optimum(rates: Float[np.ndarray, ' rate'], losses: Float[np.ndarray, 'trial rate']) -> Optimum:

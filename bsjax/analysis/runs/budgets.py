@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 
 from bsjax.analysis.runs.histories import LaneHistory, Row, Setting
 from bsjax.analysis.runs.reading import Reading, combined, of_columns
-from bsjax.config.metrics import METRIC, REESTIMATED, TRAIN, VAL, VAL_BALANCED
+from bsjax.config.metrics import REESTIMATED, judged
 from bsjax.stats.estimate import Reason
 
 # Name of a clock -> the key of a record that holds it.
@@ -26,7 +26,6 @@ CLOCKS = {
 }
 # `read` also takes examples, which differ from epochs between training sets.
 KEYS = CLOCKS | {'examples': 'examples'}
-QUANTITIES = (VAL, TRAIN, 'gap', 'loss_gap')
 ALONGSIDE = ('epoch', 'updates', 'learning_rate', 'train_loss')  # where a record stands
 SECOND_HALF, LAST_QUARTER = 1 / 2, 3 / 4  # shares of a stage from which on settings may meet
 _SAME = 1e-6  # relative; sums of learning rates may be float32
@@ -166,6 +165,11 @@ def _read_one(setting: Setting, clock: str, value: int | float) -> Reading:
   return Reading(trials, values, low, high, between, lanes)
 
 
+def compared_quantities() -> tuple[str, ...]:
+  """The quantities that come with slopes, and with BatchNorm also re-estimated."""
+  return judged().val, judged().train, 'gap', 'loss_gap'
+
+
 def quantities(row: Row) -> dict[str, float]:
   """What is compared, from one record; NaN where it was not finite.
 
@@ -174,16 +178,19 @@ def quantities(row: Row) -> dict[str, float]:
   """
   result = {key: _number(row.get(key)) for key in ALONGSIDE}
   for prefix in ('', REESTIMATED):
-    if prefix + VAL not in row:
+    if prefix + judged().val not in row:
       continue
-    for key in ('val_loss', VAL_BALANCED):
+    for key in ('val_loss', judged().val_balanced):
       if prefix + key in row:
         result[prefix + key] = _number(row[prefix + key])
     val, train, val_loss, train_loss = (
-      _number(row.get(prefix + key)) for key in (VAL, TRAIN, 'val_loss', 'train_loss')
+      _number(row.get(prefix + key))
+      for key in (judged().val, judged().train, 'val_loss', 'train_loss')
     )
-    values = val, train, train - val, val_loss - train_loss
-    result |= {prefix + key: number for key, number in zip(QUANTITIES, values, strict=True)}
+    values = val, train, judged().gap(train, val), val_loss - train_loss
+    result |= {
+      prefix + key: number for key, number in zip(compared_quantities(), values, strict=True)
+    }
   return result
 
 
@@ -203,7 +210,7 @@ class Common(NamedTuple):
 def common_settings(by_size: Mapping[int, Sequence[Setting]]) -> Common:
   """The learning rate that suits all batch sizes best, or why there is none.
 
-  Of the rates at which every batch size ended well, that of the highest validation accuracy,
+  Of the rates at which every batch size ended well, that of the best validation metric,
   averaged over batch sizes: what a comparison looks like in which nothing was tuned per batch size.
   """
   if len(by_size) < 2:
@@ -217,7 +224,9 @@ def common_settings(by_size: Mapping[int, Sequence[Setting]]) -> Common:
     return Common({}, Reason('no_common_rate_ended_well'))
 
   def objective(rate: float) -> float:
-    return METRIC.merit(float(np.mean([np.mean(rates[rate].finals(VAL)) for rates in by_rate])))
+    return judged().metric.merit(
+      float(np.mean([np.mean(rates[rate].finals(judged().val)) for rates in by_rate]))
+    )
 
   best = max(whole, key=objective)
   return Common({size: rates[best] for size, rates in zip(by_size, by_rate, strict=True)})

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from bsjax.config.metrics import METRIC, TRAIN, VAL
+from bsjax.config.metrics import judged
 from bsjax.noise.pooling import combine_windows
 from bsjax.stats.estimate import Reason
 
@@ -61,18 +61,18 @@ class LaneHistory:
       epoch = self.rows[-1]['epoch'] if self.rows else 0.0
       return Reason('unfinished', epoch=epoch, epochs=self.plan['epochs'])
     # A null accuracy is a lane that turned non-finite at its very last evaluation.
-    values = final[VAL], final[TRAIN]
+    values = final[judged().val], final[judged().train]
     return Reason('no_metric') if None in values else None
 
 
 def level_of(quantity: str, value: float) -> float:
   """A value of the quantity as a cost, of which less is better, and back."""
-  return METRIC.cost(value) if quantity.endswith(METRIC.name) else value
+  return judged().metric.cost(value) if judged().is_metric(quantity) else value
 
 
 def _cost(row: Row, quantity: str) -> float:
   value: Any = row.get(quantity)
-  if value is None or (quantity.endswith(METRIC.name) and not METRIC.allows(value)):
+  if value is None or (judged().is_metric(quantity) and not judged().metric.allows(value)):
     return math.nan  # no comparison passes
   return level_of(quantity, float(value))
 

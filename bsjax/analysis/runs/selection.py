@@ -16,11 +16,9 @@ from typing import NamedTuple
 import numpy as np
 
 from bsjax.analysis.runs.histories import LaneHistory, Setting, Tried
-from bsjax.config.metrics import METRIC, VAL
+from bsjax.config.metrics import NEAR_MARGINS, judged
 from bsjax.stats import valley
 from bsjax.stats.estimate import Reason
-
-NEAR = 0.02  # of the metric: rates that fall short of the best by more are no part of a window
 
 
 class SelectionKind:
@@ -95,10 +93,10 @@ def tune(tried: Sequence[Setting]) -> Tuned | Reason:
   ]
   if not usable:
     return Reason('different_trials')
-  means = [METRIC.merit(np.mean(setting.finals(VAL))) for setting in usable]
+  means = [judged().metric.merit(np.mean(setting.finals(judged().val))) for setting in usable]
   best = max(range(len(usable)), key=lambda place: (round(means[place], 12), -_loss(usable[place])))
   x = np.log([setting.learning_rate for setting in usable])
-  top = valley.top(x, np.array(means), best, NEAR)
+  top = valley.top(x, np.array(means), best, NEAR_MARGINS * judged().margin)
   nearest = usable[min(top.window, key=lambda place: abs(x[place] - top.at))]
   unsafe = tuple(setting.learning_rate for setting in tried if _diverged(setting))
   distance = abs(math.log(nearest.learning_rate) - top.at)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bsjax.analysis.runs.histories import LaneHistory, Setting, level_of
-from bsjax.config.metrics import A_METRIC, METRIC
+from bsjax.config.metrics import judged
 from bsjax.stats.estimate import Reason
 from bsjax.stats.tobit import AT_LEAST, AT_MOST, EXACT
 
@@ -55,8 +55,9 @@ def problem(by_size: Mapping[int, Sequence[Setting]], quantity: str) -> Reason |
   Raises:
     ValueError: the quantity is neither a loss nor an accuracy.
   """
-  if not quantity.endswith(('loss', METRIC.name)):
-    raise ValueError(f'quantity is {quantity!r}: give a loss or {A_METRIC}, such as "val_loss".')
+  if not (quantity.endswith('loss') or judged().is_metric(quantity)):
+    asked = f'give a loss or {judged().a_metric}, such as "val_loss"'
+    raise ValueError(f'quantity is {quantity!r}: {asked}.')
   for lane in _lanes(by_size):
     if reason := _problem_of_lane(lane, quantity):
       return reason

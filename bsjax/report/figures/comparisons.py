@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from bsjax.analysis.runs.histories import Row
-from bsjax.config.metrics import METRIC, TRAIN, VAL
+from bsjax.config.metrics import judged
 from bsjax.format import by_reason, number
 from bsjax.report.figures.drawing import Drawing, Panel, batch_sizes, lines_of
 from bsjax.report.panels import conditions, stages
@@ -38,10 +38,11 @@ FOREST = Drawing(
   caption="""Differences in validation {{ metric.title }} within trials: mean and interval. Large:
   averaged over the batch sizes that both have; small: at one batch size. Intervals hold at 95% for
   all large ones of a panel at once, and for all small ones at once; one that ends at the frame goes
-  on. Green: shown to be above zero, red: below, grey: not told apart{% if at_updates %}, be it
-  that values between two records might make up for it{% endif %}. {% if again %}Orange diamonds:
+  on. Green: shown to be {{ judged.better_side }} zero, red: {{ judged.worse_side }}, grey: not
+  told apart{% if at_updates %}, be it that values between two records might make
+  up for it{% endif %}. {% if again %}Orange diamonds:
   with BatchNorm statistics re-estimated; a verdict needs both. {% endif %}The shaded band is the
-  margin of {{ margin }} points within which a difference counts as none.
+  margin of {{ margin }}{{ points_of }} within which a difference counts as none.
   {% if at_updates %}Not compared at equal updates are conditions that make as many, or that
   cannot be read there.{% else %}All make as many updates, so equal updates are equal examples.
   {%- endif %}""",
@@ -50,7 +51,7 @@ CONDITIONS = (
   FOREST,
   Drawing(
     'condition_sizes',
-    lambda _: [[partial(conditions.draw_sizes, quantity=q) for q in (VAL, 'gap')]],
+    lambda _: [[partial(conditions.draw_sizes, quantity=q) for q in (judged().val, 'gap')]],
     size=(11, 4.2),
     legend=conditions.legend,
     caption="""Validation {{ metric.title }} and generalization gap at the end of training: mean and
@@ -71,7 +72,7 @@ STAGE_CURVES = Drawing(
   lambda source: [
     [
       partial(stages.draw_stage_curves, branch=branch, quantity=quantity)
-      for quantity in (VAL, TRAIN)
+      for quantity in (judged().val, judged().train)
     ]
     for branch in source.branches
   ],
@@ -125,7 +126,7 @@ def _at_one(row: Row, clock: str, again: bool) -> list[Panel]:
   if clock == 'updates':
     updates = row['updates'].get('value')
     at = f'{number(updates)} updates' if updates is not None else f'{at}, equal updates'
-  kinds = [(stages.draw_accuracy_at, METRIC.title.capitalize())]
+  kinds = [(stages.draw_accuracy_at, judged().metric.title.capitalize())]
   kinds += [(stages.draw_reestimated_at, 'The same re-estimated')] * again
   kinds += [(stages.draw_gap_at, 'Gap')]
   return [partial(draw, at=row[clock], title=f'{name}, {at}') for draw, name in kinds]

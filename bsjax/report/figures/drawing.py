@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
 
+from bsjax.config.metrics import judged
 from bsjax.report.panels import style
 from bsjax.report.panels.source import Source
 
@@ -63,10 +64,10 @@ class Drawing:
   `legend` gives the arguments of the legend above all panels; `subplots` are
   arguments of `Figure.subplots`; `finish` gets the axes when all are drawn. `caption` is a
   template, filled with what the page knows and with `facts`. A figure that is not `wide` shares its
-  line.
+  line. `label` is its name, which may have that of the metric in it: '{metric.name}'.
   """
 
-  name: str
+  label: str
   panels: Callable[[Any], Sequence[Sequence[Panel]]]
   size: Size | Callable[[Any], Size]
   caption: str = ''
@@ -76,6 +77,11 @@ class Drawing:
   finish: Callable[[Sequence[Axes]], None] | None = None
   facts: Mapping[str, Any] = field(default_factory=dict)
   wide: bool = True
+
+  @property
+  def name(self) -> str:
+    """Its name in a page."""
+    return self.label.format(metric=judged().metric).replace(' ', '_')
 
 
 @themed

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from bsjax.config.metrics import METRIC, VAL
+from bsjax.config.metrics import judged
 from bsjax.report.figures.drawing import Drawing, Panel, lines_of
 from bsjax.report.panels import across_arms, scaled_runs
 from bsjax.report.panels.source import Source
@@ -30,7 +30,7 @@ def _across(across: Mapping[str, Any]) -> list[list[Panel]]:
   sizes = sorted({row['batch_size'] for row in across['rows']})
   return [
     [partial(across_arms.draw_arms, size=size, quantity=quantity) for size in sizes]
-    for quantity in ('distance', VAL)
+    for quantity in ('distance', judged().val)
   ]
 
 
@@ -48,8 +48,10 @@ CURVES = Drawing(
   finish=scaled_runs.common_height,
   caption="""Training loss, whole training set in evaluation mode, against examples seen: geometric
   mean over trials, no intervals. Dashed in every panel: batch size {{ base }} at the learning rate
-  of the grid that gives it the highest mean validation {{ metric.title }}, its trials in grey. Of
-  the other batch sizes the same rate, scaled by the rule of the panel. {{ over }}. {{ setup }}""",
+  of the grid that gives it the {{ judged.best_mean }} mean validation
+  {{ metric.title }}, its trials
+  in grey. Of the other batch sizes the same rate, scaled by the rule of the panel.
+  {{ over }}. {{ setup }}""",
 )
 DISTANCES = Drawing(
   'scaling_distances',
@@ -64,15 +66,17 @@ DISTANCES = Drawing(
   do; whether that is shown, the table says. {{ over }}. {{ setup }}""",
 )
 ACCURACIES = Drawing(
-  f'scaling_{METRIC.plural}',
+  'scaling_{metric.plural}',
   lambda _: [[partial(scaled_runs.draw_forest, clock=clock) for clock in ('epochs', 'updates')]],
   size=_forest_size,
   applies=lambda source: _compared(source) and 'rows' in source.summary['scaling_rules']['ways'],
   caption="""Validation {{ metric.title }} of batch size {{ base }} less that of each other, paired
-  within the trial, the learning rate kept, scaled, or tuned for the batch size itself; on the right
-  of zero {{ base }} is better. Rates are chosen for each trial on the others. Intervals of a panel
-  hold together with 95%; an arrowhead is one that goes on. Grey: within {{ '%g' % (100 * margin) }}
-  points.{{ ' Pale: BatchNorm statistics re-estimated.' if config.model.normalization == 'batch' }}
+  within the trial, the learning rate kept, scaled, or tuned for the batch size itself; on the
+  {{ 'right' if metric.higher_is_better else 'left' }} of zero {{ base }} is better.
+  Rates are chosen for each trial on the others. Intervals of a panel
+  hold together with 95%; an arrowhead is one that goes on. Grey: within {{ margin | margin }}
+  {{- points_of }}.
+  {{- ' Pale: BatchNorm statistics re-estimated.' if config.model.normalization == 'batch' }}
   At equal updates both are read where that with fewer ends, or where they were last evaluated at as
   many before, wherever that is in a schedule. {{ over }}. {{ setup }}""",
 )

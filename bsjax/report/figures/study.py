@@ -7,7 +7,7 @@ from functools import partial
 
 from matplotlib.axes import Axes
 
-from bsjax.config.metrics import METRIC, VAL
+from bsjax.config.metrics import judged
 from bsjax.report.figures.drawing import Drawing, Panel, batch_sizes
 from bsjax.report.panels import (
   by_class,
@@ -45,7 +45,7 @@ def _clocks(draw: Panel, quantities: Iterable[str]) -> list[list[Panel]]:
 
 STUDY = (
   Drawing(
-    METRIC.name,
+    '{metric.name}',
     lambda _: [[results.draw_accuracy]],
     size=(5.6, 3.7),
     wide=False,
@@ -58,8 +58,9 @@ STUDY = (
     lambda _: [[results.draw_gap]],
     size=(5.6, 3.7),
     wide=False,
-    caption="""Training minus validation {{ metric.title }} against batch size, paired within the
-    trial: mean, 95% Student interval and the single trials; {{ over }}. {{ setup }}""",
+    caption="""{{ judged.gap_title[0] | upper }}{{ judged.gap_title[1:] }} against batch size,
+    paired within the trial: mean, 95% Student interval and the single trials; {{ over }}.
+    {{ setup }}""",
   ),
   Drawing(
     'learning_rates',
@@ -76,7 +77,7 @@ STUDY = (
     _optimum,
     size=(11, 9),
     legend=batch_sizes,
-    caption="""Above: the learning rate of lowest final training loss (left) and validation error
+    caption="""Above: the learning rate of lowest final training loss (left) and {{ cost_noun }}
     (right), between the points of the grid (grey ticks), with its 95% interval, {{ over }}; arrows
     have no bound on that side, a bar that ends at the frame goes on. Curves are published rules
     with one factor fitted, those that do not (or may not) apply dashed, their bands those of the
@@ -139,7 +140,7 @@ STUDY = (
   ),
   Drawing(
     'equal_clocks',
-    lambda _: _clocks(clocks.draw_clock, (VAL, 'gap')),
+    lambda _: _clocks(clocks.draw_clock, (judged().val, 'gap')),
     size=(11.4, 6.6),
     legend=clocks.series_legend,
     caption="""Validation {{ metric.title }} and generalization gap where all batch sizes have made
@@ -157,7 +158,7 @@ STUDY = (
   ),
   Drawing(
     'curves',
-    lambda _: _clocks(clocks.draw_curves, clocks.QUANTITIES),
+    lambda _: _clocks(clocks.draw_curves, clocks.quantities()),
     size=(11.4, 9.4),
     legend=batch_sizes,
     caption="""Validation {{ metric.title }}, training loss and generalization gap at each batch
@@ -202,7 +203,7 @@ NATIVE_COST = (
     caption="""One setting at a time on {{ cost.hardware }}, by batch size. Left: the median of
     repetitions, bars from the lowest to the highest. Right: the memory of a step on the whole
     batch. Hollow: does not fit whole; its examples per second are those of micro-batches gathered
-    as suggested in the table. <span class="setup">{{ config.model.name }},
+    as suggested in the table. <span class="setup">{{ model.name }},
     {{ '{:,}'.format(cost.parameters) }} parameters.</span>""",
   ),
 )
@@ -218,7 +219,7 @@ OVERVIEW = Drawing(
   'overview',
   lambda _: [
     [results.draw_accuracy, results.draw_learning_rates],
-    [partial(clocks.draw_curves, clock='updates', quantity=VAL), _noise_with_legend],
+    [partial(clocks.draw_curves, clock='updates', quantity=judged().val), _noise_with_legend],
   ],
   size=(11.5, 8.6),
   legend=batch_sizes,

@@ -8,8 +8,8 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from bsjax.config.metrics import METRIC
-from bsjax.report.panels import marks
+from bsjax.config.metrics import judged
+from bsjax.report.panels import marks, style
 from bsjax.report.panels.conditions import looks
 from bsjax.report.panels.scaled_runs import WAYS
 from bsjax.report.panels.style import INK
@@ -31,11 +31,12 @@ def draw_arms(axes: Axes, across: Mapping[str, Any], size: int, quantity: str) -
   if quantity == 'distance':
     axes.set(yscale='log', title=f'Distance of curves, batch size {size}')
   else:
-    axes.set_title(f'Final {METRIC.title}, batch size {size}')
+    axes.set_title(f'Final {judged().metric.title}, batch size {size}')
     marks.zero(axes)
-    axes.yaxis.set_major_formatter(lambda y, _: f'{100 * y:+.3g}' if y else '0')
-    axes.set_ylabel('percentage points')
-    means = [row for row in across[METRIC.plural] if row['batch_size'] == size and row['n'] > 1]
+    style.difference_axis(axes.yaxis)
+    axes.set_ylabel(judged().of_points.strip())
+    of_size = [row for row in across[judged().metric.plural] if row['batch_size'] == size]
+    means = [row for row in of_size if row['n'] > 1]
     rows = [{'at': rules.index(row['rule']) + 0.12, 'mean': row} for row in means]
     marks.estimates(axes, rows, 'mean', INK, x='at', dashes='')
   axes.set_xticks(range(len(rules)), [WAYS[rule][0] for rule in rules])

@@ -6,29 +6,32 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
 
 from bsjax.analysis.runs.histories import Row
-from bsjax.config.metrics import BALANCED, METRIC, OF_CLASSES, VAL_TITLE
+from bsjax.config.metrics import judged
 from bsjax.report.panels import marks, style
 from bsjax.report.panels.source import Source
 from bsjax.report.panels.style import BEST, INK, TRAINING, VALIDATION
 
-# Quantity -> its label, colour and marker.
-SERIES = {
-  'rare': ('rare classes', BEST, 'v'),
-  'medium': ('medium', TRAINING, 's'),
-  'frequent': ('frequent', VALIDATION, '^'),
-  BALANCED: ('balanced, all classes', INK, 'o'),
-}
+
+def _series() -> dict[str, tuple[str, str, str]]:
+  """Quantity -> its label, colour and marker."""
+  return {
+    'rare': ('rare classes', BEST, 'v'),
+    'medium': ('medium', TRAINING, 's'),
+    'frequent': ('frequent', VALIDATION, '^'),
+    judged().balanced: ('balanced, all classes', INK, 'o'),
+  }
 
 
 def draw_groups(axes: Axes, source: Source) -> None:
   """Mean accuracy of each group of classes with its interval, against batch size."""
   rows = _rows(source)
-  shown = [name for name in SERIES if any(name in row for row in rows)]
+  series = _series()
+  shown = [name for name in series if any(name in row for row in rows)]
   for place, name in enumerate(shown):
-    label, colour, marker = SERIES[name]
+    label, colour, marker = series[name]
     shift = 2 ** (0.06 * (place - (len(shown) - 1) / 2))
     marks.estimates(axes, rows, name, colour, shift=shift, marker=marker, label=label)
-  title = f'{VAL_TITLE.capitalize()} of rare and frequent classes'
+  title = f'{judged().val_title.capitalize()} of rare and frequent classes'
   style.batch_size_axis(axes, source.sizes, title)
   _within_accuracies(axes)
   if rows:
@@ -43,15 +46,16 @@ def draw_classes(axes: Axes, source: Source) -> None:
   rows = _rows(source)
   for place, row in enumerate(rows):
     shift, colour = 2 ** (0.08 * (place - (len(rows) - 1) / 2)), source.colours[row['batch_size']]
-    classes = [{'examples': counts[k], METRIC.name: row[OF_CLASSES][k]} for k in order]
-    marks.estimates(axes, classes, METRIC.name, colour, x='examples', shift=shift, dashes='')
+    of_classes = row[judged().of_classes]
+    classes = [{'examples': counts[k], 'class': of_classes[k]} for k in order]
+    marks.estimates(axes, classes, 'class', colour, x='examples', shift=shift, dashes='')
   present = [counts[label] for label in order]
   if max(present) > min(present):
     style.log_axis(axes.xaxis, 'training examples of the class')
   else:
     axes.set_xlabel('training examples of the class')
     axes.xaxis.set_minor_locator(NullLocator())
-  axes.set_title(f'{VAL_TITLE.capitalize()} of each class')
+  axes.set_title(f'{judged().val_title.capitalize()} of each class')
   _within_accuracies(axes)
 
 

@@ -9,19 +9,17 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from bsjax.analysis.runs.histories import Curve
-from bsjax.config.metrics import LOSS, METRIC, REESTIMATED, VAL
+from bsjax.config.metrics import REESTIMATED, judged
 from bsjax.report.panels import marks, style
 from bsjax.report.panels.source import Source
 from bsjax.report.panels.style import BEST, TRAINING, VALIDATION
-from bsjax.report.text.formats import NOUNS
+from bsjax.report.text.formats import nouns
 
 CLOCKS = {
   'epochs': 'epochs',
   'updates': 'updates',
   'learning_rate_updates': 'weighted updates',
 }
-QUANTITIES = VAL, 'train_loss', 'gap'  # of which curves are drawn
-_SHORT = {VAL: METRIC.title.capitalize(), 'gap': 'Gap'}
 # Part of summary['generalization_gap'], prefix of the quantity -> label, colour, marker.
 SERIES = {
   ('chosen', ''): ('each batch size at its own learning rate', VALIDATION, 'o'),
@@ -30,20 +28,26 @@ SERIES = {
 }
 
 
+def quantities() -> tuple[str, ...]:
+  """Of which curves are drawn."""
+  return judged().val, 'train_loss', 'gap'
+
+
 def series_legend(source: Source) -> dict[str, Any]:
   """The series that some batch size can be read in at some clock."""
   gaps = source.summary['generalization_gap']
   handles = []
   for (part, prefix), (label, colour, marker) in SERIES.items():
     rows = [row for clock in CLOCKS for row in gaps[part].get(clock, {}).get('batch_sizes', ())]
-    if any(prefix + VAL in row for row in rows):
+    if any(prefix + judged().val in row for row in rows):
       handles.append(Line2D([], [], linestyle='', color=colour, marker=marker, label=label))
   return {'handles': handles, 'ncols': 3}
 
 
 def draw_clock(axes: Axes, source: Source, clock: str, quantity: str) -> None:
   """A quantity against batch size where all have run equally long by this clock."""
-  title, gaps = f'{_SHORT[quantity]}, equal {CLOCKS[clock]}', source.summary['generalization_gap']
+  short = 'Gap' if quantity == 'gap' else judged().metric.title.capitalize()
+  title, gaps = f'{short}, equal {CLOCKS[clock]}', source.summary['generalization_gap']
   drawn = False
   for number, ((part, prefix), (_, colour, marker)) in enumerate(SERIES.items()):
     rows = gaps[part].get(clock, {}).get('batch_sizes', ())
@@ -80,7 +84,7 @@ def draw_curves(axes: Axes, source: Source, clock: str, quantity: str) -> None:
       end = along.x[-1] * aside if along.x and not prefix else 0
       marks.curve(axes, along, source.colours[size], dashes, end)
       heights += along.mean[len(along.mean) // 4 :]
-  title = NOUNS[quantity].capitalize()
+  title = nouns()[quantity].capitalize()
   if not heights:
     marks.message(axes, title, f'No records hold {CLOCKS[clock]}.')
     return
@@ -90,10 +94,10 @@ def draw_curves(axes: Axes, source: Source, clock: str, quantity: str) -> None:
     style.log_axis(axes.xaxis, f'{CLOCKS[clock]} (logarithmic)')
   if quantity == 'train_loss':
     axes.set_ylim(style.limits(heights))
-    style.log_axis(axes.yaxis, LOSS.title)
+    style.log_axis(axes.yaxis, judged().loss.title)
   elif quantity == 'gap':
     style.points_axis(axes)
     style.later_part(axes, heights, 0.35, math.inf)
   else:
     style.percent_axis(axes)
-    style.later_part(axes, heights, 0.35, style.MOST_ACCURATE)
+    style.later_part(axes, heights, 0.35, style.most())

@@ -13,11 +13,11 @@ from bsjax.analysis.claims.condition_contrasts import POOLED, is_pooled
 from bsjax.analysis.claims.conditions import Held
 from bsjax.analysis.measures.gap import curve
 from bsjax.analysis.runs.histories import Row
-from bsjax.config.metrics import VAL, VAL_TITLE
+from bsjax.config.metrics import judged
 from bsjax.report.panels import marks, style
 from bsjax.report.panels.style import BEST, INK, MUTED
 from bsjax.report.text.condition_words import pooled
-from bsjax.report.text.formats import NOUNS
+from bsjax.report.text.formats import nouns
 
 # Told apart also by those who see few colours; conditions beyond take them again, dashed.
 COLOURS = ('#1f5fbf', '#e8871e', '#1b8a5a', '#b3368f', '#7a5c3e', '#4aa3c7', '#c23b3b', '#6d7685')
@@ -105,9 +105,9 @@ def draw_forest(axes: Axes, source: Conditions, clock: str) -> None:
   axes.grid(visible=False, axis='y')
   axes.spines['left'].set_visible(False)
   axes.set_xlim(_bounds(list(rows.values()), margins))
-  axes.set_title(f'{VAL_TITLE.capitalize()}, equal {clock}')
-  axes.xaxis.set_major_formatter(lambda x, _: f'{100 * x:+.3g}' if x else '0')
-  axes.set_xlabel('percentage points')
+  axes.set_title(f'{judged().val_title.capitalize()}, equal {clock}')
+  style.difference_axis(axes.xaxis)
+  axes.set_xlabel(judged().of_points.strip())
 
 
 def draw_sizes(axes: Axes, source: Conditions, quantity: str) -> None:
@@ -118,7 +118,7 @@ def draw_sizes(axes: Axes, source: Conditions, quantity: str) -> None:
     rows = [row for row in table if row['condition'] == name]
     marks.estimates(axes, rows, quantity, colour, shift=shift, dashes=dashes)
   sizes = sorted({row['batch_size'] for row in table})
-  style.batch_size_axis(axes, sizes, NOUNS[quantity].capitalize())
+  style.batch_size_axis(axes, sizes, nouns()[quantity].capitalize())
   if quantity == 'gap':
     style.points_axis(axes)
     marks.zero(axes)
@@ -131,14 +131,14 @@ def draw_condition_curves(axes: Axes, source: Conditions, size: int) -> None:
   heights: list[float] = []
   for number, (name, (colour, dashes)) in enumerate(source.looks.items()):
     if size in source.held[name].chosen:
-      along = curve(source.held[name].chosen[size], 'examples', VAL)
+      along = curve(source.held[name].chosen[size], 'examples', judged().val)
       end = along.x[-1] * (1.015 + 0.015 * number) if along.x else 0
       marks.curve(axes, along, colour, dashes, end)
       heights += along.mean[len(along.mean) // 4 :]
   style.examples_seen(axes)
   axes.set_title(f'Batch size {size}')
   style.percent_axis(axes)
-  style.later_part(axes, heights, 0.3, style.MOST_ACCURATE)
+  style.later_part(axes, heights, 0.3, style.most())
 
 
 def _place(row: Row) -> Place:

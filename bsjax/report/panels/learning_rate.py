@@ -10,11 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from bsjax.analysis.runs.histories import Setting
-from bsjax.config.metrics import METRIC
+from bsjax.config.metrics import judged
 from bsjax.report.panels import marks, style
 from bsjax.report.panels.source import Source, Summary
 from bsjax.report.panels.style import INK, MUTED, PAPER
-from bsjax.report.text.formats import NOUNS
+from bsjax.report.text.formats import nouns
 from bsjax.report.text.words import RULES
 
 _COLOURS = {
@@ -55,7 +55,7 @@ def draw_optimum(axes: Axes, source: Source, entry: Mapping[str, Any]) -> None:
       dot = {'markerfacecolor': face, 'markeredgecolor': colour, 'markeredgewidth': 1.8}
       marks.estimate(axes, size, row['learning_rate'], row['ci95'], colour, **dot)
   handles += _states({row['state'] for row in entry['optimum']})
-  title = f'Best learning rate by {NOUNS[entry["merit"]]}'
+  title = f'Best learning rate by {nouns()[entry["merit"]]}'
   style.batch_size_axis(axes, source.sizes, title)
   style.log_axis(axes.yaxis, 'learning rate')
   below = {'loc': 'upper center', 'bbox_to_anchor': (0.5, -0.17), 'ncols': 2, 'fontsize': 9}
@@ -77,7 +77,7 @@ def draw_valleys(axes: Axes, source: Source, merit: str) -> None:
         means.append(math.fsum(values) / len(values))
     axes.plot(rates, means, 'o-', color=colour, linewidth=1.6, markersize=4.5)
     heights += means
-  name = NOUNS[merit]
+  name = nouns()[merit]
   axes.set_title(f'{name[0].upper()}{name[1:]} at the end')
   style.log_axis(axes.xaxis, 'learning rate')
   style.log_axis(axes.yaxis, name, style.limits(heights))
@@ -85,8 +85,8 @@ def draw_valleys(axes: Axes, source: Source, merit: str) -> None:
 
 def _merits(setting: Setting, merit: str) -> list[float | None]:
   """The values of the trials at the end; an error is what is missing to an accuracy of 1."""
-  if merit.endswith('error'):
-    return [*map(METRIC.cost, setting.finals(merit.removesuffix('error') + METRIC.name))]
+  if merit == 'val_error':
+    return [*map(judged().metric.cost, setting.finals(judged().val))]
   return setting.finals(merit)
 
 

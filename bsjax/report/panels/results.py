@@ -10,10 +10,11 @@ from matplotlib.colors import LinearSegmentedColormap, to_hex
 from matplotlib.patches import Rectangle
 
 from bsjax.analysis.runs.histories import Row, Setting
-from bsjax.config.metrics import METRIC, TRAIN, VAL, VAL_TITLE
+from bsjax.config.metrics import judged
 from bsjax.report.panels import marks, style
 from bsjax.report.panels.source import Source
 from bsjax.report.panels.style import BEST, INK, MUTED, PAPER, TRAINING, VALIDATION
+from bsjax.report.text.formats import value_head
 
 SHADES = LinearSegmentedColormap.from_list('shades', ['#f3f7fb', '#a9cbe6', '#3d83bd', '#0d3b73'])
 
@@ -22,15 +23,17 @@ def draw_accuracy(axes: Axes, source: Source) -> None:
   """Means with intervals, and each trial as a faint dot."""
   rows = _with_result(source)
   for key, colour, label, shift in (
-    (TRAIN, TRAINING, 'training', 2**0.07),
-    (VAL, VALIDATION, 'validation', 2**-0.07),
+    (judged().train, TRAINING, 'training', 2**0.07),
+    (judged().val, VALIDATION, 'validation', 2**-0.07),
   ):
     for row in rows:
       # A parabola's top may lie above what is possible.
-      values = [METRIC.clip(x) for x in source.ends[row['batch_size']].values[key].tolist()]
+      values = [
+        judged().metric.clip(x) for x in source.ends[row['batch_size']].values[key].tolist()
+      ]
       marks.trials(axes, row['batch_size'] * shift, values, colour)
     marks.estimates(axes, rows, key, colour, shift=shift, label=label)
-  title = f'{METRIC.title.capitalize()} at the best learning rates'
+  title = f'{judged().metric.title.capitalize()} at the best learning rates'
   style.batch_size_axis(axes, source.sizes, title)
   style.accuracy_axis(axes)
   if rows:
@@ -39,14 +42,14 @@ def draw_accuracy(axes: Axes, source: Source) -> None:
 
 
 def draw_gap(axes: Axes, source: Source) -> None:
-  """Training minus validation accuracy: mean with interval, and each trial as a faint dot."""
+  """The generalization gap: mean with interval, and each trial as a faint dot."""
   rows = _with_result(source)
   for row in rows:
     gaps = source.ends[row['batch_size']].values['gap'].tolist()
     marks.trials(axes, row['batch_size'], gaps, INK)
   marks.zero(axes)
   marks.estimates(axes, rows, 'generalization_gap', INK)
-  title = f'Generalization gap: training minus {VAL_TITLE}'
+  title = f'Generalization gap: {judged().gap_title}'
   style.batch_size_axis(axes, source.sizes, title)
   style.points_axis(axes)
 
@@ -57,16 +60,16 @@ def map_size(source: Source) -> tuple[float, float]:
 
 
 def draw_learning_rates(axes: Axes, source: Source) -> None:
-  """Mean final validation accuracy of every setting, the best of each batch size framed."""
+  """Mean final validation metric of every setting, the best of each batch size framed."""
   settings, rates = source.settings, source.learning_rates
   sizes = sorted(settings)
   means = {
-    (setting.batch_size, setting.learning_rate): float(np.mean(setting.finals(VAL)))
+    (setting.batch_size, setting.learning_rate): float(np.mean(setting.finals(judged().val)))
     for tried in settings.values()
     for setting in tried
     if setting.problem is None
   }
-  floor = _shade_floor(list(means.values()))
+  floor = _shade_floor([*map(judged().metric.merit, means.values())])
   for column, size in enumerate(sizes):
     for setting in settings[size]:
       _cell(axes, column, rates.index(setting.learning_rate), setting, means, floor)
@@ -80,7 +83,10 @@ def draw_learning_rates(axes: Axes, source: Source) -> None:
   axes.spines[:].set_visible(False)
   axes.tick_params(length=0)
   axes.set(xlabel='batch size', ylabel='learning rate')
-  axes.set_title(f'{VAL_TITLE.capitalize()} (%) of every setting')
+  unit = value_head().removeprefix(', ')
+  axes.set_title(
+    f'{judged().val_title.capitalize()}{f" ({unit})" if unit else ""} of every setting'
+  )
 
 
 def _with_result(source: Source) -> list[Row]:
@@ -88,7 +94,7 @@ def _with_result(source: Source) -> list[Row]:
 
 
 def _shade_floor(means: Sequence[float]) -> float:
-  """The accuracy at which shading ends: a failed setting must not press the good ones into one."""
+  """The merit at which shading ends: a failed setting must not press the good ones into one."""
   if not means:
     return 0.0
   best, middle = max(means), float(np.median(means))
@@ -103,11 +109,17 @@ def _cell(
     diverged = any(record['diverged'] for lane in setting.lanes for record in lane.rows)
     fill, ink, text = '#f1f2f5', MUTED, 'diverged' if diverged else 'no result'
   else:
-    shade = np.clip((mean - floor) / max(max(means.values()) - floor, 1e-9), 0, 1)
-    fill, ink, text = to_hex(SHADES(shade)), PAPER if shade > 0.55 else INK, f'{100 * mean:.1f}'
+    merits = [*map(judged().metric.merit, means.values())]
+    share = (judged().metric.merit(mean) - floor) / max(max(merits) - floor, 1e-9)
+    shade = np.clip(share, 0, 1)
+    fill, ink, text = to_hex(SHADES(shade)), PAPER if shade > 0.55 else INK, _number(mean)
   axes.add_patch(Rectangle((column, row), 1, 1, facecolor=fill, edgecolor=PAPER, linewidth=2))
   size = 10 if mean is not None else 8
   axes.text(column + 0.5, row + 0.5, text, color=ink, size=size, ha='center', va='center')
+
+
+def _number(mean: float) -> str:
+  return f'{100 * mean:.1f}' if judged().metric.percent else f'{mean:.3g}'
 
 
 def _frame(axes: Axes, column: int, row: int, at_edge: bool) -> None:

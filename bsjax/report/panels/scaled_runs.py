@@ -14,7 +14,7 @@ from bsjax.analysis.claims.scaling_rules import setting_at
 from bsjax.analysis.claims.tuned_runs import TUNED
 from bsjax.analysis.runs.curve_distance import curves
 from bsjax.analysis.runs.histories import Row
-from bsjax.config.metrics import REESTIMATED_VAL, VAL
+from bsjax.config.metrics import judged
 from bsjax.format import number
 from bsjax.report.panels import marks, style
 from bsjax.report.panels.source import Source, Summary
@@ -122,8 +122,9 @@ def draw_forest(axes: Axes, source: Source, clock: str) -> None:
   base = compared['base_batch_size']
   axes.set_yticks(heights, [f'{row["batch_size"]}  {WAYS[row["way"]][0]}' for row in rows])
   axes.grid(visible=False)
-  axes.set_xlabel(f'{base} less the other, percentage points')
-  axes.xaxis.set_major_formatter(lambda x, _: f'{100 * x:.3g}')
+  unit = judged().of_points.strip()
+  axes.set_xlabel(f'{base} less the other' + (f', {unit}' if unit else ''))
+  style.difference_axis(axes.xaxis, sign='')
 
 
 def rule_legend(source: Source) -> dict[str, Any]:
@@ -202,8 +203,8 @@ def _heights(rows: Sequence[Row]) -> list[float]:
 
 def _reach(rows: Sequence[Row], margin: float) -> tuple[float, float]:
   """Limits for all intervals, unless one would press the means into a point."""
-  means = [row[VAL]['mean'] for row in rows]
-  ends = [end for row in rows for end in row[VAL]['ci95'] if end is not None]
+  means = [row[judged().val]['mean'] for row in rows]
+  ends = [end for row in rows for end in row[judged().val]['ci95'] if end is not None]
   inner = [value for value in (*means, -2 * margin, 2 * margin) if value is not None]
   far = _FARTHEST * max(map(abs, inner))
   low, high = max(min([*inner, *ends]), -far), min(max([*inner, *ends]), far)
@@ -213,7 +214,7 @@ def _reach(rows: Sequence[Row], margin: float) -> tuple[float, float]:
 
 def _line(axes: Axes, row: Row, y: float, tint: str, reach: tuple[float, float]) -> None:
   _, _, marker = WAYS[row['way']]
-  for key, shift, alpha in ((VAL, 0.0, 1.0), (REESTIMATED_VAL, 0.25, 0.5)):
+  for key, shift, alpha in ((judged().val, 0.0, 1.0), (judged().reestimated_val, 0.25, 0.5)):
     if key not in row or row[key]['mean'] is None:
       continue
     low, high = row[key]['ci95']

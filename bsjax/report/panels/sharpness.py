@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from bsjax.analysis.runs.histories import Row
-from bsjax.config.metrics import TRAIN, VAL
+from bsjax.config.metrics import judged
 from bsjax.report.panels import style
 from bsjax.report.panels.source import Source
 from bsjax.report.panels.style import MUTED, PAPER
@@ -45,10 +45,10 @@ def draw_sam(axes: Axes, source: Source) -> None:
   """The generalization gap of each lane against the rise of the loss that SAM looks at."""
   known: list[float] = []
   for row in source.sharpness:
-    pair = row[TRAIN], row[VAL]
+    pair = row[judged().train], row[judged().val]
     if row['sam'] is not None and row['sam'] > 0 and None not in pair:
       known.append(row['sam'])
-      gap, dot = pair[0] - pair[1], {'markersize': 7, 'markeredgecolor': PAPER}
+      gap, dot = judged().gap(*pair), {'markersize': 7, 'markeredgecolor': PAPER}
       axes.plot(row['sam'], gap, 'o', color=source.colours[row['batch_size']], **dot)
   axes.set_title('Generalization gap against SAM sharpness')
   style.log_axis(axes.xaxis, 'rise of the loss', style.limits(known))

@@ -10,11 +10,11 @@ from matplotlib.lines import Line2D
 
 from bsjax.analysis.measures import gap
 from bsjax.analysis.runs.histories import Row
-from bsjax.config.metrics import REESTIMATED, REESTIMATED_VAL, TRAIN, VAL
+from bsjax.config.metrics import REESTIMATED, judged
 from bsjax.report.panels import marks, style
 from bsjax.report.panels.source import Source
 from bsjax.report.panels.style import BEST, INK, MUTED, TRAINING, VALIDATION
-from bsjax.report.text.formats import NOUNS
+from bsjax.report.text.formats import nouns
 
 
 def draw_stage_curves(axes: Axes, source: Source, branch: str, quantity: str) -> None:
@@ -29,14 +29,15 @@ def draw_stage_curves(axes: Axes, source: Source, branch: str, quantity: str) ->
       end = along.x[-1] * (1.015 + 0.015 * number) if along.x and not prefix else 0
       marks.curve(axes, along, source.colours[size], dashes, end)
       heights += along.mean[1 + len(along.mean) // 8 :]
-  axes.set_title(NOUNS[quantity].capitalize() + (f': {branch}' if branch else ''))
+  axes.set_title(nouns()[quantity].capitalize() + (f': {branch}' if branch else ''))
   axes.set_xlabel('epochs')
   style.percent_axis(axes)
   if heights:
     margin = 0.12 * (max(heights) - min(heights)) or 0.01
     top = max(heights) + 1.8 * margin  # room for the names of stages, also above 100%
     axes.set_ylim(min(heights) - margin, top)
-    axes.set_yticks([at for at in axes.get_yticks() if min(heights) - margin < at < 1.001])
+    most = 1.001 if judged().metric.percent else top
+    axes.set_yticks([at for at in axes.get_yticks() if min(heights) - margin < at < most])
   _mark_stages(axes, source.summary['stages']['stages'])
 
 
@@ -46,8 +47,8 @@ def draw_accuracy_at(
   """Validation and training accuracy against batch size at one value of a clock."""
   style.batch_size_axis(axes, source.sizes, title)
   for key, colour, shift in (
-    (TRAIN, TRAINING, 2**0.07),
-    (VAL, VALIDATION, 2**-0.07),
+    (judged().train, TRAINING, 2**0.07),
+    (judged().val, VALIDATION, 2**-0.07),
   ):
     marks.estimates(axes, at.get('batch_sizes', ()), prefix + key, colour, shift=shift)
   style.accuracy_axis(axes)
@@ -60,7 +61,7 @@ def draw_reestimated_at(axes: Axes, source: Source, at: Mapping[str, Any], title
 
 
 def draw_gap_at(axes: Axes, source: Source, at: Mapping[str, Any], title: str) -> None:
-  """Training minus validation accuracy there; orange with BatchNorm re-estimated."""
+  """The generalization gap there; orange with BatchNorm re-estimated."""
   style.batch_size_axis(axes, source.sizes, title)
   marks.zero(axes)
   rows = at.get('batch_sizes', ())
@@ -72,7 +73,8 @@ def draw_gap_at(axes: Axes, source: Source, at: Mapping[str, Any], title: str) -
 
 def reestimated(rows: Sequence[Row]) -> bool:
   """Whether some batch size was read with BatchNorm statistics re-estimated."""
-  return any(REESTIMATED_VAL in size for row in rows for size in row['epochs']['batch_sizes'])
+  name = judged().reestimated_val
+  return any(name in size for row in rows for size in row['epochs']['batch_sizes'])
 
 
 def at_legend(rows: Sequence[Row]) -> dict[str, Any]:

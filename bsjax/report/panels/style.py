@@ -10,6 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullLocator
 
+from bsjax.config.metrics import judged
+
 INK, MUTED, GRID, PAPER = '#1d2433', '#667085', '#e7eaf0', '#ffffff'
 VALIDATION, TRAINING, BEST = '#1f5fbf', '#8a94a6', '#e8871e'
 
@@ -58,14 +60,22 @@ def examples_seen(axes: Axes) -> None:
 
 
 def percent_axis(axes: Axes) -> None:
-  """The y axis of an accuracy."""
-  axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f'{100 * y:.4g}%'))
+  """The y axis of the metric, fractions in percent."""
+  if judged().metric.percent:
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f'{100 * y:.4g}%'))
+  elif judged().metric.unit:
+    axes.set_ylabel(judged().metric.unit)
 
 
 def accuracy_axis(axes: Axes) -> None:
   """The same, drawn already: an interval may pass 100%, accuracy cannot."""
   percent_axis(axes)
-  axes.set_ylim(top=min(axes.get_ylim()[1], MOST_ACCURATE))
+  axes.set_ylim(top=min(axes.get_ylim()[1], most()))
+
+
+def most() -> float:
+  """The top of an axis of the metric."""
+  return MOST_ACCURATE if judged().metric.percent else math.inf
 
 
 def later_part(axes: Axes, heights: Sequence[float], room: float, most: float = math.inf) -> None:
@@ -76,9 +86,17 @@ def later_part(axes: Axes, heights: Sequence[float], room: float, most: float = 
 
 
 def points_axis(axes: Axes) -> None:
-  """The y axis of a difference of accuracies."""
-  axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f'{100 * y:.3g}'))
-  axes.set_ylabel('percentage points')
+  """The y axis of a difference of the metric."""
+  if judged().metric.percent:
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f'{100 * y:.3g}'))
+  axes.set_ylabel(judged().of_points.strip())
+
+
+def difference_axis(axis: Axis, sign: str = '+') -> None:
+  """An axis of differences with their signs, and a plain 0."""
+  scale = 100 if judged().metric.percent else 1
+  zero = '0' if sign else f'{0:.3g}'
+  axis.set_major_formatter(FuncFormatter(lambda x, _: f'{scale * x:{sign}.3g}' if x else zero))
 
 
 def finite(value: float | None) -> bool:

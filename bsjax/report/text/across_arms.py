@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from bsjax.analysis.claims.claim import REFUTED, SUPPORTED
-from bsjax.config.metrics import METRIC, VAL_TITLE
+from bsjax.config.metrics import judged
 from bsjax.format import joined
-from bsjax.report.text.formats import RULES
+from bsjax.report.text.formats import RULES, change, in_points
 
 UNDECIDED = 'No scaling rule is shown to keep the training curve closest.'
 FEW = 'The scaling rules are compared in one arm only.'
@@ -37,17 +37,15 @@ def headline(compared: Mapping[str, Any]) -> str:
 def detail(compared: Mapping[str, Any]) -> str:
   """The accuracies behind the headline, in a sentence."""
   parts = []
-  for row in compared[METRIC.plural]:
+  for row in compared[judged().metric.plural]:
     if row['mean'] is not None and row['ci95'][0] is not None:
-      value, low, high = (100 * x for x in (row['mean'], *row['ci95']))
-      parts.append(
-        f'{RULES[row["rule"]]} {value:+.2f} [{low:+.2f}, {high:+.2f}] at {row["batch_size"]}'
-      )
+      value, low, high = (change(x) for x in (row['mean'], *row['ci95']))
+      parts.append(f'{RULES[row["rule"]]} {value} [{low}, {high}] at {row["batch_size"]}')
   if not parts:
     return ''
   return (
-    f'Final {VAL_TITLE} less that of batch size {compared["base_batch_size"]}, in points, '
-    f'mean and 95% interval over {len(compared["arms"])} arms: {joined(parts)}.'
+    f'Final {judged().val_title} less that of batch size {compared["base_batch_size"]}'
+    f'{in_points()}, mean and 95% interval over {len(compared["arms"])} arms: {joined(parts)}.'
   )
 
 

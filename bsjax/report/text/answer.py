@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from bsjax.analysis.claims import causes
-from bsjax.analysis.claims.claim import REFUTED, SUPPORTED, Kind
+from bsjax.analysis.claims.claim import REFUTED, SUPPORTED, Kind, better, worse
 from bsjax.analysis.runs.histories import Row
-from bsjax.config.metrics import VAL, VAL_TITLE
-from bsjax.format import by_reason, joined, percent, sizes_text
+from bsjax.config.metrics import judged
+from bsjax.format import by_reason, joined, sizes_text
 from bsjax.report.text.claim_blocks import effect_text
+from bsjax.report.text.formats import change, reached
 from bsjax.report.text.results import noise_scale_text, noise_source
 from bsjax.report.text.words import selection
 
@@ -45,7 +46,7 @@ class Answer(NamedTuple):
 
 
 def answer(summary: Mapping[str, Any]) -> Answer:
-  """The answer to 'which batch size?' by validation accuracy.
+  """The answer to 'which batch size?' by the validation metric.
 
   It rests on the claims 'batch size X beats Y' and on the trend, with intervals that hold for all
   at once, and with BatchNorm by both kinds of statistics. What explains it, as far as the runs can
@@ -65,16 +66,15 @@ def _answer(summary: Mapping[str, Any]) -> Answer:
   if not rows:
     detail = 'None has a learning rate at which every trial reached the end.'
     return Answer('No batch size has a result.', detail, remarks)
-  best = max(rows, key=lambda row: row[VAL]['mean'])
-  size, accuracy = best['batch_size'], best[VAL]
-  reached = f'{percent(accuracy)} % {VAL_TITLE}'
+  best = max(rows, key=lambda row: judged().metric.merit(row[judged().val]['mean']))
+  size, final = best['batch_size'], best[judged().val]
   if len(rows) == 1:
-    detail = f'At learning rate {best["learning_rate"]:.4g}, n = {accuracy["n"]}. {_chosen(rows)}'
+    detail = f'At learning rate {best["learning_rate"]:.4g}, n = {final["n"]}. {_chosen(rows)}'
     remarks.insert(0, 'Only one batch size has a result, so there is nothing to compare it with.')
-    return Answer(f'Batch size {size} reaches {reached}.', detail, remarks)
-  if accuracy['n'] < 2:
-    highest = f'The highest mean is that of batch size {size}: {reached}'
-    detail = f'{highest}. One trial has no spread, so no difference can be shown. {_chosen(rows)}'
+    return Answer(f'Batch size {size} reaches {reached(final)}.', detail, remarks)
+  if final['n'] < 2:
+    first = f'The {judged().best_mean} mean is that of batch size {size}: {reached(final)}'
+    detail = f'{first}. One trial has no spread, so no difference can be shown. {_chosen(rows)}'
     return Answer('One trial cannot tell the batch sizes apart.', detail, remarks)
   headline, text = _compare(rows, _verdicts(summary['claims']))
   better, trend = _trend(summary['claims'])
@@ -146,8 +146,8 @@ def _rare_classes(summary: Mapping[str, Any]) -> list[str]:
 
 
 def _trend(claims: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
-  """'Smaller' or 'Larger' if accuracy is shown to change with batch size, and a sentence on it."""
-  asked = Kind.TREND, VAL, 'below'
+  """'Smaller' or 'Larger' if the metric is shown to go with batch size, and a sentence on it."""
+  asked = Kind.TREND, judged().val, worse().side
   by_budget = {
     claim['budget']: claim
     for claim in claims
@@ -157,10 +157,10 @@ def _trend(claims: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
   if not at_epochs or at_epochs['verdict'] not in (SUPPORTED, REFUTED):
     return '', ''
   better = 'Smaller' if at_epochs['verdict'] == SUPPORTED else 'Larger'
-  effect, low, high = (100 * x for x in (at_epochs['effect'], *at_epochs['ci95']))
+  effect, low, high = (change(x) for x in (at_epochs['effect'], *at_epochs['ci95']))
   text = (
-    f'At equal epochs {VAL_TITLE} changes by {effect:+.2f} [{low:+.2f}, {high:+.2f}] '
-    'percentage points per doubling of the batch size'
+    f'At equal epochs {judged().val_title} changes by {effect} [{low}, {high}]'
+    f'{judged().of_points} per doubling of the batch size'
   )
   if at_updates:
     text += f'; that smaller batches do better at equal updates is {at_updates["verdict"]}'
@@ -172,7 +172,7 @@ def _verdicts(claims: Sequence[Mapping[str, Any]]) -> dict[tuple[int, int], str]
   return {
     tuple(claim['subject']): claim['verdict']
     for claim in claims
-    if (claim['kind'], claim['question']['side']) == (Kind.PAIR, 'above')
+    if (claim['kind'], claim['question']['side']) == (Kind.PAIR, better().side)
   }
 
 
@@ -184,9 +184,9 @@ def _compare(rows: Sequence[Row], verdicts: Mapping[tuple[int, int], str]) -> tu
   size = next(iter(verdicts))[0]
   beaten = [other for (_, other), verdict in verdicts.items() if verdict == SUPPORTED]
   level = [other for (_, other), verdict in verdicts.items() if verdict != SUPPORTED]
-  best = next(row for row in rows if row['batch_size'] == size)[VAL]
-  text = f'The highest mean is that of batch size {size}: {percent(best)} % {VAL_TITLE}.'
-  shown = [f'it is shown to be above {joined(beaten)}'] if beaten else []
+  best = next(row for row in rows if row['batch_size'] == size)[judged().val]
+  text = f'The {judged().best_mean} mean is that of batch size {size}: {reached(best)}.'
+  shown = [f'it is shown to be {better().side} {joined(beaten)}'] if beaten else []
   shown += [f'no difference is shown to {joined(level)}'] if level else []
   text += f' At 95% for all pairs and the trend at once, {", ".join(shown)}'
   text += f' (n = {best["n"]}).'

@@ -8,13 +8,10 @@ from typing import Any, NamedTuple
 
 from bsjax.analysis.claims.claim import Family, Kind
 from bsjax.format import by_reason
-from bsjax.report.text.formats import UNITS
+from bsjax.report.text.formats import units
 from bsjax.report.text.reasons import decoded, full_sentence, in_words
 
 Claim = Mapping[str, Any]
-
-_UNITS = {unit.name: unit for unit in UNITS.values()}
-
 
 FAMILIES = {
   Family.HEADLINE: 'Intervals of all pairs and of the trend at equal epochs hold together with '
@@ -74,13 +71,13 @@ def effect_text(claim: Claim) -> str:
   """The effect with its interval; accuracies in percentage points, an open end as infinity."""
   if claim['effect'] is None:
     return '–'
-  unit = _UNITS[claim['unit']]
+  unit = next(unit for unit in units().values() if unit.name == claim['unit'])
   show = _points if unit.scale == 100 else lambda value: f'{value:.3g}'
   (low, high), value = claim['ci95'], show(claim['effect'])
   if low is None and high is None:
-    return f'{value} {unit.short}'
+    return f'{value} {unit.short}'.rstrip()
   ends = '−∞' if low is None else show(low), '∞' if high is None else show(high)
-  return f'{value} [{ends[0]}, {ends[1]}] {unit.short}'
+  return f'{value} [{ends[0]}, {ends[1]}] {unit.short}'.rstrip()
 
 
 def _points(value: float) -> str:

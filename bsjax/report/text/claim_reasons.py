@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from bsjax.config.metrics import A_METRIC, METRIC
-from bsjax.report.text.formats import UNITS, count, named, points
+from bsjax.report.text.formats import count, named, points, units
 
 
 def _interpolated(verdict: str, low: float, high: float, unit: str) -> str:
-  ends = ' to '.join(points(end, UNITS[unit].scale) for end in (low, high))
+  ends = ' to '.join(points(end, units()[unit].scale) for end in (low, high))
   return (
     f'it would be {verdict} if the curves were straight between their records. For any values '
     f'between these the interval is {ends}: evaluate more often'
@@ -22,7 +21,8 @@ def _interpolated(verdict: str, low: float, high: float, unit: str) -> str:
 
 
 def _contains_zero(half: float, trials: int | None, unit: str) -> str:
-  seen = f'{UNITS[unit].scale * half:.3g} {UNITS[unit].shown}'
+  of = units()[unit]
+  seen = f'{of.scale * half:.3g} {of.shown}'.rstrip()
   return (
     f'the interval contains zero: an estimate beyond {seen} would have been shown; with '
     f'{count(trials)} trials of this spread, half the interval is smaller than what was found'
@@ -104,7 +104,7 @@ OF_CLAIMS: dict[str, str | Callable[..., str]] = {
   're-estimated ones {reestimated}: what differs may be the statistics',
   'interpolated': _interpolated,
   'contains_zero': _contains_zero,
-  'crosses_margin': 'the interval crosses the margin of {margin:percent} percentage points; '
+  'crosses_margin': 'the interval crosses the margin of {margin:percent}{judged.of_points}; '
   '{trials:count} trials of this spread would decide it',
   'lost_end': 'it would speak of batch sizes {range[0]} to {range[1]}, and {sizes:list} takes no '
   'part',
@@ -130,14 +130,14 @@ OF_CLAIMS: dict[str, str | Callable[..., str]] = {
   # Confounds.
   'equal_updates': 'all have made as many updates',
   'nothing_at_equal_updates': 'they cannot all be read at equal updates',
-  'at_equal_updates': 'of {whole:points} percentage points at equal epochs, {value:points} '
+  'at_equal_updates': 'of {whole:points}{judged.of_points} at equal epochs, {value:points} '
   '[{low:points}, {high:points}] are left at equal updates',
   'rates_tried': _rates_tried,
   'no_grid': 'one learning rate makes no grid',
   'inside_grid': 'their best learning rates lie inside the grid',
   'no_batch_norm': 'the model has no BatchNorm',
   'not_reestimated': 'statistics were not re-estimated',
-  'with_fresh_statistics': 'of {whole:points} percentage points with running statistics, '
+  'with_fresh_statistics': 'of {whole:points}{judged.of_points} with running statistics, '
   '{value:points} [{low:points}, {high:points}] are left with re-estimated ones',
   'time_scale': 'it reaches back over {scales[0]:,.0f} examples at batch size {small} and over '
   '{scales[1]:,.0f} at {large}',
@@ -161,8 +161,8 @@ OF_CLAIMS: dict[str, str | Callable[..., str]] = {
   # Classes.
   'classes_alike': 'the rarest third of the classes has as many training examples as the most '
   'frequent',
-  'no_final_metric_of_classes': f'a trial has no final {METRIC.title} by class',
-  'no_metric_of_classes': f'no run ended with {A_METRIC} by class on record',
+  'no_final_metric_of_classes': 'a trial has no final {judged.metric.title} by class',
+  'no_metric_of_classes': 'no run ended with {judged.a_metric} by class on record',
   # Scaling rules.
   'base_not_run': 'scaling.base_batch_size={base} is not a batch size of the study: nothing to '
   'compare to',

@@ -6,8 +6,8 @@ from dataclasses import asdict
 from typing import Any
 
 from bsjax.analysis.claims.claim import Claim, Kind
-from bsjax.config.metrics import BALANCED, METRIC, VAL, VAL_TITLE
-from bsjax.report.text.formats import NOUNS, UNITS, filled, points
+from bsjax.config.metrics import judged
+from bsjax.report.text.formats import filled, margin_text, nouns, points, units
 from bsjax.report.text.reasons import coded, full_sentence
 from bsjax.stats.estimate import Estimate
 
@@ -43,13 +43,18 @@ TEMPLATES: dict[str, tuple[str, str]] = {
   ),
   Kind.EXPONENT: ('', 'the best learning rate {growth}'),
 }
-_TRENDS = {
-  VAL: f'smaller batches reach higher {VAL_TITLE}',
-  'gap': 'the generalization gap grows with batch size',
-  'rare': 'too small a batch hurts the rare classes',
-  BALANCED: f'too small a batch lowers the balanced {METRIC.title}',
-  'rare_less_frequent': 'too small a batch hurts rare classes more than frequent',
-}
+
+
+def _trend(quantity: str) -> str | None:
+  return {
+    judged().val: f'smaller batches reach {judged().better_than} {judged().val_title}',
+    'gap': 'the generalization gap grows with batch size',
+    'rare': 'too small a batch hurts the rare classes',
+    judged().balanced: f'too small a batch lowers the balanced {judged().metric.title}',
+    'rare_less_frequent': 'too small a batch hurts rare classes more than frequent',
+  }.get(quantity)
+
+
 _GROWTH = {
   1.0: 'grows linearly with batch size',
   0.5: 'grows with the square root of batch size',
@@ -81,7 +86,7 @@ def claim_row(claim: Claim) -> dict[str, Any]:
     'family': str(claim.family),
     'ci95_interpolation': list(claim.ends),
     'reestimated': claim.again.to_json('effect') if claim.again else None,
-    'unit': UNITS[claim.unit].name,
+    'unit': units()[claim.unit].name,
     'why': ' '.join(filter(None, [*found, *map(full_sentence, claim.reasons)])),
     'kind': str(claim.kind),
     'subject': list(claim.subject),
@@ -97,20 +102,26 @@ def claim_row(claim: Claim) -> dict[str, Any]:
 def claim_sentence(claim: Claim) -> str:
   """What is claimed, without a full stop."""
   of_sign, of_margin = TEMPLATES[claim.kind]
-  margin, noun = claim.question.margin, NOUNS.get(claim.quantity, '')
+  margin, noun = claim.question.margin, nouns().get(claim.quantity, '')
   return filled(
     of_sign if margin is None else of_margin,
     *claim.subject,
     where=_where(claim),
-    trend=_TRENDS.get(claim.quantity),
-    metric=METRIC.title,
+    trend=_trend(claim.quantity),
+    metric=judged().metric.title,
     noun=noun,
     the_noun=f'the {noun}' if claim.quantity == 'gap' else noun,
-    says='has a lower' if claim.question.side == 'below' else 'reaches higher',
-    points=margin and f'{100 * margin:g} percentage points',
+    says=_says(claim),
+    points=margin and margin_text(margin),
     way=_WAYS.get(claim.subject[-1]) if claim.kind == Kind.WAY else None,
     growth=_GROWTH.get(claim.question.center),
   )
+
+
+def _says(claim: Claim) -> str:
+  if claim.question.side == 'above':
+    return 'reaches higher'
+  return 'reaches lower' if judged().is_metric(claim.quantity) else 'has a lower'
 
 
 def _where(claim: Claim) -> str:
@@ -130,7 +141,7 @@ def _found(found: Estimate, unit: str) -> str:
   """The value with its interval and n, as a sentence; empty where there is no value."""
   if found.value is None:
     return ''
-  _, shown, _, scale = UNITS[unit]
+  _, shown, _, scale = units()[unit]
 
   def text(number: float | None) -> str:
     if number is None:

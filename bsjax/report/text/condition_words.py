@@ -8,17 +8,18 @@ from typing import Any
 from bsjax.analysis.claims.claim import REFUTED, SUPPORTED
 from bsjax.analysis.claims.condition_contrasts import POOLED
 from bsjax.analysis.runs.histories import Row
-from bsjax.config.metrics import VAL, VAL_TITLE
+from bsjax.config.metrics import judged
 from bsjax.format import by_reason, joined, sizes_text
 from bsjax.report.text.answer import Answer
 from bsjax.report.text.claim_blocks import effect_text
+from bsjax.report.text.formats import margin_number, points_of
 
 MOST_TOLD = 3  # pairs, in a sentence
 UNDECIDED = 'No condition is shown to be better.'
 
 
 def condition_answer(compared: Mapping[str, Any]) -> Answer:
-  """The answer to 'which condition?' by validation accuracy at equal examples.
+  """The answer to 'which condition?' by the validation metric at equal examples.
 
   It rests on the contrasts pooled over batch sizes, whose intervals hold for all pairs at once.
   """
@@ -40,9 +41,12 @@ def condition_answer(compared: Mapping[str, Any]) -> Answer:
   return Answer(headline, _detail(compared, known, lead), remarks)
 
 
-def pooled(compared: Mapping[str, Any], quantity: str = VAL, clock: str = 'examples') -> list[Row]:
-  """The contrasts of a quantity at a clock that are averaged over batch sizes, one row per pair."""
-  place = POOLED, quantity, clock
+def pooled(compared: Mapping[str, Any], quantity: str = '', clock: str = 'examples') -> list[Row]:
+  """The contrasts that are averaged over batch sizes, one row per pair.
+
+  They are those of a quantity, by default the validation metric, at a clock.
+  """
+  place = POOLED, quantity or judged().val, clock
   return [
     row
     for row in compared['contrasts']
@@ -64,7 +68,8 @@ def _best(names: Sequence[str], rows: Sequence[Row]) -> str:
   """
   merit: dict[str, tuple[int, float]] = {}
   for row in rows:
-    for name, effect in ((row['second'], row['effect']), (row['first'], -row['effect'])):
+    second = judged().metric.merit(row['effect'])
+    for name, effect in ((row['second'], second), (row['first'], -second)):
       wins, total = merit.get(name, (0, 0.0))
       merit[name] = wins + (effect > 0), total + effect
   return max(merit, key=lambda name: (*merit[name], -names.index(name)))
@@ -88,8 +93,8 @@ def _of_best(best: str, names: Sequence[str], rows: Sequence[Row]) -> str:
     return f'{joined(told)}; none is shown to be best.'
   alike = [row['equivalent'] for row in rows]
   if all(each and each['verdict'] == SUPPORTED for each in alike):
-    margin = 100 * alike[0]['margin']
-    return f'{joined(compared)} differ by less than {margin:g} points.'
+    margin = margin_number(alike[0]['margin'])
+    return f'{joined(compared)} differ by less than {margin}{points_of()}.'
   return UNDECIDED
 
 
@@ -112,9 +117,9 @@ def _detail(compared: Mapping[str, Any], rows: Sequence[Row], lead: str) -> str:
   family = 'all pairs' if compared['pairs'] == 'all' else 'all comparisons with the baseline'
   counts = sorted({row['n'] for row in rows})
   text = (
-    f'{VAL_TITLE.capitalize()} at equal examples, compared within trials and averaged over the '
-    f'batch sizes that two share, at 95% for {family} at once (n = {joined(counts, "to")}): '
-    f'{_told(rows, lead)}.'
+    f'{judged().val_title.capitalize()} at equal examples, compared within trials and averaged '
+    f'over the batch sizes that two share, at 95% for {family} at once '
+    f'(n = {joined(counts, "to")}): {_told(rows, lead)}.'
   )
   updates = [row for row in pooled(compared, clock='updates') if row['effect'] is not None]
   return f'{text} At equal updates: {_told(updates, lead)}.' if updates else text

@@ -6,10 +6,11 @@ A template is a `str.format` one, in which '{sizes:list}' takes a format of `FOR
 from __future__ import annotations
 
 import string
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from bsjax.config.metrics import TRAIN, TRAIN_TITLE, VAL, VAL_BALANCED, VAL_TITLE
+from bsjax.config.metrics import judged
+from bsjax.format import percent, plus_minus
 from bsjax.plan import scaling_rules
 from bsjax.stats.paired import MOST_TRIALS
 
@@ -25,33 +26,97 @@ class Unit(NamedTuple):
 
 
 _SLOPE, _RANGE = 'per doubling', 'over the range'
-UNITS = {
-  'fraction': Unit('fraction', 'percentage points', 'points', 100),
-  'per_doubling': Unit(
-    f'fraction, {_SLOPE} of the batch size', f'percentage points {_SLOPE}', f'points {_SLOPE}', 100
-  ),
-  'over_range': Unit(
-    f'fraction, {_RANGE} of batch sizes', f'percentage points {_RANGE}', f'points {_RANGE}', 100
-  ),
-  'nats': Unit('nats', 'nats', 'nats'),
-  'exponent': Unit('exponent of the batch size', '', 'exponent'),
-  'ratio': Unit('ratio of distances', 'times the distance of two seeds', 'ratio of distances'),
-}
-NOUNS = {
-  VAL: VAL_TITLE,
-  TRAIN: TRAIN_TITLE,
-  VAL_BALANCED: f'balanced {VAL_TITLE}',
-  'gap': 'generalization gap',
-  'train_loss': 'training loss',
-  'val_loss': 'validation loss',
-  'val_error': 'validation error',
-}
+
+
+def units() -> dict[str, Unit]:
+  """By the codes that claims and reasons give."""
+  metric, loss = judged().metric, judged().loss
+  name, shown, short, scale = metric.unit or metric.title, metric.unit, metric.unit, 1
+  if metric.percent:
+    shown, short, scale = 'percentage points', 'points', 100
+
+  def of_change(how: str, of: str) -> Unit:
+    return Unit(f'{name}, {how} of {of}', f'{shown} {how}'.strip(), f'{short} {how}'.strip(), scale)
+
+  return {
+    judged().unit: Unit(name, shown, short, scale),
+    'per_doubling': of_change(_SLOPE, 'the batch size'),
+    'over_range': of_change(_RANGE, 'batch sizes'),
+    judged().loss_unit: Unit(loss.unit or loss.title, loss.unit, loss.unit),
+    'exponent': Unit('exponent of the batch size', '', 'exponent'),
+    'ratio': Unit('ratio of distances', 'times the distance of two seeds', 'ratio of distances'),
+  }
+
+
+def nouns() -> dict[str, str]:
+  """Quantities as people call them."""
+  return {
+    'train_loss': 'training loss',
+    'val_loss': 'validation loss',
+    judged().val: judged().val_title,
+    judged().train: judged().train_title,
+    judged().val_balanced: f'balanced {judged().val_title}',
+    'gap': 'generalization gap',
+    'val_error': 'validation error',
+  }
+
+
 RULES = {name: rule.way for name, rule in scaling_rules.RULES.items()}
 
 
-def points(value: float, scale: int = 100) -> str:
-  """A difference with its sign; of fractions, by the usual scale, in percentage points."""
-  return f'{scale * value:+.3g}'
+def points(value: float, scale: int | None = None) -> str:
+  """A difference with its sign; without a scale one of the metric, of fractions in points."""
+  return f'{(units()[judged().unit].scale if scale is None else scale) * value:+.3g}'
+
+
+def change(value: float) -> str:
+  """A difference of the metric with its sign; of fractions in points, to a hundredth."""
+  return f'{100 * value + 0.0:+.2f}' if judged().metric.percent else f'{value:+.3g}'
+
+
+def margin_text(margin: float) -> str:
+  """'0.5 percentage points', of a difference of the metric."""
+  return f'{margin_number(margin)}{judged().of_points}'
+
+
+def margin_number(margin: float) -> str:
+  """The same without its unit."""
+  return f'{100 * margin:g}' if judged().metric.percent else f'{margin:.3g}'
+
+
+def value_text(estimate: Mapping[str, Any]) -> str:
+  """A value of the metric with half its interval; fractions in percent: '97.3 ± 0.4'."""
+  return percent(estimate) if judged().metric.percent else plus_minus(estimate)
+
+
+def value_head() -> str:
+  """What follows the title of the metric on top of such a column: ', %'."""
+  unit = '%' if judged().metric.percent else judged().metric.unit
+  return f', {unit}' if unit else ''
+
+
+def points_head() -> str:
+  """The same of differences: ', points'."""
+  unit = 'points' if judged().metric.percent else judged().metric.unit
+  return f', {unit}' if unit else ''
+
+
+def points_of() -> str:
+  """What follows a difference in few words: ' points'."""
+  return points_head().replace(',', '', 1)
+
+
+def in_points() -> str:
+  """', in points', of differences."""
+  return points_head().replace(',', ', in', 1)
+
+
+def reached(estimate: Mapping[str, Any]) -> str:
+  """'97.3 ± 0.4 % validation accuracy'."""
+  if judged().metric.percent:
+    return f'{percent(estimate)} % {judged().val_title}'
+  unit = f' {judged().metric.unit}' if judged().metric.unit else ''
+  return f'a {judged().val_title} of {value_text(estimate)}{unit}'
 
 
 def named(sizes: Sequence[int]) -> str:
@@ -85,13 +150,13 @@ def _farther(others: Sequence[Sequence[Any]]) -> str:
 
 FORMATS = {
   'points': points,
-  'percent': lambda share: f'{100 * share:g}',
+  'percent': margin_number,
   'count': count,
   'list': _list,
   'rule': RULES.__getitem__,
   'rules': _rules,
   'singular': lambda noun: noun.removesuffix('s'),
-  'noun': lambda name: NOUNS.get(name, name.replace('_', ' ')),
+  'noun': lambda name: nouns().get(name, name.replace('_', ' ')),
   'spaces': lambda name: name.replace('_', ' '),
   'by_size': _by_size,
   'farther': _farther,
@@ -107,4 +172,4 @@ class _Words(string.Formatter):
 
 def filled(template: str, *subject: Any, **details: Any) -> str:
   """The template with its details, each in its format."""
-  return _Words().format(template, *subject, **details)
+  return _Words().format(template, *subject, judged=judged(), **details)

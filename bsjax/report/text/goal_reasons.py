@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from bsjax.analysis.recommend import BEST, EXAMPLES, OVERHEAD, TIME, UPDATES
-from bsjax.config.metrics import VAL_TITLE
+from bsjax.analysis.recommend import EXAMPLES, OVERHEAD, TIME, UPDATES
+from bsjax.config.metrics import judged
 
 TITLES = {
-  BEST: f'best {VAL_TITLE}',
   EXAMPLES: 'fewest examples to a target',
   UPDATES: f'fewest updates within {100 * OVERHEAD:g}% of the fewest examples',
   TIME: 'least time to a target, run alone',
 }
+
+
+def title(goal: str) -> str:
+  """What a goal is called; one that is none of `TITLES` is the best of a metric."""
+  return TITLES.get(goal, f'best {judged().val_title}')
+
+
 _TARGET = 'to a {quantity:noun} of {target:.3g}'
 
 
@@ -35,15 +41,15 @@ def _examples_ratio(
 
 OF_GOALS: dict[str, str | Callable[..., str]] = {
   'nothing_to_compare': _nothing_to_compare,
-  'one_trial_highest': 'one trial has no spread and shows no batch size to be best; highest here: '
-  '{best}',
-  'highest_mean': 'batch size {best} has the highest mean over {trials} trials',
+  'one_trial_highest': 'one trial has no spread and shows no batch size to be best; '
+  '{judged.best_mean} here: {best}',
+  'highest_mean': 'batch size {best} has the {judged.best_mean} mean over {trials} trials',
   'shown_worse': 'shown to be worse, at 95% for all pairs at once: {sizes:list}',
   'not_shown_worse': 'not shown to be worse: {sizes:list}',
-  'as_good': '{size} is within {margin:percent} percentage points of {best}, by its whole '
+  'as_good': '{size} is within {margin:percent}{judged.of_points} of {best}, by its whole '
   'interval, and needs fewer updates',
-  'at_stake': 'whether {other} is as good is undetermined: {best} less {other} is {value:points} '
-  'percentage points, interval {low:points} to {high:points}',
+  'at_stake': 'whether {other} is as good is undetermined: {best} less {other} is '
+  '{value:points}{judged.of_points}, interval {low:points} to {high:points}',
   'reached_early': 'batch size {sizes:list} reached the target before its first evaluation, so '
   'what it needs is not known: evaluate more often',
   'target_unknown': '{why}',

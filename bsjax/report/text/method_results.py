@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bsjax.analysis.runs.histories import Row
-from bsjax.config.metrics import VAL_TITLE
+from bsjax.config.metrics import judged
 from bsjax.format import joined, measured, number, sizes_text
 from bsjax.report.text import words
 from bsjax.report.text.results import noise_source
@@ -16,7 +16,7 @@ def selection(summary: Mapping[str, Any]) -> str:
   rows = [row for row in summary.get('batch_sizes', []) if row.get('learning_rate') is not None]
   if not rows or all('note' in row for row in rows):
     return ''
-  text = f'Learning rates were chosen for each batch size by final {VAL_TITLE}. '
+  text = f'Learning rates were chosen for each batch size by final {judged().val_title}. '
   text += ' '.join(words.selection(rows)).rstrip('.')
   edges = [row['batch_size'] for row in rows if row['at_grid_edge']]
   if edges:

@@ -8,10 +8,11 @@ from typing import Any
 from bsjax.analysis.claims.claim import REFUTED, SUPPORTED, UNDETERMINED
 from bsjax.analysis.claims.tuned_runs import TUNED
 from bsjax.analysis.runs.histories import Row
-from bsjax.config.metrics import VAL, VAL_TITLE
+from bsjax.config.metrics import judged
 from bsjax.format import joined, sizes_text
 from bsjax.plan import hyperparameters
 from bsjax.plan.scaling_rules import RULES, names
+from bsjax.report.text.formats import change, in_points, margin_number, points_of
 
 
 def sentences(config: Mapping[str, Any], sizes: Sequence[int], summary: Mapping[str, Any]) -> str:
@@ -40,8 +41,8 @@ def sentences(config: Mapping[str, Any], sizes: Sequence[int], summary: Mapping[
   rows = [row for row in ways.get('rows', []) if row['clock'] == 'epochs']
   reasons = [_rule(rule, rows, compared) for rule in rules]
   meaning = (
-    f'In brackets: {VAL_TITLE} less that of batch size {base}, in points, at equal epochs '
-    'unless another clock is named.'
+    f'In brackets: {judged().val_title} less that of batch size {base}{in_points()}, at equal '
+    'epochs unless another clock is named.'
   )
   return ' '.join([done, *reasons, _closest(compared), _base(ways, base), meaning])
 
@@ -67,10 +68,10 @@ def hyperparameter_rules(config: Mapping[str, Any], plan_rows: Sequence[Row]) ->
 def _rule(rule: str, rows: Sequence[Row], compared: Mapping[str, Any]) -> str:
   """Where a rule kept the accuracy of the base batch size, lost it, or the runs do not decide."""
   mine = [row for row in rows if row['way'] == rule]
-  margin = f'{100 * compared["margin"]:g} points'
+  margin = f'{margin_number(compared["margin"])}{points_of()}'
   texts = {
-    SUPPORTED: f'kept {VAL_TITLE} within {margin} at',
-    REFUTED: f'moved {VAL_TITLE} by more than {margin} at',
+    SUPPORTED: f'kept {judged().val_title} within {margin} at',
+    REFUTED: f'moved {judged().val_title} by more than {margin} at',
     UNDETERMINED: f'is neither shown to keep within {margin} nor to leave them at',
   }
   parts = [
@@ -89,11 +90,11 @@ def _rule(rule: str, rows: Sequence[Row], compared: Mapping[str, Any]) -> str:
 
 def _difference(row: Row) -> str:
   """The accuracy of the other batch size less that of the base, in points."""
-  accuracy, (low, high) = row[VAL], row[VAL]['ci95']
+  accuracy, (low, high) = row[judged().val], row[judged().val]['ci95']
   if accuracy['mean'] is None:
     return f'batch size {row["batch_size"]}'
-  ends = f' [{_points(-high)}, {_points(-low)}]' if low is not None else ', no interval'
-  return f'batch size {row["batch_size"]} ({_points(-accuracy["mean"])}{ends}, n = {accuracy["n"]})'
+  ends = f' [{change(-high)}, {change(-low)}]' if low is not None else ', no interval'
+  return f'batch size {row["batch_size"]} ({change(-accuracy["mean"])}{ends}, n = {accuracy["n"]})'
 
 
 def _closest(compared: Mapping[str, Any]) -> str:
@@ -111,7 +112,11 @@ def _closest(compared: Mapping[str, Any]) -> str:
 
 def _base(ways: Mapping[str, Any], base: int) -> str:
   """What the choice of the base rests on: the others with their learning rate tuned."""
-  words = {SUPPORTED: 'higher than', REFUTED: 'lower than', UNDETERMINED: 'not told apart from'}
+  words = {
+    SUPPORTED: f'{judged().better_than} than',
+    REFUTED: f'{judged().worse_than} than',
+    UNDETERMINED: 'not told apart from',
+  }
   texts = []
   for clock in ('epochs', 'updates'):
     rows = [
@@ -128,10 +133,6 @@ def _base(ways: Mapping[str, Any], base: int) -> str:
   if not texts:
     return f'Whether batch size {base} is better than a tuned one is unknown.'
   return (
-    f'With learning rates tuned for each batch size, the {VAL_TITLE} of batch size {base} '
+    f'With learning rates tuned for each batch size, the {judged().val_title} of batch size {base} '
     f'was {"; ".join(texts)}.'
   )
-
-
-def _points(value: float) -> str:
-  return f'{100 * value + 0.0:+.2f}'

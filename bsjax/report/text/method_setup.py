@@ -9,7 +9,8 @@ from typing import Any
 
 from bsjax.analysis.runs.histories import Row
 from bsjax.config.keys import BY_NAME, computes, section
-from bsjax.config.metrics import METRIC, VAL_TITLE
+from bsjax.config.metrics import judged
+from bsjax.config.own import OWN
 from bsjax.config.running_keys import MATCHED
 from bsjax.config.stage_keys import STAGE
 from bsjax.data.sampling import SAMPLERS
@@ -24,10 +25,38 @@ Config = Mapping[str, Any]
 _NORMS = {'group': 'GroupNorm', 'batch': 'BatchNorm', 'none': 'no normalization'}
 
 
+def model_name(config: Config) -> str:
+  """The model by its key, or one from outside as it calls itself."""
+  return _own(config, 'model').get('name') or config['model']['name']
+
+
+def optimizer_name(config: Config) -> str:
+  """The same of the optimizer."""
+  return _own(config, 'optimizer').get('name') or config['optimizer']['name']
+
+
+def _own(config: Config, part: str) -> Config:
+  """What is said of a part from outside; nothing of one of the config's."""
+  return (config.get(OWN) or {}).get(part, {})
+
+
+def task(config: Config) -> str:
+  """What was minimized, and by what runs are judged, where that came from outside."""
+  if not _own(config, 'task'):
+    return ''
+  text = f'We minimized the mean {judged().loss.title}'
+  if judged().val == 'val_loss':
+    return f'{text}, by which runs are also judged.'
+  return f'{text}; runs are judged by the mean {judged().metric.title}.'
+
+
 def model(config: Config) -> str:
   model = config.get('model', {})
   if 'name' not in model:
     return ''
+  if _own(config, 'model'):
+    norm = ', with BatchNorm' if model['normalization'] == 'batch' else ''
+    return f'The model is {model_name(config)}, of our own{norm}.'
   name = model['name']
   parts = phrases(model, [BY_NAME['model.width']])
   if name == 'mlp' and 'depth' in model:
@@ -55,7 +84,9 @@ def data(config: Config, plan_rows: Sequence[Row], summary: Mapping[str, Any]) -
   row = plan_rows[0]
   train = splits.get('train', round(row['examples'] / row['epochs']))
   text = f'We trained on {train:,} examples of {data_name(data)}'
-  if data.get('validation', 'split') == 'split':
+  if _own(config, 'data'):
+    validation = 'a validation set of their own'
+  elif data.get('validation', 'split') == 'split':
     share = f'{100 * data["validation_share"]:g}%' if 'validation_share' in data else 'a share'
     validation = f'{share} of the training data, stratified by class and held out'
   else:
@@ -74,7 +105,7 @@ def data_name(data: Config) -> str:
   """The set by its name or file, and the source that read it where that says more."""
   source = data.get('source', '')
   name = data.get('name') or PurePath(data.get('path') or source).stem
-  if not source or name == source:
+  if source in ('', name, OWN):
     return name
   keys = ('label_csv', 'label_column')
   label = [phrase(BY_NAME[f'data.{key}'], data[key]) for key in keys if data.get(key)]
@@ -108,6 +139,9 @@ def optimizer(config: Config) -> str:
   name = settings.get('name')
   if name is None:
     return ''
+  if own := _own(config, 'optimizer'):
+    numbers = ', '.join(f'{key} {value:g}' for key, value in own['hyperparameters'].items())
+    return f'We optimized with {own["name"]}{f" ({numbers})" if numbers else ""}.'
   entry = OPTIMIZERS.get(name)
   if entry is None:
     return f'We optimized with {name}.'
@@ -153,7 +187,9 @@ def initial_weights(config: Config) -> str:
   transfer, changes = config.get('transfer', {}), dict(_flat(config.get('pretrain', {})))
   changes = {key: value for key, value in changes.items() if computes(key)}
   lane = transfer.get('lane', -1)
-  which = f'lane {lane}' if lane >= 0 else f'the run of the highest {VAL_TITLE}'
+  which = (
+    f'lane {lane}' if lane >= 0 else f'the run of the {judged().best_mean} {judged().val_title}'
+  )
   if config.get('pretrain'):
     but = joined(f'{key}={value}' for key, value in changes.items())
     study = f'this study trained first{f", with {but}" if but else ""}'
@@ -225,8 +261,8 @@ def batch_norm(config: Config, plan_rows: Sequence[Row]) -> str:
   whole = all(row['micro_batch'] == row['batch_size'] for row in plan_rows)
   what = 'whole batches' if whole else f'micro-batches of {joined(seen)} examples'
   return (
-    f'BatchNorm normalized over {what}; {METRIC.plural} were also measured with its statistics '
-    're-estimated on training data.'
+    f'BatchNorm normalized over {what}; {judged().metric.plural} were also measured with its '
+    'statistics re-estimated on training data.'
   )
 
 

@@ -45,6 +45,7 @@ def topics(
   sizes = sorted({row['batch_size'] for row in plan_rows})
   texts = {
     'model': method_setup.model(config),
+    'task': method_setup.task(config),
     'data': method_setup.data(config, plan_rows, summary),
     'sampling': method_setup.sampling(config) if plan_rows else '',
     'batch sizes': f'We trained with {sizes_text(sizes)}.' if sizes else '',

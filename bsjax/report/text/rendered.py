@@ -8,7 +8,7 @@ from typing import Any
 from bsjax.analysis.claims.causes import Confound
 from bsjax.analysis.claims.claim import Claim, Finding
 from bsjax.report.text.claims import claim_row
-from bsjax.report.text.goal_reasons import TITLES
+from bsjax.report.text.goal_reasons import title
 from bsjax.report.text.reasons import coded, full_sentence, sentence, sentences
 from bsjax.stats.estimate import Estimate, Reason
 
@@ -48,7 +48,7 @@ def _finding(finding: Finding) -> dict[str, Any]:
   goal = finding.columns.get('goal')
   return {
     **finding.columns,
-    **({'goal': TITLES[goal], 'quantity': goal} if goal else {}),
+    **({'goal': title(goal), 'quantity': goal} if goal else {}),
     'why': ' '.join(map(full_sentence, finding.reasons)),
     'reasons': [coded(reason) for reason in finding.reasons],
   }

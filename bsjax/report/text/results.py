@@ -9,9 +9,10 @@ from rich import box
 from rich.table import Table
 
 from bsjax.analysis.runs.histories import Row
-from bsjax.config.metrics import METRIC, TRAIN, VAL
-from bsjax.format import number, percent
+from bsjax.config.metrics import judged
+from bsjax.format import number
 from bsjax.noise import entries
+from bsjax.report.text.formats import value_text
 from bsjax.report.text.words import selection
 
 
@@ -21,7 +22,7 @@ def results(summary: Mapping[str, Any]) -> Table:
     box=box.SIMPLE_HEAD,
     pad_edge=False,
     title='Results of each batch size' + (f', {summary["branch"]}' if 'branch' in summary else ''),
-    caption=f'{METRIC.plural} in percent: mean ± half of the 95% interval over n trials; '
+    caption=f'{judged().metric.plural}{_unit()}: mean ± half of the 95% interval over n trials; '
     f'noise scale in examples{noise_source(summary["batch_sizes"])}; '
     'learning rate: the one run that is nearest to the best, * at the edge of the grid. '
     + ' '.join(selection(summary['batch_sizes'])[:1]),
@@ -33,13 +34,18 @@ def results(summary: Mapping[str, Any]) -> Table:
     table.add_row(
       str(row['batch_size']),
       learning_rate_text(row),
-      percent(row[VAL]),
-      percent(row[TRAIN]),
-      percent(row['generalization_gap']),
+      value_text(row[judged().val]),
+      value_text(row[judged().train]),
+      value_text(row['generalization_gap']),
       noise_scale_text(row['noise_scale']),
-      str(row[VAL]['n']),
+      str(row[judged().val]['n']),
     )
   return table
+
+
+def _unit() -> str:
+  unit = 'percent' if judged().metric.percent else judged().metric.unit
+  return f' in {unit}' if unit else ''
 
 
 def learning_rate_text(row: Row) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from bsjax.config.metrics import A_METRIC
 from bsjax.format import by_reason, joined, measured, sizes_text, together
 
 Pairs = Sequence[Sequence[Any]]  # of what has a reason, and its words
@@ -96,7 +95,7 @@ _WHERE = 'batch size {batch_size}, learning rate {learning_rate:.4g}, trial {tri
 OF_LANES: dict[str, str | Callable[..., str]] = {
   'diverged': 'diverged',
   'unfinished': 'unfinished at epoch {epoch:.3g} of {epochs:.3g}',
-  'no_metric': f'ended without {A_METRIC}',
+  'no_metric': 'ended without {judged.a_metric}',
   'lanes_failed': _lanes_failed,
   'different_trials': 'the learning rates were not tried in the same trials',
   'no_rate_ended_well': 'no learning rate ended well',
@@ -189,6 +188,9 @@ OF_LEARNING_RATES: dict[str, str | Callable[..., str]] = {
   'linear_scaling_fits': 'linear scaling fits, so there is no upper bound',
   'noise_scale_undefined': _noise_scale_undefined,
   'derived_for_adaptive': 'it was derived for optimizers such as Adam, this is {optimizer}',
+  'optimizer_from_outside': (
+    'whether the optimizer scales coordinates, as Adam does, is not known of one from outside'
+  ),
   'derived_for_sgd': 'it was derived for SGD, this is {optimizer}',
   'only_below_noise_scale': ('it holds far below the noise scale, batch size {batch_size} is not'),
   'only_below_unknown_noise_scale': 'it holds far below the noise scale, which is unknown',

@@ -8,7 +8,7 @@ from typing import Any
 from bsjax.analysis.runs.histories import Row
 from bsjax.analysis.runs.selection import SelectionKind
 from bsjax.format import by_reason, joined, measured, number, sizes_text
-from bsjax.report.text.formats import NOUNS
+from bsjax.report.text.formats import nouns
 
 RULES = {
   'linear': 'linear',
@@ -22,7 +22,7 @@ _POWERS = {'linear': 'linear (1)', 'square_root': 'square root (0.5)', 'none': '
 
 def loss_text(entry: Mapping[str, Any]) -> str:
   """The target of a critical batch size, such as 'a training loss of 0.1'."""
-  return f'a {NOUNS[entry["quantity"]]} of {entry["target"]:.3g}'
+  return f'a {nouns()[entry["quantity"]]} of {entry["target"]:.3g}'
 
 
 def undetermined(entry: Mapping[str, Any]) -> list[str]:
