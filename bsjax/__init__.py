@@ -3,12 +3,15 @@
 import importlib
 from typing import Any
 
+__version__ = '0.1.0'
+
 __all__ = [
   'ConfigError',
   'Study',
   'Writer',
   'arms',
   'base_config',
+  'configs',
   'load',
   'run_study',
   'set_up_machine',
@@ -24,6 +27,7 @@ _HOME = {
   'Writer': ('bsjax.storage.writers', 'Writer'),
   'arms': ('bsjax.plan.arms', ''),
   'base_config': ('bsjax.config.keys', 'base_config'),
+  'configs': ('bsjax.configs', ''),
   'load': ('bsjax.study', 'load'),
   'run_study': ('bsjax.train.study_run', 'run_study'),
   'set_up_machine': ('bsjax.cli', 'set_up_machine'),
