@@ -63,6 +63,7 @@ setup(
     'scikit-learn>=1.4',  # the digits data set
     'scipy>=1.12',
     'numpy>=1.26',
+    'pandas>=2.2',  # the table of Study.records()
     'filelock>=3.12',  # one process at a time in a workdir
     'jaxtyping>=0.3',
     'pillow>=10.0',  # decodes the images of TFDS records and image folders
@@ -71,12 +72,14 @@ setup(
     'rich>=13.7',  # tables and the live progress line
   ],
   extras_require={
+    'xarray': ['xarray>=2024.1'],  # Study.to_xarray()
     'test': [
       'pytest>=8.0',
       'pytest-xdist>=3.5',
       'beartype>=0.18',
       'hypothesis>=6.100',  # malformed inputs of every kind
       'ruff>=0.6',
+      'xarray>=2024.1',
       'setuptools>=70.1',  # builds a wheel without fetching anything
     ],
     'bench': ['torch>=2.4'],
