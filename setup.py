@@ -73,6 +73,10 @@ setup(
   ],
   extras_require={
     'xarray': ['xarray>=2024.1'],  # Study.to_xarray()
+    # config.writers
+    'tensorboard': ['tensorboardX>=2.6'],
+    'wandb': ['wandb>=0.19.10'],
+    'trackio': ['trackio>=0.2'],
     'test': [
       'pytest>=8.0',
       'pytest-xdist>=3.5',
@@ -80,6 +84,7 @@ setup(
       'hypothesis>=6.100',  # malformed inputs of every kind
       'ruff>=0.6',
       'xarray>=2024.1',
+      'tensorboardX>=2.6',
       'setuptools>=70.1',  # builds a wheel without fetching anything
     ],
     'bench': ['torch>=2.4'],

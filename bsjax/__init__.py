@@ -17,6 +17,7 @@ __all__ = [
   'set_up_machine',
   'stages',
   'validate',
+  'writers',
 ]
 
 # Public name -> the module it is in, and its name there ('': the module itself). A name is imported
@@ -33,6 +34,7 @@ _HOME = {
   'set_up_machine': ('bsjax.cli', 'set_up_machine'),
   'stages': ('bsjax.plan.stages', ''),
   'validate': ('bsjax.engine.validate', 'validate'),
+  'writers': ('bsjax.writers', ''),
 }
 
 

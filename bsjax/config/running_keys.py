@@ -96,6 +96,14 @@ RUNNING = (
     'study continues, or all but the newest two are deleted.',
   ),
   _how(
+    'writers',
+    (),
+    'Who is told of the rows beside records.jsonl: tensorboard, wandb, trackio.',
+    item=str,
+    remedy='() is none',
+    twice='names a writer twice',
+  ),
+  _how(
     'report.epochs',
     (),
     'Epochs at which a study of stages compares its batch sizes.',

@@ -13,8 +13,7 @@ from bsjax.plan.arms import FOLDER
 from bsjax.report import arms_page, stored_study, study_page
 from bsjax.report.figures import drawing
 from bsjax.report.figures.comparisons import CONDITIONS, stage_figures
-from bsjax.report.figures.scaling import ACROSS, SCALING
-from bsjax.report.figures.study import BY_CLASS, NATIVE_COST, STUDY
+from bsjax.report.figures.scaling import ACROSS
 from bsjax.report.panels.conditions import Conditions
 from bsjax.storage import records
 
@@ -43,9 +42,9 @@ class Drawings:
 def _of_study(workdir: Path) -> Drawn:
   study = stored_study.load(workdir)
   source, summary = study_page.source_of(study), study.summary
-  shown = (
-    _applying((*STUDY, *BY_CLASS, *SCALING, *NATIVE_COST), source) if source.any_result else {}
-  )
+  shown: Drawn = {}
+  for drawings in study_page.FIGURES.values() if source.any_result else ():
+    shown |= _applying(drawings, source)
   if 'stages' in summary and source.any_result:
     shown |= _applying(stage_figures(summary), source)
   if 'conditions' in summary:

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 from absl import logging
+from helpers import event_files
 from helpers.small import small_config
 
 import bsjax
 from bsjax.storage import records
+from bsjax.writers import lanes
 
 ROOT = Path(__file__).parents[2]
 
@@ -61,8 +63,9 @@ def config(**keys):
 def studied(tmp_path_factory):
   """A study run with a writer that works and one that breaks: (study, plan, writers, warnings)."""
   folder = tmp_path_factory.mktemp('studied')
-  writers = CsvWriter(folder / 'rows.csv'), Broken(folder / 'broken.csv')
-  study = bsjax.Study(config(), folder / 'w', writers=writers)
+  writers, keys = (CsvWriter(folder / 'rows.csv'), Broken(folder / 'broken.csv')), config()
+  keys.writers = ('tensorboard',)
+  study = bsjax.Study(keys, folder / 'w', writers=writers)
   planned, warnings = study.plan, []
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(logging, 'warning', lambda text, *values: warnings.append(text % values))
@@ -107,6 +110,19 @@ def test_a_writer_that_fails_does_not_end_the_study(studied):
   assert len(warnings) == 1 and 'Broken' in warnings[0] and 'no network' in warnings[0]
   assert (study.workdir / 'report.html').exists()
   broken.file.close()
+
+
+def test_a_writer_chosen_by_the_config_is_told_the_same(studied):
+  study, *_ = studied
+  plan, rows = records.read_plan(study.workdir / 'plan.csv'), study.rows()
+  folders = sorted((study.workdir / 'tensorboard').iterdir())
+  assert [folder.name for folder in folders] == list(lanes.names(plan).values())
+  for lane, folder in enumerate(folders):
+    told = event_files.scalars(folder)
+    assert told == event_files.recorded(rows, lane) and len(told['val_loss']) == 3
+    (settings,) = event_files.settings(folder)
+    assert settings['batch_size'] == plan[lane]['batch_size']
+    assert settings['model.width'] == study.config.model.width
 
 
 def test_a_stored_study_reads_the_same_without_jax(studied):
