@@ -101,7 +101,6 @@ RUNNING = (
     'Who is told of the rows beside records.jsonl: tensorboard, wandb, trackio.',
     item=str,
     remedy='() is none',
-    twice='names a writer twice',
   ),
   _how(
     'report.epochs',

@@ -39,18 +39,23 @@ WRITERS: dict[str, Entry] = {
 
 def _of_study(study: Path, workdir: Path) -> dict[str, str | Path]:
   part = workdir.relative_to(study).as_posix()  # '.', or such as 'arms/wide'
-  return {'folder': study, 'title': study.resolve().name, 'part': '' if part == '.' else part}
+  return {'workdir': study, 'title': study.resolve().name, 'part': '' if part == '.' else part}
+
+
+def _names(config: ConfigDict) -> list[str]:
+  """Those of `config.writers`, once each; a flag gives several as one text, 'tensorboard,wandb'."""
+  return list(dict.fromkeys(name for item in config.writers for name in item.split(',')))
 
 
 def chosen_by(config: ConfigDict, study: Path, workdir: Path) -> list[Writer]:
   """Returns the writers of `config.writers` for a training of the study in `study`."""
-  return [WRITERS[name].make(study, workdir) for name in config.writers]
+  return [WRITERS[name].make(study, workdir) for name in _names(config)]
 
 
 def problems(config: ConfigDict) -> list[str]:
   """Returns a sentence for each writer that is unknown, or whose library is missing."""
   sentences = []
-  for name in config.writers:
+  for name in _names(config):
     if name not in WRITERS:
       sentences.append(unknown('writers', name, WRITERS))
     elif importlib.util.find_spec(WRITERS[name].library) is None:

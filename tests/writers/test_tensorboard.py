@@ -93,7 +93,7 @@ def test_a_writer_is_chosen_by_its_name_or_refused(monkeypatch, tmp_path):
   ]
   assert all(isinstance(writer, bsjax.Writer) for writer in chosen)
   assert chosen[0].folder == tmp_path / 'arms' / 'wide' / 'tensorboard'
-  assert (chosen[1].folder, chosen[1].part) == (tmp_path, 'arms/wide')
-  config.writers = ('trackio', 'trackio')
-  with pytest.raises(bsjax.ConfigError, match='names a writer twice'):
-    bsjax.validate(config)
+  assert (chosen[1].workdir, chosen[1].part) == (tmp_path, 'arms/wide')
+  config.writers = ('trackio,tensorboard', 'trackio')  # as of a flag, and one twice
+  assert not bsjax.writers.problems(config)
+  assert len(bsjax.writers.chosen_by(config, tmp_path, tmp_path)) == 2

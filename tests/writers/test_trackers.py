@@ -13,6 +13,7 @@ import pytest
 from helpers import synthetic
 
 from bsjax.config.keys import base_config
+from bsjax.storage import records
 from bsjax.writers import Trackio, WeightsAndBiases, lanes
 
 PLAN = synthetic.plan((8, 16), (0.1,), 2)
@@ -23,21 +24,29 @@ def rows_at(share):
   return [synthetic.record(lane, share, val_loss=share) for lane in PLAN]
 
 
-def interrupted(make, killed=True):
-  """Tells a study that is stopped after half of it, goes back to a quarter, and then ends."""
+def tell(writer, folder, shares):
+  """Tells a writer rows as a training does, once they are on record."""
+  for share in shares:
+    records.append(folder / 'records.jsonl', rows_at(share))
+    writer.rows(rows_at(share))
+
+
+def interrupted(make, folder, lose=None):
+  """A study that stops after three of five evaluations, goes back to the second, and then ends.
+
+  `lose` is called in place of its first end.
+  """
+  folder.mkdir(parents=True, exist_ok=True)
   stopped = make()
   stopped.begin(base_config(), PLAN)
-  for share in SHARES[:3]:
-    stopped.rows(rows_at(share))
-  if not killed:
-    stopped.close()
+  tell(stopped, folder, SHARES[:3])
+  (lose or stopped.close)()
+  records.truncate_after(folder / 'records.jsonl', rows_at(SHARES[1])[0]['examples'])
   again = make()
   again.begin(base_config(), PLAN)
-  for share in SHARES[1:]:
-    again.rows(rows_at(share))
+  tell(again, folder, SHARES[2:])
   again.summary({'answer': 1})
   again.close()
-  return stopped
 
 
 def expected(lane):
@@ -46,54 +55,80 @@ def expected(lane):
   return {row['examples']: lanes.scalars(row) for row in rows}
 
 
-@pytest.fixture
-def stand_in(monkeypatch):
-  """A module in the place of both libraries; notes what its runs are told."""
-  opened, current = [], contextvars.ContextVar('current', default=None)
+class Service:
+  """Stands in for both libraries: keeps what runs are told, by their identity."""
 
-  def init(**arguments):
-    run = types.SimpleNamespace(arguments=arguments, told=[], finished=False)
-    run.log = lambda values, step: run.told.append((step, values))
+  Settings = dict
+
+  def __init__(self):
+    self.kept, self.opened, self.current = {}, [], contextvars.ContextVar('run', default=None)
+
+  def init(self, **given):
+    identity = given.get('id') or (given['project'], given['name'])
+    told = self.kept.setdefault(identity, [])
+    assert given['resume'] == 'allow'
+    run = types.SimpleNamespace(given=given, told=told, finished=False, offline=False)
+    run.resumed, run.step = bool(told), told[-1][0] + 1 if told else 0
+    run._next_step = run.step
+    run.log = lambda values, step: told.append((step, values))
     run.finish = lambda: setattr(run, 'finished', True)
-    opened.append(run)
-    if current.get() and arguments.get('reinit') != 'create_new':
-      current.get().finish()  # as both do
-    current.set(run)
+    self.opened.append(run)
+    if self.current.get() and given.get('reinit') != 'create_new':
+      self.current.get().finish()  # as both do
+    self.current.set(run)
     print('* Created new run')
     return run
 
-  module = types.SimpleNamespace(init=init, Settings=dict)
+  def lose(self):
+    """A kill costs what had not been sent yet: of some runs the last, of one the last two."""
+    for lane, told in enumerate(self.kept.values()):
+      del told[len(told) - (0, 1, 2, 1)[lane] :]
+
+
+@pytest.fixture
+def service(monkeypatch):
+  service = Service()
   for name in ('wandb', 'trackio'):
-    monkeypatch.setitem(sys.modules, name, module)
-  return opened
+    monkeypatch.setitem(sys.modules, name, service)
+  return service
 
 
+@pytest.mark.parametrize('killed', [True, False])
 @pytest.mark.parametrize('writer', [WeightsAndBiases, Trackio])
-def test_runs_go_on_and_no_row_is_told_twice(stand_in, tmp_path, writer, capsys):
-  interrupted(lambda: writer(tmp_path, 'digits', 'arms/wide'))
-  before, after = stand_in[:4], stand_in[4:]
-  key = 'id' if writer is WeightsAndBiases else 'name'
-  assert len({run.arguments[key] for run in before}) == 4
-  assert len({run.arguments['group' if key == 'id' else 'project'] for run in stand_in}) == 1
-  for lane, (first, second) in enumerate(zip(before, after, strict=True)):
-    assert {**first.arguments, 'settings': 0} == {**second.arguments, 'settings': 0}
-    assert first.arguments['name'] == f'arms/wide/{lanes.names(PLAN)[lane]}'
-    assert first.arguments['config']['batch_size'] == PLAN[lane]['batch_size']
-    assert first.arguments['resume'] == 'allow'
-    told = first.told + second.told
-    assert [step for step, _ in told] == list(expected(lane)) and dict(told) == expected(lane)
-    assert second.finished and not first.finished
-  assert '*' not in capsys.readouterr().out or writer is WeightsAndBiases
+def test_runs_go_on_with_every_row_once(service, tmp_path, writer, killed, capsys):
+  folder = tmp_path / 'arms' / 'wide'
+  interrupted(
+    lambda: writer(tmp_path, 'digits', 'arms/wide'), folder, service.lose if killed else None
+  )
+  assert len(service.kept) == len(PLAN) and len(service.opened) == 2 * len(PLAN)
+  groups = {
+    run.given['group' if writer is WeightsAndBiases else 'project'] for run in service.opened
+  }
+  assert len(groups) == 1 and groups.pop().startswith('digits-')
+  for lane, run in enumerate(service.opened[len(PLAN) :]):
+    assert run.finished and service.opened[lane].finished != killed
+    assert run.given['name'] == f'arms/wide/{lanes.names(PLAN)[lane]}'
+    assert run.given['config']['batch_size'] == PLAN[lane]['batch_size']
+    assert [step for step, _ in run.told] == list(expected(lane))
+    assert dict(run.told) == expected(lane)
+  assert ('*' in capsys.readouterr().out) == (writer is WeightsAndBiases)
 
 
-def test_another_study_has_runs_of_its_own(stand_in, tmp_path):
+def test_rows_that_come_again_within_a_start_are_told_once(service, tmp_path):
+  writer = WeightsAndBiases(tmp_path)
+  writer.begin(base_config(), PLAN)
+  for share in (0.0, 0.25, 0.0, 0.25, 0.5):
+    writer.rows(rows_at(share))
+  assert [step for step, _ in service.opened[0].told] == list(expected(0))[:3]
+
+
+def test_another_study_has_runs_of_its_own(service, tmp_path):
   for name in 'ab':
     writer = WeightsAndBiases(tmp_path / name, 'digits')
     writer.begin(base_config(), PLAN)
     writer.close()
-  arguments = [run.arguments for run in stand_in]
-  assert len({given['id'] for given in arguments}) == 8
-  assert len({given['group'] for given in arguments}) == 2
+  assert len(service.kept) == 8
+  assert len({run.given['group'] for run in service.opened}) == 2
 
 
 def logged(content):
@@ -127,10 +162,10 @@ def test_weights_and_biases_offline_holds_the_records(tmp_path, monkeypatch):
   from wandb.proto import wandb_internal_pb2
 
   monkeypatch.setenv('WANDB_MODE', 'offline')
-  interrupted(lambda: WeightsAndBiases(tmp_path, 'digits'), killed=False)
+  interrupted(lambda: WeightsAndBiases(tmp_path, 'digits'), tmp_path)
   told, groups, configs = {}, set(), {}
   paths = sorted(tmp_path.glob('wandb/offline-run-*/run-*.wandb'))
-  assert len(paths) == 8  # of each lane one per start
+  assert len(paths) == 4  # whole, of the last start
   for path in paths:
     lane = int(path.stem.rpartition('-')[2])
     for record in ended(path, wandb_internal_pb2.Record.FromString):
@@ -151,7 +186,7 @@ def test_trackio_holds_the_records(tmp_path, monkeypatch):
   if importlib.util.find_spec('trackio') is None:
     pytest.skip('trackio takes seven seconds to install, and is no dependency')
   monkeypatch.setenv('TRACKIO_DIR', str(tmp_path / 'trackio'))
-  interrupted(lambda: Trackio(tmp_path, 'digits')).close()
+  interrupted(lambda: Trackio(tmp_path, 'digits'), tmp_path)
   (path,) = tmp_path.glob('trackio/*.db')
   with sqlite3.connect(path) as database:
     told = database.execute('SELECT run_name, step, metrics FROM metrics ORDER BY step').fetchall()
