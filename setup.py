@@ -83,6 +83,7 @@ setup(
       'beartype>=0.18',
       'hypothesis>=6.100',  # malformed inputs of every kind
       'ruff>=0.6',
+      'mypy>=1.13',
       'xarray>=2024.1',
       'tensorboardX>=2.6',
       'setuptools>=70.1',  # builds a wheel without fetching anything

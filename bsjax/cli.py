@@ -47,7 +47,7 @@ def set_up_machine() -> None:
   import jax
 
   pin_options()
-  mine = getattr(os, 'sched_getaffinity', lambda _: range(os.cpu_count()))  # not on macOS
+  mine = getattr(os, 'sched_getaffinity', lambda _: range(os.cpu_count() or 1))  # not on macOS
   jax.config.update('jax_num_cpu_devices', len(mine(0)))
   jax.config.update('jax_compilation_cache_dir', str(user_cache.folder('xla')))
   jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.3)
@@ -126,9 +126,10 @@ def _innermost(error: BaseException) -> str:
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
   """An error and those that led to it, the last first."""
-  while error is not None:
-    yield error
-    error = error.__cause__ or error.__context__
+  last: BaseException | None = error
+  while last is not None:
+    yield last
+    last = last.__cause__ or last.__context__
 
 
 def _config_files(arguments: list[str]) -> set[str]:

@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
@@ -26,7 +26,7 @@ def make_console(speaks: bool = True) -> Console:
     return Console(quiet=True, file=io.StringIO())
   file = _Heedless(sys.stdout)
   # Names and paths are shown as they are, whatever brackets and colons they hold.
-  plain = {'file': file, 'markup': False, 'emoji': False}
+  plain: dict[str, Any] = {'file': file, 'markup': False, 'emoji': False}
   console = Console(**plain)
   return console if console.is_terminal else Console(**plain, width=WIDTH_OF_FILES)
 
@@ -40,7 +40,7 @@ def printable(text: str, encoding: str | None) -> str:
 class _Heedless:
   """Standard output, which may lose its reader: a training must not end with its terminal."""
 
-  def __init__(self, stream: io.TextIOBase):
+  def __init__(self, stream: TextIO):
     self._stream = stream
 
   def __getattr__(self, name: str) -> Any:
@@ -139,7 +139,7 @@ class Pace:
 
   SECONDS = 1.0
 
-  def __init__(self):
+  def __init__(self) -> None:
     self.blocks = 1
 
   def measured(self, blocks: int, seconds: float) -> None:

@@ -1,11 +1,12 @@
 """Keys of what is measured beside training, and of how a study is run, saved and shown."""
 
 import functools
+from typing import Any
 
 from bsjax.config.key import Key, zero
 
 _how = functools.partial(Key, computes=False)  # how a study runs, not what it computes
-_DEVICE = {'unit': 'GiB', 'low': 0, 'remedy': 'GiB; 0 is what the device reports'}
+_DEVICE: dict[str, Any] = {'unit': 'GiB', 'low': 0, 'remedy': 'GiB; 0 is what the device reports'}
 
 MATCHED, EVEN = 'matched', 'even'  # how evaluations are placed
 

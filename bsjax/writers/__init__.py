@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
@@ -37,7 +37,7 @@ WRITERS: dict[str, Entry] = {
 }
 
 
-def _of_study(study: Path, workdir: Path) -> dict[str, str | Path]:
+def _of_study(study: Path, workdir: Path) -> dict[str, Any]:
   part = workdir.relative_to(study).as_posix()  # '.', or such as 'arms/wide'
   return {'workdir': study, 'title': study.resolve().name, 'part': '' if part == '.' else part}
 
