@@ -69,6 +69,13 @@ RUNNING = (
     'begin it with the same ones and images are not augmented; otherwise in every tick.',
   ),
   _how('execution.memory', 0.0, 'What a program may take on a device.', **_DEVICE),
+  _how(
+    'execution.profile',
+    0,
+    'Blocks of training of each group and stage that are traced, into profile/ of the workdir.',
+    'blocks',
+    **zero('none'),
+  ),
   _how('native_cost.measure', False, 'Whether to time batch sizes alone, into native_cost.json.'),
   _how('native_cost.memory', 0.0, 'What a step may take.', **_DEVICE),
   # A median and a range of fewer than five mean little.

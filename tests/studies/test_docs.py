@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / 'README.md', ROOT / 'CHANGELOG.md', *ROOT.glob('docs/*.md')])
 EXPERIMENTS = sorted(ROOT.glob('experiments/*/README.md'))
 # What lies in a workdir, and not in the repository.
-WORKDIR = ('arms/', 'arms/NAME/', 'checkpoints/', 'pretrain/')
+WORKDIR = ('arms/', 'arms/NAME/', 'checkpoints/', 'pretrain/', 'profile/', 'tensorboard/', 'wandb/')
 
 
 @pytest.fixture(scope='module')

@@ -64,7 +64,7 @@ def studied(tmp_path_factory):
   """A study run with a writer that works and one that breaks: (study, plan, writers, warnings)."""
   folder = tmp_path_factory.mktemp('studied')
   writers, keys = (CsvWriter(folder / 'rows.csv'), Broken(folder / 'broken.csv')), config()
-  keys.writers = ('tensorboard',)
+  keys.writers, keys.execution.profile = ('tensorboard',), 2
   study = bsjax.Study(keys, folder / 'w', writers=writers)
   planned, warnings = study.plan, []
   with pytest.MonkeyPatch.context() as patch:
@@ -123,6 +123,12 @@ def test_a_writer_chosen_by_the_config_is_told_the_same(studied):
     (settings,) = event_files.settings(folder)
     assert settings['batch_size'] == plan[lane]['batch_size']
     assert settings['model.width'] == study.config.model.width
+
+
+def test_blocks_are_traced_on_request(studied):
+  study, planned, *_ = studied
+  traces = list((study.workdir / 'profile').rglob('*.xplane.pb'))
+  assert len(traces) == len(planned.first.groups) == 1 and traces[0].stat().st_size
 
 
 def test_a_stored_study_reads_the_same_without_jax(studied):
