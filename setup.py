@@ -1,14 +1,53 @@
 """Installs bsjax: batch-size studies, every lane in one compiled program."""
 
+import re
+from pathlib import Path
+
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
+
+HERE = Path(__file__).parent
+CONFIGS = sorted(path.relative_to(HERE).as_posix() for path in HERE.glob('configs/*.py'))
+
+
+class BuildWithConfigs(build_py):
+  """Puts the studies of configs/ into the package, as bsjax.configs; a clone reads its own."""
+
+  def run(self):
+    super().run()
+    if not self.editable_mode:
+      for name in CONFIGS:
+        self.copy_file(name, str(Path(self.build_lib, 'bsjax', name)))
+
+  def get_source_files(self):
+    return [*super().get_source_files(), *CONFIGS]
+
 
 setup(
   name='bsjax',
-  version='0.1.0',
+  version=re.search(r"^__version__ = '(.+)'$", (HERE / 'bsjax/__init__.py').read_text(), re.M)[1],
   description='Which batch size, at which learning rate, and is the difference real?',
+  long_description=(HERE / 'README.md').read_text(encoding='utf-8'),
+  long_description_content_type='text/markdown',
+  license='Apache-2.0',
+  keywords='batch size, learning rate, gradient noise scale, JAX',
+  classifiers=[
+    'Development Status :: 4 - Beta',
+    'Environment :: Console',
+    'Intended Audience :: Science/Research',
+    'Operating System :: POSIX :: Linux',
+    'Programming Language :: Python :: 3',
+    'Programming Language :: Python :: 3.11',
+    'Programming Language :: Python :: 3.12',
+    'Programming Language :: Python :: 3.13',
+    'Topic :: Scientific/Engineering :: Artificial Intelligence',
+    'Typing :: Typed',
+  ],
+  cmdclass={'build_py': BuildWithConfigs},
+  entry_points={'console_scripts': ['bsjax=bsjax.__main__:main']},
   package_dir={'': '.'},  # so that an editable install works in the folder of the clone, too
   packages=find_packages(include=['bsjax', 'bsjax.*']),
-  package_data={'bsjax.report': ['templates/*']},
+  package_data={'bsjax': ['py.typed'], 'bsjax.report': ['templates/*']},
   python_requires='>=3.11,<3.14',
   install_requires=[
     'jax>=0.8',
@@ -24,6 +63,7 @@ setup(
     'scikit-learn>=1.4',  # the digits data set
     'scipy>=1.12',
     'numpy>=1.26',
+    'pandas>=2.2',  # the table of Study.records()
     'filelock>=3.12',  # one process at a time in a workdir
     'jaxtyping>=0.3',
     'pillow>=10.0',  # decodes the images of TFDS records and image folders
@@ -32,12 +72,20 @@ setup(
     'rich>=13.7',  # tables and the live progress line
   ],
   extras_require={
+    'xarray': ['xarray>=2024.1'],  # Study.to_xarray()
+    # config.writers
+    'tensorboard': ['tensorboardX>=2.6'],
+    'wandb': ['wandb>=0.19.10'],
+    'trackio': ['trackio>=0.2'],
     'test': [
       'pytest>=8.0',
       'pytest-xdist>=3.5',
       'beartype>=0.18',
       'hypothesis>=6.100',  # malformed inputs of every kind
       'ruff>=0.6',
+      'mypy>=1.13',
+      'xarray>=2024.1',
+      'tensorboardX>=2.6',
       'setuptools>=70.1',  # builds a wheel without fetching anything
     ],
     'bench': ['torch>=2.4'],

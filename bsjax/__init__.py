@@ -3,6 +3,8 @@
 import importlib
 from typing import Any
 
+__version__ = '0.1.0'
+
 __all__ = [
   'CORRECT',
   'ConfigError',
@@ -13,11 +15,13 @@ __all__ = [
   'Writer',
   'arms',
   'base_config',
+  'configs',
   'load',
   'run_study',
   'set_up_machine',
   'stages',
   'validate',
+  'writers',
 ]
 
 # Public name -> the module it is in, and its name there ('': the module itself). A name is imported
@@ -32,11 +36,13 @@ _HOME = {
   'Writer': ('bsjax.storage.writers', 'Writer'),
   'arms': ('bsjax.plan.arms', ''),
   'base_config': ('bsjax.config.keys', 'base_config'),
+  'configs': ('bsjax.configs', ''),
   'load': ('bsjax.study', 'load'),
   'run_study': ('bsjax.train.study_run', 'run_study'),
   'set_up_machine': ('bsjax.cli', 'set_up_machine'),
   'stages': ('bsjax.plan.stages', ''),
   'validate': ('bsjax.engine.validate', 'validate'),
+  'writers': ('bsjax.writers', ''),
 }
 
 

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from absl import flags, logging
 from ml_collections import ConfigDict, config_flags
 
+import bsjax
+from bsjax import configs
 from bsjax.storage import user_cache
 
 # Options of JAX by which results would change or programs fail; the environment may set others.
@@ -45,7 +47,7 @@ def set_up_machine() -> None:
   import jax
 
   pin_options()
-  mine = getattr(os, 'sched_getaffinity', lambda _: range(os.cpu_count()))  # not on macOS
+  mine = getattr(os, 'sched_getaffinity', lambda _: range(os.cpu_count() or 1))  # not on macOS
   jax.config.update('jax_num_cpu_devices', len(mine(0)))
   jax.config.update('jax_compilation_cache_dir', str(user_cache.folder('xla')))
   jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.3)
@@ -53,7 +55,7 @@ def set_up_machine() -> None:
 
 def define_study_flags() -> None:
   """Defines --config and --workdir, both required."""
-  config_flags.DEFINE_config_file('config', None, 'The study: a file such as configs/digits.py.')
+  config_flags.DEFINE_config_file('config', None, 'The study: a file, or a name such as digits.')
   flags.DEFINE_string('workdir', None, 'Where everything is written, and continued from.')
   flags.mark_flags_as_required(['config', 'workdir'])
 
@@ -90,6 +92,21 @@ def last_of_each(arguments: list[str]) -> list[str]:
   return [argument for group in kept for argument in group] + waiting
 
 
+def config_files(arguments: list[str]) -> list[str]:
+  """Returns the arguments with the file of a study that comes with bsjax where --config names it.
+
+  Raises ConfigError for a name that is unknown.
+  """
+  resolved = list(arguments)
+  for index, argument in enumerate(arguments):
+    flag, equals, value = argument.partition('=')
+    if _key_of(argument) == 'config' and equals:
+      resolved[index] = f'{flag}={configs.resolve(value)}'
+    elif _key_of(argument) == 'config' and arguments[index + 1 :]:
+      resolved[index + 1] = configs.resolve(arguments[index + 1])
+  return resolved
+
+
 def _is_value(argument: str) -> bool:
   """Whether an argument is the value of a flag before it: no flag, or a number below zero."""
   return not argument.startswith('-') or argument[1:2].isdigit()
@@ -109,9 +126,10 @@ def _innermost(error: BaseException) -> str:
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
   """An error and those that led to it, the last first."""
-  while error is not None:
-    yield error
-    error = error.__cause__ or error.__context__
+  last: BaseException | None = error
+  while last is not None:
+    yield last
+    last = last.__cause__ or last.__context__
 
 
 def _config_files(arguments: list[str]) -> set[str]:
@@ -142,7 +160,11 @@ def _said(error: BaseException, arguments: list[str]) -> str:
 
 def parse_flags(arguments: list[str]) -> list[str]:
   """Parses the command line; what is wrong with it or in the config file is said in one line."""
+  if '--version' in arguments:
+    print(f'bsjax {bsjax.__version__}')
+    sys.exit()
   try:
+    arguments = config_files(arguments)
     remaining = flags.FLAGS(last_of_each(arguments))
     config = flags.FLAGS['config'].value if 'config' in flags.FLAGS else None
     if config is not None and not isinstance(config, ConfigDict):

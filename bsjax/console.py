@@ -2,12 +2,13 @@
 
 import contextlib
 import datetime
+import importlib.util
 import io
 import os
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
@@ -25,7 +26,7 @@ def make_console(speaks: bool = True) -> Console:
     return Console(quiet=True, file=io.StringIO())
   file = _Heedless(sys.stdout)
   # Names and paths are shown as they are, whatever brackets and colons they hold.
-  plain = {'file': file, 'markup': False, 'emoji': False}
+  plain: dict[str, Any] = {'file': file, 'markup': False, 'emoji': False}
   console = Console(**plain)
   return console if console.is_terminal else Console(**plain, width=WIDTH_OF_FILES)
 
@@ -39,7 +40,7 @@ def printable(text: str, encoding: str | None) -> str:
 class _Heedless:
   """Standard output, which may lose its reader: a training must not end with its terminal."""
 
-  def __init__(self, stream: io.TextIOBase):
+  def __init__(self, stream: TextIO):
     self._stream = stream
 
   def __getattr__(self, name: str) -> Any:
@@ -68,8 +69,16 @@ class _Rate(ProgressColumn):
     return Text(f'{task.speed:,.0f} examples/s' if task.speed else '')
 
 
+def is_live(console: Console) -> bool:
+  """Returns whether a line on it can change: a terminal, or a notebook that has widgets."""
+  notebook = console.is_jupyter and importlib.util.find_spec('ipywidgets') is not None
+  return console.is_terminal or notebook
+
+
 class ProgressLine:
-  """How far a training has come: one live line on a terminal, in a log file a line per minute.
+  """How far a training has come: one live line on a terminal or in a notebook, else log lines.
+
+  In a log file, and in a notebook without ipywidgets, there is a line per minute.
 
   `lanes` lanes have seen `done` of `total` examples together when it begins; it is a context.
   """
@@ -81,6 +90,7 @@ class ProgressLine:
     self._begun = self._seen = done
     self._since = self._said = now()
     self._note = ''
+    self._is_live = is_live(console)
     self._live = Progress(
       TextColumn('{task.description}'),
       BarColumn(),
@@ -88,7 +98,7 @@ class ProgressLine:
       _Rate(),
       TimeRemainingColumn(),
       console=console,
-      disable=not console.is_terminal,
+      disable=not self._is_live,
       speed_estimate_period=60,
     )
     self._task = self._live.add_task(f'{lanes} lanes', total=total, completed=done)
@@ -104,7 +114,7 @@ class ProgressLine:
     """Takes note that the lanes have seen so many more examples together."""
     self._seen += examples
     self._live.advance(self._task, examples)
-    if not self._console.is_terminal and now() - self._said >= self.LOG_SECONDS:
+    if not self._is_live and now() - self._said >= self.LOG_SECONDS:
       self._said = now()
       self._console.print(self._log_line(), soft_wrap=True)
 
@@ -129,7 +139,7 @@ class Pace:
 
   SECONDS = 1.0
 
-  def __init__(self):
+  def __init__(self) -> None:
     self.blocks = 1
 
   def measured(self, blocks: int, seconds: float) -> None:

@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING, Any
 from ml_collections import ConfigDict
 
 from bsjax.plan.arms import FOLDER
-from bsjax.storage import records, shards, workdirs
+from bsjax.storage import frames, records, shards, workdirs
 from bsjax.storage.records import Row
 from bsjax.storage.writers import Writer
 
-if TYPE_CHECKING:  # they load JAX, which reading a study must not
+if TYPE_CHECKING:  # they load JAX, which reading a study must not, or what takes its time
+  import pandas as pd
+  import xarray as xr
+  from matplotlib.figure import Figure
+
   from bsjax.engine.own import Own
   from bsjax.models.task import Task
   from bsjax.plan.plan import StudyPlan
@@ -25,8 +29,57 @@ class StudyResults:
   def __init__(self, workdir: str | Path):
     self.workdir = workdirs.local(workdir)  # no shell expands it in --workdir=~/x
 
-  def records(self) -> list[Row]:
-    """Returns the rows of records.jsonl, one per lane and evaluation.
+  def records(self) -> 'pd.DataFrame':
+    """Returns a table with one row per lane and evaluation, and the lane's columns of the plan.
+
+    `batch_size`, `learning_rate` and `trial` are those of the plan; `batch_size_now` and
+    `learning_rate_now` what stages and schedules have made of them. Nested values of records.jsonl
+    have a column for each part ('noise.trace', 'b_simple_ci95.low'). NaN is what is not known:
+    what a diverged lane, marked in `diverged`, could not measure too, and pandas leaves it out of
+    means. Studies of arms have the name of the arm as `arm`. No rows where nothing has begun.
+    Raises Damaged where a lane has two rows of an evaluation.
+    """
+    import pandas as pd
+
+    if self._has_arms():
+      paths = sorted(self.workdir.glob(f'{FOLDER}/*/plan.csv'))
+      tables = {path.parent.name: _table(path.parent) for path in paths}
+      parts = [table.assign(arm=name) for name, table in tables.items()]
+      whole = pd.concat(parts, ignore_index=True) if parts else _table(self.workdir).assign(arm='')
+      return whole[['arm', *whole.columns.drop('arm')]]
+    return _table(self.workdir)
+
+  def to_xarray(self) -> 'xr.Dataset':
+    """Returns the columns of `records()` over (batch_size, learning_rate, trial, evaluation).
+
+    Needs `pip install xarray`. Branches are a dimension before these; examples, epoch and stage are
+    coordinates of evaluations. Raises ValueError of a study of arms, whose evaluations may differ.
+    """
+    if self._has_arms():
+      raise ValueError(
+        'arms are studies of their own, with evaluations of their own: take the arrays of one, '
+        f'bsjax.load({str(self.workdir / FOLDER / "NAME")!r}).to_xarray()'
+      )
+    return frames.arrays(_table(self.workdir))
+
+  def figure(self, name: str) -> 'Figure':
+    """Returns a figure of the report, such as 'optimum'; raises ValueError that lists their names.
+
+    Raises FileNotFoundError where no study has begun.
+    """
+    from bsjax.report.drawings import Drawings
+
+    return Drawings(self.workdir).draw(name)
+
+  def figures(self) -> dict[str, 'Figure']:
+    """Returns all figures of the report by their names; none before there is any result."""
+    from bsjax.report.drawings import Drawings
+
+    drawings = Drawings(self.workdir)
+    return {name: drawings.draw(name) for name in drawings.names}
+
+  def rows(self) -> list[Row]:
+    """Returns the rows of records.jsonl as they stand, one per lane and evaluation.
 
     Those of a study of arms have the name of their arm as 'arm'. None where nothing has begun.
     """
@@ -56,8 +109,25 @@ class StudyResults:
 
     return (arms_page if self._has_arms() else study_page).write(self.workdir)
 
+  def _repr_html_(self) -> str:
+    """What a notebook shows of it: the plan and the answer."""
+    from bsjax.report import notebook
+
+    return notebook.html(self.workdir)
+
   def _has_arms(self) -> bool:
     return (self.workdir / FOLDER).is_dir()
+
+
+def _table(workdir: Path) -> 'pd.DataFrame':
+  """The records of one training, whatever stands there of them."""
+  plan, path = workdir / 'plan.csv', workdir / 'records.jsonl'
+  if not plan.is_file() or not (path.is_file() or shards.begun(workdir)):
+    return frames.table([], [])
+  lanes = records.read_plan(plan)
+  rows = records.read(path) if path.is_file() else shards.rows(workdir)
+  records.check(rows, lanes, path)
+  return frames.table(lanes, rows)
 
 
 class Study(StudyResults):

@@ -6,14 +6,14 @@ import math
 from collections.abc import Collection, Iterable, Mapping
 from numbers import Integral, Real
 from operator import ge, gt, le, lt
-from typing import Any
+from typing import Any, TypeAlias
 
 from ml_collections import ConfigDict
 
 from bsjax.config.errors import unknown
 from bsjax.config.key import Key
 
-Config = Mapping[str, Any] | ConfigDict
+Config: TypeAlias = Mapping[str, Any] | ConfigDict
 LONGEST_VALUE = 200  # characters
 _NOUNS = {int: 'whole number', float: 'number', str: 'text'}
 

@@ -1,11 +1,12 @@
 """Keys of what is measured beside training, and of how a study is run, saved and shown."""
 
 import functools
+from typing import Any
 
 from bsjax.config.key import Key, zero
 
 _how = functools.partial(Key, computes=False)  # how a study runs, not what it computes
-_DEVICE = {'unit': 'GiB', 'low': 0, 'remedy': 'GiB; 0 is what the device reports'}
+_DEVICE: dict[str, Any] = {'unit': 'GiB', 'low': 0, 'remedy': 'GiB; 0 is what the device reports'}
 
 MATCHED, EVEN = 'matched', 'even'  # how evaluations are placed
 
@@ -68,6 +69,13 @@ RUNNING = (
     'begin it with the same ones and images are not augmented; otherwise in every tick.',
   ),
   _how('execution.memory', 0.0, 'What a program may take on a device.', **_DEVICE),
+  _how(
+    'execution.profile',
+    0,
+    'Blocks of training of each group and stage that are traced, into profile/ of the workdir.',
+    'blocks',
+    **zero('none'),
+  ),
   _how('native_cost.measure', False, 'Whether to time batch sizes alone, into native_cost.json.'),
   _how('native_cost.memory', 0.0, 'What a step may take.', **_DEVICE),
   # A median and a range of fewer than five mean little.
@@ -94,6 +102,13 @@ RUNNING = (
     False,
     'Every evaluation is saved and kept, e.g. for sharpness along training; give it again when the '
     'study continues, or all but the newest two are deleted.',
+  ),
+  _how(
+    'writers',
+    (),
+    'Who is told of the rows beside records.jsonl: tensorboard, wandb, trackio.',
+    item=str,
+    remedy='() is none',
   ),
   _how(
     'report.epochs',

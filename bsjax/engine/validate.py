@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from bsjax import data, models
+from bsjax import data, models, writers
 from bsjax.config import bounds
 from bsjax.config.errors import ConfigError, unknown
 from bsjax.config.keys import BY_NAME, KEYS
@@ -130,5 +130,6 @@ CONFLICTS: tuple[tuple[Callable[[ConfigDict], list[str]], tuple[str, ...]], ...]
   (stages.conflicts, ('stages.order', 'noise_scale.exact_examples', 'data.crop', 'data.flip')),
   (_lender, ('transfer.workdir',)),
   (own.conflicts, ('model.name', 'data.source', 'optimizer.name', 'stages.order')),
+  (writers.problems, ('writers',)),
   (lambda config: device_axis.count_conflicts(config.execution.devices), ('execution.devices',)),
 )

@@ -94,7 +94,7 @@ def possible_sizes(
 
 def stage_ends(stages: Sequence[Stage], block: int, train_examples: int) -> list[int]:
   """Returns where each stage ends, in examples: whole blocks from where it begins."""
-  ends = []
+  ends: list[int] = []
   for stage in stages:
     length = _length(stage, train_examples)
     ends.append((ends[-1] if ends else 0) + round(length / block) * block)

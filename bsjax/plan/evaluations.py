@@ -6,6 +6,7 @@ close to where the lanes with the fewest end; the others fill the widest gaps, o
 logarithmic in the first eighth of training and linear after it.
 """
 
+import functools
 import heapq
 import itertools
 import math
@@ -119,9 +120,10 @@ def _matched(line: Timeline, count: int, marks: set[int]) -> set[int]:
   with more; only whole sets of positions are taken. The first may use all evaluations, others leave
   half of them.
   """
-  room, asked = count + len(line.ends), []
+  room = count + len(line.ends)
+  asked: list[tuple[int, int, Path]] = []
   for end in line.ends:
-    by_updates = sorted(line.paths, key=lambda path, end=end: line.updates(path, end))
+    by_updates = sorted(line.paths, key=functools.partial(line.updates, position=end))
     asked += [(rank, -end, path) for rank, path in enumerate(by_updates)]
   for _, end, slowest in sorted(asked):
     wanted = marks | _meeting(line, slowest, -end, marks)
@@ -158,11 +160,13 @@ def _taking_part(line: Timeline, slowest: Path, end: int) -> tuple[int, list[Pat
   """The updates of a path by a stage's end, and the paths that make as many at a block or later."""
   most = line.updates(slowest, end)
   paths = [path for path in line.paths if line.updates(path, end) >= most]
-  return most, [path for path in paths if line.position(path, most) >= line.block]
+  return most, [path for path in paths if min(_places(line, [path], most)) >= line.block]
 
 
 def _places(line: Timeline, paths: Sequence[Path], updates: int) -> set[int]:
-  return {line.position(path, updates) for path in paths}
+  """Where paths that come to so many updates have made them."""
+  places = (line.position(path, updates) for path in paths)
+  return {place for place in places if place is not None}
 
 
 def _filled(line: Timeline, marks: set[int], count: int) -> set[int]:

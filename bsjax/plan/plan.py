@@ -14,6 +14,7 @@ from bsjax.plan.scaling_rules import learning_rates_of, rate_factor
 from bsjax.plan.stages import Stage
 from bsjax.storage import records
 from bsjax.storage.position import BatchSizeState
+from bsjax.storage.records import Row
 from bsjax.storage.shards import Shard
 
 LARGEST_COMMON_MICRO_BATCH = 32  # larger ticks see less of the noise
@@ -279,12 +280,12 @@ def default_micro_batches(config: ConfigDict, sizes: frozenset[int]) -> dict[int
   return {size: size if micro == 'batch' else micro for size in config.batch_sizes}
 
 
-def micro_batches(rows: list[dict]) -> dict[int, int]:
+def micro_batches(rows: list[Row]) -> dict[int, int]:
   """Returns the micro-batch of each batch size in the rows of plan.csv."""
   return {row['batch_size']: row['micro_batch'] for row in rows}
 
 
-def lane_rows(plan: StudyPlan) -> list[dict]:
+def lane_rows(plan: StudyPlan) -> list[Row]:
   """Returns the rows of plan.csv; updates are those foreseen, over all stages."""
   updates = {lane.lane: 0 for lane in plan.lanes}
   for part in plan.stages:

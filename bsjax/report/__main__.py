@@ -5,6 +5,7 @@ from pathlib import Path
 
 from absl import app, flags
 
+from bsjax import cli
 from bsjax.console import printable
 from bsjax.plan.arms import FOLDER
 from bsjax.report import arms_page, overview, study_page
@@ -27,4 +28,4 @@ def main(argv: list[str]) -> None:
 if __name__ == '__main__':
   flags.DEFINE_string('workdir', None, 'Directory of a study, finished or not.', required=True)
   flags.DEFINE_string('overview', None, 'Also draw its main figures into this image file.')
-  app.run(main)
+  app.run(main, flags_parser=cli.parse_flags)

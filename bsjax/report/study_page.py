@@ -38,6 +38,8 @@ from bsjax.report.text.rendered import rendered
 from bsjax.report.text.results import noise_kind, noise_source
 from bsjax.storage import records, shards
 
+FIGURES = {'study': STUDY, 'by_class': BY_CLASS, 'scaling': SCALING, 'native_cost': NATIVE_COST}
+
 
 def write(workdir: str | os.PathLike) -> Path:
   """Writes report.html from the files of `workdir` and returns its path.
@@ -135,12 +137,11 @@ def _setup(study: StoredStudy) -> Markup:
 
 def _figures(source: Source, context: Mapping[str, Any]) -> dict[str, list[page.Shown]]:
   """The figures of each part of the page, none without any result."""
-  parts = {'study': STUDY, 'by_class': BY_CLASS, 'scaling': SCALING, 'native_cost': NATIVE_COST}
   if not source.any_result:
-    return {part: [] for part in parts}
+    return {part: [] for part in FIGURES}
   compared = source.summary.get('scaling_rules', {})
   context = {**context, 'base': compared.get('base_batch_size'), 'margin': compared.get('margin')}
-  return {part: page.figures(drawings, source, context) for part, drawings in parts.items()}
+  return {part: page.figures(drawings, source, context) for part, drawings in FIGURES.items()}
 
 
 def _updates(plan: list[Row], rows: list[Row]) -> dict[int, int]:

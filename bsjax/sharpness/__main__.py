@@ -5,6 +5,7 @@ import dataclasses
 import sys
 from pathlib import Path
 
+import bsjax
 from bsjax.cli import set_up_machine
 
 
@@ -19,6 +20,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
   parser.add_argument('--interpolate', default='', help='Two lanes, such as 3,17.')
   parser.add_argument('--slices', action='store_true', help='Random slices, of one and two axes.')
   parser.add_argument('--devices', default=0, type=int, help='How many; 0: all there are.')
+  parser.add_argument('--version', action='version', version=f'bsjax {bsjax.__version__}')
   for field in dataclasses.fields(Options):
     if field.name != 'epsilons':
       parser.add_argument(f'--{field.name}', default=field.default, type=type(field.default))

@@ -104,7 +104,7 @@ def restore(manager: ocp.CheckpointManager, step: int, like: list[PyTree]) -> li
   return [states[name] for name in wanted]
 
 
-def _shapes(tree: PyTree) -> list[tuple]:
+def _shapes(tree: PyTree) -> list[tuple[tuple[int, ...], np.dtype]]:
   return [(np.shape(leaf), np.asarray(leaf).dtype) for leaf in jax.tree.leaves(tree)]
 
 

@@ -7,7 +7,7 @@ import io
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ class Damaged(ValueError):
   """A file of a workdir that does not hold what it should; the message names it and the remedy."""
 
 
-def append(path: str | os.PathLike, rows: Iterable[Mapping[str, Any]]) -> None:
+def append(path: str | os.PathLike[str], rows: Iterable[Mapping[str, Any]]) -> None:
   """Adds one line per row and returns once the disk has them; a half-written last line goes."""
   lines = ''.join(_dumps(row) + '\n' for row in rows).encode()
   with open(path, 'ab+') as file:
@@ -52,7 +52,7 @@ def append(path: str | os.PathLike, rows: Iterable[Mapping[str, Any]]) -> None:
     os.fsync(file.fileno())
 
 
-def read(path: str | os.PathLike) -> list[Row]:
+def read(path: str | os.PathLike[str]) -> list[Row]:
   """All complete rows; a last line without its line end was cut by a kill and is left out.
 
   Raises:
@@ -63,12 +63,12 @@ def read(path: str | os.PathLike) -> list[Row]:
   return [_parse(line, path, number) for number, line in enumerate(lines, start=1)]
 
 
-def write(path: str | os.PathLike, rows: Iterable[Mapping[str, Any]]) -> None:
+def write(path: str | os.PathLike[str], rows: Iterable[Mapping[str, Any]]) -> None:
   """Writes rows in place of all there were, whole or not at all."""
   write_text(path, ''.join(_dumps(row) + '\n' for row in rows))
 
 
-def truncate_after(path: str | os.PathLike, examples: int) -> list[Row]:
+def truncate_after(path: str | os.PathLike[str], examples: int) -> list[Row]:
   """Drops, at one stroke, the rows beyond a checkpoint, so that a resumed run repeats none.
 
   `examples` is the last position to keep, -1 for none. Returns the rows kept; a missing file stays
@@ -89,7 +89,7 @@ def truncate_after(path: str | os.PathLike, examples: int) -> list[Row]:
 def check(
   rows: Iterable[Row],
   plan: Iterable[Row],
-  path: str | os.PathLike,
+  path: str | os.PathLike[str],
   marks: Iterable[int] | None = None,
 ) -> None:
   """Raises Damaged where a lane of the plan has two rows of an evaluation, or none of one.
@@ -105,7 +105,7 @@ def check(
       raise Damaged(f'{path}, row {number}: lane {lane!r} at {examples!r} examples is not planned')
     if lane in seen.setdefault(examples, set()):
       raise Damaged(f'{path}, row {number}: lane {lane} at {examples} examples is there twice')
-    seen[examples].add(lane)
+    seen[examples].add(row['lane'])
   wanted = lanes if marks is not None else set()
   for examples in sorted({*seen, *(marks or ())}, reverse=True):
     here = seen.get(examples, set())
@@ -117,7 +117,7 @@ def check(
       )
 
 
-def write_text(path: str | os.PathLike, text: str) -> None:
+def write_text(path: str | os.PathLike[str], text: str) -> None:
   """Writes a file whole or not at all: a temporary file beside it, then a move over it."""
   temporary = Path(f'{os.fspath(path)}.tmp')
   with open(temporary, 'w', encoding='utf-8') as file:
@@ -127,12 +127,12 @@ def write_text(path: str | os.PathLike, text: str) -> None:
   os.replace(temporary, path)
 
 
-def write_json(path: str | os.PathLike, obj: Any) -> None:
+def write_json(path: str | os.PathLike[str], obj: Any) -> None:
   """Writes a JSON file whole or not at all; NaN and infinity become null."""
   write_text(path, _dumps(obj, indent=2) + '\n')
 
 
-def read_json(path: str | os.PathLike) -> dict[str, Any]:
+def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
   """Reads a JSON file of a workdir back; raises Damaged where it holds no JSON object."""
   try:
     value = json.loads(Path(path).read_bytes())
@@ -143,7 +143,7 @@ def read_json(path: str | os.PathLike) -> dict[str, Any]:
   return value
 
 
-def write_plan(path: str | os.PathLike, rows: Iterable[Mapping[str, Any]]) -> None:
+def write_plan(path: str | os.PathLike[str], rows: Iterable[Mapping[str, Any]]) -> None:
   """Writes plan.csv, one row per lane; a missing or unknown column is an error."""
   rows = list(rows)
   text = io.StringIO()
@@ -154,12 +154,12 @@ def write_plan(path: str | os.PathLike, rows: Iterable[Mapping[str, Any]]) -> No
     if set(row) != set(columns):
       raise ValueError(f'a plan row has the columns {list(row)}, not {list(columns)}.')
     # repr of a float is the shortest text that reads back as the same float.
-    shown = {str: str, int: repr, float: repr}
+    shown: dict[type, Callable[[Any], str]] = {str: str, int: repr, float: repr}
     writer.writerow([shown[kind](kind(row[name])) for name, kind in columns.items()])
   write_text(path, text.getvalue())
 
 
-def read_plan(path: str | os.PathLike) -> list[Row]:
+def read_plan(path: str | os.PathLike[str]) -> list[Row]:
   """Reads plan.csv back, numbers as numbers; raises Damaged where it cannot be."""
   with open(path, newline='', encoding='utf-8', errors='replace') as file:
     reader = csv.DictReader(file)
@@ -188,7 +188,7 @@ def _complete(content: bytes) -> int:
   return content.rfind(b'\n') + 1
 
 
-def _parse(line: bytes, path: str | os.PathLike, number: int) -> Row:
+def _parse(line: bytes, path: str | os.PathLike[str], number: int) -> Row:
   try:
     row = json.loads(line)
   except ValueError as error:

@@ -103,8 +103,8 @@ def _before() -> dict[str, Any]:
   return {key.name: key.before for key in KEYS if key.before is not None}
 
 
-def _flat(tree: dict, prefix: str = '') -> dict:
-  flat = {}
+def _flat(tree: dict[str, Any], prefix: str = '') -> dict[str, Any]:
+  flat: dict[str, Any] = {}
   for key, value in tree.items():
     inner = _flat(value, f'{prefix}{key}.') if isinstance(value, dict) else {prefix + key: value}
     flat.update(inner)

@@ -26,6 +26,7 @@ from bsjax.plan import plan
 from bsjax.storage import checkpoint, records, workdirs
 from bsjax.storage.writers import Mirrors
 from bsjax.train import stopping
+from bsjax.train.profiling import Profiler
 from bsjax.train.rows import lane_records
 from bsjax.train.stage_run import StageRun
 
@@ -63,6 +64,7 @@ class TrainLoop:
     self.evaluated = -1  # the last evaluation on record, in examples
     self.fingerprint = dataset.fingerprint()
     self.paces: dict[tuple[int, int], Pace] = {}  # by stage and group
+    self.profiler = Profiler(workdir, config.execution.profile)
     self.saved_at, self.save_seconds = now(), 0.0
     self.asked = False  # this process, by a signal
     self.stop = False  # all processes, as agreed
@@ -155,15 +157,17 @@ class TrainLoop:
   def _advance_to(self, mark: int) -> None:
     block = self.stage.plan.block_examples
     for group in self.stage.groups:
-      pace = self.paces.setdefault((self.stage.plan.stage.index, group.group.index), Pace())
+      program = self.stage.plan.stage.index, group.group.index
+      pace = self.paces.setdefault(program, Pace())
       while group.position < mark and not self.stop:
         left = (mark - group.position) // block
         begun = now()
-        wanted = min(left, pace.blocks)
+        wanted = self.profiler.wanted(program, min(left, pace.blocks), left)
         advance = functools.partial(group.advance, self.stage.data, wanted)
-        blocks = processes.together(advance)
-        self._record_pending()  # while the devices train
-        processes.together(group.wait)
+        with self.profiler.call(program):
+          blocks = processes.together(advance)
+          self._record_pending()  # while the devices train
+          processes.together(group.wait)
         pace.measured(blocks, now() - begun)
         overdue = self._agree(pace)
         self.line.advance(blocks * block * len(group.group.lanes))

@@ -19,6 +19,7 @@ from bsjax.storage.shards import Shard
 from bsjax.storage.writers import Mirrors, Writer
 from bsjax.train import finish, shard_run
 from bsjax.train.training import Training
+from bsjax.writers import chosen_by
 
 
 def run_study(
@@ -157,7 +158,8 @@ class StudyRun:
     if dry_run:
       training.show()
       return True
-    done = self._trainings.pop(workdir).run(self._mirrors)
+    told = Mirrors([self._mirrors, *chosen_by(config, self.workdir, workdir)])
+    done = self._trainings.pop(workdir).run(told)
     self._asked_to_stop |= training.asked_to_stop
     return done
 

@@ -93,7 +93,7 @@ def compared(first: Path, second: Path) -> dict:
     'studies': [first.name, second.name],
     **counts(result),
     'not_alike': named,
-    'lanes': lanes_apart(*(study.records() for study in studies)),
+    'lanes': lanes_apart(*(study.rows() for study in studies)),
   }
 
 

@@ -1,9 +1,11 @@
 """What commands say of a config file or flag that is wrong, and to terminals that print little."""
 
+import importlib.util
 import io
 import itertools
 import os
 import sys
+from pathlib import Path
 
 import hypothesis
 import jax
@@ -11,11 +13,14 @@ import pytest
 from absl import flags
 from hypothesis import strategies as st
 
-from bsjax import cli
+import bsjax
+from bsjax import __main__ as commands
+from bsjax import cli, configs
 from bsjax import console as console_module
 from bsjax.config.errors import ConfigError
 from bsjax.config.keys import KEYS
 from bsjax.engine import device_axis
+from bsjax.sharpness import __main__ as sharpness
 
 HEAD = 'from bsjax.config import base_config\ndef get_config():\n  config = base_config()\n'
 DIGITS = 'from bsjax.config import base_config as get_config\n'
@@ -114,6 +119,60 @@ def test_any_flags_are_read_or_refused_in_one_line(said, given):
 def test_a_right_command_line_says_nothing(said):
   assert said(DIGITS, '--config.trials=4') is None
   assert flags.FLAGS.config.trials == 4
+
+
+@pytest.mark.parametrize('flag', [['--config=digits'], ['--config', 'digits'], ['-config=digits']])
+def test_a_study_that_comes_with_bsjax_is_named(flag):
+  resolved = cli.config_files(['bsjax', *flag, '--config.trials=2', '--workdir=digits'])
+  assert resolved[-2:] == ['--config.trials=2', '--workdir=digits']
+  assert resolved[-3].removeprefix(f'{flag[0]}=').endswith(f'{os.sep}digits.py')
+  path = Path(resolved[-3].rpartition('=')[2])
+  assert path.samefile(Path(__file__).parents[2] / 'configs' / 'digits.py')
+
+
+def test_names_of_studies_leave_paths_and_files_alone(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  (tmp_path / 'digits').touch()
+  for given in ('configs/cifar.py', 'digits', './cifar', 'cifar.py:3', ''):
+    assert configs.resolve(given) == given
+  assert configs.resolve('cifar:3').endswith('cifar.py:3')
+  folder = Path(__file__).parents[2] / 'configs'
+  assert configs.names() == sorted(path.stem for path in folder.glob('*.py'))
+
+
+def test_a_study_that_does_not_come_with_bsjax_is_one_line(said):
+  line = said(DIGITS, '--config=digit')
+  assert line.startswith("bsjax: --config='digit' is unknown; did you mean 'digits'?"), line
+  assert '\n' not in line and 'cifar' in line and 'path of a file' in line
+
+
+def test_every_command_says_its_version(said, capsys, monkeypatch):
+  assert said(DIGITS, '--version') == 'None'
+  with pytest.raises(SystemExit):
+    sharpness.parse(['--version'])
+  monkeypatch.setattr(sys, 'argv', ['bsjax', '--version'])
+  commands.main()
+  assert capsys.readouterr().out == f'bsjax {bsjax.__version__}\n' * 3
+
+
+def test_the_command_runs_the_modules_beside_it(capsys, monkeypatch):
+  ran = []
+  monkeypatch.setattr(
+    commands.runpy, 'run_module', lambda *given, **_: ran.append((given, sys.argv))
+  )
+  for name, (module, does) in commands.COMMANDS.items():
+    monkeypatch.setattr(sys, 'argv', ['bsjax', name, '--workdir=w'])
+    commands.main()
+    assert ran[-1] == ((module,), ['bsjax', '--workdir=w'])
+    assert importlib.util.find_spec(module)
+    monkeypatch.setattr(sys, 'argv', ['bsjax'])
+    commands.main()
+    usage = capsys.readouterr().out
+    assert f'bsjax {name} ' in usage and does in usage
+  assert list(commands.COMMANDS) == ['run', 'report', 'sharpness', 'cost']
+  monkeypatch.setattr(sys, 'argv', ['bsjax', 'train'])
+  with pytest.raises(SystemExit, match="'train' is no command"):
+    commands.main()
 
 
 @pytest.mark.parametrize('encoding', ['ascii', 'latin-1', 'cp1252', 'utf-8'])

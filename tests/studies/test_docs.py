@@ -11,14 +11,16 @@ import numpy as np
 import pytest
 from helpers.linear_regression import DISTANCE, EIGENVALUES, LABEL_NOISE, regression_truth
 
+from bsjax import configs
+from bsjax.__main__ import COMMANDS
 from bsjax.config.keys import base_config
 from bsjax.plan import stages
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([ROOT / 'README.md', *ROOT.glob('docs/*.md')])
+PAGES = sorted([ROOT / 'README.md', ROOT / 'CHANGELOG.md', *ROOT.glob('docs/*.md')])
 EXPERIMENTS = sorted(ROOT.glob('experiments/*/README.md'))
 # What lies in a workdir, and not in the repository.
-WORKDIR = ('arms/', 'arms/NAME/', 'checkpoints/', 'pretrain/')
+WORKDIR = ('arms/', 'arms/NAME/', 'checkpoints/', 'pretrain/', 'profile/', 'tensorboard/', 'wandb/')
 
 
 @pytest.fixture(scope='module')
@@ -65,6 +67,11 @@ def test_what_a_page_names_is_there(page):
   assert set(re.findall(r'\]\(#([^)]+)\)', text)) <= headings
   for module in re.findall(r'python -m (bsjax[.\w]*)', text):
     assert importlib.util.find_spec(module), module
+  blocks = ''.join(re.findall(r'```\n(.*?)```', text, re.DOTALL))
+  for command in re.findall(r'`bsjax (\w+)', text) + re.findall(r'^bsjax (\w+)', blocks, re.M):
+    assert command in COMMANDS, command
+  for name in re.findall(r'--config=(\w+)(?![\w/.])', text):
+    assert name in configs.names() or name == 'FILE', name
   for path in re.findall(r'\b(?:configs|tests|docs/examples|scripts|bsjax)/[\w/]+\.py', text):
     assert (ROOT / path).exists(), path
   flags = re.findall(r'--config\.([\w.]+)=', text)

@@ -38,6 +38,28 @@ def test_a_log_file_gets_a_line_per_minute(monkeypatch):
   assert file.getvalue().endswith('40.0% of 4 lanes, 10 examples/s, 0:04:00 left; best of all\n')
 
 
+@pytest.mark.parametrize('widgets', [True, False])
+def test_a_notebook_has_a_live_line_where_it_has_widgets_and_log_lines_elsewhere(
+  monkeypatch, capsys, widgets
+):
+  clock, asked = [0.0], []
+  monkeypatch.setattr(console_module, 'now', lambda: clock[0])
+  monkeypatch.setattr(
+    console_module.importlib.util,
+    'find_spec',
+    lambda name: asked.append(name) or (object() if widgets else None),
+  )
+  console = Console(force_jupyter=True)
+  printed = []
+  monkeypatch.setattr(console, 'print', lambda *told, **_: printed.append(told))
+  line = console_module.ProgressLine(console, 4, 1000, 0)
+  clock[0] += 60
+  line.advance(500)
+  assert line._live.disable != widgets and asked == ['ipywidgets']
+  lines = [told for told in printed if told and str(told[0]).startswith('50.0% of 4 lanes')]
+  assert len(lines) == (0 if widgets else 1)
+
+
 def test_a_line_without_any_progress_tells_no_time_left(monkeypatch):
   clock = [0.0]
   monkeypatch.setattr(console_module, 'now', lambda: clock[0])

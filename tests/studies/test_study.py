@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 from absl import logging
+from helpers import event_files
 from helpers.small import small_config
 
 import bsjax
 from bsjax.storage import records
+from bsjax.writers import lanes
 
 ROOT = Path(__file__).parents[2]
 
@@ -61,8 +63,9 @@ def config(**keys):
 def studied(tmp_path_factory):
   """A study run with a writer that works and one that breaks: (study, plan, writers, warnings)."""
   folder = tmp_path_factory.mktemp('studied')
-  writers = CsvWriter(folder / 'rows.csv'), Broken(folder / 'broken.csv')
-  study = bsjax.Study(config(), folder / 'w', writers=writers)
+  writers, keys = (CsvWriter(folder / 'rows.csv'), Broken(folder / 'broken.csv')), config()
+  keys.writers, keys.execution.profile = ('tensorboard',), 2
+  study = bsjax.Study(keys, folder / 'w', writers=writers)
   planned, warnings = study.plan, []
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(logging, 'warning', lambda text, *values: warnings.append(text % values))
@@ -73,8 +76,15 @@ def studied(tmp_path_factory):
 def test_a_study_is_planned_run_and_read(studied):
   study, planned, *_ = studied
   assert planned.lanes[-1].batch_size == 16
-  assert len(study.records()) == len(planned.lanes) * 3
-  assert study.records() == records.read(study.workdir / 'records.jsonl')
+  assert len(study.rows()) == len(planned.lanes) * 3
+  assert study.rows() == records.read(study.workdir / 'records.jsonl')
+  table = study.records()
+  assert list(table['val_loss']) == [row['val_loss'] for row in study.rows()]
+  assert set(table['batch_size']) == {8, 16} and dict(study.to_xarray().sizes) == {
+    **{'batch_size': 2, 'learning_rate': 1, 'trial': 2},
+    'evaluation': 3,
+  }
+  assert study.figure('gap').axes and '100% done' in study._repr_html_()
   assert study.summary() == json.loads((study.workdir / 'summary.json').read_text())
   assert study.report().read_text().startswith('<!DOCTYPE html>')
   assert study.run()  # again: nothing is left to do
@@ -90,7 +100,7 @@ def test_a_writer_of_ones_own_gets_all_rows_with_their_plan(studied):
     table = [list(map(float, row)) for row in csv.reader(file)]
   assert table == [
     [rates[row['lane']], trials[row['lane']], row['examples'], row['val_loss']]
-    for row in study.records()
+    for row in study.rows()
   ]
 
 
@@ -102,18 +112,37 @@ def test_a_writer_that_fails_does_not_end_the_study(studied):
   broken.file.close()
 
 
+def test_a_writer_chosen_by_the_config_is_told_the_same(studied):
+  study, *_ = studied
+  plan, rows = records.read_plan(study.workdir / 'plan.csv'), study.rows()
+  folders = sorted((study.workdir / 'tensorboard').iterdir())
+  assert [folder.name for folder in folders] == list(lanes.names(plan).values())
+  for lane, folder in enumerate(folders):
+    told = event_files.scalars(folder)
+    assert told == event_files.recorded(rows, lane) and len(told['val_loss']) == 3
+    (settings,) = event_files.settings(folder)
+    assert settings['batch_size'] == plan[lane]['batch_size']
+    assert settings['model.width'] == study.config.model.width
+
+
+def test_blocks_are_traced_on_request(studied):
+  study, planned, *_ = studied
+  traces = list((study.workdir / 'profile').rglob('*.xplane.pb'))
+  assert len(traces) == len(planned.first.groups) == 1 and traces[0].stat().st_size
+
+
 def test_a_stored_study_reads_the_same_without_jax(studied):
   study, *_ = studied
   code = f"""
 import json, sys, bsjax
 stored = bsjax.load({str(study.workdir)!r})
-print(json.dumps([len(stored.records()), stored.summary()['batch_sizes'][0]['batch_size']]))
+print(json.dumps([len(stored.rows()), stored.summary()['batch_sizes'][0]['batch_size']]))
 stored.report()
 print(sorted({{'jax', 'flax', 'optax', 'orbax'}} & set(sys.modules)))
 """
   run = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, cwd=ROOT)
   assert run.returncode == 0, run.stderr
-  assert run.stdout.splitlines() == [f'[{len(study.records())}, 8]', '[]']
+  assert run.stdout.splitlines() == [f'[{len(study.rows())}, 8]', '[]']
 
 
 def test_an_unfinished_study_is_read_as_far_as_it_is(studied, tmp_path):
@@ -121,10 +150,10 @@ def test_an_unfinished_study_is_read_as_far_as_it_is(studied, tmp_path):
   for name in ('config.json', 'plan.csv'):
     (tmp_path / name).write_bytes((study.workdir / name).read_bytes())
   stored = bsjax.load(tmp_path)
-  assert stored.records() == []
-  rows = [row for row in study.records() if row['examples'] < study.plan.total_examples]
+  assert stored.rows() == [] and len(stored.records()) == 0
+  rows = [row for row in study.rows() if row['examples'] < study.plan.total_examples]
   records.append(tmp_path / 'records.jsonl', rows)
-  assert stored.records() == rows
+  assert stored.rows() == rows
   assert [row['batch_size'] for row in stored.summary()['batch_sizes']] == [8, 16]
 
 
@@ -138,7 +167,12 @@ def test_arms_are_read_together_and_planned_apart(tmp_path, blank_figures):
     _ = study.plan
   assert study.run()
   assert writer.calls == ['begin', *['rows'] * 3, 'summary', 'close'] * 2
-  assert {row['arm'] for row in study.records()} == {'narrow', 'wide'}
+  assert {row['arm'] for row in study.rows()} == {'narrow', 'wide'}
+  table = study.records()
+  assert list(table['arm']) == [row['arm'] for row in study.rows()]
+  assert list(table['train_loss']) == [row['train_loss'] for row in study.rows()]
+  with pytest.raises(ValueError, match=r'take the arrays of one, bsjax\.load\(.*NAME'):
+    study.to_xarray()
   stored = bsjax.load(study.workdir)
   assert [arm['name'] for arm in stored.summary()['arms']] == ['narrow', 'wide']
   assert stored.report() == study.workdir / 'report.html'

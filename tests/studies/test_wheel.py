@@ -1,6 +1,7 @@
 """The installed package: what a wheel holds, and a study with its report from anywhere else."""
 
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -9,6 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pytest
+
+import bsjax
 
 ROOT = Path(__file__).parents[2]
 CONFIG = """
@@ -91,19 +94,37 @@ def test_a_wheel_has_the_package_with_its_pages_and_nothing_else(wheel):
   packed = {Path(name).name for name in names if name.startswith('bsjax/report/templates/')}
   assert packed == templates and 'style.css' in packed
   modules = {str(path.relative_to(ROOT)) for path in (ROOT / 'bsjax').rglob('*.py')}
-  assert {name for name in names if name.endswith('.py')} == modules
+  studies = {f'bsjax/configs/{path.name}' for path in (ROOT / 'configs').glob('*.py')}
+  assert {name for name in names if name.endswith('.py')} == modules | studies
+  assert 'bsjax/py.typed' in names
+
+
+@pytest.mark.slow
+def test_a_wheel_says_its_licence_version_and_command(wheel):
+  with zipfile.ZipFile(wheel) as archive:
+    told = {Path(name).name: archive.read(name) for name in archive.namelist() if '-info/' in name}
+  metadata = told['METADATA'].decode()
+  assert f'\nVersion: {bsjax.__version__}\n' in metadata
+  assert re.search(r'^License(-Expression)?: Apache-2.0$', metadata, re.MULTILINE)
+  assert told['LICENSE'] == (ROOT / 'LICENSE').read_bytes()
+  assert told['entry_points.txt'].decode().split() == [
+    '[console_scripts]',
+    *('bsjax', '=', 'bsjax.__main__:main'),
+  ]
 
 
 @pytest.mark.slow
 def test_an_installed_wheel_trains_and_reports_from_an_empty_directory(installed, tmp_path):
   (tmp_path / 'config.py').write_text(CONFIG)
-  where = run(installed, '-c', 'import bsjax; print(bsjax.__file__)', cwd=tmp_path)
-  assert Path(where.strip()).is_relative_to(installed.parents[1])
+  code = 'import bsjax; from bsjax.configs import digits; print(bsjax.__file__); '
+  code += 'print(digits.__file__); print(bsjax.configs.resolve("digits"))'
+  for where in run(installed, '-c', code, cwd=tmp_path).splitlines():
+    assert Path(where).is_relative_to(installed.parents[1])
   main = '-m', 'bsjax.main', f'--config={tmp_path / "config.py"}', '--workdir=study'
   run(installed, *main, cwd=tmp_path, JAX_PLATFORMS='cpu')
   written = (tmp_path / 'study' / 'report.html').read_text()
   (tmp_path / 'study' / 'report.html').unlink()
-  run(installed, '-m', 'bsjax.report', '--workdir=study', cwd=tmp_path)
+  run(installed, '-m', 'bsjax', 'report', '--workdir=study', cwd=tmp_path)
   page = (tmp_path / 'study' / 'report.html').read_text()
   assert page == written and page.count('<svg') == page.count('<figcaption') > 5
   assert 'figcaption {' in page.split('</style>')[0]  # the style sheet is inside
