@@ -1,11 +1,11 @@
 """Parts of a study from outside, in its config: what they are called, and who may go on with it."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 from ml_collections import ConfigDict
 
-Config = Mapping[str, Any] | ConfigDict
+Config: TypeAlias = Mapping[str, Any] | ConfigDict
 OWN = 'own'  # the name of a model, source of data and optimizer, and the section that names them
 
 

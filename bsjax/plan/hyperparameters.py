@@ -10,7 +10,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from ml_collections import ConfigDict
 
@@ -19,7 +19,7 @@ from bsjax.config.keys import BY_NAME, section
 from bsjax.optim.entries import OPTIMIZERS
 from bsjax.plan import scaling_rules
 
-Config = Mapping[str, Any] | ConfigDict
+Config: TypeAlias = Mapping[str, Any] | ConfigDict
 WORD = 'hyperparameters'  # of a branch: the rules that it follows
 # (value, batch size / base, learning rate / that at the base) -> the value there.
 Change = Callable[[float, float, float], float]

@@ -5,6 +5,7 @@ prints what both speak for, recommend.json. The same command goes on where it wa
 """
 
 import sys
+from typing import Any
 
 from bsjax.train import stopping
 
@@ -43,7 +44,9 @@ def main(_: list[str]) -> None:
       sys.exit(stopping.UNFINISHED)
     cost = records.read_json(workdir / 'native_cost.json')
     tuned = list(select(settings(*stored_study.load(workdir).first)).chosen.values())
-    found = advice.advise(tuned[0], cost) if tuned else {'undefined': 'no_rate_ended_well'}
+    found: dict[str, Any] = {'undefined': 'no_rate_ended_well'}
+    if tuned:
+      found = advice.advise(tuned[0], cost)
   except (ConfigError, data.DataError, Damaged, OSError) as error:
     logging.debug('', exc_info=error)
     sys.exit(f'bsjax.recommend: {error}')

@@ -74,8 +74,8 @@ def noise_scales(setting: Setting) -> NoiseScales:
 def _pairs(rows: Sequence[Row]) -> tuple[str, list[tuple[float, float]]]:
   """(tr(Sigma), |G|^2) of each trial at a record, of the better kind that all of them have."""
   for kind, of in ((EXACT[PLAIN].name, _exact), (ONLINE[PLAIN].name, _online)):
-    found = [of(row) for row in rows]
-    if all(one and None not in one for one in found):
+    found = [pair for row in rows if (pair := of(row)) and None not in pair]
+    if len(found) == len(rows):
       return kind, found
   return '', []
 

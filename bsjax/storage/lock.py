@@ -42,8 +42,8 @@ def held(workdir: Path, waiting: Callable[[str], None] | None = None) -> Iterato
     ) from None
   try:
     since = datetime.datetime.now().astimezone().isoformat(' ', 'seconds')
-    holder = {'host': platform.node(), 'process': os.getpid(), 'since': since}
-    (workdir / HOLDER).write_text(json.dumps(holder) + '\n')
+    this = {'host': platform.node(), 'process': os.getpid(), 'since': since}
+    (workdir / HOLDER).write_text(json.dumps(this) + '\n')
     yield
   finally:
     (workdir / HOLDER).unlink(missing_ok=True)

@@ -166,7 +166,7 @@ def read_plan(path: str | os.PathLike[str]) -> list[Row]:
     missing = [name for name in PLAN_COLUMNS if name not in {*(reader.fieldnames or ()), *_ADDED}]
     if missing:
       raise Damaged(f'{path} lacks the columns {missing}; it has {reader.fieldnames}; {REMEDY}')
-    columns, rows = _columns(reader.fieldnames), []
+    columns, rows = _columns(reader.fieldnames or ()), []
     for row in reader:
       try:
         values = {**_ADDED, **row}

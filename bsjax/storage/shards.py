@@ -4,9 +4,10 @@ WORKDIR itself holds config, plan and what all shards agree on; WORKDIR/shards/2
 of one. When all have come to their end their records become those of WORKDIR.
 """
 
+import dataclasses
 import re
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from bsjax.config.errors import ConfigError
 from bsjax.storage import provenance, records, workdirs
@@ -16,7 +17,8 @@ FOLDER = 'shards'  # in a workdir
 DONE = 'done.json'  # in that of a shard that has come to its end
 
 
-class Shard(NamedTuple):
+@dataclasses.dataclass(frozen=True, order=True)
+class Shard:
   """Which share of the lanes of a study this is: `index` of `count`, from 1."""
 
   index: int

@@ -12,11 +12,9 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from bsjax.config.metrics import VAL
+from bsjax.config.metrics import judged
 from bsjax.storage.records import Row
 from bsjax.writers import lanes
-
-_METRICS = dict.fromkeys((VAL, 'val_loss', 'train_loss'), 0.0)  # columns that HParams shows
 
 
 class TensorBoard:
@@ -38,6 +36,7 @@ class TensorBoard:
 
     start = f'events.out.tfevents.{time.time():.0f}.{socket.gethostname()}.{os.getpid()}'
     names, changed = lanes.names(plan), lanes.changed(config)
+    shown = dict.fromkeys((judged().val, 'val_loss', 'train_loss'), 0.0)  # columns of HParams
     for lane in plan:
       folder = self.folder / names[lane['lane']]
       folder.mkdir(parents=True, exist_ok=True)
@@ -46,7 +45,7 @@ class TensorBoard:
       self._paths[lane['lane']] = path = _unused(folder / start)
       told = [Event(file_version='brain.Event:2')]
       if not continued:
-        about, settings, _ = hparams({**lanes.setting(lane), **changed}, _METRICS)
+        about, settings, _ = hparams({**lanes.setting(lane), **changed}, shown)
         told += [Event(summary=about), Event(summary=settings)]
       _append(path, told)
 
