@@ -2,9 +2,11 @@
 
 import itertools
 import os
+import runpy
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from absl import flags, logging
 from ml_collections import ConfigDict, config_flags
@@ -13,6 +15,8 @@ import bsjax
 from bsjax import configs
 from bsjax.storage import user_cache
 
+# What a config file may give beside its config, by parts(config): arguments of `bsjax.Study`.
+PARTS = 'model', 'data', 'task', 'optimizer', 'writers'
 # Options of JAX by which results would change or programs fail; the environment may set others.
 RESULTS = {
   'jax_enable_x64': False,
@@ -156,6 +160,28 @@ def _said(error: BaseException, arguments: list[str]) -> str:
     return f'{", ".join(sorted(files))} defines no get_config()'
   unknown_key = isinstance(error, AttributeError | KeyError)
   return ('no such key: ' if unknown_key else '') + _innermost(error)
+
+
+def config_file() -> str:
+  """Returns the path of the file that --config names."""
+  return str(config_flags.get_config_filename(flags.FLAGS['config'])).partition(':')[0]
+
+
+def parts(config: ConfigDict, file: str) -> dict[str, Any]:
+  """Returns what `parts(config)` of a config file gives for `bsjax.Study`; nothing without one.
+
+  What is wrong in it is said in one line.
+  """
+  try:
+    make = runpy.run_path(file).get('parts')
+    given = make(config) if make else {}
+    if not isinstance(given, Mapping) or (odd := sorted({*given} - {*PARTS})):
+      shown = given if not isinstance(given, Mapping) else f'keys {odd}'
+      raise TypeError(f'parts() gave {shown!r:.200}; give a dict of {", ".join(PARTS)}')
+  except Exception as error:  # of whatever kind a config file raises
+    logging.debug('', exc_info=error)
+    sys.exit(f'bsjax: {_said(error, [f"--config={file}"])}')
+  return dict(given)
 
 
 def parse_flags(arguments: list[str]) -> list[str]:

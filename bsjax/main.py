@@ -30,7 +30,8 @@ def main(_: list[str]) -> None:
   try:
     if given.coordinator or given.distributed or processes.wanted():
       processes.join(given.coordinator, given.processes, given.process)
-    done = Study(given.config, given.workdir, shard=given.shard).run(given.dry_run)
+    parts = cli.parts(given.config, cli.config_file())
+    done = Study(given.config, given.workdir, shard=given.shard, **parts).run(given.dry_run)
   except (ConfigError, DataError, TransferError, Damaged, OSError) as error:
     logging.debug('', exc_info=error)
     processes.leave()

@@ -20,6 +20,6 @@ def lacking(config: Config, given: Config) -> str:
   arguments = ', '.join(f'{part}=...' for part in missing)
   return (
     f'the study has its {" and ".join(missing)} from outside, which only the script that began it '
-    f'has: go on with bsjax.Study(config, workdir, {arguments}); '
-    'a command line cannot. Its report needs none of them'
+    f'has, or its config file: go on with bsjax.Study(config, workdir, {arguments}), or with the '
+    'config file whose parts(config) returns them. Its report needs none of them'
   )

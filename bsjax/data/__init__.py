@@ -53,7 +53,8 @@ def load(config: ConfigDict, seed: int) -> Dataset:
   """
   if config.source == OWN:
     raise DataError(
-      'the data were given by bsjax.Study(data=...), which only the script that began the study has'
+      'the data were given by bsjax.Study(data=...), which only the script that began the study '
+      'has, or its config file'
     )
   if sentences := wrong(config):
     raise DataError('\n'.join(sentences))

@@ -1,0 +1,55 @@
+"""A decoder-only transformer: logits of the next token at every position (Vaswani et al. 2017).
+
+Pre-normalized blocks as in GPT-2 (Radford et al. 2019), learned positions. It is no entry of
+MODELS, whose inputs are images, but given to `bsjax.Study(model=...)` (configs/char_lm.py).
+"""
+
+import math
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+MASKED = -1e9  # a score whose weight is zero in float32
+
+
+class Decoder(nn.Module):
+  """Blocks of causal attention and a hidden layer of four times the width."""
+
+  vocabulary: int
+  width: int = 64
+  layers: int = 2
+  heads: int = 4
+
+  @nn.compact
+  def __call__(self, tokens: Int[Array, 'example place']) -> Float[Array, 'example place token']:
+    length = tokens.shape[-1]
+    places = self.param('places', nn.initializers.normal(0.02), (length, self.width))
+    x = nn.Embed(self.vocabulary, self.width, name='tokens')(tokens) + places
+    for number in range(self.layers):
+      x = Block(self.heads, name=f'block_{number}')(x)
+    return nn.Dense(self.vocabulary, name='head')(nn.LayerNorm(name='norm')(x))
+
+
+class Block(nn.Module):
+  """Attention to what lies before, then a hidden layer, each added to its input."""
+
+  heads: int
+
+  @nn.compact
+  def __call__(self, x: Float[Array, 'example place width']) -> Float[Array, 'example place width']:
+    width = x.shape[-1]
+    x += nn.Dense(width, name='mix')(self._attended(nn.LayerNorm()(x)))
+    hidden = nn.gelu(nn.Dense(4 * width, name='hidden')(nn.LayerNorm()(x)))
+    return x + nn.Dense(width, name='out')(hidden)
+
+  def _attended(
+    self, x: Float[Array, 'example place width']
+  ) -> Float[Array, 'example place width']:
+    *lead, length, width = x.shape
+    parts = nn.Dense(3 * width, name='query_key_value')(x)
+    query, key, value = jnp.split(parts.reshape(*lead, length, self.heads, -1), 3, axis=-1)
+    scores = jnp.einsum('...qhd,...khd->...hqk', query, key) / math.sqrt(width // self.heads)
+    before = jnp.tril(jnp.ones((length, length), bool))
+    weights = nn.softmax(jnp.where(before, scores, MASKED))
+    return jnp.einsum('...hqk,...khd->...qhd', weights, value).reshape(x.shape)
