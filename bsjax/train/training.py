@@ -148,8 +148,10 @@ class Training:
       return True
     self.check()
     with self._turn():
-      if self.shard and not self.recorded:  # another may have begun since
+      if self.shard and not self.recorded:  # another may have begun since, and chosen
         self.recorded = processes.first(self._read_execution)
+        for known in ('chosen', '_whole_plan', 'study_plan'):
+          vars(self).pop(known, None)
       _ = self.study_plan  # made by all, before the first process writes it
       processes.first(self._begin)
     self._say_plan()

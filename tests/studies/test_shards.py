@@ -1,5 +1,8 @@
 """Shards of a study, one after another here: together they are the undivided study, bit by bit."""
 
+import os
+import shutil
+
 import jax
 import numpy as np
 import pytest
@@ -135,14 +138,34 @@ def _rows(workdir):
   return sorted(records.read(workdir / 'records.jsonl'), key=lambda r: (r['examples'], r['lane']))
 
 
-def test_a_report_merges_shards_that_have_ended(tmp_path, undivided):
-  """Also where the last one was interrupted before it did."""
-  config, workdir = config_of(), tmp_path / 'study'
+MERGED = ('records.jsonl', 'provenance.json', 'summary.json', 'methodology.txt', 'report.html')
+
+
+def test_wherever_merging_was_interrupted_it_is_made_again(tmp_path, undivided, monkeypatch):
+  """By any shard, or by the report where only that was left to do."""
+  config, ended = config_of(), tmp_path / 'ended'
   for shard in ('1/2', '2/2'):
-    assert run_study(config, workdir, shard=shard)
-  for name in ('records.jsonl', 'summary.json', 'report.html', 'provenance.json'):
-    (workdir / name).unlink()
-  assert study_page.write(workdir).exists()
-  assert results(workdir) == results(undivided)
-  (Shard(2, 2).folder(workdir) / shards.DONE).unlink()  # as good as removed
-  assert run_study(config, workdir, shard='1/2')
+    assert run_study(config, ended, shard=shard)
+  for name in MERGED:
+    (ended / name).unlink()
+  shutil.rmtree(ended / 'checkpoints')
+  replace = os.replace
+  for name in MERGED[::2]:
+    workdir = shutil.copytree(ended, tmp_path / name)
+
+    def cut(source, target, stop=workdir / name):
+      if os.fspath(target) == os.fspath(stop):
+        raise KeyboardInterrupt
+      replace(source, target)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+      patch.setattr(os, 'replace', cut)
+      run_study(config, workdir, shard='2/2')
+    assert not (workdir / name).exists()
+    assert run_study(config, workdir, shard='1/2')
+    same(workdir, undivided)
+    assert transfer.read(workdir, 0)
+  assert study_page.write(ended).exists()
+  assert results(ended) == results(undivided)
+  (Shard(2, 2).folder(ended) / shards.DONE).unlink()  # as good as removed
+  assert run_study(config, ended, shard='1/2')
