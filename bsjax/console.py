@@ -40,7 +40,7 @@ def printable(text: str, encoding: str | None) -> str:
 class _Heedless:
   """Standard output, which may lose its reader: a training must not end with its terminal."""
 
-  def __init__(self, stream: TextIO):
+  def __init__(self, stream: io.TextIOBase | TextIO):
     self._stream = stream
 
   def __getattr__(self, name: str) -> Any:
