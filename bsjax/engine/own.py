@@ -23,6 +23,7 @@ from bsjax.data import Dataset
 from bsjax.engine import lanes
 from bsjax.models.task import CLASSIFICATION, Task
 from bsjax.optim.own import OwnOptimizer
+from bsjax.plan import stages
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -119,7 +120,9 @@ def _no_images(config: ConfigDict) -> list[str]:
   asked = [f'data.{key}' for key in ('crop', 'flip') if config.data[key]]
   for name in config.stages.order:
     stage = config.stages.get(name, {})
-    asked += [f'stages.{name}.{key}' for key in ('image_size', 'crop', 'flip') if stage.get(key)]
+    usual = stages.DEFAULTS
+    keys = [key for key in ('image_size', 'crop', 'flip') if stage.get(key) != usual[key]]
+    asked += [f'stages.{name}.{key}' for key in keys if key in stage]
   return [f'{key} is for images, and inputs are none' for key in asked]
 
 

@@ -69,7 +69,8 @@ STUDY = (
     caption="""Mean final validation {{ metric.title }} of every learning rate and batch size;
     {{ 'n = %d trials a cell' % trials if trials > 1 else 'one trial a cell' }}, no intervals.
     Framed: the best of each batch size over all trials, dashed where it lies at the edge of the
-    grid. Settings far below the best share the lightest shade. A setting with a diverged trial
+    grid. Settings far {{ judged.worse_side }} the best share the
+    lightest shade. A setting with a diverged trial
     cannot be chosen. {{ setup }}""",
   ),
   Drawing(

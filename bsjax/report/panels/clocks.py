@@ -47,7 +47,8 @@ def series_legend(source: Source) -> dict[str, Any]:
 def draw_clock(axes: Axes, source: Source, clock: str, quantity: str) -> None:
   """A quantity against batch size where all have run equally long by this clock."""
   short = 'Gap' if quantity == 'gap' else judged().metric.title.capitalize()
-  title, gaps = f'{short}, equal {CLOCKS[clock]}', source.summary['generalization_gap']
+  title = style.short(f'{short}, equal {CLOCKS[clock]}', f'{short},\nequal {CLOCKS[clock]}')
+  gaps = source.summary['generalization_gap']
   drawn = False
   for number, ((part, prefix), (_, colour, marker)) in enumerate(SERIES.items()):
     rows = gaps[part].get(clock, {}).get('batch_sizes', ())

@@ -33,7 +33,8 @@ def draw_accuracy(axes: Axes, source: Source) -> None:
       ]
       marks.trials(axes, row['batch_size'] * shift, values, colour)
     marks.estimates(axes, rows, key, colour, shift=shift, label=label)
-  title = f'{judged().metric.title.capitalize()} at the best learning rates'
+  name = judged().metric.title.capitalize()
+  title = style.short(f'{name} at the best learning rates', name)
   style.batch_size_axis(axes, source.sizes, title)
   style.accuracy_axis(axes)
   if rows:
@@ -49,7 +50,7 @@ def draw_gap(axes: Axes, source: Source) -> None:
     marks.trials(axes, row['batch_size'], gaps, INK)
   marks.zero(axes)
   marks.estimates(axes, rows, 'generalization_gap', INK)
-  title = f'Generalization gap: {judged().gap_title}'
+  title = style.short(f'Generalization gap: {judged().gap_title}', 'Generalization gap')
   style.batch_size_axis(axes, source.sizes, title)
   style.points_axis(axes)
 

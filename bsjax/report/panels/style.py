@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullLocator
 
-from bsjax.config.metrics import judged
+from bsjax.config.metrics import ACCURACY, judged
 
 INK, MUTED, GRID, PAPER = '#1d2433', '#667085', '#e7eaf0', '#ffffff'
 VALIDATION, TRAINING, BEST = '#1f5fbf', '#8a94a6', '#e8871e'
@@ -57,6 +57,11 @@ def log_axis(axis: Axis, label: str, bounds: tuple | None = None) -> None:
 def examples_seen(axes: Axes) -> None:
   axes.set_xlabel('examples seen')
   axes.xaxis.set_major_formatter(EngFormatter(sep=''))
+
+
+def short(title: str, instead: str) -> str:
+  """The title, or one that fits where the metric has a longer name than that of classification."""
+  return title if len(judged().metric.title) <= len(ACCURACY.title) else instead
 
 
 def percent_axis(axes: Axes) -> None:
