@@ -58,6 +58,7 @@ class TrainLoop:
     self.saved_at, self.save_seconds = now(), 0.0
     self.asked = False  # this process, by a signal
     self.stop = False  # all processes, as agreed
+    self.lost = False  # whether all lanes had diverged at the last evaluation on record
 
   def _open_manager(self) -> Any:
     """The checkpoints, which the first process alone reads and writes."""
@@ -86,25 +87,31 @@ class TrainLoop:
     return done
 
   def _end(self, finish: Callable[[], None]) -> None:
-    self._check(records.read(self.records), self.plan.total_examples)
+    end = self.evaluated if self.lost else self.plan.total_examples
+    self._check(records.read(self.records), end)
     finish()
 
   def _train(self) -> bool:
     self._restore()
     total = self.plan.total_examples * len(self.plan.lanes)
     with ProgressLine(self.console, len(self.plan.lanes), total, self._done()) as self.line:
-      while not self.stop:
+      while not (self.stop or self.lost):
         self._run_stage()
-        if self.stop or self.stage.plan.end == self.plan.total_examples:
-          break
         self._record_pending()
+        if self.stop or self.lost or self.stage.plan.end == self.plan.total_examples:
+          break
         self.stage.next()
         self.console.print(f'Stage {self.stage.plan.stage.name} begins.')
       if self.stop:
         self.console.print('Saving, as asked; a second signal ends the process at once, unsaved.')
         self._save()
       processes.first(lambda: self.manager.wait_until_finished())  # on disk before it is said
-    if not self.stop:
+    if self.lost:
+      self.console.print(
+        f'All {len(self.plan.lanes)} lanes have diverged by {self.evaluated:,} of '
+        f'{self.plan.total_examples:,} examples: training ends here. Lower the learning rates.'
+      )
+    if self.lost or not self.stop:
       return True
     position = min(group.position for group in self.stage.groups)
     self.console.print(
@@ -118,11 +125,11 @@ class TrainLoop:
       if mark <= self.evaluated:
         continue
       self._advance_to(mark)
-      if self.stop:
+      if self.stop or self.lost:
         return
       self._evaluate(mark)
       due = self.config.checkpoint.keep_all or processes.first(self._save_is_overdue)
-      if mark == self.plan.total_examples or due:
+      if mark == self.plan.total_examples or due or self.lost:
         self._save()
 
   def _done(self) -> int:
@@ -148,7 +155,7 @@ class TrainLoop:
     block = self.stage.plan.block_examples
     for group in self.stage.groups:
       pace = self.paces.setdefault((self.stage.plan.stage.index, group.group.index), Pace())
-      while group.position < mark and not self.stop:
+      while group.position < mark and not (self.stop or self.lost):
         left = (mark - group.position) // block
         begun = now()
         wanted = min(left, pace.blocks)
@@ -179,11 +186,14 @@ class TrainLoop:
     """Has all lanes evaluated; the results are recorded when the devices are done."""
     stage, groups = self.stage.plan, self.stage.groups
     snapshots = [
-      (g.group.lanes, g.evaluate(self.stage.data), g.rates(), g.programs.probed) for g in groups
+      (g.group.lanes, g.evaluate(self.stage.data), g.rates(), g.programs.probed, dict(g.diverged))
+      for g in groups
     ]
     self.pending = functools.partial(self._record, mark, stage, snapshots)
     if self.stage.follows and mark < stage.end:
       self.stage.follow(self._record_pending())
+    elif len(self.stage.diverged) == len(stage.lanes):  # nothing is trained meanwhile
+      self._record_pending()
 
   def _record_pending(self) -> list[dict[str, Any]]:
     """Returns the rows recorded, if an evaluation was waiting for it."""
@@ -195,16 +205,18 @@ class TrainLoop:
   ) -> list[dict[str, Any]]:
     rows = []
     position = {'examples': mark, 'epoch': stage.epoch(mark), 'stage': stage.stage.index}
-    for lanes, snapshot, rates, probed in snapshots:
-      rows += lane_records(lanes, snapshot(), position, rates, (probed, stage.train_examples))
+    for lanes, snapshot, rates, probed, diverged in snapshots:
+      probe = probed, stage.train_examples
+      rows += lane_records(lanes, snapshot(), position, rates, probe, diverged)
     if processes.is_first():
       records.append(self.records, rows)
       self.mirrors.rows(rows)
-    self.evaluated = mark
+    self.evaluated, self.lost = mark, all(row['diverged'] for row in rows)
     self.line.note(_best(rows, self.plan.lanes))
     for row in rows:
       if row['diverged']:
-        logging.warning('lane %d has diverged by %d examples', row['lane'], mark)
+        logging.warning('lane %d has diverged by %d examples', row['lane'], row['diverged_at'])
+    self.stage.note_diverged(rows)
     return rows
 
   def _save_is_overdue(self) -> bool:
@@ -240,9 +252,14 @@ class TrainLoop:
     for sentence in damaged:
       logging.warning('%s; continuing from the one before it', sentence)
     # Rows later than the checkpoint will be computed again.
-    processes.first(
-      lambda: self._check(records.truncate_after(self.records, self.evaluated), self.evaluated)
-    )
+    self.lost = processes.first(self._truncate)
+
+  def _truncate(self) -> bool:
+    """Drops rows beyond the checkpoint; returns whether all lanes had diverged by then."""
+    rows = records.truncate_after(self.records, self.evaluated)
+    self._check(rows, self.evaluated)
+    last = [row for row in rows if row['examples'] == self.evaluated]
+    return bool(last) and all(row['diverged'] for row in last)
 
   def _check(self, rows: list[records.Row], end: int) -> None:
     """Raises records.Damaged unless every evaluation up to a position is on record."""

@@ -17,6 +17,7 @@ from bsjax.plan import plan
 from bsjax.report.text.rendered import rendered
 from bsjax.stats.estimate import Reason
 from bsjax.stats.intervals import PairMoments
+from bsjax.storage.position import Divergence
 
 GROWN = 1e6
 
@@ -62,19 +63,37 @@ def _curvature_columns(moments: PairMoments, grad_sq: float | None) -> dict[str,
   return row | {'largest_learning_rate': grad_sq / along if positive else None}
 
 
-def has_diverged(evaluation: Evaluation) -> bool:
-  """Whether a lane is lost: numbers that are not finite, or a loss far above that of guessing.
+def why_diverged(evaluation: Evaluation) -> str:
+  """Why a lane is lost: numbers that are not finite, or a loss far above that of guessing; or ''.
 
   Guessing costs log C among C classes. A mean loss `GROWN` times that has no way back, even where
   it stays finite; of a loss without classes only what is not finite is known.
   """
   sums = evaluation.train
-  if not (evaluation.finite and np.isfinite(sums.loss)):
-    return True
+  if not evaluation.finite:
+    return 'parameter_not_finite'
+  if not np.isfinite(sums.loss):
+    return 'loss_not_finite'
   if sums.class_count is None:
-    return False
+    return ''
   guessing = math.log(max(2, len(sums.class_count)))
-  return bool(float(sums.loss) / int(sums.count) > GROWN * guessing)
+  return 'loss_grown' if float(sums.loss) / int(sums.count) > GROWN * guessing else ''
+
+
+def _divergence(
+  known: Divergence | None, evaluation: Evaluation, position: Mapping[str, Any]
+) -> dict[str, Any]:
+  """The columns that say whether a lane is lost; one that ever was stays so."""
+  if known is None:
+    because = why_diverged(evaluation)
+    if not because:
+      return {'diverged': False}
+    known = Divergence(-1, position['examples'], because, frozen=False)
+  return {
+    'diverged': True,
+    'diverged_at': known.examples,
+    'diverged_because': known.because,
+  }
 
 
 def lane_records(
@@ -83,11 +102,13 @@ def lane_records(
   position: dict[str, Any],
   rates: tuple[float, Mapping[int, float]],
   probed: tuple[int, int],
+  diverged: Mapping[int, Divergence] | None = None,
 ) -> list[dict[str, Any]]:
   """Returns the rows of records.jsonl for lanes at one position (`examples`, `epoch`, `stage`).
 
   `rates` are the factor now on learning rates, and each lane's sum of rates over all its updates so
   far (`Lanes.rates`). `probed` counts the examples that a probe measured, and those there are.
+  `diverged` are the lanes known to be lost by then; their rows, and no others, say when and why.
   """
   rows = []
   for i, lane in enumerate(lanes):
@@ -105,7 +126,7 @@ def lane_records(
       'learning_rate_sum': rate_sums[lane.lane],
       **means('train', evaluation.train),
       **means('val', evaluation.validation),
-      'diverged': has_diverged(evaluation),
+      **_divergence((diverged or {}).get(lane.lane), evaluation, position),
       **online.columns(windows, early),
     }
     for name, sums in evaluation.reestimated.items():
