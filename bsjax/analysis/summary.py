@@ -21,6 +21,7 @@ from bsjax.analysis.measures.gap import estimate, generalization_gap
 from bsjax.analysis.measures.learning_rate import NO_NOISE_SCALE, learning_rates
 from bsjax.analysis.recommend import recommendation
 from bsjax.analysis.runs.budgets import CLOCKS, at_end, readings
+from bsjax.analysis.runs.diverged import diverged
 from bsjax.analysis.runs.histories import Row, Setting, Tried, by_branch, settings
 from bsjax.analysis.runs.judging import judged_by
 from bsjax.analysis.runs.selection import Chosen, Tuned, select
@@ -68,6 +69,8 @@ def _summarize(
     result['branch'] = first
     result['conditions'] = compare(of_study(config, plan_rows, record_rows))
     result['claims'] += condition_claims(result['conditions'])
+  if lost := diverged(plan_rows, record_rows):
+    result['diverged'] = lost
   return result | ({'hardware': hardware} if hardware else {})
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Int, PyTree
+from jaxtyping import Bool, Int, PyTree
 from ml_collections import ConfigDict
 
 from bsjax.data import Dataset
@@ -14,8 +14,9 @@ from bsjax.engine import device_axis, programs, rate_sums
 from bsjax.engine.device_data import DeviceData, study_devices
 from bsjax.engine.evaluate import Evaluation
 from bsjax.engine.frozen_features import Suffix
-from bsjax.engine.lanes import LaneParams, LaneSpec, LaneState
+from bsjax.engine.lanes import LaneParams, LaneSpec
 from bsjax.engine.own import CONFIGS, Own
+from bsjax.engine.part import Part, Run
 from bsjax.engine.probe import Probe
 from bsjax.engine.programs import Programs
 from bsjax.engine.rate_sums import RateSums
@@ -23,16 +24,7 @@ from bsjax.engine.spec import fixed_strategy, lane_spec
 from bsjax.engine.strategies import Strategy
 from bsjax.noise import estimators
 from bsjax.plan import plan
-
-
-@dataclasses.dataclass
-class Part:
-  """Lanes of a group that run in one call of a program; a group has several if memory is short."""
-
-  order: Int[np.ndarray, 'device seat']  # which of the group's lanes sits where
-  rows: int  # of seats of one trial, see vectorize.over_lanes
-  lane_params: LaneParams  # [device, seat]
-  states: LaneState  # [device, seat, ...]
+from bsjax.storage.position import Divergence
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +49,7 @@ class Lanes:
     self, programs: Programs, group: plan.Group, study: plan.StagePlan, first: PyTree | None = None
   ):
     self.programs, self.group, self.origin, self._first = programs, group, study.origin, first
+    self.diverged: dict[int, Divergence] = {}  # by lane
     length = study.total_examples - study.origin
     self._factors = rate_sums.factors(programs.spec.schedule, length, group.micro_batch)
     self.restart(1)
@@ -102,15 +95,17 @@ class Lanes:
   def advance(self, data: DeviceData, blocks: int) -> int:
     """Trains all lanes for at most so many blocks; returns how many it did.
 
-    It returns before the devices are done; `wait` waits for them.
+    It returns before the devices are done; `wait` waits for them. Lanes that diverge are frozen by
+    `settle`, which whatever reads or changes states calls too, and this one after so many blocks.
     """
-    examples = self.group.block_ticks * self.group.micro_batch
+    if any(part.pending >= blocks for part in self.parts):
+      self.settle()
+    frozen, examples = self._frozen(), self.group.block_ticks * self.group.micro_batch
     source, end = data.at(self.seen)
     blocks = min(blocks, (end - self.group.micro_batch - self.seen) // examples)
     for part in self.parts:
-      train = self.programs.train(part.rows)
-      where = jnp.int32(self.ticks), jnp.int32(blocks)
-      part.states = train(part.states, part.lane_params, source, *where)
+      if not frozen[part.lanes].all():
+        part.train(self.programs, Run(source, self.ticks, blocks))
     self._ticks += blocks * self.group.block_ticks
     return blocks
 
@@ -125,11 +120,23 @@ class Lanes:
     for part in self.parts:
       jax.block_until_ready(part.states.count)
 
+  def settle(self) -> None:
+    """Freezes the lanes that diverged since; all processes come here together."""
+    for part in self.parts:
+      for index, (seen, why) in part.settle(self.programs, self._frozen()).items():
+        lane = self.group.lanes[index].lane
+        self.diverged[lane] = Divergence(lane, self.origin + seen, why, frozen=True)
+
+  def _frozen(self) -> Bool[np.ndarray, ' lane']:
+    found = [self.diverged.get(lane.lane) for lane in self.group.lanes]
+    return np.array([bool(one and one.frozen) for one in found])
+
   def evaluate(self, data: DeviceData) -> Callable[[], Snapshot]:
     """Evaluates all lanes, and begins new windows of noise.
 
     Returns a function that waits for the result, so that training can go on before it is read.
     """
+    self.settle()
     measured = [self._evaluate(part, data) for part in self.parts]
     return lambda: Snapshot(*self._collect(measured))
 
@@ -148,6 +155,7 @@ class Lanes:
 
     All have just updated.
     """
+    self.settle()
     self._rates_before = self._rate_sums()
     self.group = dataclasses.replace(self.group, lanes=tuple(lanes))
     lane_params = _lane_params(self.group)
@@ -159,16 +167,24 @@ class Lanes:
     return float(self._factors[self.ticks]), self._rate_sums().sums
 
   def _rate_sums(self) -> RateSums:
-    return rate_sums.after(self.rates_before, self._factors, self.ticks, self.group.lanes)
+    before, factors, lanes = self.rates_before, self._factors, self.group.lanes
+    sums = rate_sums.after(before, factors, self.ticks, lanes)
+    for lane in lanes:
+      lost = self.diverged.get(lane.lane)
+      if lost and lost.frozen:  # it makes no updates any more
+        last = max(before.tick, (lost.examples - self.origin) // self.group.micro_batch)
+        sums.sums.update(rate_sums.after(before, factors, last, [lane]).sums)
+    return sums
 
   def to_host(self) -> PyTree:
     """Returns the state as host arrays `[lane, ...]`."""
+    self.settle()
     return self._collect([part.states for part in self.parts])
 
   def load(self, states: PyTree, ticks: int, rates_before: RateSums | None = None) -> None:
     """Continues from the host arrays of `to_host`, at a place as in `place`."""
     for part in self.parts:
-      part.states = self._spread(states, part.order)
+      part.states, part.stretch = self._spread(states, part.order), None
     self.place(ticks, rates_before)
 
   def split(self) -> bool:

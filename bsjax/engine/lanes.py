@@ -185,16 +185,29 @@ def gradients(
   The gradient is that of the trainable parameters: nothing is propagated back beyond them. Trial
   and position of the first example say what a model with dropout draws.
   """
+  return loss_and_gradients(spec, state, trial, start, images, targets)[1:]
+
+
+def loss_and_gradients(
+  spec: LaneSpec,
+  state: Weights,
+  trial: Int[Array, ''],
+  start: Int[Array, ''],
+  images: Float[Array, 'micro height width channel'],
+  targets: Int[Array, ' micro'],
+) -> tuple[Float[Array, ''], PyTree, PyTree]:
+  """Returns the mean loss of a micro-batch, and what `gradients` does."""
   trainable, frozen = freezing.split(state.params, spec.trainable)
   keys = functools.partial(example_keys, spec, trial, start, count_of(images))
 
-  def loss(trainable: PyTree) -> tuple[Float[Array, ''], PyTree]:
+  def mean_loss(trainable: PyTree) -> tuple[Float[Array, ''], PyTree]:
     params = freezing.join(trainable, frozen)
     variables = {'params': params, 'batch_stats': state.batch_stats}
     outputs, batch_stats = training_outputs(spec.model, variables, images, keys)
     return spec.task.loss(outputs, targets).mean(), batch_stats
 
-  return jax.grad(loss, has_aux=True)(trainable)
+  (loss, batch_stats), grads = jax.value_and_grad(mean_loss, has_aux=True)(trainable)
+  return loss, grads, batch_stats
 
 
 def step(

@@ -9,7 +9,8 @@ from jaxtyping import PyTree
 from bsjax.config.errors import ConfigError
 from bsjax.engine import device_axis, processes
 from bsjax.engine.device_data import DeviceData
-from bsjax.engine.device_lanes import Lanes, Part
+from bsjax.engine.device_lanes import Lanes
+from bsjax.engine.part import Part
 from bsjax.format import GIB
 
 # As a runtime, a compiler (TPU) and an allocator (CPU) say it.
@@ -29,11 +30,17 @@ def temporary_bytes(lanes: Lanes, part: Part, data: DeviceData) -> int:
 
 
 def bytes_per_lane(lanes: Lanes, data: DeviceData) -> int:
-  """Returns what a lane takes on a device: its state, and its share of the compiled program."""
+  """Returns what a lane takes on a device: its state, once more for a copy, and its share of the
+  compiled program.
+  """
   part = lanes.parts[0]
   seats = len(lanes.devices) * part.order.shape[1]
-  state = sum(leaf.nbytes for leaf in jax.tree.leaves(part.states)) // seats
+  state = (_nbytes(part.states) + _nbytes(part.states.replace(grad_sum=()))) // seats
   return state + temporary_bytes(lanes, part, data) // part.order.shape[1]
+
+
+def _nbytes(tree: PyTree) -> int:
+  return sum(leaf.nbytes for leaf in jax.tree.leaves(tree))
 
 
 def free_bytes(device: jax.Device, bound_gib: float) -> int | None:
@@ -78,7 +85,9 @@ def fit(lanes: Lanes, data: DeviceData, bound_gib: float) -> list[str]:
     return []  # a lane at a time: nothing to gain by parts
   said = []
   while (free := free_bytes(lanes.devices[0], bound_gib)) is not None:
+    copies = sum(_nbytes(part.states.replace(grad_sum=())) for part in lanes.parts)
     needed = max(temporary_bytes(lanes, part, data) for part in lanes.parts)
+    needed += copies // len(lanes.devices)
     if not any(processes.exchange(needed > free)):  # the same parts everywhere
       break
     sizes = sorted({lane.batch_size for lane in lanes.group.lanes})

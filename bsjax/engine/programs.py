@@ -8,11 +8,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int, PyTree
+from jaxtyping import Array, Int, PyTree
 from ml_collections import ConfigDict
 
 from bsjax.data.dataset import InputShape, leaves
-from bsjax.engine import device_axis, lanes
+from bsjax.engine import device_axis, divergence, lanes
 from bsjax.engine.device_data import DeviceSplit
 from bsjax.engine.evaluate import Evaluation, evaluate
 from bsjax.engine.lanes import LaneParams, LaneSpec, LaneState
@@ -42,6 +42,11 @@ class Programs:
   # How many rows the seats of a device are -> (states, lane_params, source, first tick, blocks) ->
   # states; the states are given away
   train: Callable[[int], Callable]
+  # As `train`, but of lanes each of whose ticks is looked at, which are not given away
+  watch: Callable[[int], Callable]
+  copy: Callable  # states -> the same, which stay when those are given away
+  finite: Callable  # states -> whether each lane's are
+  choose: Callable  # (flags, states, states) -> the first where there is a flag
 
 
 def build(
@@ -71,6 +76,8 @@ def build(
   def begin_window(noise: PyTree, updates: Int[Array, ' seat']) -> tuple[PyTree, Array]:
     return jax.tree.map(jnp.zeros_like, noise), updates
 
+  training = functools.partial(_training, spec, strategy, image_shape, block_ticks, replicate)
+
   # One lane after the other but in training: evaluation batches are large enough to fill a device,
   # and those of all lanes together might not fit it.
   return Programs(
@@ -82,16 +89,23 @@ def build(
     evaluate=replicate(over_lanes(evaluate_lane, 'map'), in_axes=(0, 0, 0, 0)),
     probe=replicate(over_lanes(probe_lane, 'map'), in_axes=(0, 0, 0, None)),
     begin_window=replicate(begin_window, in_axes=(0, 0)),
-    train=_train(spec, strategy, image_shape, block_ticks, replicate),
+    train=training(tick, _itself, (0,)),
+    watch=training(divergence.watched_tick, divergence.watched, ()),
+    copy=replicate(_itself, in_axes=(0,)),
+    finite=replicate(jax.vmap(divergence.finite), in_axes=(0,)),
+    choose=replicate(divergence.choose, in_axes=(0, 0, 0)),
   )
 
 
-def _train(
+def _training(
   spec: LaneSpec,
   strategy: Strategy,
   image_shape: InputShape,
   block_ticks: int,
   replicate: Callable,
+  tick: Callable,
+  begin: Callable[[LaneState], Any],
+  donate: tuple[int, ...],
 ) -> Callable[[int], Callable]:
   """Returns what gives the training function for a number of rows, the same one every time."""
   read_ticks = ticks_read_at_once(block_ticks, spec.micro_batch * example_bytes(image_shape))
@@ -103,8 +117,13 @@ def _train(
     read = functools.partial(lanes.read_ticks, spec)
     if how == 'unrolled':
       one_tick, read = side_by_side(one_tick, read)
-    run = over_lanes(scan(one_tick, read, block_ticks, read_ticks), how=how, rows=rows)
-    return replicate(run, in_axes=(0, 0, 0, None, None), donate=(0,))
+    run = scan(one_tick, read, block_ticks, read_ticks)
+
+    def from_state(state: PyTree, *rest: Any) -> PyTree:
+      return run(tuple(map(begin, state)) if how == 'unrolled' else begin(state), *rest)
+
+    every = over_lanes(from_state, how=how, rows=rows)
+    return replicate(every, in_axes=(0, 0, 0, None, None), donate=donate)
 
   return train
 
@@ -116,5 +135,5 @@ def example_bytes(shape: InputShape) -> int:
   return sum(array.nbytes for array in leaves(shape))
 
 
-def _itself(flag: Bool[Array, '']) -> Bool[Array, '']:
-  return flag
+def _itself(tree: PyTree) -> PyTree:
+  return tree

@@ -95,6 +95,7 @@ def _context(study: StoredStudy, source: Source) -> dict[str, Any]:
     'last': study.plan[0],
     'summary': summary,
     'rows': summary['batch_sizes'],
+    'diverged': summary.get('diverged', []),
     'goals': summary['recommendation'] + rendered([run_alone(critical, cost)] if timed else []),
     'seconds_to_target': seconds_to_target(critical, cost) if timed else {},
     'answer': answer(summary),

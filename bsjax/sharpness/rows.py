@@ -92,7 +92,7 @@ def stability_threshold(config: ConfigDict, learning_rate: float) -> tuple[float
 def _why_nothing(measured: PyTree, row: Row) -> str:
   """Why nothing can be measured on a lane, or nothing."""
   if not measured['finite']:
-    return 'a parameter of the lane is not finite: it has diverged'
+    return 'the lane has diverged: a number of it, or of its next update, is not finite'
   if row['train_loss'] is None:
     return 'the training loss of the lane is not finite'
   if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(measured['lanczos'])):

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import PyTree
+from jaxtyping import Bool, Float, PyTree
 from ml_collections import ConfigDict
 
 from bsjax import data
@@ -120,7 +120,14 @@ def weights_at(manager: Any, step: int, study: StudyToMeasure) -> tuple[PyTree, 
     raise ConfigError('the checkpoint holds another model than config.json describes')
   # An interruption may leave groups at different positions, so every lane has its own.
   pairs = zip(study.plan.groups, position.ticks, strict=True)
+  lost = np.isin(np.arange(len(study.plan.lanes)), [one.lane for one in position.diverged])
+  weights = jax.tree.map(lambda x: _without(x, lost), weights)
   return weights, [ticks * g.micro_batch for g, ticks in pairs for _ in g.lanes]
+
+
+def _without(values: Float[np.ndarray, ' lane *shape'], lost: Bool[np.ndarray, ' lane']) -> Any:
+  """Weights but for those of diverged lanes, which are no minimum, wherever they were left."""
+  return np.where(lost.reshape(-1, *[1] * (values.ndim - 1)), np.nan, values).astype(values.dtype)
 
 
 def _shapes(tree: PyTree, leading: Sequence[int], drop: int = 0) -> dict[str, Any]:

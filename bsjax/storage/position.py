@@ -19,6 +19,15 @@ class BatchSizeState(NamedTuple):
   rate_factor: float = 1.0
 
 
+class Divergence(NamedTuple):
+  """When and why a lane was lost."""
+
+  lane: int
+  examples: int  # that it had seen, of the study; if it was frozen, at its last good update
+  because: str  # a code
+  frozen: bool  # whether it was left there; else it trains on
+
+
 class BatchSizes(NamedTuple):
   """Of all lanes in order: what they have now, and what they began the stage with."""
 
@@ -37,6 +46,7 @@ class Position:
   batch_sizes: BatchSizes
   evaluated: int  # the last evaluation on record, in examples; -1: none
   data: str  # the fingerprint of the data set
+  diverged: tuple[Divergence, ...] = ()
 
   def to_json(self) -> dict[str, Any]:
     """Returns plain values, under the names that checkpoints have always had."""
@@ -49,6 +59,7 @@ class Position:
       'first_courses': [list(state) for state in self.batch_sizes.begun],
       'evaluated': self.evaluated,
       'data': self.data,
+      **({'diverged': [list(lost) for lost in self.diverged]} if self.diverged else {}),
     }
 
   @classmethod
@@ -67,6 +78,7 @@ class Position:
       batch_sizes=BatchSizes(now, begun),
       evaluated=values['evaluated'],
       data=values['data'],
+      diverged=tuple(Divergence(*lost) for lost in values.get('diverged', ())),
     )
 
 

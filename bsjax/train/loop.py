@@ -68,6 +68,7 @@ class TrainLoop:
     self.saved_at, self.save_seconds = now(), 0.0
     self.asked = False  # this process, by a signal
     self.stop = False  # all processes, as agreed
+    self.lost = False  # whether all lanes had diverged at the last evaluation on record
 
   def _open_manager(self) -> Any:
     """The checkpoints, which the first process alone reads and writes."""
@@ -96,25 +97,31 @@ class TrainLoop:
     return done
 
   def _end(self, finish: Callable[[], None]) -> None:
-    self._check(records.read(self.records), self.plan.total_examples)
+    end = self.evaluated if self.lost else self.plan.total_examples
+    self._check(records.read(self.records), end)
     finish()
 
   def _train(self) -> bool:
     self._restore()
     total = self.plan.total_examples * len(self.plan.lanes)
     with ProgressLine(self.console, len(self.plan.lanes), total, self._done()) as self.line:
-      while not self.stop:
+      while not (self.stop or self.lost):
         self._run_stage()
-        if self.stop or self.stage.plan.end == self.plan.total_examples:
-          break
         self._record_pending()
+        if self.stop or self.lost or self.stage.plan.end == self.plan.total_examples:
+          break
         self.stage.next()
         self.console.print(f'Stage {self.stage.plan.stage.name} begins.')
       if self.stop:
         self.console.print('Saving, as asked; a second signal ends the process at once, unsaved.')
         self._save()
       processes.first(lambda: self.manager.wait_until_finished())  # on disk before it is said
-    if not self.stop:
+    if self.lost:
+      self.console.print(
+        f'All {len(self.plan.lanes)} lanes have diverged by {self.evaluated:,} of '
+        f'{self.plan.total_examples:,} examples: training ends here. Lower the learning rates.'
+      )
+    if self.lost or not self.stop:
       return True
     position = min(group.position for group in self.stage.groups)
     self.console.print(
@@ -128,11 +135,11 @@ class TrainLoop:
       if mark <= self.evaluated:
         continue
       self._advance_to(mark)
-      if self.stop:
+      if self.stop or self.lost:
         return
       self._evaluate(mark)
       due = self.config.checkpoint.keep_all or processes.first(self._save_is_overdue)
-      if mark == self.plan.total_examples or due:
+      if mark == self.plan.total_examples or due or self.lost:
         self._save()
 
   def _done(self) -> int:
@@ -159,7 +166,7 @@ class TrainLoop:
     for group in self.stage.groups:
       program = self.stage.plan.stage.index, group.group.index
       pace = self.paces.setdefault(program, Pace())
-      while group.position < mark and not self.stop:
+      while group.position < mark and not (self.stop or self.lost):
         left = (mark - group.position) // block
         begun = now()
         wanted = self.profiler.wanted(program, min(left, pace.blocks), left)
@@ -191,11 +198,14 @@ class TrainLoop:
     """Has all lanes evaluated; the results are recorded when the devices are done."""
     stage, groups = self.stage.plan, self.stage.groups
     snapshots = [
-      (g.group.lanes, g.evaluate(self.stage.data), g.rates(), g.programs.probed) for g in groups
+      (g.group.lanes, g.evaluate(self.stage.data), g.rates(), g.programs.probed, dict(g.diverged))
+      for g in groups
     ]
     self.pending = functools.partial(self._record, mark, stage, snapshots)
     if self.stage.follows and mark < stage.end:
       self.stage.follow(self._record_pending())
+    elif len(self.stage.diverged) == len(stage.lanes):  # nothing is trained meanwhile
+      self._record_pending()
 
   def _record_pending(self) -> list[dict[str, Any]]:
     """Returns the rows recorded, if an evaluation was waiting for it."""
@@ -207,19 +217,19 @@ class TrainLoop:
   ) -> list[dict[str, Any]]:
     rows = []
     position = {'examples': mark, 'epoch': stage.epoch(mark), 'stage': stage.stage.index}
-    for lanes, snapshot, rates, probed in snapshots:
-      rows += lane_records(
-        lanes, snapshot(), position, rates, (probed, stage.train_examples), self._guessing()
-      )
+    for lanes, snapshot, rates, probed, diverged in snapshots:
+      probe, guessing = (probed, stage.train_examples), self._guessing()
+      rows += lane_records(lanes, snapshot(), position, rates, probe, diverged, guessing)
     self._remember(rows)
     if processes.is_first():
       records.append(self.records, rows)
       self.mirrors.rows(rows)
-    self.evaluated = mark
+    self.evaluated, self.lost = mark, all(row['diverged'] for row in rows)
     self.line.note(_best(rows, self.plan.lanes))
     for row in rows:
       if row['diverged']:
-        logging.warning('lane %d has diverged by %d examples', row['lane'], mark)
+        logging.warning('lane %d has diverged by %d examples', row['lane'], row['diverged_at'])
+    self.stage.note_diverged(rows)
     return rows
 
   def _guessing(self) -> float | None:
@@ -266,7 +276,10 @@ class TrainLoop:
     for sentence in damaged:
       logging.warning('%s; continuing from the one before it', sentence)
     # Rows later than the checkpoint will be computed again.
-    self._remember(processes.first(self._kept_rows))
+    rows = processes.first(self._kept_rows)
+    self._remember(rows)
+    last = [row for row in rows if row['examples'] == self.evaluated]
+    self.lost = bool(last) and all(row['diverged'] for row in last)
 
   def _kept_rows(self) -> list[records.Row]:
     """The rows up to the checkpoint, all that there are from now on."""

@@ -17,6 +17,7 @@ from bsjax.plan import plan
 from bsjax.report.text.rendered import rendered
 from bsjax.stats.estimate import Reason
 from bsjax.stats.intervals import PairMoments
+from bsjax.storage.position import Divergence
 
 GROWN = 1e6
 
@@ -62,20 +63,41 @@ def _curvature_columns(moments: PairMoments, grad_sq: float | None) -> dict[str,
   return row | {'largest_learning_rate': grad_sq / along if positive else None}
 
 
-def has_diverged(evaluation: Evaluation, guessing: float | None = None) -> bool:
-  """Whether a lane is lost: numbers that are not finite, or a loss far above that of guessing.
+def why_diverged(evaluation: Evaluation, guessing: float | None = None) -> str:
+  """Why a lane is lost: numbers that are not finite, or a loss far above that of guessing; or ''.
 
   `guessing` is what it costs; None: log C among C classes. A mean loss `GROWN` times that has no
   way back, even where it stays finite; where it is not known or 0, only what is not finite is.
   """
   sums = evaluation.train
-  if not (evaluation.finite and np.isfinite(sums.loss)):
-    return True
+  if not evaluation.finite:
+    return 'parameter_not_finite'
+  if not np.isfinite(sums.loss):
+    return 'loss_not_finite'
   if guessing is None and sums.class_count is not None:
     guessing = math.log(max(2, len(sums.class_count)))
   if not guessing:
-    return False
-  return bool(float(sums.loss) / int(sums.count) > GROWN * guessing)
+    return ''
+  return 'loss_grown' if float(sums.loss) / int(sums.count) > GROWN * guessing else ''
+
+
+def _divergence(
+  known: Divergence | None,
+  evaluation: Evaluation,
+  position: Mapping[str, Any],
+  guessing: float | None,
+) -> dict[str, Any]:
+  """The columns that say whether a lane is lost; one that ever was stays so."""
+  if known is None:
+    because = why_diverged(evaluation, guessing)
+    if not because:
+      return {'diverged': False}
+    known = Divergence(-1, position['examples'], because, frozen=False)
+  return {
+    'diverged': True,
+    'diverged_at': known.examples,
+    'diverged_because': known.because,
+  }
 
 
 def lane_records(
@@ -84,13 +106,15 @@ def lane_records(
   position: dict[str, Any],
   rates: tuple[float, Mapping[int, float]],
   probed: tuple[int, int],
+  diverged: Mapping[int, Divergence] | None = None,
   guessing: float | None = None,
 ) -> list[dict[str, Any]]:
   """Returns the rows of records.jsonl for lanes at one position (`examples`, `epoch`, `stage`).
 
   `rates` are the factor now on learning rates, and each lane's sum of rates over all its updates so
-  far (`Lanes.rates`). `probed` counts the examples that a probe measured, and those there are;
-  `guessing` is as in `has_diverged`.
+  far (`Lanes.rates`). `probed` counts the examples that a probe measured, and those there are.
+  `diverged` are the lanes known to be lost by then; their rows, and no others, say when and why.
+  `guessing` is as in `why_diverged`.
   """
   rows = []
   for i, lane in enumerate(lanes):
@@ -108,7 +132,7 @@ def lane_records(
       'learning_rate_sum': rate_sums[lane.lane],
       **means('train', evaluation.train),
       **means('val', evaluation.validation),
-      'diverged': has_diverged(evaluation, guessing),
+      **_divergence((diverged or {}).get(lane.lane), evaluation, position, guessing),
       **online.columns(windows, early),
     }
     for name, sums in evaluation.reestimated.items():

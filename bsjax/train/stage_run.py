@@ -24,7 +24,7 @@ from bsjax.engine.spec import lane_spec, shapes
 from bsjax.engine.strategies import Strategy
 from bsjax.optim import freezing
 from bsjax.plan import batch_size_paths, batch_size_rules, plan
-from bsjax.storage.position import BatchSizes, BatchSizeState, Position, RateSum
+from bsjax.storage.position import BatchSizes, BatchSizeState, Divergence, Position, RateSum
 from bsjax.train import transfer
 
 
@@ -56,10 +56,11 @@ class StageRun:
     self.data: DeviceData | None = None
     self.batch_sizes: dict[int, BatchSizeState] = {}  # by lane
     self._begun: dict[int, BatchSizeState] = {}  # what lanes began the stage with
+    self._diverged: dict[int, Divergence] = {}  # by lane, when the groups at hand were made
 
   def start(self) -> None:
     """Puts all lanes before the first tick of the first stage."""
-    lanes = self.study_plan.lanes
+    lanes, self._diverged = self.study_plan.lanes, {}
     begun = {lane.lane: BatchSizeState(lane.batch_size) for lane in lanes}
     self._build(self.study_plan.first, begun, None)
     if self._weights is not None:
@@ -80,7 +81,7 @@ class StageRun:
     if stage.same_program(before.stage) and _partition(before) == _partition(after):
       self._retune(after, begun, stage.reset_optimizer)
       return
-    states = device_lanes.all_lanes(self.groups)
+    states, self._diverged = device_lanes.all_lanes(self.groups), self.diverged
     self.groups, self.data = [], None  # what they hold on the devices is free before there is more
     states = hand_over(self._lane_spec(after), states, stage.reset_optimizer)
     self._build(after, begun, states)
@@ -93,7 +94,7 @@ class StageRun:
     for row in rows:
       lane = lanes[row['lane']]
       rule = batch_size_paths.rule(self.plan.stage, lane.branch)
-      if batch_size_rules.follows(rule):
+      if batch_size_rules.follows(rule) and not row['diverged']:
         measured = batch_size_rules.measured(row['noise'], row['learning_rate'], row['train_loss'])
         size = batch_size_rules.follow(rule, lane.batch_size, self._bounds(lane), measured)
         state = self.batch_sizes[lane.lane]
@@ -103,6 +104,21 @@ class StageRun:
       self.plan = after
       for group, planned in zip(self.groups, after.groups, strict=True):
         group.retune(planned.lanes)
+
+  @property
+  def diverged(self) -> dict[int, Divergence]:
+    """The lanes that are lost; all processes ask for it together."""
+    for group in self.groups:
+      group.settle()
+    return {lane: lost for group in self.groups for lane, lost in group.diverged.items()}
+
+  def note_diverged(self, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Keeps in mind which lanes an evaluation found to be lost, though they were not frozen."""
+    groups = {lane.lane: group for group in self.groups for lane in group.group.lanes}
+    for row in rows:
+      if row['diverged']:
+        lost = row['lane'], row['diverged_at'], row['diverged_because']
+        groups[row['lane']].diverged.setdefault(row['lane'], Divergence(*lost, frozen=False))
 
   @property
   def follows(self) -> bool:
@@ -124,12 +140,14 @@ class StageRun:
       ),
       evaluated=evaluated,
       data=fingerprint,
+      diverged=tuple(sorted(self.diverged.values())),
     )
 
   def enter(self, position: Position) -> None:
     """Builds the stage of a position, its lanes fresh; `load` then gives them their states."""
     self.groups, self.data = [], None  # what they hold on the devices is free before there is more
     numbers = [lane.lane for lane in self.study_plan.lanes]
+    self._diverged = {lost.lane: lost for lost in position.diverged}
     now = dict(zip(numbers, position.batch_sizes.now, strict=True))
     self._build(self._with(self.study_plan.stages[position.stage], now), now, None)
     self._begun = dict(zip(numbers, position.batch_sizes.begun, strict=True))
@@ -177,6 +195,8 @@ class StageRun:
       self.config, view, self.plan, self.strategies, states, features, self.own
     )
     for group in self.groups:
+      numbers = [lane.lane for lane in group.group.lanes]
+      group.diverged = {x: self._diverged[x] for x in numbers if x in self._diverged}
       if (parts := self.parts.get(group.group.index, 1)) > 1:
         group.restart(parts)
       for sentence in memory.fit(group, self.data, self.config.execution.memory):
@@ -188,7 +208,7 @@ class StageRun:
     if not (self.plan.stage.trainable and wanted):
       return
     view, spec = views.view(self.dataset, self.plan.stage), self._lane_spec(self.plan)
-    states = device_lanes.all_lanes(self.groups)
+    states, self._diverged = device_lanes.all_lanes(self.groups), self.diverged
     cut = frozen_features.cut_of(spec, states.params, view.image_shape)
     if not cut or not frozen_features.usable(spec, states):
       return

@@ -94,7 +94,10 @@ def read(workdir: Path, lane: int | None = None) -> dict[str, PyTree]:
       f'finish it: python -m bsjax.main --config=... --workdir={workdir}'
     )
   rows = records.read_plan(workdir / 'plan.csv')
-  lane = best_lane(records.read(workdir / 'records.jsonl')) if lane is None else lane
+  kept = records.read(workdir / 'records.jsonl')
+  lane = best_lane(kept) if lane is None else lane
+  if any(row['diverged'] for row in kept if row['lane'] == lane):
+    raise TransferError(f'lane {lane} of {workdir} has diverged; choose another transfer.lane')
   if not 0 <= lane < len(rows):
     raise TransferError(f'lane {lane} is not in {workdir}: its lanes are 0 to {len(rows) - 1}')
   group = next(row['group'] for row in rows if row['lane'] == lane)
@@ -120,13 +123,14 @@ def read(workdir: Path, lane: int | None = None) -> dict[str, PyTree]:
 def best_lane(rows: list[dict[str, Any]]) -> int:
   """The lane with the highest validation accuracy at its last record; the first of equal ones.
 
-  Lanes that have diverged are out. Raises TransferError if all have.
+  Lanes that ever diverged are out. Raises TransferError if all have.
   """
   last = {row['lane']: row for row in sorted(rows, key=lambda row: row['examples'])}
+  lost = {row['lane'] for row in rows if row['diverged']}
   accuracy = {
     lane: row[judged().val]
     for lane, row in sorted(last.items())
-    if not row['diverged'] and row[judged().val] is not None
+    if lane not in lost and row[judged().val] is not None
   }
   if not accuracy:
     raise TransferError(

@@ -12,7 +12,7 @@ from bsjax.data import stream
 from bsjax.engine import evaluate
 from bsjax.models import convolution
 from bsjax.noise import estimators
-from bsjax.train.rows import has_diverged, lane_records
+from bsjax.train.rows import lane_records, why_diverged
 
 
 def outputs(config, dataset, split, params, batch_stats):
@@ -152,4 +152,4 @@ def test_a_lane_is_lost_where_its_loss_is_a_million_times_that_of_guessing(
   counts = None if classes is None else np.full(classes, 10, np.int32)
   sums = evaluate.Sums(np.float32(50 * loss), {}, np.int32(50), {}, counts)
   evaluation = evaluate.Evaluation(sums, sums, {}, np.bool_(finite))
-  assert has_diverged(evaluation) == lost
+  assert bool(why_diverged(evaluation)) == lost

@@ -186,7 +186,13 @@ def _by_lane(plan_rows: Sequence[Row], record_rows: Sequence[Row]) -> dict[int, 
 
 
 def progress(plan_rows: Sequence[Row], record_rows: Sequence[Row]) -> float:
-  """The share of the planned examples that the records show as seen, from 0 to 1."""
+  """The share of the planned examples that the records show as seen, from 0 to 1.
+
+  Where all lanes have diverged nothing is left to train.
+  """
+  lost = {row['lane'] for row in record_rows if row['diverged']}
+  if lost.issuperset(row['lane'] for row in plan_rows):
+    return 1.0
   seen: dict[int, int] = {}
   for row in record_rows:
     seen[row['lane']] = max(seen.get(row['lane'], 0), row['examples'])

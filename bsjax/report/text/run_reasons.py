@@ -94,6 +94,13 @@ _WHERE = 'batch size {batch_size}, learning rate {learning_rate:.4g}, trial {tri
 
 OF_LANES: dict[str, str | Callable[..., str]] = {
   'diverged': 'diverged',
+  'loss_not_finite': 'the loss was not finite',
+  'gradient_not_finite': 'the gradient was not finite',
+  'update_not_finite': 'the update would have left a number that is not finite',
+  'state_not_finite': 'a parameter or a number of the optimizer was not finite',
+  'parameter_not_finite': 'a parameter was not finite',
+  'loss_grown': 'the loss was a million times that of guessing',
+  'cause_not_recorded': 'not recorded by the version that trained it',
   'unfinished': 'unfinished at epoch {epoch:.3g} of {epochs:.3g}',
   'no_metric': 'ended without {judged.a_metric}',
   'lanes_failed': _lanes_failed,
