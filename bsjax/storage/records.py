@@ -28,6 +28,7 @@ PLAN_COLUMNS: dict[str, type] = {
   'examples': int,
   'epochs': float,
 }
+SUBSET = 'subset_records.jsonl'  # evaluations on some examples of each split (evaluation.subset)
 # What every file of a workdir but its records is for: what is left to do where one is damaged.
 REMEDY = 'restore the file, or choose another --workdir'
 _ADDED = {'branch': ''}  # columns that plans of earlier versions lack, as these then read
@@ -60,6 +61,12 @@ def read(path: str | os.PathLike) -> list[Row]:
   content = Path(path).read_bytes()
   lines = content[: _complete(content)].splitlines()
   return [_parse(line, path, number) for number, line in enumerate(lines, start=1)]
+
+
+def read_all(workdir: Path) -> list[Row]:
+  """The rows of a study: of whole splits, then any of a subset, which say 'val_examples'."""
+  subset = workdir / SUBSET
+  return read(workdir / 'records.jsonl') + (read(subset) if subset.is_file() else [])
 
 
 def truncate_after(path: str | os.PathLike, examples: int) -> list[Row]:

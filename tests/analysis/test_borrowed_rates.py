@@ -73,7 +73,7 @@ def test_precise_batch_sizes_keep_rates_that_follow_no_power():
 
 
 def test_where_nothing_shows_a_valley_nothing_is_borrowed():
-  tried, chosen = tuned(steady, lambda size: 0.002, rates=(0.1, 0.3))
+  _, chosen = tuned(steady, lambda size: 0.002, rates=(0.1, 0.3))
   assert borrowed_rates(chosen) == {}  # two rates are no parabola
   _, chosen = tuned(steady, noisy, sizes=(8, 16))
   assert borrowed_rates(chosen) == {}  # two batch sizes show no power

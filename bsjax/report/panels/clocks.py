@@ -44,6 +44,8 @@ def series_legend(source: Source) -> dict[str, Any]:
 def draw_clock(axes: Axes, source: Source, clock: str, quantity: str) -> None:
   """A quantity against batch size where all have run equally long by this clock."""
   title, gaps = f'{_SHORT[quantity]}, equal {CLOCKS[clock]}', source.summary['generalization_gap']
+  if gaps['chosen'][clock].get('subset'):
+    title += ', on a subset'
   drawn = False
   for number, ((part, prefix), (_, colour, marker)) in enumerate(SERIES.items()):
     rows = gaps[part].get(clock, {}).get('batch_sizes', ())
