@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,10 @@ import numpy as np
 from bsjax.analysis.claims import confounds
 from bsjax.analysis.claims.claim import ABOVE, SUPPORTED, Finding, Question, better, within
 from bsjax.analysis.claims.pairs import Pair, Ranking
+from bsjax.analysis.measures.borrowed_rates import borrowed_rates
 from bsjax.analysis.measures.critical_batch_size import EARLY
 from bsjax.analysis.runs.histories import Tried
-from bsjax.analysis.runs.selection import Chosen
+from bsjax.analysis.runs.selection import Chosen, Tuned
 from bsjax.config.metrics import judged
 from bsjax.stats.estimate import Reason
 from bsjax.stats.paired import Difference, against_best
@@ -69,9 +71,28 @@ def _most_accurate(chosen: Chosen, ranking: Ranking, tried: Tried) -> Finding:
     found = level[largest].plain.interval
     ends = {'value': found.value, 'low': found.low, 'high': found.high}
     why.append(Reason('at_stake', best=best, other=largest, **ends))
+  taken, borrowed = _rate(chosen, size)
+  why += borrowed
   if size in tried:
-    why += confounds.tuning(tried, chosen, [size])
-  return _row(judged().val, size, [*why, *beside, *out], chosen[size].learning_rate)
+    why += confounds.tuning(tried, {size: taken}, [size])
+  return _row(judged().val, size, [*why, *beside, *out], taken.learning_rate)
+
+
+def _rate(chosen: Chosen, size: int) -> tuple[Tuned, list[Reason]]:
+  """The batch size at the rate of its window that it and the others put nearest to its best.
+
+  Its metric was read at its own best rate, which luck may have moved; the batch size of the best
+  mean is often that of the most luck.
+  """
+  own, best = chosen[size], borrowed_rates(chosen).get(size)
+  if best is None:
+    return own, []
+  rates = [part.learning_rate for part in own.window]
+  rate = min(rates, key=lambda rate: abs(math.log(rate / best)))
+  if rate == own.learning_rate:
+    return own, []
+  about = {'size': size, 'own': own.learning_rate, 'rate': rate, 'best': best}
+  return replace(own, learning_rate=rate), [Reason('rate_of_others', **about)]
 
 
 def _shown(pair: Pair, question: Question) -> bool:

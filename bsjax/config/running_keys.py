@@ -53,6 +53,15 @@ RUNNING = (
     choices=(MATCHED, EVEN),
     before=EVEN,
   ),
+  Key(
+    'evaluation.subset',
+    0,
+    'Training and as many validation examples, drawn by the seed and the same for all, on which '
+    'lanes are also evaluated, besides whole splits: there, and at all further positions at which '
+    'batch sizes have made equally many updates. Into subset_records.jsonl.',
+    'examples',
+    **zero('none'),
+  ),
   _how('execution.devices', 0, 'How many; on a CPU one per core.', **zero('all there are')),
   _how('execution.replicate', 'pmap', 'Lanes over devices: pmap, shard_map.'),
   _how(

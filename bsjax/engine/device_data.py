@@ -10,7 +10,7 @@ from flax import struct
 from jaxtyping import Int
 from ml_collections import ConfigDict
 
-from bsjax.data import Dataset, sampler, stream, views
+from bsjax.data import Dataset, sampler, stratify, stream, views
 from bsjax.engine import device_axis
 from bsjax.engine.lanes import Source
 from bsjax.plan import plan
@@ -59,8 +59,19 @@ class DeviceData:
     self.validation = DeviceSplit(
       **device_axis.copy_to_all(dataclasses.asdict(dataset.validation), devices)
     )
+    self.subset = self._subset(dataset, config) if config.evaluation.subset else None
     self._epoch = -1  # the first epoch of the orders at hand; none yet
     self._source: Source | None = None
+
+  def _subset(self, dataset: Dataset, config: ConfigDict) -> tuple['DeviceSplit', 'DeviceSplit']:
+    """Some training and validation examples, classes by their shares; the same in every stage."""
+    parts = []
+    for split in (dataset.train, dataset.validation):
+      size = min(config.evaluation.subset, len(split.labels))
+      chosen = stratify.stratified(np.asarray(split.labels), size, config.seed)
+      part = {name: values[chosen] for name, values in dataclasses.asdict(split).items()}
+      parts.append(DeviceSplit(**device_axis.copy_to_all(part, self.devices)))
+    return parts[0], parts[1]
 
   def at(self, position: int) -> tuple[Source, int]:
     """Returns the training set with orders from the epoch of `position` on, and where they end."""

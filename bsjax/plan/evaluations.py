@@ -99,6 +99,18 @@ def positions(line: Timeline, count: int, how: str, asked: Sequence[float] = ())
   return tuple(sorted({0, *line.ends, *even}))
 
 
+def further(line: Timeline, marks: Sequence[int]) -> tuple[int, ...]:
+  """Returns the positions at which lanes have made equally many updates that `marks` lack.
+
+  They are those that `positions` would choose without a bound on their number.
+  """
+  more = set(marks)
+  for end in line.ends:
+    for slowest in sorted(line.paths, key=functools.partial(line.updates, position=end)):
+      more |= _meeting(line, slowest, end, more)
+  return tuple(sorted(more - set(marks)))
+
+
 def equal_updates(line: Timeline, marks: Sequence[int], end: int | None = None) -> tuple[int, int]:
   """Returns the most updates after which all lanes are evaluated, and those of the slowest.
 

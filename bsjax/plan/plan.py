@@ -68,6 +68,7 @@ class StagePlan:
   stream: int  # the number of that stream
   evaluations: tuple[int, ...]  # of the first stage the first is at 0; the last ends the stage
   start_epoch: float  # passes over training sets before `start`
+  further: tuple[int, ...] = ()  # positions of evaluations on a subset alone
 
   @property
   def lanes(self) -> list[Lane]:
@@ -184,6 +185,8 @@ def _timeline(
   asked = np.interp(config.report.epochs, np.cumsum([0, *passes]), [0, *ends]).tolist()
   how = evaluations.way(config, parsed)
   marks = evaluations.positions(line, config.evaluations, how, asked)
+  matched = config.evaluation.subset and how == evaluations.MATCHED
+  further = evaluations.further(line, marks) if matched else ()
   plans = []
   for i, stage in enumerate(parsed):
     # A stream of examples goes on until the share of the data changes.
@@ -202,6 +205,7 @@ def _timeline(
         # The first stage begins with one.
         evaluations=tuple(mark for mark in marks if starts[i] < mark <= ends[i] or mark == i == 0),
         start_epoch=float(sum(passes[:i])),
+        further=tuple(mark for mark in further if starts[i] < mark <= ends[i]),
       )
     )
   return tuple(plans)

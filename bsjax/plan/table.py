@@ -153,11 +153,18 @@ def _equal_updates(config: ConfigDict, plan: StudyPlan) -> list[str]:
   if len(line.paths) == 1 or evaluations.way(config, parts) != evaluations.MATCHED:
     return []
   marks = [mark for part in plan.stages for mark in part.evaluations]
+  further = [mark for part in plan.stages for mark in part.further]
   common, most = evaluations.equal_updates(line, marks)
+  where, at_all = '', sorted([*marks, *further])
+  if not common and further:
+    common, most = evaluations.equal_updates(line, at_all)
+    where = f', on {config.evaluation.subset:,} training and validation examples at most'
+  said = [_further(config, further)] if further else []
   if common:
     return [
       f'at equal updates, lanes are compared at {common:,} of the {most:,} that those with the '
-      'fewest make'
+      f'fewest make{where}',
+      *said,
     ]
   return [
     'no evaluations fall on equal updates of all batch sizes, so what is compared there lies '
@@ -165,6 +172,15 @@ def _equal_updates(config: ConfigDict, plan: StudyPlan) -> list[str]:
     'the largest batch size with as many updates as lanes of the smallest make between two '
     f'moments at which all update, {plan.first.block_examples // min(config.batch_sizes)}'
   ]
+
+
+def _further(config: ConfigDict, further: list[int]) -> str:
+  return (
+    f'{len(further)} further evaluations, at equal updates, are of {config.evaluation.subset:,} '
+    'training and as many validation examples at most, the same for all lanes; there and at all '
+    'others these stand in subset_records.jsonl, of which no mean is taken with those of whole '
+    'splits'
+  )
 
 
 def stages_table(plan: StudyPlan) -> Table | None:

@@ -52,8 +52,8 @@ def load(workdir: Path) -> StoredStudy:
   config = records.read_json(workdir / 'config.json')
   plan = records.read_plan(workdir / 'plan.csv')
   path = workdir / (shards.FOLDER if divided else 'records.jsonl')
-  rows = shards.rows(workdir) if divided else records.read(path)
-  records.check(rows, plan, path)
+  rows = shards.rows(workdir) if divided else records.read_all(workdir)
+  records.check(histories.whole(rows), plan, path)
   progress = histories.progress(plan, rows)
   starts = provenance.read(workdir)
   facts = _json(workdir / 'data.json')  # None: by an older version

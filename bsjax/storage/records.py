@@ -29,6 +29,7 @@ PLAN_COLUMNS: dict[str, type] = {
   'epochs': float,
 }
 HYPERPARAMETER = 'optimizer.'  # what more columns begin with, of what lanes differ in: numbers
+SUBSET = 'subset_records.jsonl'  # evaluations on some examples of each split (evaluation.subset)
 # What every file of a workdir but its records is for: what is left to do where one is damaged.
 REMEDY = 'restore the file, or choose another --workdir'
 _ADDED = {'branch': ''}  # columns that plans of earlier versions lack, as these then read
@@ -66,6 +67,12 @@ def read(path: str | os.PathLike[str]) -> list[Row]:
 def write(path: str | os.PathLike[str], rows: Iterable[Mapping[str, Any]]) -> None:
   """Writes rows in place of all there were, whole or not at all."""
   write_text(path, ''.join(_dumps(row) + '\n' for row in rows))
+
+
+def read_all(workdir: Path) -> list[Row]:
+  """The rows of a study: of whole splits, then any of a subset, which say 'val_examples'."""
+  subset = workdir / SUBSET
+  return read(workdir / 'records.jsonl') + (read(subset) if subset.is_file() else [])
 
 
 def truncate_after(path: str | os.PathLike[str], examples: int) -> list[Row]:

@@ -29,7 +29,7 @@ def finish(
   from bsjax.report.summaries import summarize
   from bsjax.report.text.results import results
 
-  rows, lanes = records.read(workdir / 'records.jsonl'), records.read_plan(workdir / 'plan.csv')
+  rows, lanes = records.read_all(workdir), records.read_plan(workdir / 'plan.csv')
   facts = records.read_json(workdir / 'data.json')
   starts = provenance.read(workdir)
   summary = summarize(json.loads(config.to_json()), lanes, rows, hardware, facts, starts)

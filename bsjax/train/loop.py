@@ -29,6 +29,7 @@ from bsjax.train import stopping
 from bsjax.train.profiling import Profiler
 from bsjax.train.rows import lane_records
 from bsjax.train.stage_run import StageRun
+from bsjax.train.subset_evaluations import SubsetEvaluations
 
 LEAST_BETWEEN = 20  # times as long as a save takes: no more than a twentieth goes into them
 
@@ -56,6 +57,7 @@ class TrainLoop:
     self.config, self.workdir, self.plan, self.console = config, workdir, study_plan, console
     self.records, self.mirrors = workdir / 'records.jsonl', mirrors
     self.execution = chosen
+    self.subset = SubsetEvaluations(workdir, study_plan, asked=config.evaluation.subset > 0)
     self.stage = StageRun(
       config, dataset, study_plan, chosen.strategies, console.print, weights, chosen.parts, own
     )
@@ -131,15 +133,16 @@ class TrainLoop:
     return False
 
   def _run_stage(self) -> None:
-    for mark in self.stage.plan.evaluations:
+    whole = self.stage.plan.evaluations
+    for mark in sorted((*whole, *self.stage.plan.further)):
       if mark <= self.evaluated:
         continue
       self._advance_to(mark)
       if self.stop or self.lost:
         return
-      self._evaluate(mark)
+      self._evaluate(mark, whole=mark in whole)
       due = self.config.checkpoint.keep_all or processes.first(self._save_is_overdue)
-      if mark == self.plan.total_examples or due or self.lost:
+      if mark == self.plan.total_examples or (due and mark in whole) or self.lost:
         self._save()
 
   def _done(self) -> int:
@@ -194,9 +197,19 @@ class TrainLoop:
     _, pace.blocks, overdue = told[0]
     return overdue
 
-  def _evaluate(self, mark: int) -> None:
-    """Has all lanes evaluated; the results are recorded when the devices are done."""
+  def _evaluate(self, mark: int, whole: bool) -> None:
+    """Has all lanes evaluated; the results are recorded when the devices are done.
+
+    `whole`: on whole splits, and not on the subset alone.
+    """
     stage, groups = self.stage.plan, self.stage.groups
+    if self.subset.asked:
+      where = _position(stage, mark)
+      record = self.subset.begin(groups, self.stage.data, where, self._guessing())
+      if not whole:
+        self.pending, self.evaluated = record, mark
+        return
+      record()
     snapshots = [
       (g.group.lanes, g.evaluate(self.stage.data), g.rates(), g.programs.probed, dict(g.diverged))
       for g in groups
@@ -215,8 +228,7 @@ class TrainLoop:
   def _record(
     self, mark: int, stage: plan.StagePlan, snapshots: list[tuple]
   ) -> list[dict[str, Any]]:
-    rows = []
-    position = {'examples': mark, 'epoch': stage.epoch(mark), 'stage': stage.stage.index}
+    rows, position = [], _position(stage, mark)
     for lanes, snapshot, rates, probed, diverged in snapshots:
       probe, guessing = (probed, stage.train_examples), self._guessing()
       rows += lane_records(lanes, snapshot(), position, rates, probe, diverged, guessing)
@@ -276,6 +288,7 @@ class TrainLoop:
     for sentence in damaged:
       logging.warning('%s; continuing from the one before it', sentence)
     # Rows later than the checkpoint will be computed again.
+    processes.first(lambda: self.subset.truncate(self.evaluated))
     rows = processes.first(self._kept_rows)
     self._remember(rows)
     last = [row for row in rows if row['examples'] == self.evaluated]
@@ -292,6 +305,7 @@ class TrainLoop:
     marks = [mark for stage in self.plan.stages for mark in stage.evaluations if mark <= end]
     lanes = records.read_plan(self.workdir / 'plan.csv')
     records.check(rows, lanes, self.records, marks)
+    self.subset.check(lanes, end)
 
   def _load(self, step: int) -> None:
     position = processes.first(lambda: checkpoint.position(self.manager, step))
@@ -310,6 +324,10 @@ class TrainLoop:
     self.asked = True
     if processes.count() == 1:
       self.stop = True
+
+
+def _position(stage: plan.StagePlan, mark: int) -> dict[str, Any]:
+  return {'examples': mark, 'epoch': stage.epoch(mark), 'stage': stage.stage.index}
 
 
 def _best(rows: list[dict[str, Any]], lanes: Sequence[plan.Lane]) -> str:

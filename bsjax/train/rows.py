@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Int
 
 from bsjax.engine.device_lanes import Snapshot
 from bsjax.engine.evaluate import Evaluation, means
@@ -122,22 +123,71 @@ def lane_records(
       jax.tree.map(lambda x, i=i: x[i], getattr(snapshot, field.name))
       for field in dataclasses.fields(snapshot)
     )
-    factor, rate_sums = rates
     row = {
-      'lane': lane.lane,
-      **position,
-      'updates': int(updates),
-      'batch_size': lane.batch_size,
-      'learning_rate': lane.learning_rate * factor,
-      'learning_rate_sum': rate_sums[lane.lane],
+      **_place(lane, position, updates, rates),
       **means('train', evaluation.train),
       **means('val', evaluation.validation),
       **_divergence((diverged or {}).get(lane.lane), evaluation, position, guessing),
       **online.columns(windows, early),
     }
-    for name, sums in evaluation.reestimated.items():
-      row |= means({'train': 'reestimated_train', 'validation': 'reestimated_val'}[name], sums)
+    row |= _reestimated(evaluation)
     if probe:
       row['exact'] = rendered(columns(probe, *probed, row['updates']))
     rows.append(row)
   return rows
+
+
+def subset_records(
+  lanes: Sequence[plan.Lane],
+  evaluation: Evaluation,
+  updates: Int[np.ndarray, ' lane'],
+  position: dict[str, Any],
+  rates: tuple[float, Mapping[int, float]],
+  diverged: Mapping[int, Divergence] | None = None,
+  guessing: float | None = None,
+) -> list[dict[str, Any]]:
+  """Returns the rows of subset_records.jsonl, which count the examples of each split they are of.
+
+  Arguments as in `lane_records`; `evaluation` holds arrays `[lane, ...]`.
+  """
+  rows = []
+  for i, lane in enumerate(lanes):
+    one = jax.tree.map(lambda x, i=i: x[i], evaluation)
+    rows.append(
+      {
+        **_place(lane, position, updates[i], rates),
+        'train_examples': int(one.train.count),
+        'val_examples': int(one.validation.count),
+        **means('train', one.train),
+        **means('val', one.validation),
+        **_divergence((diverged or {}).get(lane.lane), one, position, guessing),
+        **_reestimated(one),
+      }
+    )
+  return rows
+
+
+def _place(
+  lane: plan.Lane,
+  position: dict[str, Any],
+  updates: np.integer,
+  rates: tuple[float, Mapping[int, float]],
+) -> dict[str, Any]:
+  """Where a lane stands, as rows begin."""
+  factor, rate_sums = rates
+  return {
+    'lane': lane.lane,
+    **position,
+    'updates': int(updates),
+    'batch_size': lane.batch_size,
+    'learning_rate': lane.learning_rate * factor,
+    'learning_rate_sum': rate_sums[lane.lane],
+  }
+
+
+def _reestimated(evaluation: Evaluation) -> dict[str, Any]:
+  """The columns of re-estimated BatchNorm statistics, if there are any."""
+  row: dict[str, Any] = {}
+  for name, sums in evaluation.reestimated.items():
+    row |= means({'train': 'reestimated_train', 'validation': 'reestimated_val'}[name], sums)
+  return row

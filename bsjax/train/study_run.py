@@ -53,6 +53,11 @@ class StudyRun:
   ):
     """Raises ConfigError with all problems of the configuration at once."""
     self._shard = Shard.parse(shard) if shard else None
+    if shard and config.evaluation.subset:
+      raise ConfigError(
+        f'--shard={shard}: rows of evaluation.subset={config.evaluation.subset} are not merged from '
+        'shards; set it to 0'
+      )
     config, self.own = with_own(config, own), own
     processes.together(lambda: validate(config))
     self.config, self.workdir = config, workdirs.local(workdir)

@@ -85,6 +85,7 @@ VALUES = {
   'noise_scale.exact_examples': (0, 64),
   'noise_scale.curvature_blocks': (0, 8, EXACT),
   'evaluation.batch_size': (1024, 512),
+  'evaluation.subset': (0, 64),
   'stages.b.epochs': (1.0, 2.0),
   'stages.b.examples': (0, 1600),
   'stages.b.trainable': ((), ('Dense_1',)),

@@ -159,7 +159,8 @@ def _updates(given: Given, read: Mapping[str, Mapping[int, Reading]]) -> Confoun
   if verdict is True and within(_limit(whole)).verdict(left) != SUPPORTED:
     verdict = UNKNOWN  # It may have turned because the smaller batch has seen fewer examples there.
   evidence = Reason('at_equal_updates', **_left(whole, left))
-  return Confound(UPDATES, True, verdict, (*more, evidence))
+  subset = confounds.on_subset(there[size] for size in given.sizes)
+  return Confound(UPDATES, True, verdict, (*more, evidence, *subset))
 
 
 def _explains(whole: Estimate, left: Estimate) -> bool | str:

@@ -33,7 +33,7 @@ from bsjax.analysis.measures.contrast import (
   contrast,
   effect,
 )
-from bsjax.analysis.runs.budgets import LAST_QUARTER, meeting_point, read
+from bsjax.analysis.runs.budgets import LAST_QUARTER, met, read
 from bsjax.analysis.runs.reading import Reading
 from bsjax.analysis.runs.selection import Tuned
 from bsjax.config.metrics import judged
@@ -245,14 +245,15 @@ def read_pair(held: Mapping[str, Held], first: str, second: str, budget: str) ->
     if budget == 'updates' and ends[0] == ends[1]:
       continue  # the same as at equal examples
     # Conditions may come apart in their last stage only, so they meet as late as can be.
-    value = meeting_point(dict(enumerate(pair)), budget, LAST_QUARTER)
-    readings = [read(setting, budget, value) for setting in pair]
+    there, value = met(dict(enumerate(pair)), budget, LAST_QUARTER)
+    readings = [read(setting, budget, value) for setting in there.values()]
     if problem := next((reading.problem for reading in readings if reading.problem), None):
       out[size], unread = problem, True
     else:
       readable[size] = (readings[0], readings[1])
       cut_short[size] = confounds.cut_short(names, pair, readings)
   context, skipped = _unequal(names, budget, readable), []
+  context += confounds.on_subset([one for both_ in readable.values() for one in both_])
   for name, one in zip(names, both, strict=True):
     context += confounds.tuning(one.tried, one.chosen, list(readable), condition=name)
     skipped.append(confounds.skipped(one.chosen, list(readable), condition=name))

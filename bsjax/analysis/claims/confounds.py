@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -107,6 +107,12 @@ def cut_short(
   about = {'first': names[0], 'second': names[1], 'size': settings[0].batch_size}
   reason = Reason('conditions_cut_short', **about, shares=shares, ends=ends)
   return [reason] if abs(first - second) > SAME_PLACE else []
+
+
+def on_subset(read: Iterable[Reading]) -> list[Reason]:
+  """How many examples some of the readings are of, where these are not whole splits."""
+  counts = {reading.subset for reading in read if reading.subset}
+  return [Reason('on_subset', train=train, val=val) for train, val in sorted(counts)]
 
 
 def left_out(problems: Mapping[int, Any]) -> list[Reason]:

@@ -92,7 +92,8 @@ def trend(
   else:
     lost = sorted({min(tried), max(tried)} - set(sizes))
     void = [Reason('lost_end', sizes=lost, range=[min(tried), max(tried)])] if lost else []
-    context = [*_budget(budget, chosen, read, sizes), *context]
+    subset = confounds.on_subset(read[size] for size in sizes)
+    context = [*_budget(budget, chosen, read, sizes), *subset, *context]
     void += confounds.skipped(chosen, sizes)
     if budget != 'epochs':
       void += confounds.places(context)

@@ -102,7 +102,7 @@ def _compared(
   if budget == 'epochs':
     context = confounds.updates(pair, list(pair))
   else:
-    context = confounds.schedule(pair, read, list(pair))
+    context = [*confounds.schedule(pair, read, list(pair)), *confounds.on_subset(read.values())]
   about = {
     'kind': Kind.WAY,
     'family': Family.SCALING,
@@ -116,7 +116,7 @@ def _compared(
   void = confounds.of_worse(plain.interval, *sides) if way == TUNED else either
   places = confounds.places(context)
   return {
-    'at': budgets.meeting_point(pair, budget),
+    'at': budgets.met(pair, budget)[1],
     'interpolated': any(reading.between for reading in read.values()),
     **intervals,
     'better': judge(better(), plain, again, context, [*void, *places], **about),

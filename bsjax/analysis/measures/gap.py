@@ -23,7 +23,7 @@ from bsjax.analysis.runs.budgets import (
   Reading,
   common_settings,
   compared_quantities,
-  meeting_point,
+  met,
   quantities,
   readings,
   trained_rows,
@@ -69,9 +69,13 @@ def at_clock(
   quantity: E, ...} or {'batch_size', 'undefined'}], 'slopes': {quantity: S}}. E is {'mean', 'ci95',
   'n'}; S is {'value', 'ci95', 'n', 'batch_sizes', 'ci95_interpolation'} or {'undefined'}, where
   'ci95_interpolation' also covers where between the records an interpolated value may lie.
+  'subset' counts the training and validation examples that all are evaluated on, where these are
+  not whole splits.
   """
-  value = meeting_point(chosen, clock) if value is None else value
+  if value is None:
+    chosen, value = met(chosen, clock)
   read = readings(chosen, clock, value)
+  subset = next((reading.subset for reading in read.values() if reading.subset), None)
   rows = {size: _row(chosen[size], reading) for size, reading in read.items()}
   rows |= {size: {'batch_size': size, 'undefined': why} for size, why in (missing or {}).items()}
   names = sorted({name for reading in read.values() for name in compared(reading)}, key=_order)
@@ -81,7 +85,7 @@ def at_clock(
     'slopes': {
       name: slope_row(Comparison(read, name).slope()) for name in names or compared_quantities()
     },
-  }
+  } | ({'subset': list(subset)} if subset else {})
 
 
 def curves(chosen: Mapping[int, Setting]) -> dict[str, dict[str, dict[int, Curve]]]:

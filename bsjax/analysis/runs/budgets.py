@@ -43,6 +43,31 @@ def meeting_point(
   return None if end is None else last_common_record(chosen, clock, end, late)
 
 
+def met(
+  chosen: Mapping[int, Setting], clock: str, late: float = SECOND_HALF
+) -> tuple[Mapping[int, Setting], float | None]:
+  """The settings, and the meeting point at which to read them.
+
+  At equal updates they are those evaluated on a subset, all alike, where more of them have a record
+  of that at which they meet than of whole splits.
+  """
+  value = meeting_point(chosen, clock, late)
+  subset = {size: setting.on_subset() for size, setting in chosen.items()}
+  if clock != 'updates' or not all(lane.rows for one in subset.values() for lane in one.lanes):
+    return chosen, value
+  there = meeting_point(subset, clock, late)
+  more = _lanes_there(subset, clock, there) > _lanes_there(chosen, clock, value)
+  return (subset, there) if more else (chosen, value)
+
+
+def _lanes_there(chosen: Mapping[int, Setting], clock: str, value: float | None) -> int:
+  """How many lanes have a record at this value."""
+  if value is None:
+    return 0
+  records = ([_number(row.get(KEYS[clock])) for row in trained_rows(x)] for x in _lanes(chosen))
+  return sum(_on_record(np.array(values), value).size > 0 for values in records)
+
+
 def last_common_record(
   chosen: Mapping[int, Setting], clock: str, end: float, late: float = SECOND_HALF
 ) -> float:
@@ -97,7 +122,8 @@ def readings(
   chosen: Mapping[int, Setting], clock: str, value: int | float | None = None
 ) -> dict[int, Reading]:
   """Every setting at a value of the clock; without one, at the meeting point."""
-  value = meeting_point(chosen, clock) if value is None else value
+  if value is None:
+    chosen, value = met(chosen, clock)
   nothing = Reason('not_recorded', key=KEYS[clock])
   return {
     size: Reading(problem=setting.problem or nothing)
@@ -162,7 +188,9 @@ def _read_one(setting: Setting, clock: str, value: int | float) -> Reading:
   between = (float(min(ends)[0]), float(max(end for _, end in ends))) if ends else None
   trials = tuple(lane.plan['trial'] for lane in setting.lanes)
   lanes = {key: column[None] for key, column in values.items()}
-  return Reading(trials, values, low, high, between, lanes)
+  first = places[0][0]
+  subset = (first['train_examples'], first['val_examples']) if 'val_examples' in first else None
+  return Reading(trials, values, low, high, between, lanes, subset=subset)
 
 
 def compared_quantities() -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import functools
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from bsjax.config.metrics import judged
@@ -22,6 +22,7 @@ class LaneHistory:
 
   plan: Row
   rows: tuple[Row, ...]
+  subset: tuple[Row, ...] = ()  # the same of evaluations on some examples of each split
 
   @functools.cached_property  # read hundreds of times
   def final(self) -> Row | None:
@@ -96,6 +97,11 @@ class Setting:
     """The settings that are read together, each with its weight: this one alone."""
     return ((self, 1.0),)
 
+  def on_subset(self) -> Setting:
+    """The same as evaluated on a subset of the examples; lanes that never were have no rows."""
+    lanes = tuple(replace(lane, rows=lane.subset) for lane in self.lanes)
+    return replace(self, lanes=lanes)
+
   def finals(self, key: str) -> list[float]:
     """The value of `key` at the end of each trial; only for a setting without a problem."""
     return [lane.final[key] for lane in self.lanes]
@@ -132,12 +138,24 @@ def settings(plan_rows: Sequence[Row], record_rows: Sequence[Row]) -> dict[int, 
   by_size: dict[int, list[Setting]] = {}
   in_order = sorted(plan_rows, key=lambda row: (*place(row), row['trial']))
   for (batch_size, learning_rate), members in itertools.groupby(in_order, key=place):
-    lanes = tuple(
-      LaneHistory(row, tuple(sorted(rows[row['lane']], key=lambda record: record['examples'])))
-      for row in members
-    )
+    lanes = tuple(_history(row, rows[row['lane']]) for row in members)
     by_size.setdefault(batch_size, []).append(Setting(batch_size, learning_rate, lanes))
   return by_size
+
+
+def whole(rows: Sequence[Row]) -> list[Row]:
+  """The records of whole splits alone."""
+  return [row for row in rows if not _of_subset(row)]
+
+
+def _of_subset(row: Row) -> bool:
+  return 'val_examples' in row
+
+
+def _history(plan: Row, rows: Sequence[Row]) -> LaneHistory:
+  in_order = sorted(rows, key=lambda record: record['examples'])
+  subset = tuple(row for row in in_order if _of_subset(row))
+  return LaneHistory(plan, tuple(whole(in_order)), subset)
 
 
 def by_branch(
@@ -194,7 +212,7 @@ def progress(plan_rows: Sequence[Row], record_rows: Sequence[Row]) -> float:
   if lost.issuperset(row['lane'] for row in plan_rows):
     return 1.0
   seen: dict[int, int] = {}
-  for row in record_rows:
+  for row in whole(record_rows):
     seen[row['lane']] = max(seen.get(row['lane'], 0), row['examples'])
   done = sum(min(seen.get(row['lane'], 0), row['examples']) for row in plan_rows)
   return done / sum(row['examples'] for row in plan_rows)
@@ -207,7 +225,7 @@ def provisional(plan_rows: Sequence[Row], record_rows: Sequence[Row]) -> list[Ro
   then be shown, but must not be compared with one that has just begun.
   """
   by_lane: dict[int, list[Row]] = {row['lane']: [] for row in plan_rows}
-  for row in sorted(record_rows, key=lambda row: row['examples']):
+  for row in sorted(whole(record_rows), key=lambda row: row['examples']):
     by_lane[row['lane']].append(row)
   reached = min(len(rows) for rows in by_lane.values())
   if reached < 2:  # the first record is made before training

@@ -21,7 +21,8 @@ class Reading(NamedTuple):
   on it from the records around; all three are equal where the value lies on a record. `between` is
   the stretch between those records, of all lanes together, or None on a record. `lanes` holds what
   each value is made of, one row for each setting read together, and `weights` theirs. `problem`
-  says why there is nothing to read.
+  says why there is nothing to read. `subset` counts the training and validation examples that lanes
+  were evaluated on where these are not whole splits.
   """
 
   trials: tuple[int, ...] = ()
@@ -32,6 +33,7 @@ class Reading(NamedTuple):
   lanes: Mapping[str, Float[np.ndarray, 'setting trial']] = {}
   weights: Float[np.ndarray, ' setting'] = np.ones(1)
   problem: Reason | None = None
+  subset: tuple[int, int] | None = None
 
 
 def of_columns(trials: Iterable[Any], columns: Mapping[str, ArrayLike]) -> Reading:
@@ -63,4 +65,5 @@ def combined(readings: Sequence[Reading], weights: Sequence[float]) -> Reading:
     (min(low for low, _ in between), max(high for _, high in between)) if between else None,
     {name: np.concatenate([reading.lanes[name] for reading in readings]) for name in names},
     np.array(weights),
+    subset=readings[0].subset,
   )

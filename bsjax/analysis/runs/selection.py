@@ -53,6 +53,11 @@ class Tuned(Setting):
     """The settings that are read together, each with its weight."""
     return tuple(zip(self.window, self.weights, strict=True))
 
+  def on_subset(self) -> Tuned:
+    """The same, chosen on whole splits, as evaluated on a subset of the examples."""
+    lanes = super().on_subset().lanes
+    return replace(self, lanes=lanes, window=tuple(part.on_subset() for part in self.window))
+
   def of_trials(self, trials: Sequence[int]) -> Tuned:
     """The same with the lanes of these trials alone."""
     window = tuple(_of_trials(setting, trials) for setting in self.window)

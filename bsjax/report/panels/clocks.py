@@ -49,6 +49,8 @@ def draw_clock(axes: Axes, source: Source, clock: str, quantity: str) -> None:
   short = 'Gap' if quantity == 'gap' else judged().metric.title.capitalize()
   title = style.short(f'{short}, equal {CLOCKS[clock]}', f'{short},\nequal {CLOCKS[clock]}')
   gaps = source.summary['generalization_gap']
+  if gaps['chosen'][clock].get('subset'):
+    title += ', on a subset'
   drawn = False
   for number, ((part, prefix), (_, colour, marker)) in enumerate(SERIES.items()):
     rows = gaps[part].get(clock, {}).get('batch_sizes', ())

@@ -121,6 +121,8 @@ OF_CLAIMS: dict[str, str | Callable[..., str]] = {
   'more_updates': 'batch size {small} makes {times:.3g} times as many updates as {large}: an '
   'effect of their number would look the same',
   'stand_at': _stand_at,
+  'on_subset': 'read on {train:,} training and {val:,} validation examples, the same for all, as '
+  'whole splits were not evaluated there',
   'condition_updates': _condition_updates,
   'conditions_stand_at': 'there {first} stands at epoch {epochs[0]:.3g} and {second} at epoch '
   '{epochs[1]:.3g}',

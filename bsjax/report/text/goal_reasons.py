@@ -48,6 +48,9 @@ OF_GOALS: dict[str, str | Callable[..., str]] = {
   'not_shown_worse': 'not shown to be worse: {sizes:list}',
   'as_good': '{size} is within {margin:percent}{judged.of_points} of {best}, by its whole '
   'interval, and needs fewer updates',
+  'rate_of_others': 'learning rate {rate:.4g} is nearest to {best:.3g}, where its own runs and the '
+  'best rates of the other batch sizes together put its best; by its own runs alone it would be '
+  '{own:.4g}',
   'at_stake': 'whether {other} is as good is undetermined: {best} less {other} is '
   '{value:points}{judged.of_points}, interval {low:points} to {high:points}',
   'reached_early': 'batch size {sizes:list} reached the target before its first evaluation, so '

@@ -279,9 +279,17 @@ def evaluation(config: Config, plan_rows: Sequence[Row]) -> str:
       ': where batch sizes had made equally many updates, as far as that number of evaluations '
       'allows, and else more often at first'
     )
+  subset = config.get('evaluation', {}).get('subset')
+  also = (
+    f' There and wherever else batch sizes had made equally many updates, up to {subset:,} '
+    'training and as many validation examples, the same for all runs, were evaluated besides; '
+    'comparisons at equal updates rest on these where whole sets were not evaluated.'
+    if subset and config['evaluation'].get('positions') == MATCHED and not _follows(config)
+    else ''
+  )
   return (
     f'Training and validation sets were evaluated {min(count, blocks)} times while training, '
-    f'whole, in evaluation mode{batches}{where}.'
+    f'whole, in evaluation mode{batches}{where}.{also}'
   )
 
 
