@@ -24,6 +24,7 @@ setup(
     'scikit-learn>=1.4',  # the digits data set
     'scipy>=1.12',
     'numpy>=1.26',
+    'pandas>=2.0',
     'filelock>=3.12',  # one process at a time in a workdir
     'jaxtyping>=0.3',
     'pillow>=10.0',  # decodes the images of TFDS records and image folders
@@ -41,5 +42,6 @@ setup(
       'setuptools>=70.1',  # builds a wheel without fetching anything
     ],
     'bench': ['torch>=2.4'],
+    'tensorboard': ['tensorboard>=2.15'],  # event files for bsjax.audit
   },
 )

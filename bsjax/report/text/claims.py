@@ -7,6 +7,7 @@ from typing import Any
 
 from bsjax.analysis.claims.claim import Claim, Kind
 from bsjax.config.metrics import BALANCED, METRIC, VAL, VAL_TITLE
+from bsjax.report.text.audit_claims import ASKED
 from bsjax.report.text.formats import NOUNS, UNITS, filled, points
 from bsjax.report.text.reasons import coded, full_sentence
 from bsjax.stats.estimate import Estimate
@@ -42,8 +43,10 @@ TEMPLATES: dict[str, tuple[str, str]] = {
     '',
   ),
   Kind.EXPONENT: ('', 'the best learning rate {growth}'),
+  Kind.AUDIT: ('{asked}', '{asked}'),
 }
 _TRENDS = {
+  'val_loss': 'smaller batches reach lower validation loss',
   VAL: f'smaller batches reach higher {VAL_TITLE}',
   'gap': 'the generalization gap grows with batch size',
   'rare': 'too small a batch hurts the rare classes',
@@ -98,6 +101,7 @@ def claim_sentence(claim: Claim) -> str:
   """What is claimed, without a full stop."""
   of_sign, of_margin = TEMPLATES[claim.kind]
   margin, noun = claim.question.margin, NOUNS.get(claim.quantity, '')
+  of_loss = claim.unit.startswith('loss')
   return filled(
     of_sign if margin is None else of_margin,
     *claim.subject,
@@ -107,9 +111,10 @@ def claim_sentence(claim: Claim) -> str:
     noun=noun,
     the_noun=f'the {noun}' if claim.quantity == 'gap' else noun,
     says='has a lower' if claim.question.side == 'below' else 'reaches higher',
-    points=margin and f'{100 * margin:g} percentage points',
+    points=margin and f'{100 * margin:g} {"percent" if of_loss else "percentage points"}',
     way=_WAYS.get(claim.subject[-1]) if claim.kind == Kind.WAY else None,
     growth=_GROWTH.get(claim.question.center),
+    asked=filled(ASKED[claim.subject[0]], *claim.subject) if claim.kind == Kind.AUDIT else None,
   )
 
 

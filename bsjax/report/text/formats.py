@@ -35,6 +35,19 @@ UNITS = {
   ),
   'nats': Unit('nats', 'nats', 'nats'),
   'exponent': Unit('exponent of the batch size', '', 'exponent'),
+  'loss': Unit('log of the loss', '% of the loss', '%', 100),
+  'loss_per_doubling': Unit(
+    f'log of the loss, {_SLOPE} of the batch size', f'% of the loss {_SLOPE}', f'% {_SLOPE}', 100
+  ),
+  'loss_over_range': Unit(
+    f'log of the loss, {_RANGE} of batch sizes', f'% of the loss {_RANGE}', f'% {_RANGE}', 100
+  ),
+  'share': Unit('share of the variance', '% of the variance', '% of variance', 100),
+  'octaves': Unit(
+    f'doublings of the learning rate, {_SLOPE} of the batch size',
+    f'doublings {_SLOPE}',
+    'doublings',
+  ),
   'ratio': Unit('ratio of distances', 'times the distance of two seeds', 'ratio of distances'),
 }
 NOUNS = {
@@ -86,6 +99,7 @@ def _farther(others: Sequence[Sequence[Any]]) -> str:
 FORMATS = {
   'points': points,
   'percent': lambda share: f'{100 * share:g}',
+  'share': lambda share: f'{100 * share:.2g}%',
   'count': count,
   'list': _list,
   'rule': RULES.__getitem__,
