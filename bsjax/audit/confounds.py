@@ -27,7 +27,7 @@ LATE = 0.8  # of training: what is still gained from here on says whether runs w
 SHARE = 0.25  # of the difference: a gain since then of so much is one that may decide it
 LITTLE_STALE, STALE_SHARE = 0.001, 0.01  # weight of the first statistics in the running ones
 LITTLE_DROPPED, DROPPED_SHARE = 0.001, 0.01  # of an epoch
-SMOOTH, ROUGH, FEWEST_RECORDS = 0.8, 0.5, 20  # autocorrelation of what is left of a line
+SMOOTH, ROUGH, FEWEST_RECORDS = 0.6, 0.3, 20  # autocorrelation of what is left of a line
 
 
 class Facts(NamedTuple):
