@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from bsjax.analysis.claims.causes import STALE, UNKNOWN, Confound
+from bsjax.analysis.claims.causes import EDGE, RATES, STALE, UNKNOWN, Confound
 from bsjax.analysis.claims.claim import REFUTED, SUPPORTED, UNDETERMINED, Claim, Finding, Kind
 from bsjax.analysis.measures.batch_size_contrasts import Comparison
 from bsjax.audit.claims import Given
@@ -106,5 +106,6 @@ def _better(claims: Sequence[Claim]) -> str:
 def _found(code: str, *reasons: Reason, **about: Any) -> Finding:
   empty = {'best': None, 'beaten': [], 'level': [], 'better': '', 'causes': [], 'open': []}
   empty |= {'unknown': [], 'ruled_out': [], 'largest': None, 'running': False}
-  about['unknown'] = [code for code in about.get('unknown', []) if code != SCALES]
+  hidden = {SCALES, *([EDGE] if RATES in about.get('open', ()) else [])}  # one rate has no edge
+  about['unknown'] = [code for code in about.get('unknown', []) if code not in hidden]
   return Finding({'code': code} | empty | about, tuple(reasons))

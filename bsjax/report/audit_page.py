@@ -96,10 +96,12 @@ def markdown(result: Mapping[str, Any]) -> str:
 
 
 def _context(result: Mapping[str, Any]) -> dict[str, Any]:
+  whole = [claim for claim in result['claims'] if claim['kind'] != Kind.PAIR]
   return {
     'audit': result,
     'answer': result['answer'],
-    'main': in_order(claim for claim in result['claims'] if claim['kind'] != Kind.PAIR),
+    'main': in_order(claim for claim in whole if claim['effect'] is not None),
+    'unanswered': [claim for claim in whole if claim['effect'] is None],
     'pairs': in_order(claim for claim in result['claims'] if claim['kind'] == Kind.PAIR),
     'names': audit_answer.NAMES,
     'effect': effect_text,
