@@ -113,6 +113,8 @@ def judge_tables(raws: Sequence[Raw], options: Options) -> Judged:
   rows, of_metric = runs.completed(rows, 'val_loss' if loss_only else VAL)
   if rows.empty:
     raise Problem(names_of(raws), 1, VAL, 'no run has a value', 'Give the metric of each run')
+  said = VAL in options.columns or 'val_error' in options.columns
+  rows, of_columns = runs.checked(rows, 'val_loss' if loss_only else VAL, said)
   rows, changing = schedules.split(rows)
   if rows.empty:
     what, remedy = 'every run changes its batch size', 'Add runs that keep theirs'
@@ -120,7 +122,7 @@ def judge_tables(raws: Sequence[Raw], options: Options) -> Judged:
   of_schedules = schedules.claims(rows, changing, loss_only)
   rows, of_trials = runs.trials(rows)
   tried, of_ends = lanes.cells(rows, loss_only)
-  notes += [*more, *of_metric, *of_trials, *of_ends]
+  notes += [*more, *of_metric, *of_columns, *of_trials, *of_ends]
   notes += [] if rate_given else [Reason('rate_not_given')]
   facts = _facts(rows, timed, joined, options, rate_given, keras)
   known = rows.columns[rows.notna().any()]

@@ -18,6 +18,7 @@ from bsjax.report import audit_page
 from bsjax.report.panels.audit import AuditSource
 from bsjax.report.text import audit_answer
 from bsjax.report.text.claim_blocks import effect_text
+from bsjax.report.text.reasons import full_sentence
 from bsjax.report.text.rendered import rendered
 from bsjax.storage import records
 
@@ -61,7 +62,9 @@ class Audit:
     codes = rendered(found)
     said = audit_answer.sentence(codes, self.judged.loss_only)
     change = audit_answer.changes(codes, confounds)
-    return said._asdict() | {'changes': change} | codes
+    careful = [note for note in self.judged.notes if note.code == 'other_settings']
+    remarks = [*said.remarks, *map(full_sentence, careful)]
+    return said._asdict() | {'remarks': remarks, 'changes': change} | codes
 
   def _cell(self, cell: Cell) -> dict[str, Any]:
     confounds = rendered(cell.confounds)

@@ -13,6 +13,8 @@ from bsjax.stats.estimate import Reason
 
 ID = 'id'
 SETTING = ['cell', 'batch_size', 'learning_rate']
+# A metric that falls by so much in so many runs and ends so low may be an error rate.
+FALL, LOW, NEARLY_ALL = 0.05, 0.5, 0.8
 _DIGITS = 9  # of a clock, by which two rows are at one place
 _ORIGIN = ('file', 'row')
 
@@ -142,6 +144,24 @@ def completed(rows: pd.DataFrame, metric: str) -> tuple[pd.DataFrame, list[Reaso
       notes.append(Reason('runs_without_metric', count=lost, column=metric))
     rows = rows[here]
   return rows, notes
+
+
+def checked(rows: pd.DataFrame, metric: str, said: bool) -> tuple[pd.DataFrame, list[Reason]]:
+  """The rows without what is not what its name says: times that are none since the start.
+
+  Raises Problem for a metric that falls along nearly all runs and ends low, unless somebody said
+  which column it is: that may be an error rate.
+  """
+  runs = rows.groupby(ID, sort=False)
+  first, last = runs[metric].first(), runs[metric].last()
+  falls = (last < first - FALL) & (last < LOW)
+  if metric in METRICS and not said and falls.mean() > NEARLY_ALL:
+    what = f'it falls along {int(falls.sum())} of {len(falls)} runs: it may be an error rate'
+    remedy = 'Say which it is: --columns=val_error=NAME, or the metric by its name'
+    _refuse(rows, rows.index[0], metric, what, remedy)
+  if 'seconds' in rows and (runs['seconds'].diff() < 0).any():
+    return rows.drop(columns='seconds'), [Reason('seconds_fall')]
+  return rows, []
 
 
 def trials(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[Reason]]:

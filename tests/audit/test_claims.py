@@ -171,6 +171,7 @@ def test_cells_are_the_sample():
   apart = audit(pd.concat(parts, ignore_index=True).assign(trial=lambda f: f['model']))
   codes = [note.code for note in apart.judged.notes]
   assert 'other_settings' in codes
+  assert 'model' in apart.result['answer']['remarks'][-1]
 
 
 def test_runs_that_change_their_batch_size_are_apart():

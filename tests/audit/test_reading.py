@@ -207,6 +207,21 @@ def test_diverged_unfinished_and_missing_runs():
   assert cut[16][0].lanes[0].problem.code == 'unfinished'
 
 
+def test_an_error_rate_is_not_taken_for_the_metric():
+  frame = FRAME.assign(val_accuracy=1 - FRAME['val_accuracy'] - 0.2)
+  with pytest.raises(Problem, match='may be an error rate'):
+    audit(frame)
+  assert audit(frame, 'val_accuracy=val_accuracy').result['answer']['best'] == 64
+  assert audit(frame, 'val_error=val_accuracy').result['answer']['best'] == 16
+
+
+def test_seconds_of_an_epoch_are_no_clock():
+  found = audit(FRAME.assign(seconds=10 - FRAME['epoch']), train_examples=1000)
+  assert 'seconds_fall' in notes(found)
+  asked = {row['subject'][0]: row for row in found.result['claims'] if row['kind'] == 'audit'}
+  assert asked['halves_time']['effect'] is None
+
+
 def test_one_trial_and_one_batch_size_are_answers():
   assert audit(rows(trials=1)).result['answer']['code'] == 'one_trial'
   assert audit(rows(sizes=(16,))).result['answer']['code'] == 'nothing_to_compare'

@@ -139,6 +139,7 @@ OF_AUDIT: dict[str, str | Callable[..., str]] = {
   'ends_differ': 'at {batch_sizes:list} each run ends elsewhere, as with early stopping: equal '
   'epochs '
   'are those at which the first one ended',
+  'seconds_fall': 'seconds go down along runs, are none since the start, and are not used',
   'rate_not_given': 'no learning rates are given',
   'other_settings': 'runs also differ in {columns:list}, and are compared as if they did not: '
   '--columns=cell=NAME keeps them apart',
