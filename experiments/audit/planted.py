@@ -53,15 +53,20 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
       for number in range(given.tables):
         found.append(one(name, given.trials, (given.trials, number), folder))
-    row = {'tables': len(found)}
-    for key in ('named', 'false'):
-      count = sum(bool(each[key]) for each in found)
-      row[key] = {'count': count, 'ci95': wilson(count, len(found))}
-    row['answers'] = dict(collections.Counter(each['code'] for each in found))
-    row['cpu_seconds'] = round(time.process_time() - start, 1)
-    result[f'{name}, n = {given.trials}'] = row
-    path.write_text(json.dumps(result, indent=1) + '\n')
-    print(name, row, flush=True)
+        if (number + 1) % 20 == 0 or number + 1 == given.tables:
+          result[f'{name}, n = {given.trials}'] = row(found, time.process_time() - start)
+          path.write_text(json.dumps(result, indent=1) + '\n')
+    print(name, row(found, time.process_time() - start), flush=True)
+
+
+def row(found, seconds):
+  """Counts with their intervals, and how many answers of each code there were."""
+  result = {'tables': len(found)}
+  for key in ('named', 'false'):
+    count = sum(bool(each[key]) for each in found)
+    result[key] = {'count': count, 'ci95': wilson(count, len(found))}
+  result['answers'] = dict(collections.Counter(each['code'] for each in found))
+  return result | {'cpu_seconds': round(seconds, 1)}
 
 
 if __name__ == '__main__':

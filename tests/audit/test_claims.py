@@ -251,13 +251,13 @@ def test_questions_are_asked_of_the_right_side():
 
 @pytest.mark.parametrize('name', list(audit_worlds.PLANTED))
 def test_the_planted_cause_is_named(name, tmp_path):
-  """Three tables of each world; 200 of each are in experiments/audit."""
+  """Two tables of each world; 200 of each are in experiments/audit."""
   named = []
-  for seed in range(3):
+  for seed in range(2):
     path = tmp_path / f'{seed}.csv'
     audit_worlds.table(name, 5, (7, seed)).to_csv(path, index=False)
     answer = audit([path], **audit_worlds.PLANTED[name].said).result['answer']
     judged = audit_worlds.judged(name, answer)
     assert not judged['false'], answer
     named.append(judged['named'])
-  assert sum(named) >= 2
+  assert all(named)

@@ -95,24 +95,34 @@ def said(path):
   return None
 
 
-@settings(
-  max_examples=500, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
-)
-@given(text=broken())
-def test_a_broken_table_is_answered_or_refused_in_a_line(tmp_path, text):
-  path = tmp_path / 'broken.csv'
-  path.write_bytes(text.encode('utf-8', 'surrogatepass'))
-  message = said(path)
-  assert message is None or MESSAGE.match(message), message
-
-
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
-@given(content=st.binary(max_size=60), name=st.sampled_from(['a.csv', 'a.json', 'a.csv.gz']))
-def test_bytes_are_refused_in_a_line(tmp_path, content, name):
+def check(tmp_path, content, name='broken.csv'):
+  """An answer, or a message with file, row, column, what and remedy."""
   path = tmp_path / name
   path.write_bytes(content)
   message = said(path)
   assert message is None or MESSAGE.match(message), message
+
+
+MANY = {'deadline': None, 'suppress_health_check': list(HealthCheck), 'derandomize': True}
+
+
+@settings(max_examples=100, **MANY)
+@given(text=broken())
+def test_a_broken_table_is_answered_or_refused_in_a_line(tmp_path, text):
+  check(tmp_path, text.encode('utf-8', 'surrogatepass'))
+
+
+@pytest.mark.slow
+@settings(max_examples=500, **MANY)
+@given(text=broken())
+def test_five_hundred_broken_tables_are(tmp_path, text):
+  check(tmp_path, text.encode('utf-8', 'surrogatepass'))
+
+
+@settings(max_examples=60, **MANY)
+@given(content=st.binary(max_size=60), name=st.sampled_from(['a.csv', 'a.json', 'a.csv.gz']))
+def test_bytes_are_refused_in_a_line(tmp_path, content, name):
+  check(tmp_path, content, name)
 
 
 @pytest.mark.parametrize('column', ['batch_size', 'trial', 'epoch', 'val_accuracy', 'lr'])

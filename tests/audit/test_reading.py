@@ -324,7 +324,7 @@ def test_histories_of_keras(tmp_path):
   refused(tmp_path, together, 'no JSON')
 
 
-def test_a_million_rows_take_seconds(tmp_path):
+def test_long_runs_are_thinned_and_read_in_seconds(tmp_path):
   import time
 
   made = rows(sizes=(16, 32, 64, 128), trials=5, epochs=2000)
