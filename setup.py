@@ -63,7 +63,7 @@ setup(
     'scikit-learn>=1.4',  # the digits data set
     'scipy>=1.12',
     'numpy>=1.26',
-    'pandas>=2.2',  # the table of Study.records()
+    'pandas>=2.2',  # tables: of others' runs, and that of Study.records()
     'filelock>=3.12',  # one process at a time in a workdir
     'jaxtyping>=0.3',
     'pillow>=10.0',  # decodes the images of TFDS records and image folders
@@ -74,7 +74,7 @@ setup(
   extras_require={
     'xarray': ['xarray>=2024.1'],  # Study.to_xarray()
     # config.writers
-    'tensorboard': ['tensorboardX>=2.6'],
+    'tensorboard': ['tensorboardX>=2.6', 'tensorboard>=2.15'],  # which bsjax.audit reads with
     'wandb': ['wandb>=0.19.10'],
     'trackio': ['trackio>=0.2'],
     'test': [

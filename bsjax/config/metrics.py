@@ -197,8 +197,8 @@ class Judged:
     return column == self.metric.name or column.endswith(f'_{self.metric.name}')
 
 
-_CLASSIFICATION = Judged()
-_JUDGED: ContextVar[Judged] = ContextVar('judged', default=_CLASSIFICATION)
+USUAL = Judged()  # also of tables that no config describes
+_JUDGED: ContextVar[Judged] = ContextVar('judged', default=USUAL)
 
 
 def judged() -> Judged:

@@ -55,8 +55,8 @@ class StudyRun:
     self._shard = Shard.parse(shard) if shard else None
     if shard and config.evaluation.subset:
       raise ConfigError(
-        f'--shard={shard}: rows of evaluation.subset={config.evaluation.subset} are not merged from '
-        'shards; set it to 0'
+        f'--shard={shard}: rows of evaluation.subset={config.evaluation.subset} are not merged '
+        'from shards; set it to 0'
       )
     config, self.own = with_own(config, own), own
     processes.together(lambda: validate(config))

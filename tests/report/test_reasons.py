@@ -8,6 +8,7 @@ import pytest
 from bsjax.analysis.claims.claim import Kind
 from bsjax.analysis.recommend import GOALS
 from bsjax.report.text import claims, reasons
+from bsjax.report.text.audit_reasons import OF_AUDIT
 from bsjax.report.text.claim_reasons import OF_CLAIMS
 from bsjax.report.text.goal_reasons import OF_GOALS, TITLES
 from bsjax.report.text.reasons import TEMPLATES
@@ -36,7 +37,7 @@ def texts_of(path):
 
 
 def test_every_code_has_one_sentence():
-  parts = reasons.OF_INTERVALS, reasons.OF_NOISE, OF_CLAIMS, OF_GOALS, reasons.OF_RUNS
+  parts = reasons.OF_INTERVALS, reasons.OF_NOISE, OF_CLAIMS, OF_GOALS, reasons.OF_RUNS, OF_AUDIT
   assert len(TEMPLATES) == sum(map(len, parts))
 
 

@@ -44,6 +44,7 @@ class Kind(StrEnum):
   WAY = 'way'  # the base batch size and another (base, batch size, way to its learning rate)
   ARMS = 'arms'  # two scaling rules over several arms (rule, other rule, batch size, base)
   EXPONENT = 'exponent'  # the growth of the best learning rate (the power)
+  AUDIT = 'audit'  # what is asked of others' curves alone (the code of the question, ...)
 
 
 @dataclass(frozen=True)

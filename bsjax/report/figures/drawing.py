@@ -17,7 +17,6 @@ from matplotlib.text import Text
 
 from bsjax.config.metrics import judged
 from bsjax.report.panels import style
-from bsjax.report.panels.source import Source
 
 THEME = {
   'font.size': 10,
@@ -113,7 +112,7 @@ def _as_it_stands(figure: Figure) -> None:
       text.set_parse_math(False)
 
 
-def batch_sizes(source: Source) -> dict[str, Any]:
+def batch_sizes(source: Any) -> dict[str, Any]:
   """The legend of the colours of the batch sizes."""
   lines = [
     Line2D([], [], color=colour, linewidth=3, label=str(size))

@@ -7,7 +7,8 @@ from typing import Any
 
 from bsjax.analysis.claims.claim import Claim, Kind
 from bsjax.config.metrics import judged
-from bsjax.report.text.formats import filled, margin_text, nouns, points, units
+from bsjax.report.text.audit_claims import ASKED
+from bsjax.report.text.formats import LOG_LOSSES, filled, margin_text, nouns, points, units
 from bsjax.report.text.reasons import coded, full_sentence
 from bsjax.stats.estimate import Estimate
 
@@ -42,11 +43,13 @@ TEMPLATES: dict[str, tuple[str, str]] = {
     '',
   ),
   Kind.EXPONENT: ('', 'the best learning rate {growth}'),
+  Kind.AUDIT: ('{asked}', '{asked}'),
 }
 
 
 def _trend(quantity: str) -> str | None:
   return {
+    'val_loss': 'smaller batches reach lower validation loss',
     judged().val: f'smaller batches reach {judged().better_than} {judged().val_title}',
     'gap': 'the generalization gap grows with batch size',
     'rare': 'too small a batch hurts the rare classes',
@@ -103,6 +106,7 @@ def claim_sentence(claim: Claim) -> str:
   """What is claimed, without a full stop."""
   of_sign, of_margin = TEMPLATES[claim.kind]
   margin, noun = claim.question.margin, nouns().get(claim.quantity, '')
+  of_loss = claim.unit in LOG_LOSSES
   return filled(
     of_sign if margin is None else of_margin,
     *claim.subject,
@@ -112,9 +116,10 @@ def claim_sentence(claim: Claim) -> str:
     noun=noun,
     the_noun=f'the {noun}' if claim.quantity == 'gap' else noun,
     says=_says(claim),
-    points=margin and margin_text(margin),
+    points=margin and (f'{100 * margin:g} percent' if of_loss else margin_text(margin)),
     way=_WAYS.get(claim.subject[-1]) if claim.kind == Kind.WAY else None,
     growth=_GROWTH.get(claim.question.center),
+    asked=filled(ASKED[claim.subject[0]], *claim.subject) if claim.kind == Kind.AUDIT else None,
   )
 
 

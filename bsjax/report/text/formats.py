@@ -45,7 +45,26 @@ def units() -> dict[str, Unit]:
     judged().loss_unit: Unit(loss.unit or loss.title, loss.unit, loss.unit),
     'exponent': Unit('exponent of the batch size', '', 'exponent'),
     'ratio': Unit('ratio of distances', 'times the distance of two seeds', 'ratio of distances'),
+    **LOG_LOSSES,
+    'share': Unit('share of the variance', '% of the variance', '% of variance', 100),
+    'octaves': Unit(
+      f'doublings of the learning rate, {_SLOPE} of the batch size',
+      f'doublings {_SLOPE}',
+      'doublings',
+    ),
   }
+
+
+# Of tables of others' runs, whose losses are compared by their logarithms.
+LOG_LOSSES = {
+  'log_loss': Unit('log of the loss', '% of the loss', '%', 100),
+  'log_loss_per_doubling': Unit(
+    f'log of the loss, {_SLOPE} of the batch size', f'% of the loss {_SLOPE}', f'% {_SLOPE}', 100
+  ),
+  'log_loss_over_range': Unit(
+    f'log of the loss, {_RANGE} of batch sizes', f'% of the loss {_RANGE}', f'% {_RANGE}', 100
+  ),
+}
 
 
 def nouns() -> dict[str, str]:
@@ -151,6 +170,7 @@ def _farther(others: Sequence[Sequence[Any]]) -> str:
 FORMATS = {
   'points': points,
   'percent': margin_number,
+  'share': lambda share: f'{100 * share:.2g}%',
   'count': count,
   'list': _list,
   'rule': RULES.__getitem__,

@@ -9,6 +9,7 @@ import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from bsjax.report.text.audit_reasons import OF_AUDIT
 from bsjax.report.text.claim_reasons import OF_CLAIMS
 from bsjax.report.text.formats import filled
 from bsjax.report.text.goal_reasons import OF_GOALS
@@ -56,7 +57,7 @@ OF_NOISE: dict[str, str | Callable[..., str]] = {
   'curvature_along_gradient': 'the curvature along the gradient is not positive',
   'curvature_weighted_by_noise': 'the curvature weighted by the noise is not positive',
 }
-TEMPLATES = OF_INTERVALS | OF_NOISE | OF_CLAIMS | OF_GOALS | OF_RUNS
+TEMPLATES = OF_INTERVALS | OF_NOISE | OF_CLAIMS | OF_GOALS | OF_RUNS | OF_AUDIT
 
 
 def sentence(reason: Reason) -> str:

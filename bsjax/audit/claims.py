@@ -1,0 +1,347 @@
+"""What people conclude from such curves, each asked as a claim: the same judge as for a study."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.special import polygamma
+
+from bsjax.analysis.claims.claim import (
+  ABOVE,
+  BELOW,
+  Claim,
+  Family,
+  Kind,
+  Question,
+  judge,
+  within,
+)
+from bsjax.analysis.claims.claims import exponent_claims
+from bsjax.analysis.claims.pairs import Ranking, pair_claims, rank
+from bsjax.analysis.claims.slopes import GAP_GROWS, metric_worsens, trend
+from bsjax.analysis.measures.batch_size_contrasts import Comparison
+from bsjax.analysis.measures.contrast import Effect, exact
+from bsjax.analysis.measures.exponent import exponent, points
+from bsjax.analysis.measures.optimum import optimum_of
+from bsjax.analysis.runs import curve_distance
+from bsjax.analysis.runs.budgets import common_settings, of_finals, readings
+from bsjax.analysis.runs.histories import LaneHistory, Setting, Tried
+from bsjax.analysis.runs.reading import Reading
+from bsjax.analysis.runs.selection import Chosen, Tuned, select
+from bsjax.audit.good_rates import narrowing
+from bsjax.config.metrics import USUAL
+from bsjax.plan.scaling_rules import same, scaled
+from bsjax.stats.estimate import Estimate, Reason, undefined
+from bsjax.stats.intervals import mean_interval
+from bsjax.stats.paired import slope_weights
+
+BUDGETS = ('epochs', 'updates')
+BEND = 0.25  # exponents of the best rate that differ by less are of one power law
+RULES = ('linear', 'sqrt', 'none')
+DOUBLING = 2.0  # from one batch size to the next that is held against it
+Asked = Callable[['Given'], Sequence[Claim]]
+
+
+class Given(NamedTuple):
+  """The runs of a cell, each batch size at its best rate, and as read at equal budgets."""
+
+  tried: Tried
+  chosen: Chosen
+  read: Mapping[str, Mapping[int, Reading]]
+  ranking: Ranking
+  columns: frozenset[str]
+  loss_only: bool
+  clocks: frozenset[str]  # whose numbers are known, and not only their ratios
+
+
+def given(
+  tried: Tried, columns: frozenset[str], loss_only: bool, clocks: frozenset[str] = frozenset()
+) -> Given:
+  """All that claims about one cell are asked of."""
+  chosen = select(tried).chosen
+  read = {budget: readings(chosen, budget) for budget in BUDGETS}
+  return Given(tried, chosen, read, rank(read['epochs']), columns, loss_only, clocks)
+
+
+def claims(of: Given) -> list[Claim]:
+  """All claims about one cell, the headline's first."""
+  asked: tuple[Asked, ...] = (
+    _trends,
+    _pairs,
+    _rate_is_cause,
+    _rate_matters_more,
+    _optima,
+    _narrowing,
+    _dynamics,
+    _flatter,
+    _alike,
+    _time,
+  )
+  return [claim for one in asked for claim in one(of)]
+
+
+def unanswered(code: str, question: Question, why: Reason, *subject: Any, **about: Any) -> Claim:
+  """A claim that the table cannot answer, and why."""
+  nothing = exact(Estimate(None, reasons=(why,)))
+  about = {
+    'kind': Kind.AUDIT,
+    'quantity': USUAL.val,
+    'budget': 'epochs',
+    'unit': 'exponent',
+  } | about
+  return judge(question, nothing, subject=(code, *subject), **about)
+
+
+def _ask(
+  code: str, question: Question, estimate: Estimate, unit: str, *context: Reason, **about: Any
+) -> Claim:
+  about = {'quantity': USUAL.val, 'budget': 'epochs', 'subject': (code,)} | about
+  return judge(question, exact(estimate), None, context, kind=Kind.AUDIT, unit=unit, **about)
+
+
+def _trends(of: Given) -> list[Claim]:
+  asked = [(budget, *metric_worsens()) for budget in BUDGETS]
+  asked += [('updates', USUAL.val, within(USUAL.margin))]
+  if USUAL.train in of.columns and not of.loss_only:
+    asked += [(budget, *GAP_GROWS) for budget in BUDGETS]
+  found = []
+  for budget, quantity, question in asked:
+    headline = (budget, quantity, question) == ('epochs', *metric_worsens())
+    mine = {'confidence': of.ranking.confidence, 'family': Family.HEADLINE} if headline else {}
+    found.append(trend(question, quantity, budget, of.tried, of.chosen, of.read[budget], **mine))
+  if USUAL.train not in of.columns and not of.loss_only:
+    why = Reason('no_column', columns=[USUAL.train])
+    found += [unanswered('', ABOVE, why, kind=Kind.TREND, quantity='gap', unit='per_doubling')]
+  return found
+
+
+def _pairs(of: Given) -> list[Claim]:
+  return pair_claims(of.tried, of.chosen, of.read['epochs'], of.ranking)
+
+
+def _rate_is_cause(of: Given) -> list[Claim]:
+  """Whether what batch sizes differ by at one rate is gone where each has its best."""
+  code, unit = 'rate_is_cause', 'over_range'
+  common, why = common_settings(of.tried)
+  if all(len(settings) == 1 for settings in of.tried.values()):
+    why = Reason('no_grid')
+  if why:
+    return [unanswered(code, within(), why, unit=unit)]
+  at_one = Comparison(readings(common, 'epochs'), USUAL.val)
+  tuned = Comparison({size: of.read['epochs'][size] for size in at_one.sizes
+                      if size in of.read['epochs']}, USUAL.val)  # fmt: skip
+  if at_one.sizes != tuned.sizes or len(at_one.sizes) < 2:
+    return [unanswered(code, within(), Reason('no_common_rate_ended_well'), unit=unit)]
+  weights = math.log2(max(tuned.sizes) / min(tuned.sizes)) * slope_weights(tuned.sizes)
+  whole, left = at_one.contrast(weights).interval, tuned.contrast(weights)
+  rate = next(iter(common.values())).learning_rate
+  ends = {'value': whole.value, 'low': whole.low, 'high': whole.high}
+  shown = whole.low is not None and not whole.low <= 0 <= whole.high
+  context = [Reason('at_one_rate', rate=rate, **ends)]
+  limit = max(USUAL.margin, abs(whole.value or 0) / 2)
+  question = Question('below', limit) if (whole.value or 0) > 0 else Question('above', -limit)
+  void = [] if shown else [Reason('nothing_at_one_rate')]
+  about = {'kind': Kind.AUDIT, 'subject': (code,), 'quantity': USUAL.val, 'budget': 'epochs'}
+  return [judge(question, left, None, context, void, unit=unit, **about)]
+
+
+def _rate_matters_more(of: Given) -> list[Claim]:
+  """Of the variance over the grid, the share that goes with rates less that with batch sizes."""
+  code, unit = 'rate_matters_more', 'share'
+  by_rate = [
+    {s.learning_rate: s for s in settings if s.problem is None} for settings in of.tried.values()
+  ]
+  shared = sorted(set.intersection(*map(set, by_rate))) if by_rate else []
+  lanes = [[_by_trial(rates[rate]) for rate in shared] for rates in by_rate]
+  trials = sorted(set.intersection(*(set(x) for row in lanes for x in row))) if shared else []
+  if len(lanes) < 2 or len(shared) < 2 or not trials:
+    return [unanswered(code, ABOVE, Reason('no_common_grid'), unit=unit)]
+  values = np.array([[[x[trial] for x in row] for row in lanes] for trial in trials])
+  centred = values - values.mean(axis=(1, 2), keepdims=True)
+  total = np.square(centred).mean(axis=(1, 2))
+  if not (total > 0).all():
+    return [unanswered(code, ABOVE, Reason('no_common_grid'), unit=unit)]
+  by_size, by_rate_ = (np.square(centred.mean(axis=axis)).mean(axis=1) for axis in (2, 1))
+  spanned = Reason(
+    'grid_spans', rates=[shared[0], shared[-1]], sizes=[min(of.tried), max(of.tried)]
+  )
+  return [_ask(code, ABOVE, mean_interval((by_rate_ - by_size) / total), unit, spanned)]
+
+
+def _by_trial(setting: Setting) -> dict[int, float]:
+  return {lane.plan['trial']: lane.final[USUAL.val] for lane in setting.lanes}
+
+
+def whole_settings(tried: Tried) -> Tried:
+  """The settings that have all trials, of batch sizes that have them all."""
+  trials = {size: {lane.plan['trial'] for setting in settings for lane in setting.lanes}
+            for size, settings in tried.items()}  # fmt: skip
+  most = max(map(len, trials.values()))
+  return {
+    size: [setting for setting in settings if len(setting.lanes) == most]
+    for size, settings in tried.items()
+    if len(trials[size]) == most
+  }
+
+
+def _optima(of: Given) -> list[Claim]:
+  """The power of the best rate, and whether it is one."""
+  by_loss = of.loss_only or 'val_loss' in of.columns
+  objective = 'val_loss' if by_loss else 'val_error'
+  optima = {size: optimum_of(s, objective) for size, s in whole_settings(of.tried).items() if s}
+  found = exponent(points(optima))
+  if 'undefined' in found:
+    bend = undefined('no_exponent', why=found['undefined'])
+  else:
+    change = found['change']
+    bend = Estimate(change['value'], *change['ci95'], n=change['n'])
+  return [*exponent_claims(found), _ask('one_power_law', within(BEND), bend, 'exponent')]
+
+
+def _narrowing(of: Given) -> list[Claim]:
+  widths, reasons = narrowing(whole_settings(of.tried))
+  if isinstance(widths, Reason):
+    return [unanswered('good_rates_narrow', BELOW, widths, unit='octaves')]
+  return [_ask('good_rates_narrow', BELOW, mean_interval(widths), 'octaves', *reasons)]
+
+
+def _dynamics(of: Given) -> list[Claim]:
+  """Batch sizes against the one before, their rate doubled, square-rooted or kept with it."""
+  claims_, sizes = [], sorted(of.tried)
+  for rule in RULES:
+    neighbours = itertools.pairwise(sizes)
+    pairs = [(*pair, *found) for pair in neighbours if (found := _partners(of, *pair, rule))]
+    if not pairs:
+      why = Reason('no_scaled_partner')
+      claims_.append(unanswered('keeps_dynamics', BELOW, why, rule, unit='ratio'))
+    for base, size, reference, other in pairs:
+      ratio = _against_seeds(reference, other)
+      about = {'kind': Kind.CURVE, 'subject': (rule, size, base)}
+      about |= {'quantity': 'train_loss', 'budget': 'examples', 'unit': 'ratio'}
+      claims_.append(judge(BELOW, exact(ratio), **about))
+  return claims_
+
+
+def _partners(of: Given, base: int, size: int, rule: str) -> tuple[Setting, Setting] | None:
+  """The best rate of a batch size that was also run, scaled, at the next; None without one."""
+  best: Tuned | None = of.chosen.get(base)
+  rates = sorted(
+    of.tried[base], key=lambda s: best is None or s.learning_rate != best.learning_rate
+  )
+  for reference in rates:
+    rate = scaled(rule, reference.learning_rate, size, base)
+    for other in of.tried[size]:
+      if same(other.learning_rate, rate) and not reference.problem and not other.problem:
+        return reference, other
+  return None
+
+
+def _against_seeds(reference: Setting, other: Setting) -> Estimate:
+  """The log of the distance of two curves over that of two seeds."""
+  (first, why), (second, also) = (curve_distance.curves(s.lanes) for s in (reference, other))
+  if not first or not second:
+    return undefined('no_curve', why=why or also)
+  pair = curve_distance.aligned(first, second)
+  if not pair[0].size or len(pair[0]) != len(pair[1]):
+    return undefined('no_curve', why=Reason('curves_share_no_evaluation'))
+  log = curve_distance.against_seeds(*pair).log
+  return log if log.value is not None else undefined('no_distance')
+
+
+def _slope_of_finals(of: Given, value: Callable[[LaneHistory], float]) -> Effect:
+  """The change per doubling of what a function makes of the end of each run."""
+  read = {
+    s: of_finals(tuned, lambda lane: {'value': value(lane)}) for s, tuned in of.chosen.items()
+  }
+  return Comparison(read, 'value').slope()
+
+
+def _flatter(of: Given) -> list[Claim]:
+  about = {'quantity': 'sharpness'}
+  if 'sharpness' not in of.columns:
+    why = Reason('no_column', columns=['sharpness'])
+    return [unanswered('flatter_minima', ABOVE, why, **about)]
+  found = _slope_of_finals(of, lambda lane: _log(lane.final.get('sharpness')))
+  careful = Reason('sharpness_moves_with_loss')
+  return [_ask('flatter_minima', ABOVE, found.interval, 'exponent', careful, **about)]
+
+
+def _time(of: Given) -> list[Claim]:
+  question, about = within(0.1, -1.0), {'quantity': 'seconds'}
+  if 'seconds' not in of.columns:
+    why = Reason('no_column', columns=['seconds'])
+    return [unanswered('halves_time', question, why, **about)]
+  per_epoch = _slope_of_finals(
+    of, lambda lane: _log(lane.final.get('seconds')) - _log(lane.final['epoch'])
+  )
+  in_powers = per_epoch.interval.map(lambda slope: slope / math.log(2))
+  return [_ask('halves_time', question, in_powers, 'exponent', **about)]
+
+
+def _log(value: float | None) -> float:
+  return math.log(value) if value is not None and value > 0 else math.nan
+
+
+def _alike(of: Given) -> list[Claim]:
+  """How the spread of trials goes with batch size: a slope of log standard deviations.
+
+  The log of a normal sample's variance errs by the trigamma function of half its degrees of
+  freedom, whatever the spread; the interval is normal over the batch sizes.
+  """
+  code = 'more_alike'
+  finals = {size: np.array(tuned.finals(USUAL.val)) for size, tuned in of.chosen.items()}
+  finals = {size: values for size, values in finals.items() if len(values) > 1}
+  spreads = {size: float(values.std(ddof=1)) for size, values in finals.items()}
+  if len(spreads) < 3 or min(spreads.values()) <= 0:
+    return [unanswered(code, BELOW, Reason('too_few_spreads', sizes=len(spreads)))]
+  weights = slope_weights(list(spreads))
+  logs = np.log2(list(spreads.values()))
+  errors = np.array(
+    [math.sqrt(polygamma(1, (len(finals[s]) - 1) / 2)) / math.log(4) for s in spreads]
+  )
+  half = 1.96 * math.sqrt(float(np.square(weights * errors).sum()))
+  value, n = float(weights @ logs), min(map(len, finals.values()))
+  return [_ask(code, BELOW, Estimate(value, value - half, value + half, n), 'exponent')]
+
+
+def pooled(of_cells: Sequence[Sequence[Claim]]) -> list[Claim]:
+  """The claims of all cells with the cells as the sample; pairs of batch sizes are of one cell."""
+  groups: dict[tuple, list[Claim]] = {}
+  for claim in (claim for cell in of_cells for claim in cell if claim.kind != Kind.PAIR):
+    groups.setdefault(_asked(claim), []).append(claim)
+  return [_over_cells(group, len(of_cells)) for group in groups.values()]
+
+
+def _asked(claim: Claim) -> tuple:
+  """What a claim asks, whatever the batch sizes of its cell."""
+  named = [part for part in claim.subject if isinstance(part, str | float)]
+  moving = claim.kind == Kind.AUDIT and claim.subject[0] == 'rate_is_cause'
+  kind = 'curves' if claim.subject[:1] == ('keeps_dynamics',) else claim.kind
+  if kind in ('curves', Kind.CURVE):
+    return 'curves', named[-1]
+  return kind, *named, claim.quantity, claim.budget, None if moving else claim.question
+
+
+def _over_cells(group: Sequence[Claim], cells: int) -> Claim:
+  first = group[0]
+  values = [claim.estimate.value for claim in group if claim.estimate.value is not None]
+  log = first.unit == 'ratio'
+  over = mean_interval(np.log(values) if log else values)
+  if not values:
+    return replace(first, **_of_any_cell(first))
+  count = Reason('over_cells', known=len(values), cells=cells)
+  about = {'quantity': first.quantity} | _of_any_cell(first)
+  about |= {'budget': first.budget, 'unit': first.unit}
+  return judge(first.question, exact(replace(over, over='cells')), None, [count], **about)
+
+
+def _of_any_cell(claim: Claim) -> dict[str, Any]:
+  """Kind and subject without the batch sizes of a cell."""
+  if claim.kind == Kind.CURVE:
+    return {'kind': Kind.AUDIT, 'subject': ('keeps_dynamics', claim.subject[0])}
+  return {'kind': claim.kind, 'subject': () if claim.kind == Kind.TREND else claim.subject}

@@ -1,0 +1,124 @@
+"""audit.html and audit.md: what stands on somebody's curves, from the content of audit.json."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from bsjax.analysis.claims.claim import Kind
+from bsjax.report import page
+from bsjax.report.figures.drawing import Drawing, batch_sizes
+from bsjax.report.panels import audit
+from bsjax.report.panels.audit import AuditSource
+from bsjax.report.text import audit_answer
+from bsjax.report.text.claim_blocks import effect_text
+
+_SIZE = (4.3, 3.3)
+_VERDICTS = ('supported', 'refuted', 'undetermined')
+
+
+def _several_rates(source: AuditSource) -> bool:
+  return any(len(settings) > 1 for settings in source.cells[0].tried.values())
+
+
+def _along(source: AuditSource) -> bool:
+  lanes = (lane for tuned in source.cells[0].chosen.values() for lane in tuned.lanes)
+  return max((len(lane.planned_rows) for lane in lanes), default=0) > 3
+
+
+TOP = Drawing(
+  'answer',
+  lambda _: [[audit.draw_sizes]],
+  size=_SIZE,
+  wide=False,
+  caption="""Each batch size at its best learning rate, at the end of its runs: mean, 95% Student
+  interval over trials, and the single runs. Differences are judged within trials: do not read them
+  off the overlap.""",
+)
+CELLS = Drawing(
+  'answer',
+  lambda _: [[audit.draw_cells]],
+  size=lambda source: (4.3, 1.6 + 0.17 * min(len(source.cells), 40)),
+  wide=False,
+  caption="""The change per doubling of the batch size in each cell, with its 95% interval where
+  there are trials to tell, and over all cells (orange) with the interval over cells.""",
+)
+FIGURES = (
+  Drawing(
+    'rates',
+    lambda _: [[audit.draw_rates]],
+    size=_SIZE,
+    legend=lambda source: batch_sizes(source) | {'ncols': 5},
+    applies=_several_rates,
+    wide=False,
+    caption='Means over trials. What is far worse than the best half is cut off.',
+  ),
+  *(
+    Drawing(
+      f'against_{clock}',
+      lambda _, clock=clock, label=label: [[partial(audit.draw_curves, clock=clock, label=label)]],
+      size=_SIZE,
+      legend=lambda source: batch_sizes(source) | {'ncols': 5},
+      applies=_along,
+      wide=False,
+      caption=f'One line for each run at the best rate of its batch size, against {label}.',
+    )
+    for clock, label in (('epoch', 'epochs'), ('updates', 'updates'))
+  ),
+)
+
+
+def render(result: Mapping[str, Any], source: AuditSource) -> str:
+  """The page."""
+  several = bool(result['cells'])
+  top = page.figures([CELLS if several else TOP], source, {})[0]
+  figures = [] if several else page.figures(_drawable(source), source, {})
+  return page.render(
+    'audit.html',
+    **_context(result),
+    spectrum=list(source.colours.values()),
+    colours=source.colours,
+    top=top,
+    figures=figures,
+  )
+
+
+def _drawable(source: AuditSource) -> list[Drawing]:
+  """The figures whose clock is known: without epochs or updates there is only their ratio."""
+  unknown = {'against_updates'} - {f'against_{clock}' for clock in source.cells[0].clocks}
+  return [figure for figure in FIGURES if figure.name not in unknown]
+
+
+def markdown(result: Mapping[str, Any]) -> str:
+  """The same in plain text, for a repository or an issue."""
+  return page.render('audit.md', **_context(result))
+
+
+def _context(result: Mapping[str, Any]) -> dict[str, Any]:
+  whole = [claim for claim in result['claims'] if claim['kind'] != Kind.PAIR]
+  return {
+    'audit': result,
+    'answer': result['answer'],
+    'main': in_order(claim for claim in whole if claim['effect'] is not None),
+    'unanswered': [claim for claim in whole if claim['effect'] is None],
+    'pairs': in_order(claim for claim in result['claims'] if claim['kind'] == Kind.PAIR),
+    'names': audit_answer.NAMES,
+    'effect': effect_text,
+    'value': partial(value_text, loss_only=result['read']['loss_only']),
+  }
+
+
+def in_order(claims: Iterable[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+  """What is shown first, then what is open, in the order in which it was asked."""
+  return sorted(claims, key=lambda claim: _VERDICTS.index(claim['verdict']) > 1)
+
+
+def value_text(estimate: Mapping[str, Any], loss_only: bool) -> str:
+  """'93.1 ± 0.4' in percent, or a loss '2.31 [2.30, 2.33]'."""
+  mean, (low, high) = estimate['mean'], estimate['ci95']
+  if mean is None:
+    return '–'
+  if loss_only:
+    return f'{mean:.4g}' if low is None else f'{mean:.4g} [{low:.4g}, {high:.4g}]'
+  return f'{100 * mean:.2f}' if low is None else f'{100 * mean:.2f} ± {50 * (high - low):.2f}'

@@ -1,0 +1,141 @@
+"""The one sentence of an audit, what backs it, and what would change it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bsjax.config.metrics import USUAL
+from bsjax.format import joined
+from bsjax.report.text.answer import CONFOUNDS, EXPLAINS, Answer
+
+NAMES = CONFOUNDS | {
+  'undertrained': 'training that was not done',
+  'too_few_trials': 'too few trials',
+  'dropped_examples': 'examples dropped at the end of each epoch',
+  'winners_curse': 'the best of several, reported on what chose it',
+  'time_scales': 'time scales of the optimizer not held in examples',
+  'budget_in_epochs': 'a budget in epochs only',
+  'metric_smoothed': 'a smoothed metric',
+  'test_set_used': 'test data used to choose',
+  'training_mode_metric': 'a training metric taken in training mode',
+}
+# What would settle a confound that is open.
+REMEDIES = {
+  'learning_rate_not_tuned': 'try three or more learning rates at every batch size',
+  'optimum_at_grid_edge': 'widen the grid of learning rates beyond the best one',
+  'stale_batch_norm': 're-estimate the BatchNorm statistics before each evaluation',
+  'undertrained': 'train until the slowest batch size has stopped gaining',
+  'unequal_updates': 'run the larger batches for as many updates as the smallest',
+}
+_BETTER = {'smaller': 'Smaller batches do better', 'larger': 'Larger batches do better'}
+
+
+def sentence(answer: Mapping[str, Any], loss_only: bool) -> Answer:
+  """Headline, detail and remarks of an answer in codes."""
+  code, size = answer['code'], answer['best']
+  what = 'validation loss' if loss_only else USUAL.val_title
+  if code == 'cells':
+    return _of_cells(answer)
+  if code == 'nothing_to_compare':
+    return Answer('The batch sizes cannot be compared.', _whole(answer['why']), [])
+  if code == 'one_trial':
+    detail = (
+      f'The best is that of batch size {size}. One run of each has no spread, so none of the '
+    )
+    detail += 'differences can be told from luck: repeat each batch size at least three times.'
+    return Answer('One run of each cannot tell the batch sizes apart.', detail, [])
+  if code in ('equivalent', 'undetermined'):
+    return _not_shown(answer, what, loss_only)
+  if answer['running']:
+    start = _BETTER[answer['better']]
+    headline = f'{start} with running BatchNorm statistics only, which are stale.'
+    detail = 'With statistics estimated afresh, no difference between batch sizes is shown.'
+    return Answer(headline, detail, [])
+  shown = _shown(answer)
+  detail = f'For all pairs and the trend at once, at 95%, {_told(answer)}.'
+  if answer['causes']:
+    headline = f'{shown}, and {joined(EXPLAINS[code] for code in answer["causes"])} it.'
+  elif answer['open']:
+    headline = f'{shown}, but {joined([NAMES[code] for code in answer["open"]], "or")} may be why.'
+  else:
+    headline = f'{shown}.'
+  return Answer(headline, detail, _remarks(answer))
+
+
+def _shown(answer: Mapping[str, Any]) -> str:
+  best, beaten, level = answer['best'], answer['beaten'], answer['level']
+  if not beaten:
+    return f'{_BETTER[answer["better"]]} at equal epochs'
+  if level:
+    return f'Batch size {best} beats {joined(beaten)}, not {joined(level, "or")}'
+  return f'Batch size {best} does best'
+
+
+def _told(answer: Mapping[str, Any]) -> str:
+  best, beaten, level = answer['best'], answer['beaten'], answer['level']
+  if not beaten:
+    return f'the trend is shown, and no two batch sizes are told apart (highest mean: {best})'
+  text = f'batch size {best} is shown to be better than {joined(beaten)}'
+  return f'{text}; to {joined(level)} no difference is shown' if level else text
+
+
+def _not_shown(answer: Mapping[str, Any], what: str, loss_only: bool) -> Answer:
+  largest, unit = answer['largest'], '%' if loss_only else ' percentage points'
+  bound = '' if largest is None else f'{100 * largest:.2g}{unit}'
+  if answer['code'] == 'equivalent':
+    detail = f'No two of them differ by more than {bound} in {what}, for all pairs at once at 95%.'
+    return Answer(f'The batch sizes are equivalent, within {bound}.', detail, _hiding(answer))
+  detail = f'The best mean is that of batch size {answer["best"]}.'
+  if bound:
+    detail += (
+      f' Differences up to {bound} in {what} are not ruled out, so this is no proof of none.'
+    )
+  return Answer('No batch size is shown to be better.', detail, _hiding(answer))
+
+
+def _of_cells(answer: Mapping[str, Any]) -> Answer:
+  cells = answer['cells']
+  better = answer['better']
+  start = f'{_BETTER[better]} at equal epochs' if better else 'No trend with batch size is shown'
+  headline = f'{start}, over {cells} cells.'
+  if better and answer['open']:
+    named = joined([NAMES[code] for code in answer['open']], 'or')
+    headline = f'{start}, over {cells} cells; in some {named} may be why.'
+  detail = (
+    f'Of {answer["asked"]} claims over the cells {answer["shown"]} are decided. Cells are the '
+    'sample: what is shown is shown of cells like these.'
+  )
+  return Answer(headline, detail, [])
+
+
+def _remarks(answer: Mapping[str, Any]) -> list[str]:
+  remarks = []
+  if answer['unknown']:
+    remarks.append(f'Not ruled out as its cause: {_named(answer["unknown"])}.')
+  if answer['ruled_out']:
+    remarks.append(f'Shown not to be its cause: {_named(answer["ruled_out"])}.')
+  return remarks
+
+
+def _hiding(answer: Mapping[str, Any]) -> list[str]:
+  """What may hide a difference, or make one that is not of the batch size."""
+  return [f'What is found holds with {_named(answer["open"])}.'] if answer['open'] else []
+
+
+def _named(codes: Sequence[str]) -> str:
+  return joined(NAMES[code] for code in codes)
+
+
+def changes(answer: Mapping[str, Any], confounds: Sequence[Mapping[str, Any]]) -> list[str]:
+  """What would change the answer: the remedies of what is open."""
+  open_ = [*answer['open'], *answer['unknown']]
+  wanted = [REMEDIES[code] for code in REMEDIES if code in open_]
+  for row in confounds:
+    if row['confound'] == 'too_few_trials' and row['present'] is True:
+      wanted.append(f'run more trials: {row["evidence"][0].lower()}{row["evidence"][1:-1]}')
+  return [f'{text[0].upper()}{text[1:]}.' for text in wanted]
+
+
+def _whole(text: str) -> str:
+  return f'{text[0].upper()}{text[1:]}.' if text else ''

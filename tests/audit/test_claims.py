@@ -1,0 +1,263 @@
+"""What an audit concludes: planted effects and causes, losses, cells, schedules, goals."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from helpers import audit_worlds
+
+from bsjax.analysis.claims.claim import ABOVE, BELOW, Kind
+from bsjax.audit import audit
+from bsjax.audit.good_rates import width
+from bsjax.report.text.audit_answer import NAMES, REMEDIES
+
+
+def sweep(
+  value,
+  sizes=(16, 64, 256),
+  rates=(0.1,),
+  trials=4,
+  epochs=6,
+  column='val_accuracy',
+  noise=0.001,
+  seed=0,
+):
+  """One row per run and epoch; `value(size, rate, share)` is the mean, shares up to 1."""
+  random = np.random.default_rng(seed)
+  rows = []
+  for size in sizes:
+    for rate in rates:
+      for trial in range(trials):
+        luck = random.normal(0, noise)
+        for epoch in range(1, epochs + 1):
+          found = value(size, rate, epoch / epochs) + luck
+          rows.append((size, rate, trial, epoch, found))
+  return pd.DataFrame(rows, columns=['batch_size', 'learning_rate', 'trial', 'epoch', column])
+
+
+def falls(size, rate, share):
+  return 0.9 - 0.01 * math.log2(size / 16)
+
+
+def claims(found, kind=None, code=None):
+  rows = found.result['claims']
+  rows = [row for row in rows if kind is None or row['kind'] == kind]
+  return [row for row in rows if code is None or row['subject'][:1] == [code]]
+
+
+def confounds(found):
+  return {row['confound']: row for row in found.result['confounds']}
+
+
+def test_every_confound_has_a_name_and_three_values():
+  found = confounds(audit(sweep(falls)))
+  assert set(found) <= set(NAMES) and set(REMEDIES) <= set(NAMES)
+  named = 'unequal_updates learning_rate_not_tuned optimum_at_grid_edge stale_batch_norm '
+  named += 'undertrained too_few_trials dropped_examples winners_curse time_scales '
+  named += 'budget_in_epochs metric_smoothed test_set_used training_mode_metric'
+  assert set(named.split()) == set(found)
+  assert all(row['present'] in (True, False, 'unknown') for row in found.values())
+  assert all(row['evidence'] for row in found.values())
+
+
+def test_an_effect_at_one_rate_is_open_and_tuned_stands():
+  one = audit(sweep(falls), batch_norm='none')
+  assert one.result['answer']['code'] == 'open_cause'
+  assert one.result['answer']['open'] == ['learning_rate_not_tuned']
+  tuned = audit(
+    sweep(
+      lambda size, rate, _: falls(size, rate, 1) - 0.003 * math.log10(rate / 0.1) ** 2,
+      rates=(0.01, 0.03, 0.1, 0.3, 1.0),
+    ),
+    batch_norm='none',
+  )
+  answer = tuned.result['answer']
+  assert answer['code'] == 'stands' and answer['best'] == 16 and answer['beaten'] == [64, 256]
+  assert 'unequal_updates' in answer['unknown'] + answer['ruled_out'] + answer['causes']
+
+
+def test_a_cause_at_one_rate_is_told():
+  """The best rate grows with batch size, and small batches bear no other: at one rate they win."""
+
+  def value(size, rate, share):
+    return 0.9 - 0.24 / size**0.75 * math.log2(rate / 0.1 / (size / 16) ** 0.5) ** 2
+
+  found = audit(sweep(value, rates=tuple(0.1 * 2**k for k in range(-2, 5)), noise=5e-4))
+  cause = claims(found, Kind.AUDIT, 'rate_is_cause')[0]
+  assert cause['verdict'] == 'supported', cause['why']
+  powers = {row['question']['center']: row['verdict'] for row in claims(found, Kind.EXPONENT)}
+  assert powers[1.0] == powers[0.0] == 'refuted' and powers[0.5] != 'refuted'
+  assert claims(found, Kind.AUDIT, 'one_power_law')[0]['verdict'] != 'refuted'
+
+
+def test_no_difference_is_equivalence_within_so_much():
+  found = audit(sweep(lambda *_: 0.9, noise=5e-4), batch_norm='none')
+  answer = found.result['answer']
+  assert answer['code'] == 'equivalent' and 0 < answer['largest'] < 0.01
+  assert f'{100 * answer["largest"]:.2g} percentage points' in answer['headline']
+  wide = audit(sweep(lambda *_: 0.9, noise=0.02))
+  assert wide.result['answer']['code'] == 'undetermined'
+  assert confounds(wide)['too_few_trials']['present'] is True
+
+
+def test_stale_statistics_are_told_by_momentum_and_updates():
+  def present(momentum, examples):
+    found = audit(sweep(falls), train_examples=examples, batch_norm=momentum)
+    return confounds(found)['stale_batch_norm']['present']
+
+  assert present(0.99, 4096) is True  # 96 updates at 256: 38% are still the first ones
+  assert present(0.9, 50_000) is False
+  assert present(None, 4096) == 'unknown'
+  assert present('none', 4096) is False
+
+
+def test_still_rising_is_undertrained():
+  def value(size, rate, share):
+    return 0.9 - 0.3 * math.exp(-12 * share / (1 + size / 64))
+
+  found = audit(sweep(value), batch_norm='none')
+  assert confounds(found)['undertrained']['present'] is True
+  assert 'undertrained' in found.result['answer']['open']
+  done = audit(sweep(falls), batch_norm='none')
+  assert confounds(done)['undertrained']['present'] is False
+
+
+def test_dropped_examples_budget_smoothing_and_test_data():
+  frame = sweep(falls, epochs=50)
+  frame['updates'] = frame['epoch'] * (1000 // frame['batch_size'])
+  found = confounds(audit(frame, train_examples=1000))
+  assert (
+    found['dropped_examples']['present'] is True and found['budget_in_epochs']['present'] is True
+  )
+  whole = frame.assign(updates=frame['epoch'] * 1024 // frame['batch_size'])
+  assert confounds(audit(whole))['dropped_examples']['present'] is False
+  random = np.random.default_rng(1)
+  noisy = frame.assign(val_accuracy=frame['val_accuracy'] + random.normal(0, 0.01, len(frame)))
+  assert confounds(audit(noisy))['metric_smoothed']['present'] is False
+  groups = noisy.groupby(['batch_size', 'trial'])['val_accuracy']
+  smooth = noisy.assign(val_accuracy=groups.transform(lambda x: x.ewm(alpha=0.05).mean()))
+  assert confounds(audit(smooth))['metric_smoothed']['present'] is not False
+  tested = frame.rename(columns={'val_accuracy': 'test_acc'})
+  assert confounds(audit(tested))['test_set_used']['present'] is True
+
+
+def test_a_table_of_losses_speaks_of_losses():
+  """A loss 2% higher at each doubling, whatever its level, is 2% per doubling."""
+  frame = sweep(lambda size, *_: 2 * 1.02 ** math.log2(size / 16), column='val_loss', noise=0.002)
+  found = audit(frame, batch_norm='none')
+  trend = claims(found, Kind.TREND)[0]
+  assert trend['claim'].endswith('smaller batches reach lower validation loss')
+  assert trend['verdict'] == 'supported' and trend['question']['side'] == 'above'
+  assert trend['effect'] == pytest.approx(math.log(1.02), abs=0.001)
+  assert '% of the loss' in trend['why'] and 'percentage' not in str(found.result)
+  rows = found.result['batch_sizes']
+  assert rows[0]['value']['mean'] == pytest.approx(2, abs=0.01)
+  assert rows[0]['value']['ci95'][0] < rows[0]['value']['mean'] < rows[0]['value']['ci95'][1]
+
+
+def test_cells_are_the_sample():
+  parts = [sweep(falls, trials=1, seed=seed).assign(model=f'm{seed}') for seed in range(6)]
+  found = audit(pd.concat(parts, ignore_index=True), 'cell=model')
+  trend = claims(found, Kind.TREND)[0]
+  assert trend['n'] == 6 and trend['verdict'] == 'supported'
+  slopes = [
+    next(row['effect'] for row in cell['claims'] if row['kind'] == Kind.TREND)
+    for cell in found.result['cells']
+  ]
+  assert trend['effect'] == pytest.approx(np.mean(slopes))
+  assert found.result['answer']['code'] == 'cells' and found.result['answer']['better'] == 'smaller'
+  assert confounds(found)['learning_rate_not_tuned']['evidence'].startswith('In 6 of 6 cells')
+  apart = audit(pd.concat(parts, ignore_index=True).assign(trial=lambda f: f['model']))
+  codes = [note.code for note in apart.judged.notes]
+  assert 'other_settings' in codes
+  assert 'model' in apart.result['answer']['remarks'][-1]
+
+
+def test_runs_that_change_their_batch_size_are_apart():
+  keep = sweep(falls, sizes=(16, 64)).assign(run=lambda f: f['batch_size'] * 100 + f['trial'])
+  late = keep[keep['batch_size'] == 64].assign(run=lambda f: f['run'] + 50)
+  late.loc[late['epoch'] > 3, 'batch_size'] = 16
+  late['val_accuracy'] += 0.02 + 0.0005 * (late['trial'] % 2)
+  found = audit(pd.concat([keep, late], ignore_index=True))
+  shrink = claims(found, Kind.AUDIT, 'shrinking_helps')[0]
+  assert shrink['verdict'] == 'supported' and shrink['effect'] == pytest.approx(0.02025)
+  assert len(found.judged.cells[0].given.tried[64][0].lanes) == 4  # the others take no part
+  frozen = late.assign(frozen='conv1').replace({'batch_size': {16: 256}})
+  both = audit(pd.concat([keep.assign(frozen=''), frozen], ignore_index=True))
+  grown = claims(both, Kind.AUDIT, 'growing_frozen_harmless')[0]
+  assert grown['verdict'] == 'refuted' and grown['n'] == 4
+
+
+def test_sharpness_time_and_likeness():
+  frame = sweep(falls, sizes=(16, 32, 64, 128), trials=5)
+  frame['sharpness'] = frame['batch_size'] ** 0.5 * (1 + 0.01 * frame['trial'])
+  frame['seconds'] = frame['epoch'] * 640 / frame['batch_size'] * (1 + 0.001 * frame['trial'])
+  frame['val_accuracy'] += 0.01 * (frame['trial'] - 2) / frame['batch_size'] * 16
+  found = audit(frame, train_examples=6400, price_per_hour=2.0)
+  sharp = claims(found, Kind.AUDIT, 'flatter_minima')[0]
+  assert sharp['verdict'] != 'refuted' and sharp['effect'] == pytest.approx(
+    0.5 * math.log(2), rel=0.05
+  )
+  time = claims(found, Kind.AUDIT, 'halves_time')[0]
+  assert time['effect'] == pytest.approx(-1, abs=0.01)
+  alike = claims(found, Kind.AUDIT, 'more_alike')[0]
+  assert alike['effect'] < -0.5 and alike['verdict'] == 'supported'
+
+
+def test_the_width_of_good_rates():
+  rates = np.log2([0.1, 0.2, 0.4, 0.8, 1.6])
+  merits = -0.01 * np.array([4.0, 1.0, 0.0, 1.0, 4.0])
+  assert width(rates, merits) == pytest.approx(2.0)
+  assert width(rates, np.array([-0.04, -0.03, 0.0, -np.inf, -np.inf])) == pytest.approx(1 / 3 + 0.5)
+  assert width(rates, np.array([-0.005, 0.0, -0.04, -0.05, -0.06])) is None
+
+
+def test_good_rates_narrow_where_the_valley_does():
+  def value(size, rate, share):
+    return 0.9 - 0.004 * (size / 16) ** 0.5 * math.log2(rate / 0.1) ** 2
+
+  rates = tuple(0.1 * 2**k for k in range(-4, 5))
+  found = audit(sweep(value, sizes=(16, 64, 256), rates=rates, noise=2e-4))
+  narrow = claims(found, Kind.AUDIT, 'good_rates_narrow')[0]
+  assert narrow['verdict'] == 'supported'
+  # Half a width goes as size^(-1/4): 2 x 1.58, 1.12, 0.79 doublings over two doublings each.
+  widths = [2 * (0.01 / 0.004) ** 0.5 / (size / 16) ** 0.25 for size in (16, 64, 256)]
+  assert narrow['effect'] == pytest.approx((widths[2] - widths[0]) / 4, abs=0.06)
+
+
+def test_the_recommendation_stays_on_the_grid_and_says_what_it_is_worth():
+  found = audit(sweep(falls))
+  best = found.result['recommendation'][0]
+  assert best['batch_size'] == 16 and best['not_shown_worse'] == [16]
+  assert best['expected'] == pytest.approx(0.9, abs=0.002)
+  assert 'nothing beyond' in best['why']
+
+
+def test_rates_that_nobody_gave_are_never_shown():
+  found = audit(sweep(falls).drop(columns='learning_rate'))
+  assert confounds(found)['learning_rate_not_tuned']['present'] == 'unknown'
+  assert all(row['learning_rate'] is None for row in found.result['batch_sizes'])
+  assert all(goal['learning_rate'] is None for goal in found.result['recommendation'])
+  assert 'learning rate 1 ' not in str(found.result)
+
+
+def test_questions_are_asked_of_the_right_side():
+  found = audit(sweep(falls))
+  sides = {row['subject'][0]: row['question']['side'] for row in claims(found, Kind.AUDIT)}
+  assert sides['flatter_minima'] == ABOVE.side and sides['more_alike'] == BELOW.side
+  assert sides['good_rates_narrow'] == BELOW.side and sides['rate_matters_more'] == ABOVE.side
+
+
+@pytest.mark.parametrize('name', list(audit_worlds.PLANTED))
+def test_the_planted_cause_is_named(name, tmp_path):
+  """Two tables of each world; 200 of each are in experiments/audit."""
+  named = []
+  for seed in range(2):
+    path = tmp_path / f'{seed}.csv'
+    audit_worlds.table(name, 5, (7, seed)).to_csv(path, index=False)
+    answer = audit([path], **audit_worlds.PLANTED[name].said).result['answer']
+    judged = audit_worlds.judged(name, answer)
+    assert not judged['false'], answer
+    named.append(judged['named'])
+  assert all(named)
