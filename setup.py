@@ -36,6 +36,7 @@ setup(
       'pytest>=8.0',
       'pytest-xdist>=3.5',
       'beartype>=0.18',
+      'equinox>=0.11.4',  # one of the libraries whose models a study takes
       'hypothesis>=6.100',  # malformed inputs of every kind
       'ruff>=0.6',
       'setuptools>=70.1',  # builds a wheel without fetching anything
