@@ -81,6 +81,7 @@ setup(
       'pytest>=8.0',
       'pytest-xdist>=3.5',
       'beartype>=0.18',
+      'equinox>=0.11.4',  # one of the libraries whose models a study takes
       'hypothesis>=6.100',  # malformed inputs of every kind
       'ruff>=0.6',
       'mypy>=1.13',

@@ -23,7 +23,8 @@ from bsjax.report.figures.scaling import ACROSS
 from bsjax.report.text.across_arms import detail, headline
 from bsjax.report.text.answer import Answer, answer
 from bsjax.report.text.condition_words import condition_answer
-from bsjax.report.text.method_setup import data_name, model_name
+from bsjax.report.text.method_setup import data_name
+from bsjax.report.text.own_parts import model_name
 from bsjax.report.text.rendered import rendered
 from bsjax.storage import records, shards
 

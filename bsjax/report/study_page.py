@@ -32,8 +32,9 @@ from bsjax.report.text import words
 from bsjax.report.text.answer import CONFOUNDS, answer
 from bsjax.report.text.claim_blocks import blocks
 from bsjax.report.text.formats import nouns
-from bsjax.report.text.method_setup import data_name, model_name, optimizer_name
+from bsjax.report.text.method_setup import data_name
 from bsjax.report.text.methodology import paragraph
+from bsjax.report.text.own_parts import model_name, optimizer_name
 from bsjax.report.text.rendered import rendered
 from bsjax.report.text.results import noise_kind, noise_source
 from bsjax.storage import records, shards

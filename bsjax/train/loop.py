@@ -5,7 +5,7 @@ import dataclasses
 import functools
 import math
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ from rich.console import Console
 
 from bsjax import data
 from bsjax.autotune import execution
-from bsjax.config.metrics import judged
 from bsjax.console import Pace, ProgressLine, now
 from bsjax.engine import memory, processes
 from bsjax.engine.own import CONFIGS, Own
@@ -27,7 +26,7 @@ from bsjax.storage import checkpoint, records, workdirs
 from bsjax.storage.writers import Mirrors
 from bsjax.train import stopping
 from bsjax.train.profiling import Profiler
-from bsjax.train.rows import lane_records
+from bsjax.train.rows import best_line, lane_records
 from bsjax.train.stage_run import StageRun
 from bsjax.train.subset_evaluations import SubsetEvaluations
 
@@ -237,7 +236,7 @@ class TrainLoop:
       records.append(self.records, rows)
       self.mirrors.rows(rows)
     self.evaluated, self.lost = mark, all(row['diverged'] for row in rows)
-    self.line.note(_best(rows, self.plan.lanes))
+    self.line.note(best_line(rows, self.plan.lanes))
     for row in rows:
       if row['diverged']:
         logging.warning('lane %d has diverged by %d examples', row['lane'], row['diverged_at'])
@@ -328,16 +327,3 @@ class TrainLoop:
 
 def _position(stage: plan.StagePlan, mark: int) -> dict[str, Any]:
   return {'examples': mark, 'epoch': stage.epoch(mark), 'stage': stage.stage.index}
-
-
-def _best(rows: list[dict[str, Any]], lanes: Sequence[plan.Lane]) -> str:
-  """The lane that is best at an evaluation, for a log line."""
-  known = [row for row in rows if row[judged().val] is not None and not row['diverged']]
-  if not known:
-    return 'all lanes have diverged'
-  best = max(known, key=lambda row: judged().metric.merit(row[judged().val]))
-  lane = next(lane for lane in lanes if lane.lane == best['lane'])
-  return (
-    f'best at {best["examples"]:,} examples: {judged().val_title} {best[judged().val]:.4g}, batch '
-    f'size {best["batch_size"]}, learning rate {lane.learning_rate:.4g}'
-  )

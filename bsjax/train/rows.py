@@ -9,6 +9,7 @@ import jax
 import numpy as np
 from jaxtyping import Int
 
+from bsjax.config.metrics import judged
 from bsjax.engine.device_lanes import Snapshot
 from bsjax.engine.evaluate import Evaluation, means
 from bsjax.engine.probe import Probe
@@ -191,3 +192,16 @@ def _reestimated(evaluation: Evaluation) -> dict[str, Any]:
   for name, sums in evaluation.reestimated.items():
     row |= means({'train': 'reestimated_train', 'validation': 'reestimated_val'}[name], sums)
   return row
+
+
+def best_line(rows: list[dict[str, Any]], lanes: Sequence[plan.Lane]) -> str:
+  """The lane that is best at an evaluation, for a log line."""
+  known = [row for row in rows if row[judged().val] is not None and not row['diverged']]
+  if not known:
+    return 'all lanes have diverged'
+  best = max(known, key=lambda row: judged().metric.merit(row[judged().val]))
+  lane = next(lane for lane in lanes if lane.lane == best['lane'])
+  return (
+    f'best at {best["examples"]:,} examples: {judged().val_title} {best[judged().val]:.4g}, batch '
+    f'size {best["batch_size"]}, learning rate {lane.learning_rate:.4g}'
+  )

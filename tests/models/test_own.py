@@ -8,7 +8,8 @@ import pytest
 from flax import nnx
 
 from bsjax.config.errors import ConfigError
-from bsjax.models.own import Named, adapted, own_statistics
+from bsjax.models.named import Named
+from bsjax.models.own import adapted, own_statistics
 
 X = np.random.default_rng(0).normal(size=(6, 5)).astype(np.float32)
 

@@ -15,6 +15,7 @@ from bsjax.config.errors import ConfigError
 from bsjax.engine.validate import validate
 from bsjax.storage import records
 from bsjax.train import loop, study_run
+from bsjax.train.rows import best_line
 
 pytestmark = pytest.mark.usefixtures('blank_figures')
 
@@ -105,7 +106,7 @@ def test_the_note_is_the_best_lane_of_the_last_evaluation(tmp_path, monkeypatch)
 
 def test_where_all_lanes_diverged_the_note_says_so():
   rows = [{'val_accuracy': 0.1, 'diverged': True}, {'val_accuracy': None, 'diverged': False}]
-  assert loop._best(rows, []) == 'all lanes have diverged'
+  assert best_line(rows, []) == 'all lanes have diverged'
 
 
 @pytest.mark.parametrize(

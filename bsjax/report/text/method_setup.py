@@ -19,42 +19,18 @@ from bsjax.models import MODELS
 from bsjax.optim.entries import OPTIMIZERS, SCHEDULES
 from bsjax.plan import batch_size_rules, hyperparameters
 from bsjax.report.text.key_phrases import phrase, phrases, shown
+from bsjax.report.text.own_parts import model_name, own_part
 
 Config = Mapping[str, Any]
 
 _NORMS = {'group': 'GroupNorm', 'batch': 'BatchNorm', 'none': 'no normalization'}
 
 
-def model_name(config: Config) -> str:
-  """The model by its key, or one from outside as it calls itself."""
-  return _own(config, 'model').get('name') or config['model']['name']
-
-
-def optimizer_name(config: Config) -> str:
-  """The same of the optimizer."""
-  return _own(config, 'optimizer').get('name') or config['optimizer']['name']
-
-
-def _own(config: Config, part: str) -> Config:
-  """What is said of a part from outside; nothing of one of the config's."""
-  return (config.get(OWN) or {}).get(part, {})
-
-
-def task(config: Config) -> str:
-  """What was minimized, and by what runs are judged, where that came from outside."""
-  if not _own(config, 'task'):
-    return ''
-  text = f'We minimized the mean {judged().loss.title}'
-  if judged().val == 'val_loss':
-    return f'{text}, by which runs are also judged.'
-  return f'{text}; runs are judged by the mean {judged().metric.title}.'
-
-
 def model(config: Config) -> str:
   model = config.get('model', {})
   if 'name' not in model:
     return ''
-  if _own(config, 'model'):
+  if own_part(config, 'model'):
     norm = ', with BatchNorm' if model['normalization'] == 'batch' else ''
     return f'The model is {model_name(config)}, of our own{norm}.'
   name = model['name']
@@ -84,7 +60,7 @@ def data(config: Config, plan_rows: Sequence[Row], summary: Mapping[str, Any]) -
   row = plan_rows[0]
   train = splits.get('train', round(row['examples'] / row['epochs']))
   text = f'We trained on {train:,} examples of {data_name(data)}'
-  if _own(config, 'data'):
+  if own_part(config, 'data'):
     validation = 'a validation set of their own'
   elif data.get('validation', 'split') == 'split':
     share = f'{100 * data["validation_share"]:g}%' if 'validation_share' in data else 'a share'
@@ -139,7 +115,7 @@ def optimizer(config: Config) -> str:
   name = settings.get('name')
   if name is None:
     return ''
-  if own := _own(config, 'optimizer'):
+  if own := own_part(config, 'optimizer'):
     numbers = ', '.join(f'{key} {value:g}' for key, value in own['hyperparameters'].items())
     return f'We optimized with {own["name"]}{f" ({numbers})" if numbers else ""}.'
   entry = OPTIMIZERS.get(name)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from bsjax.analysis.runs.histories import Row
 from bsjax.format import joined, sizes_text
-from bsjax.report.text import method_results, method_scaling, method_setup
+from bsjax.report.text import method_results, method_scaling, method_setup, own_parts
 
 Config = Mapping[str, Any]
 
@@ -45,7 +45,7 @@ def topics(
   sizes = sorted({row['batch_size'] for row in plan_rows})
   texts = {
     'model': method_setup.model(config),
-    'task': method_setup.task(config),
+    'task': own_parts.task(config),
     'data': method_setup.data(config, plan_rows, summary),
     'sampling': method_setup.sampling(config) if plan_rows else '',
     'batch sizes': f'We trained with {sizes_text(sizes)}.' if sizes else '',
