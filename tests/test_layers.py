@@ -14,7 +14,7 @@ PACKAGE = ROOT / 'bsjax'
 ROOMS = re.findall(
   r'^\| `(\w+)(?:/|\.py)`', (ROOT / 'docs' / 'design.md').read_text(), re.MULTILINE
 )
-WITHOUT_JAX = ('analysis', 'config', 'console', 'format', 'plan', 'report', 'stats')
+WITHOUT_JAX = ('analysis', 'audit', 'config', 'console', 'format', 'plan', 'report', 'stats')
 
 
 def room_of(path):

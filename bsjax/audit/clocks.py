@@ -13,6 +13,7 @@ from bsjax.audit.table import STEP
 from bsjax.stats.estimate import Reason
 
 SAME = 1.1  # numbers that differ by less than this factor are taken for one
+MOST = 1e18  # examples of a run
 NOMINAL = 1_000_000.0  # examples of a training set whose size nobody said; only ratios are shown
 
 
@@ -145,5 +146,8 @@ def _filled(rows: pd.DataFrame, logged: tuple[str, ...], size: float | None) -> 
   epoch = rows['epoch'].fillna(exact / size)
   # Where epochs are known they are what runs have equally much of, whatever was dropped.
   examples = epoch * size
+  if (beyond := ~(examples < MOST)).any():
+    at = rows[beyond].iloc[0]
+    raise Problem(at['file'], at['row'], logged[0], 'it lies beyond any training', 'Mend it')
   updates = rows['updates'].fillna(exact / batch).fillna(examples / batch)
   return rows.assign(epoch=epoch, examples=examples, updates=updates)
