@@ -238,6 +238,10 @@ class Training:
       self.console.print(stages_table)
     if processes.count() > 1:
       self.console.print(self._spread())
+    present = len(device_axis.devices(self.config.execution.devices))
+    used = len(study_devices(self.config, self.study_plan.first))
+    if used < present:
+      self.console.print(f'{present - used} of {present} devices have no lane and stay idle.')
     for sentence in () if self.console.quiet else doubts(self.dataset):
       self.console.print(f'Data: {sentence}', markup=False, highlight=False, soft_wrap=True)
 

@@ -194,6 +194,15 @@ def test_a_dry_run_writes_nothing(tmp_path, capsys):
   assert '4 lanes' in capsys.readouterr().out
 
 
+def test_devices_without_a_lane_are_said(tmp_path, capsys):
+  one = config(batch_sizes=(16,), learning_rates=(0.1,))
+  assert jax.local_device_count() == 2
+  study_run.run_study(one, tmp_path, dry_run=True)
+  assert '1 of 2 devices have no lane and stay idle.' in capsys.readouterr().out
+  study_run.run_study(config(), tmp_path, dry_run=True)
+  assert 'stay idle' not in capsys.readouterr().out
+
+
 def test_a_lane_that_diverges_leaves_the_others_alone(tmp_path):
   wild = small_config(learning_rates=(0.1, 1e30), batch_sizes=(8,), trials=1)
   study_run.run_study(wild, tmp_path)
