@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Int32, Num, Shaped, UInt8
+from jaxtyping import Float32, Int32, Shaped, UInt8
 
 # One array, or several by name; of inputs or of targets.
 Arrays = np.ndarray | dict[str, Any]
@@ -89,7 +89,7 @@ class Dataset:
   def digests(self) -> tuple[list[bytes], list[bytes]]:
     """Checksums of 64 bits of the training images and of the validation images."""
 
-    def digest(*arrays: Num[np.ndarray, '...']) -> bytes:
+    def digest(*arrays: Shaped[np.ndarray, '...']) -> bytes:
       hashed = hashlib.blake2b(digest_size=8)
       for array in arrays:
         hashed.update(np.ascontiguousarray(array))

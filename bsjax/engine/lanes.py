@@ -193,8 +193,8 @@ def loss_and_gradients(
   state: Weights,
   trial: Int[Array, ''],
   start: Int[Array, ''],
-  images: Float[Array, 'micro height width channel'],
-  targets: Int[Array, ' micro'],
+  images: Inputs,
+  targets: Targets,
 ) -> tuple[Float[Array, ''], PyTree, PyTree]:
   """Returns the mean loss of a micro-batch, and what `gradients` does."""
   trainable, frozen = freezing.split(state.params, spec.trainable)

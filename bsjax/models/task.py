@@ -97,7 +97,9 @@ class Task:
     values = self.metrics[name].per_example(outputs, targets)
     return self._of_examples(values, targets, f'the metric {name}', outputs)
 
-  def _of_examples(self, values: Values, targets: Targets, what: str, outputs: Outputs) -> Array:
+  def _of_examples(
+    self, values: Shaped[Array, '...'], targets: Targets, what: str, outputs: Outputs
+  ) -> Array:
     examples = len(jax.tree.leaves(outputs)[0])
     if not jnp.ndim(values) or len(values) != examples:
       raise ConfigError(

@@ -14,7 +14,7 @@ Factory = Callable[..., optax.GradientTransformation]
 class OwnOptimizer:
   """A factory with a parameter `learning_rate`; its other numbers are held in the state, too."""
 
-  def __init__(self, factory: Factory):
+  def __init__(self, factory: Any):
     """Raises ConfigError where it cannot be called with a learning rate alone."""
     if not callable(factory):
       raise ConfigError(

@@ -9,10 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, config_dict
 
 from bsjax.config import bounds
 from bsjax.config.errors import ConfigError, misnamed, unknown
+from bsjax.config.keys import KEYS
 
 FOLDER, PRETRAIN = 'arms', 'pretrain'  # in a workdir
 
@@ -55,6 +56,7 @@ def _changed(config: ConfigDict, changes: Any, where: str, stages: bool = False)
     )
   changed = config.copy_and_resolve_references()
   with changed.unlocked():
+    _allow_any_type(changed)
     changed.arms = ConfigDict({'order': ()})
     if stages:
       changed.stages = ConfigDict({'order': ()})
@@ -65,6 +67,15 @@ def _changed(config: ConfigDict, changes: Any, where: str, stages: bool = False)
   except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
     raise ConfigError(f'{where} changes a key that it cannot: {error}') from None
   return changed
+
+
+def _allow_any_type(config: ConfigDict) -> None:
+  """Gives keys that take values of several types back what references had said of them."""
+  for key in KEYS:
+    if key.kind is object and '.' not in key.name:
+      value = config[key.name]
+      del config[key.name]
+      config[key.name] = config_dict.FieldReference(value, field_type=object)
 
 
 def refused(config: ConfigDict, problems: Callable[[ConfigDict], list[str]]) -> list[str]:

@@ -185,7 +185,7 @@ class StudyRun:
     except ConfigError as error:
       raise ConfigError(f'arm {name}: {error}') from None
 
-  def _training(self, config: ConfigDict, workdir: Path, shard: Shard | None) -> Training:
+  def _training(self, config: ConfigDict, workdir: Path, shard: Shard | None = None) -> Training:
     """The training of a workdir, known to fit its data and, before it has begun, its model."""
     if workdir not in self._trainings:
       dataset = self._dataset(config)

@@ -102,7 +102,7 @@ def test_groups_and_means_are_those_of_the_records():
 )
 def test_planted_effects_come_back(rare, frequent, expected):
   found = found_in(rare, frequent)
-  assert tuple(verdicts(found)[name] for name in classes.CLAIMED) == expected
+  assert tuple(verdicts(found)[name] for name in classes.claimed()) == expected
   planted = {'rare': rare, 'balanced_accuracy': (2 * rare + 2 * frequent) / 7}
   planted |= {'rare_less_frequent': rare - frequent, 'medium': 0.0, 'frequent': frequent}
   for name, value in planted.items():
@@ -242,7 +242,7 @@ def test_the_figure_draws_the_numbers_of_the_summary():
   panel.draw_classes(right, Source(summary))
   drawn = {line.get_label(): line.get_ydata() for line in left.lines}
   rows = summary['by_class']['batch_sizes']
-  for name, (label, *_) in panel.SERIES.items():
+  for name, (label, *_) in panel._series().items():
     np.testing.assert_array_equal(drawn[label], [row[name]['mean'] for row in rows])
   dots = [line.get_ydata() for line in right.lines if line.get_marker() == 'o']
   for row, drawn in zip(rows, dots, strict=True):

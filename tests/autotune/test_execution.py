@@ -24,7 +24,7 @@ def clocked(monkeypatch):
   calls = []
 
   def install(seconds, start=0.0):
-    def measure(config, dataset, study, group, on_device, chosen, hopeless):
+    def measure(config, dataset, study, group, on_device, chosen, hopeless, *_):
       calls.append((group.micro_batch, chosen.name))
       return Timing(
         group.micro_batch, chosen.name, 1, seconds[chosen.name, group.micro_batch], start

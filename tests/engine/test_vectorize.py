@@ -45,7 +45,7 @@ def test_the_optimizer_runs_only_in_ticks_in_which_a_lane_updates(how, monkeypat
   """Lanes of batch sizes 16 and 32, at 8 a tick: an update of some lane every other tick."""
   calls = []
 
-  def create(_):
+  def create(*_):
     def counted(updates, state, params=None):
       return (
         jax.debug.callback(lambda: calls.append(1)),

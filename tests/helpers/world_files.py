@@ -123,5 +123,6 @@ def _facts(validation_examples: int) -> dict[str, Any]:
     'class_names': [str(label) for label in range(CLASSES)],
     'class_counts': {split: [whole // CLASSES] * CLASSES for split, whole in counts.items()},
     'copies': {'shared': 0, 'within': 0, 'ambiguous': 0},
+    'doubts': [],
     'classes_per_batch': [],
   }

@@ -242,7 +242,7 @@ def _numbers(config: Mapping[str, Any]) -> dict[str, float]:
   settings = config['optimizer']
   keys = OPTIMIZERS[settings['name']].hyperparameters.values()
   decay = {'weight_decay': settings.get('weight_decay', 0.0)}
-  return {key: settings[key] for key in keys} | decay
+  return {key: settings[key] for key in keys if key in settings} | decay
 
 
 def _time_scales(config: Mapping[str, Any], given: Given) -> list[Confound]:

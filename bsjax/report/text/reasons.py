@@ -40,6 +40,8 @@ _WHOLE_EPOCHS = (
   'the larger gradients, and the noise scale of whole epochs is too low'
 )
 OF_NOISE: dict[str, str | Callable[..., str]] = {
+  'one_measurement': 'fewer than two evaluations measured it',
+  'not_positive': 'a measurement is not above zero',
   'no_late_measurement': 'no noise scale was measured in the last half of training',
   'no_rate_for_noise': 'no learning rate was chosen',
   'no_early_windows': (
