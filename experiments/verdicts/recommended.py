@@ -3,8 +3,9 @@
   python experiments/verdicts/recommended.py --out=experiments/verdicts/recommended.json
 
 takes the ends of made-up runs alone, which is all that the recommendation for the best validation
-accuracy rests on, so that a study takes a twentieth of a second. Points of accuracy, means with
-their standard errors; `own` is at the rate that the batch size's own runs choose.
+accuracy rests on, so that a study takes a twentieth of a second. Cells that are there already are
+kept. Points of accuracy, means with their standard errors; `own` is at the rate that the batch
+size's own runs choose. Writes the table of README.md, too.
 """
 
 import argparse
@@ -17,12 +18,18 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / 'tests')]  # the analysis measured is that of this checkout
+FOLDER = Path(__file__).resolve().parent
+sys.path[:0] = [
+  str(ROOT),
+  str(ROOT / 'tests'),
+  str(FOLDER),
+]  # the analysis measured is that of this checkout
 
 from helpers import verdicts, world_files  # noqa: E402
 from helpers.world_catalogue import WORLDS  # noqa: E402
 from helpers.world_runs import simulate  # noqa: E402
 from helpers.worlds import TOTAL, TRAIN_EXAMPLES, World  # noqa: E402
+from table import replaced  # noqa: E402
 
 from bsjax.analysis.claims.pairs import rank  # noqa: E402
 from bsjax.analysis.recommend import recommendation  # noqa: E402
@@ -106,6 +113,18 @@ def measure(world, trials, studies, seed):
   }
 
 
+def table(cells):
+  lines = ['| world | n | studies | batch size alone | own rate | recommended (largest) | change |']
+  lines.append('|---' * 7 + '|')
+  for cell in cells:
+    shown = [f'{mean:.3f} ± {error:.3f}' for mean, error in map(cell.get, ('size', 'own', 'taken'))]
+    shown[-1] += f' ({cell["largest"]:.2f})'
+    shown.append('{:+.3f} ± {:.3f}'.format(*cell['changed']))
+    place = f'`{cell["world"]}` | {cell["trials"]} | {cell["studies"]}'
+    lines.append(f'| {place} | {" | ".join(shown)} |')
+  return '\n'.join(lines)
+
+
 def main():
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   worlds = {world.name: world for world in (*(WORLDS[name] for name in ASKED), *HARD)}
@@ -114,12 +133,17 @@ def main():
   parser.add_argument('--seed', type=int, default=0)
   parser.add_argument('--out', type=Path, required=True)
   flags = parser.parse_args()
-  cells = []
+  cells = json.loads(flags.out.read_text())['cells'] if flags.out.exists() else []
+  known = {(cell['world'], cell['trials']) for cell in cells}
   for name in flags.worlds.split(','):
     for trials in (3, 5, 8):
+      if (name, trials) in known:
+        continue
       cells.append(measure(worlds[name], trials, flags.studies, flags.seed))
       print(cells[-1], flush=True)
       flags.out.write_text(json.dumps({'seed': flags.seed, 'cells': cells}, indent=1) + '\n')
+  readme = FOLDER / 'README.md'
+  readme.write_text(replaced(readme.read_text(), 'recommended rates', table(cells)))
 
 
 if __name__ == '__main__':
