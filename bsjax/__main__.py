@@ -9,6 +9,8 @@ import bsjax
 COMMANDS = {
   'run': ('bsjax.main', 'Trains a study, or continues one.'),
   'report': ('bsjax.report', 'Writes the report of a study, also of one that still runs.'),
+  'audit': ('bsjax.audit', "Says which conclusions of anybody's curves stand."),
+  'recommend': ('bsjax.recommend', 'Gives a range of batch sizes for this device, by a short run.'),
   'sharpness': ('bsjax.sharpness', 'Measures how sharp the minima of the lanes of a study are.'),
   'cost': ('bsjax.native_cost', 'Measures what batch sizes cost run alone.'),
 }

@@ -3,7 +3,7 @@
 5 batch sizes x 5 learning rates x 3 trials = 75 lanes. The text is the reference that comes with
 Python itself (`pydoc_data.topics`, 465,000 characters in Python 3.11, under the PSF licence; other
 versions differ a little), in windows of 64 characters, so a batch of 8 holds 512 tokens. The last
-tenth is held out. Results and time on two CPU cores: experiments/char_lm.
+tenth is held out.
 
   python -m bsjax.main --config=configs/char_lm.py --workdir=runs/char_lm
 
