@@ -272,7 +272,8 @@ def test_a_continued_stage_keeps_the_bounds_that_it_began_with():
 
   def row(wanted):
     noise = {'trace': wanted / 0.1, 'grad_sq': 1.0}
-    return {'lane': 0, 'noise': noise, 'learning_rate': 0.1, 'train_loss': 1.0}
+    row = {'lane': 0, 'noise': noise, 'learning_rate': 0.1, 'train_loss': 1.0}
+    return row | {'diverged': False}
 
   run, continued = (StageRun(config, dataset, study_plan, {}, print) for _ in range(2))
   run.start()
