@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from jaxtyping import Float
-from scipy.optimize import brentq
 
 
 class Shrunk(NamedTuple):
@@ -39,7 +39,7 @@ def shrunk(
   between = 0.0
   if free > 0 and residuals(0.0)[1] > 0:
     most = float(np.square(residuals(0.0)[0]).sum())  # at which the sum is below one
-    between = float(brentq(lambda value: residuals(value)[1], 0.0, 2 * most / free))
+    between = float(scipy.optimize.brentq(lambda value: residuals(value)[1], 0.0, 2 * most / free))
   off, _ = residuals(between)
   values = estimates - variances / (variances + between) * off
   return Shrunk(values, estimates - off, between)

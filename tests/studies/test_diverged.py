@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 from helpers.interrupted import terminated_in_call
+from helpers.results import results
 from helpers.small import small_config
 
 from bsjax.report import study_page
@@ -120,8 +121,7 @@ def test_an_early_end_that_was_interrupted_comes_again(lost, tmp_path, monkeypat
     study_run.run_study(config(WILD, 2 * WILD), tmp_path)
   assert study_run.run_study(config(WILD, 2 * WILD), tmp_path)
   assert 'All 4 lanes have diverged' in capsys.readouterr().out
-  for name in ('records.jsonl', 'summary.json'):
-    assert (tmp_path / name).read_text() == (lost / name).read_text()
+  assert results(tmp_path) == results(lost)
 
 
 def test_a_lane_that_grew_is_called_lost_from_then_on_and_trains_on(tmp_path):

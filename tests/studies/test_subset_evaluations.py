@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from helpers.interrupted import terminated_in_call
+from helpers.results import results
 from helpers.small import small_config
 
 from bsjax import data
@@ -95,8 +96,8 @@ def test_stopped_and_resumed_both_files_are_the_same(studies, tmp_path, monkeypa
     study_run.run_study(config(), tmp_path)
   assert not (tmp_path / 'summary.json').exists()
   study_run.run_study(config(), tmp_path)
-  for name in ('records.jsonl', records.SUBSET, 'summary.json'):
-    assert (tmp_path / name).read_text() == (studies[SUBSET] / name).read_text()
+  assert results(tmp_path) == results(studies[SUBSET])
+  assert (tmp_path / records.SUBSET).read_text() == (studies[SUBSET] / records.SUBSET).read_text()
 
 
 def test_missing_rows_of_the_subset_are_noticed(studies, tmp_path):
