@@ -31,7 +31,7 @@ class Key:
   computes: bool = True  # whether it changes what is computed, and not how, or what is shown
   before: Any = None  # what studies did that were begun before there was the key; None: `default`
   # What the paragraph on method says where the value is not the default, {} being the value; by
-  # value where that says more. Keys without it are in sentences of report/text/method_setup.py.
+  # value where that says more. Keys without it are in sentences of report/text/method_*.py.
   method: str | Mapping[Any, str] = ''
 
   @property

@@ -6,7 +6,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Shaped
 
-from bsjax.data.dataset import Arrays, DataError, Dataset, Split, mean_and_std
+from bsjax.data.dataset import (
+  Arrays,
+  DataError,
+  Dataset,
+  Split,
+  leaves,
+  mean_and_std,
+  of_each,
+)
 
 MOST = np.iinfo(np.int32).max
 
@@ -67,7 +75,7 @@ def _split(part: Any, where: str) -> Split:
   inputs, targets = part if isinstance(part, tuple) else (part, None)
   inputs = _arrays(inputs, f'inputs of {where}')
   targets = inputs if targets is None else _arrays(targets, f'targets of {where}')
-  counts = {len(array) for tree in (inputs, targets) for array in _leaves(tree)}
+  counts = {len(array) for tree in (inputs, targets) for array in leaves(tree)}
   if len(counts) != 1 or not min(counts):
     raise DataError(f'the arrays of {where} hold {sorted(counts)} examples: all must hold as many')
   return Split(inputs, targets)
@@ -93,15 +101,9 @@ def _array(values: Any, where: str) -> Shaped[np.ndarray, 'example ...']:
   return array.astype(np.float32) if array.dtype == np.float64 else array
 
 
-def _leaves(tree: Arrays) -> list[np.ndarray]:
-  return list(tree.values()) if isinstance(tree, dict) else [tree]
-
-
 def _likes(tree: Arrays) -> Any:
   """The shapes and types of single examples."""
-  if isinstance(tree, dict):
-    return {name: _likes(array) for name, array in tree.items()}
-  return f'{tree.dtype}{list(tree.shape[1:])}'
+  return of_each(lambda array: f'{array.dtype}{list(array.shape[1:])}', tree)
 
 
 def _are_images(inputs: Arrays) -> bool:

@@ -37,7 +37,7 @@ def rule(stage: Stage, branch: str) -> str:
   """
   if len(stage.batch_size) == 1:
     return stage.batch_size[0]
-  chosen = dict(word.split('=', 1) for word in branch.split(' ') if '=' in word).get(stage.name)
+  chosen = hyperparameters.words_of(branch).get(stage.name)
   if chosen not in stage.batch_size:
     raise ValueError(f'branch {branch!r} chooses none of {stage.batch_size} in {stage.name!r}')
   return chosen

@@ -102,7 +102,7 @@ def varied(config: Config) -> tuple[str, ...]:
 
 def of_branch(config: Config, branch: str) -> Config:
   """The config of the lanes of a branch alone: its values in place of axes, and its rule."""
-  words, names = _words(branch), axes(config)
+  words, names = words_of(branch), axes(config)
   if not names and WORD not in words:
     return config
   optimizer = {**config['optimizer'], **{name: float(words[name]) for name in names}}
@@ -121,7 +121,7 @@ def of_lane(
   """
   if not (names := varied(config)):
     return {}
-  words = _words(branch)
+  words = words_of(branch)
   rates = scaling_rules.rate_factor(config, batch_size) if rates is None else rates
   ratio = batch_size / config['scaling']['base_batch_size']
   values = {}
@@ -188,7 +188,8 @@ def _out_of_bounds(config: ConfigDict, batch_sizes: Iterable[int]) -> list[str]:
   return list(sentences.values())
 
 
-def _words(branch: str) -> dict[str, str]:
+def words_of(branch: str) -> dict[str, str]:
+  """What a branch chooses, by stage or hyperparameter."""
   return dict(word.split('=', 1) for word in branch.split(' ') if '=' in word)
 
 

@@ -1,9 +1,10 @@
 """From batch sizes x learning rates x trials to lanes, groups and ticks."""
 
 import dataclasses
+import functools
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -159,7 +160,13 @@ def with_batch_sizes(
 
   `lanes` are those of the first stage.
   """
-  in_stage = [_in_stage(config, plan.stage, lane, states[lane.lane]) for lane in lanes]
+
+  @functools.cache  # lanes of a setting have the same, and there may be many
+  def values(branch: str, base: int, size: int, factor: float) -> tuple[tuple[str, float], ...]:
+    own = hyperparameters.of_lane(config, branch, size, rate_factor(config, base) * factor)
+    return tuple(own.items())
+
+  in_stage = [_in_stage(config, plan.stage, lane, states[lane.lane], values) for lane in lanes]
   return dataclasses.replace(plan, groups=_groups(in_stage, plan.block_examples))
 
 
@@ -242,18 +249,22 @@ def _lanes(
   ]
 
 
-def _in_stage(config: ConfigDict, stage: Stage, lane: Lane, state: BatchSizeState) -> Lane:
+def _in_stage(
+  config: ConfigDict,
+  stage: Stage,
+  lane: Lane,
+  state: BatchSizeState,
+  values: Callable[[str, int, int, float], tuple[tuple[str, float], ...]],
+) -> Lane:
   size = state.batch_size
   micro = size if config.micro_batch == 'batch' else lane.micro_batch
-  rates = rate_factor(config, lane.batch_size) * state.rate_factor
-  values = hyperparameters.of_lane(config, lane.branch, size, rates)
   return dataclasses.replace(
     lane,
     batch_size=size,
     micro_batch=micro,
     accumulation=size // micro,
     learning_rate=lane.learning_rate * stage.learning_rate_factor * state.rate_factor,
-    hyperparameters=tuple(values.items()),
+    hyperparameters=values(lane.branch, lane.batch_size, size, state.rate_factor),
   )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import contextvars
 import io
@@ -19,7 +20,7 @@ from bsjax.storage.records import Row
 from bsjax.writers import lanes
 
 
-class Tracker:
+class Tracker(abc.ABC):
   """Tells a service of the lanes of a training, each once per evaluation.
 
   `workdir` is that of the study, `part` that of the training in it, such as 'arms/wide', and
@@ -55,7 +56,7 @@ class Tracker:
         self._told[lane] = step
 
   def summary(self, summary: Mapping[str, Any]) -> None:
-    """Its numbers are of batch sizes, and runs are of lanes."""
+    return  # its numbers are of batch sizes, and runs are of lanes
 
   def close(self) -> None:
     runs, self._runs = self._runs, {}
@@ -63,9 +64,9 @@ class Tracker:
       for run in runs.values():
         run.finish()
 
+  @abc.abstractmethod
   def _open(self, identity: str, name: str, group: str, settings: Row) -> tuple[Any, int]:
     """Opens a run; returns it with the last step that it has, -1 of a new one."""
-    raise NotImplementedError
 
   def _since_the_last(self, rows: Sequence[Row]) -> Iterable[Row]:
     """The rows, at the first call with all that are on record before them."""

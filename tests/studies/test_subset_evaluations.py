@@ -13,7 +13,7 @@ from bsjax.analysis.runs import budgets
 from bsjax.analysis.runs.histories import settings
 from bsjax.engine.device_data import DeviceData
 from bsjax.plan import plan, table
-from bsjax.report.text.method_setup import evaluation
+from bsjax.report.text.method_measured import evaluation
 from bsjax.storage import records
 from bsjax.train import study_run
 

@@ -10,8 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from bsjax.analysis.claims import conditions, confounds
 from bsjax.analysis.claims.claim import (
   BELOW,
@@ -23,7 +21,8 @@ from bsjax.analysis.claims.claim import (
   judge,
   within,
 )
-from bsjax.analysis.claims.conditions import Condition, Held
+from bsjax.analysis.claims.condition_pairs import Pair, read_pair
+from bsjax.analysis.claims.conditions import Condition
 from bsjax.analysis.measures.contrast import (
   DIFFERENCE,
   Contrast,
@@ -33,9 +32,6 @@ from bsjax.analysis.measures.contrast import (
   contrast,
   effect,
 )
-from bsjax.analysis.runs.budgets import LAST_QUARTER, met, read
-from bsjax.analysis.runs.reading import Reading
-from bsjax.analysis.runs.selection import Tuned
 from bsjax.config.metrics import judged
 from bsjax.stats.estimate import Reason
 from bsjax.stats.paired import holm, p_value, simultaneous
@@ -44,8 +40,8 @@ BUDGETS = ('examples', 'updates')
 POOLED = 'pooled'
 
 
-# What is compared, the side that a claim takes, and the unit.
 def compared_quantities() -> dict[str, tuple[Question, str]]:
+  """What is compared, the side that a claim takes, and the unit."""
   metric = judged().unit
   loss = {} if judged().val == 'val_loss' else {'val_loss': (BELOW, judged().loss_unit)}
   return {
@@ -55,25 +51,6 @@ def compared_quantities() -> dict[str, tuple[Question, str]]:
     **loss,
     judged().val_balanced: (better(), metric),
   }
-
-
-class Pair(NamedTuple):
-  """Two conditions read at one budget: batch size -> the readings of both, or why there are none.
-
-  `context` is what else differs, `unread` whether a batch size that both have could not be read.
-  `skipped` is what `confounds.skipped` says of the first and of the second, `cut_short` by batch
-  size what `confounds.cut_short` says of both.
-  """
-
-  first: str
-  second: str
-  budget: str
-  read: Mapping[int, tuple[Reading, Reading]]
-  out: Mapping[int, Any]
-  context: tuple[Reason, ...]
-  unread: bool = False
-  skipped: tuple[Sequence[Reason], Sequence[Reason]] = ((), ())
-  cut_short: Mapping[int, Sequence[Reason]] = {}
 
 
 class Place(NamedTuple):
@@ -227,88 +204,3 @@ def _claim(
     )
   context, void = [*nothing, *place.context], [*worse, *place.cut_short]
   return judge(question, plain, again, context, void, columns=columns, **about)
-
-
-def read_pair(held: Mapping[str, Held], first: str, second: str, budget: str) -> Pair:
-  """Reads two conditions at every batch size that both have."""
-  names, both = (first, second), (held[first], held[second])
-  readable, out, unread, cut_short = {}, {}, False, {}
-  for size in sorted(set(both[0].tried) | set(both[1].tried)):
-    if why := _missing(held, names, size):
-      out[size] = why
-      continue
-    pair = _common_trials(*(one.chosen[size] for one in both))
-    if _same_runs(*pair):
-      out[size] = Reason('same_runs')
-      continue
-    ends = [[lane.final['updates'] for lane in setting.lanes] for setting in pair]
-    if budget == 'updates' and ends[0] == ends[1]:
-      continue  # the same as at equal examples
-    # Conditions may come apart in their last stage only, so they meet as late as can be.
-    there, value = met(dict(enumerate(pair)), budget, LAST_QUARTER)
-    readings = [read(setting, budget, value) for setting in there.values()]
-    if problem := next((reading.problem for reading in readings if reading.problem), None):
-      out[size], unread = problem, True
-    else:
-      readable[size] = (readings[0], readings[1])
-      cut_short[size] = confounds.cut_short(names, pair, readings)
-  context, skipped = _unequal(names, budget, readable), []
-  context += confounds.on_subset([one for both_ in readable.values() for one in both_])
-  for name, one in zip(names, both, strict=True):
-    context += confounds.tuning(one.tried, one.chosen, list(readable), condition=name)
-    skipped.append(confounds.skipped(one.chosen, list(readable), condition=name))
-  about = tuple(context), unread, tuple(skipped), cut_short
-  return Pair(first, second, budget, readable, out, *about)
-
-
-def _missing(held: Mapping[str, Held], names: Sequence[str], size: int) -> Reason | None:
-  for name in names:
-    if size not in held[name].tried:
-      return Reason('not_trained', condition=name)
-    if size in held[name].failed:
-      return Reason('failed', condition=name, why=held[name].failed[size])
-  trials = [{lane.plan['trial'] for lane in held[name].chosen[size].lanes} for name in names]
-  return None if set.intersection(*trials) else Reason('two_share_no_trial')
-
-
-def _common_trials(first: Tuned, second: Tuned) -> tuple[Tuned, Tuned]:
-  """Both with the lanes of the trials that both have, in their order."""
-  trials = [{lane.plan['trial'] for lane in one.lanes} for one in (first, second)]
-  shared = sorted(set.intersection(*trials))
-  return first.of_trials(shared), second.of_trials(shared)
-
-
-def _same_runs(first: Tuned, second: Tuned) -> bool:
-  """Whether both are the same runs trained twice, as where a rule changes nothing.
-
-  Their difference is zero by construction, and no part of what one condition does to training.
-  No two runs have the same loss else, so losses that do tell nothing.
-  """
-  keys = 'updates', 'train_loss', 'val_loss', judged().train, judged().val
-  ends = [
-    [
-      (part.learning_rate, *(lane.final[key] for key in keys))
-      for part in one.window
-      for lane in part.lanes
-    ]
-    for one in (first, second)
-  ]
-  return ends[0] == ends[1] and len({loss for _, _, _, loss, *_ in ends[0]}) == len(ends[0])
-
-
-def _unequal(
-  names: tuple[str, str], budget: str, read_: Mapping[int, tuple[Reading, Reading]]
-) -> list[Reason]:
-  """What is not equal where the two are read."""
-  if not read_:
-    return []
-  key = 'epoch' if budget == 'updates' else 'updates'
-  means = np.array([[reading.values[key].mean() for reading in pair] for pair in read_.values()])
-  if budget == 'updates':
-    epochs = [float(mean) for mean in means.mean(axis=0)]
-    return [Reason('conditions_stand_at', first=names[0], second=names[1], epochs=epochs)]
-  ratios = means[:, 1] / np.maximum(means[:, 0], 1)
-  if np.allclose(ratios, 1, atol=0.01):
-    return []
-  low, high = float(ratios.min()), float(ratios.max())
-  return [Reason('condition_updates', second=names[1], first=names[0], low=low, high=high)]

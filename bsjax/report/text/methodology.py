@@ -10,7 +10,13 @@ from typing import Any, NamedTuple
 
 from bsjax.analysis.runs.histories import Row
 from bsjax.format import joined, sizes_text
-from bsjax.report.text import method_results, method_scaling, method_setup, own_parts
+from bsjax.report.text import (
+  method_measured,
+  method_results,
+  method_scaling,
+  method_setup,
+  own_parts,
+)
 
 Config = Mapping[str, Any]
 
@@ -60,9 +66,9 @@ def topics(
     'selection': method_results.selection(summary),
     'trials': method_setup.trials(config, plan_rows),
     'micro-batches': method_results.micro_batches(plan_rows, native_cost),
-    'normalization': method_setup.batch_norm(config, plan_rows),
-    'evaluation': method_setup.evaluation(config, plan_rows),
-    'measurement of noise': method_setup.noise_scale(config, plan_rows),
+    'normalization': method_measured.batch_norm(config, plan_rows),
+    'evaluation': method_measured.evaluation(config, plan_rows),
+    'measurement of noise': method_measured.noise_scale(config, plan_rows),
     'intervals': method_results.intervals(plan_rows, summary),
     'noise scale': method_results.noise_scale(summary),
     'critical batch size': method_results.critical(summary),
