@@ -63,6 +63,7 @@ def parts(config: ConfigDict) -> dict[str, Any]:
     title='cross entropy',
     unit='nats',
     guessing=math.log(len(letters)),
+    lowest=0,
   )
   data = bsjax.Data(windows(tokens[:cut]), windows(tokens[cut:]), name="Python's reference")
   return {'model': Decoder(len(letters)), 'data': data, 'task': task}

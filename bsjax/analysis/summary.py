@@ -140,7 +140,11 @@ def _noise_for_rules(scales: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
 
 def _batch_size(tried: Sequence[Setting], best: Tuned, reestimated: bool) -> dict[str, Any]:
   rates = [setting.learning_rate for setting in tried]
-  values = at_end(best).values
+  reading = at_end(best)
+
+  def reached(quantity: str) -> dict[str, Any]:
+    return estimate(reading.repeated(quantity), quantity)
+
   result = {
     'batch_size': best.batch_size,
     'learning_rate': best.learning_rate,
@@ -150,15 +154,13 @@ def _batch_size(tried: Sequence[Setting], best: Tuned, reestimated: bool) -> dic
     'selection': best.selection,
     'window': [{'learning_rate': part.learning_rate, 'weight': w} for part, w in best.parts],
     'unsafe_rates': list(best.unsafe),
-    judged().train: estimate(values[judged().train], judged().train),
-    judged().val: estimate(values[judged().val], judged().val),
-    'generalization_gap': estimate(values['gap']),
+    judged().train: reached(judged().train),
+    judged().val: reached(judged().val),
+    'generalization_gap': reached('gap'),
     'noise_scale': noise.late(best),
   }
   if reestimated:
-    result[judged().reestimated_val] = estimate(
-      values[judged().reestimated_val], judged().reestimated_val
-    )
+    result[judged().reestimated_val] = reached(judged().reestimated_val)
   if len(rates) == 1:
     result['note'] = Reason('untuned')
   return result

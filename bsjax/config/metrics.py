@@ -47,10 +47,6 @@ class MetricEntry(NamedTuple):
   def allows(self, value: float) -> bool:
     return self.lowest <= value <= self.highest
 
-  def clip(self, value: float) -> float:
-    """The nearest value that is possible."""
-    return float(min(max(value, self.lowest), self.highest))
-
   def merit(self, value: float) -> float:
     """A value, or less it, as one of which more is better."""
     return value if self.higher_is_better else -value
@@ -65,6 +61,7 @@ class LossEntry(NamedTuple):
 
   title: str
   unit: str = ''
+  lowest: float = -math.inf
 
 
 ACCURACY = MetricEntry(
@@ -78,7 +75,7 @@ ACCURACY = MetricEntry(
   by_class=True,
   margin=0.005,
 )
-CROSS_ENTROPY = LossEntry('cross entropy', 'nats')
+CROSS_ENTROPY = LossEntry('cross entropy', 'nats', lowest=0)
 
 REESTIMATED = 'reestimated_'  # the prefix of quantities under re-estimated BatchNorm statistics
 # Of the middle final value of all runs: the margin of a metric that comes without one.
@@ -196,6 +193,18 @@ class Judged:
     """Whether a column or quantity is the metric itself, of whatever split or statistics."""
     return column == self.metric.name or column.endswith(f'_{self.metric.name}')
 
+  def bounds(self, column: str) -> tuple[float | int, float | int]:
+    """The least and the most that a column or quantity can be; infinite where that is not known."""
+    if self.is_metric(column):
+      return self.metric.lowest, self.metric.highest
+    is_loss = column.endswith(('train_loss', 'val_loss'))  # and no difference of two
+    return (self.loss.lowest if is_loss else -math.inf), math.inf
+
+  def clip(self, value: float | int, column: str) -> float:
+    """The nearest value that a column or quantity can have."""
+    low, high = self.bounds(column)
+    return float(min(max(value, low), high))
+
 
 USUAL = Judged()  # also of tables that no config describes
 _JUDGED: ContextVar[Judged] = ContextVar('judged', default=USUAL)
@@ -218,9 +227,13 @@ def judging(by: Judged) -> Iterator[Judged]:
 
 def stored(metric: MetricEntry, loss: LossEntry) -> dict[str, Any]:
   """What config.json says of a task: `judged_of` reads it."""
-  said = {key: value for key, value in metric._asdict().items() if value is not None}
-  finite = {key: x for key, x in said.items() if not (isinstance(x, float) and math.isinf(x))}
-  return {'metric': finite, 'loss': loss._asdict()}
+  return {'metric': _said(metric), 'loss': _said(loss)}
+
+
+def _said(entry: MetricEntry | LossEntry) -> dict[str, Any]:
+  """What JSON can hold of an entry; what is left out is the default."""
+  infinite = -math.inf, math.inf
+  return {key: x for key, x in entry._asdict().items() if x is not None and x not in infinite}
 
 
 def judged_of(config: Mapping[str, Any] | ConfigDict, level: float = math.nan) -> Judged:

@@ -69,8 +69,9 @@ class Task:
   ...]`: what has positions is averaged over those of each example, with a `mask` (a function of
   targets, true where a position counts, of the shape that the loss has) over those that count.
   Without metrics runs are judged by the loss. `title` and `unit` are how people call the loss and
-  its unit. `guessing` is the loss of a model that knows nothing: a run whose loss is far above it
-  has diverged; without it, far above the largest with which a run began.
+  its unit, `lowest` is the least that it can be. `guessing` is the loss of a model that knows
+  nothing: a run whose loss is far above it has diverged; without it, far above the largest with
+  which a run began.
   """
 
   def __init__(
@@ -81,9 +82,10 @@ class Task:
     title: str = 'loss',
     unit: str = '',
     guessing: float | None = None,
+    lowest: float | int = -math.inf,
   ):
     """Raises ConfigError for a metric that cannot be recorded under its name."""
-    self._loss, self._mask, self.said = loss, mask, LossEntry(title, unit)
+    self._loss, self._mask, self.said = loss, mask, LossEntry(title, unit, lowest)
     self.metrics = {metric.name: metric for metric in metrics}
     self.guessing = guessing
     _check(metrics)
@@ -121,7 +123,7 @@ class Task:
     if self.metrics:
       return next(iter(self.metrics.values())).entry
     title = self.said.title
-    return MetricEntry('loss', title, f'{title} values', False, self.said.unit)
+    return MetricEntry('loss', title, f'{title} values', False, self.said.unit, self.said.lowest)
 
   def stored(self) -> dict[str, Any]:
     """What config.json says of it, which is all that a report needs."""
@@ -154,4 +156,5 @@ CLASSIFICATION = Task(
   (OF_CLASSES,),
   title=CROSS_ENTROPY.title,
   unit=CROSS_ENTROPY.unit,
+  lowest=CROSS_ENTROPY.lowest,
 )

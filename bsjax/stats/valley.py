@@ -11,11 +11,17 @@ FEWEST, MOST = 3, 5
 
 
 class Top(NamedTuple):
-  """Where a curve is highest, and what multiplies the values at the window's points to read it."""
+  """Where a curve is highest, and what multiplies the values at the window's points to read it.
+
+  `slope` does so to read how steep another curve is there, `shift` says by how much the top moves
+  with the value at each point: not at all where it is no parabola's, or an end of the window.
+  """
 
   window: tuple[int, ...]
   weights: Float[np.ndarray, ' point']
   at: float
+  slope: Float[np.ndarray, ' point']
+  shift: Float[np.ndarray, ' point']
 
 
 def top(
@@ -30,15 +36,19 @@ def top(
   """
   window = _window(values, best, near)
   if len(window) < FEWEST:
-    return Top(window, np.array([float(i == best) for i in window]), float(x[best]))
+    still = np.zeros(len(window))
+    return Top(window, np.array([float(i == best) for i in window]), float(x[best]), still, still)
   places = list(window)
   center = x[places].mean()
   u = x[places] - center
   inverse = np.linalg.pinv(np.vander(u, 3, increasing=True))
   _, slope, curvature = inverse @ values[places]
   at = -slope / (2 * curvature) if curvature < 0 else x[best] - center
+  free = curvature < 0 and u[0] < at < u[-1]
+  shift = -(inverse[1] + 2 * at * inverse[2]) / (2 * curvature) if free else np.zeros(len(window))
   at = float(np.clip(at, u[0], u[-1]))
-  return Top(window, np.array([1.0, at, at * at]) @ inverse, at + float(center))
+  weights, steepness = np.array([[1.0, at, at * at], [0.0, 1.0, 2 * at]]) @ inverse
+  return Top(window, weights, at + float(center), steepness, shift)
 
 
 def _window(values: np.ndarray, best: int, near: float) -> tuple[int, ...]:

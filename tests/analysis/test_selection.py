@@ -9,7 +9,7 @@ from helpers import curves
 from helpers.draws import draws
 
 from bsjax.analysis.runs import budgets
-from bsjax.analysis.runs.reading import Reading, combined
+from bsjax.analysis.runs.reading import Reading, Weights, combined
 from bsjax.analysis.runs.selection import SelectionKind, Tuned, select, tune
 from bsjax.stats.estimate import Reason
 
@@ -229,7 +229,7 @@ def test_bounds_between_records_are_those_of_all_corners_also_with_negative_weig
     one_reading(v, e[:, 0], e[:, 1], between)
     for v, e, between in zip(values, ends, [(3.0, 4.0), None, (2.0, 3.5)], strict=True)
   ]
-  found = combined(parts, weights)
+  found = combined(parts, Weights(weights))
   corners = np.array(
     [
       [
@@ -249,10 +249,10 @@ def test_bounds_between_records_are_those_of_all_corners_also_with_negative_weig
 
 def test_readings_on_records_lie_between_none_and_one_alone_is_itself():
   parts = [one_reading([1, 2], [1, 2], [1, 2]), one_reading([3, 4], [3, 4], [3, 4])]
-  assert combined(parts, [0.5, 0.5]).between is None
-  assert combined(parts[:1], [1.0]) is parts[0]
+  assert combined(parts, Weights([0.5, 0.5])).between is None
+  assert combined(parts[:1], Weights([1.0])) is parts[0]
 
 
 def test_one_that_cannot_be_read_spoils_the_sum():
   broken = Reading(problem=Reason('diverged'))
-  assert combined([one_reading([1, 2], [1, 2], [1, 2]), broken], [0.5, 0.5]) == broken
+  assert combined([one_reading([1, 2], [1, 2], [1, 2]), broken], Weights([0.5, 0.5])) == broken

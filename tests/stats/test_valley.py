@@ -95,3 +95,23 @@ def test_a_window_of_many_keeps_the_five_nearest_to_the_best():
   values = np.full(9, 0.9)
   assert valley.top(np.arange(9.0), values, 4, near=0.02).window == (2, 3, 4, 5, 6)
   assert valley.top(np.arange(9.0), values, 0, near=0.02).window == (0, 1, 2, 3, 4)
+
+
+def test_what_moves_the_top_and_how_steep_another_curve_is_there():
+  x, values = UNEVEN, parabola(UNEVEN, -3.1) + np.array([1, -2, 0, 2, -1]) * 1e-5
+  top = valley.top(x, values, int(values.argmax()), near=1.0)
+  other = 0.3 + 0.2 * x - 0.01 * np.square(x)
+  assert top.slope @ other == pytest.approx(0.2 - 0.02 * top.at, abs=1e-9)
+  assert top.slope @ values == pytest.approx(0, abs=1e-12)
+  for place in range(len(x)):
+    step = 1e-7 * (np.arange(len(x)) == place)
+    ends = [valley.top(x, values + side * step, 0, near=1.0).at for side in (1, -1)]
+    assert top.shift[place] == pytest.approx((ends[0] - ends[1]) / 2e-7, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+  'values, near', [(parabola(UNEVEN, -9.0), 1.0), (parabola(UNEVEN, -3.1, curvature=-1), 0.1)]
+)
+def test_a_top_at_an_end_or_without_a_parabola_does_not_move(values, near):
+  top = valley.top(UNEVEN, values, int(values.argmax()), near)
+  assert not top.shift.any() and len(top.shift) == len(top.slope) == len(top.window)

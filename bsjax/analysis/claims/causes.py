@@ -231,8 +231,9 @@ def _with_lag(reading: Reading) -> Reading:
   def lag(part: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
     return {LAG: part[REESTIMATED + judged().val] - part[judged().val]}
 
-  values = lag(reading.values)
-  return reading._replace(values=values, low=values, high=values, lanes=lag(reading.lanes))
+  values, lanes = lag(reading.values), lag(reading.lanes)
+  moved = lag(reading.moved) if reading.moved else {}
+  return reading._replace(values=values, low=values, high=values, lanes=lanes, moved=moved)
 
 
 def _numbers(config: Mapping[str, Any]) -> dict[str, float]:

@@ -139,11 +139,21 @@ def _row(setting: Setting, reading: Reading, names: Sequence[str]) -> Row:
   row = {'batch_size': setting.batch_size, 'learning_rate': setting.learning_rate}
   if reading.problem:
     return row | {'undefined': reading.problem}
-  row |= {name: estimate(reading.values.get(name, [])) for name in names}
-  by_label = of_finals(setting, _by_label).values
-  return row | {
-    judged().of_classes: [estimate(values, judged().val_of_classes) for values in by_label.values()]
+  row |= {
+    name: estimate(reading.repeated(name) if name in reading.values else [], _bounded_as(name))
+    for name in names
   }
+  labels = of_finals(setting, _by_label)
+  return row | {
+    judged().of_classes: [
+      estimate(labels.repeated(label), judged().val_of_classes) for label in labels.values
+    ]
+  }
+
+
+def _bounded_as(name: str) -> str:
+  """The quantity whose bounds hold for that of a group of classes; none for a difference."""
+  return '' if name.endswith('rare_less_frequent') else judged().val_of_classes
 
 
 def _by_label(lane: LaneHistory) -> dict[str, float | None]:

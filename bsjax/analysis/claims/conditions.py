@@ -130,9 +130,10 @@ def differences(conditions: Sequence[Condition]) -> dict[str, dict[str, list[Any
 
 def _reached(held: Held, size: int) -> dict[str, Any]:
   setting = held.chosen[size]
-  finals, values = [lane.final for lane in setting.lanes], at_end(setting).values
+  finals, reading = [lane.final for lane in setting.lanes], at_end(setting)
   updates = [row['updates'] for row in finals]
-  names = [name for name in values if name not in ('epoch', 'updates', 'learning_rate', 'loss_gap')]
+  left_out = 'epoch', 'updates', 'learning_rate', 'loss_gap'
+  names = [name for name in reading.values if name not in left_out]
   return ({'note': Reason('untuned')} if len(held.tried[size]) == 1 else {}) | {
     'learning_rate': setting.learning_rate,
     'at_grid_edge': confounds.at_edge(held.tried[size], setting),
@@ -140,7 +141,7 @@ def _reached(held: Held, size: int) -> dict[str, Any]:
     'best_rate': setting.best_rate,
     'examples': max(row['examples'] for row in finals),
     'updates': [min(updates), max(updates)],
-    **{name: estimate(values[name], name) for name in names},
+    **{name: estimate(reading.repeated(name), name) for name in names},
   }
 
 

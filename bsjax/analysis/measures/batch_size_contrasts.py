@@ -99,7 +99,8 @@ class Comparison:
   def variances(self) -> tuple[np.ndarray, np.ndarray] | None:
     """The variance of each batch size's mean, trial effects aside, and its degrees of freedom.
 
-    None where there are too few lanes or trials to tell.
+    The doubt about its best learning rate counts. None where there are too few lanes or trials to
+    tell.
     """
     readings = list(self.readings.values())
     lanes = [reading.lanes[name] for reading, name in zip(readings, self._names, strict=True)]
@@ -113,7 +114,13 @@ class Comparison:
     variances = np.array([one.variance for one in spread])
     if not (np.sqrt(variances) > NO_WIDTH).all():
       return None
-    return variances / trials, np.array([one.df for one in spread])
+    moved = [reading.moved.get(name) for reading, name in zip(readings, self._names, strict=True)]
+    of_rates = np.array([0.0 if one is None else one.var(ddof=1) for one in moved])
+    df = np.array([one.df for one in spread])
+    both = variances + of_rates
+    # Satterthwaite's, of a sum of variances.
+    df = np.square(both) / (np.square(variances) / df + np.square(of_rates) / (trials - 1))
+    return both / trials, df
 
   def _error(self, weights: np.ndarray) -> tuple[float, float]:
     """The variance of a contrast and Satterthwaite's degrees of freedom."""

@@ -136,5 +136,5 @@ def _aligned(
   reading: Reading, part: str, name: str, trials: Sequence[Any]
 ) -> Float[np.ndarray, ' trial']:
   """The values of these trials, in their order."""
-  by_trial = dict(zip(reading.trials, getattr(reading, part)[name], strict=True))
+  by_trial = dict(zip(reading.trials, reading.repeated(name, part), strict=True))
   return np.array([by_trial[trial] for trial in trials])

@@ -30,7 +30,7 @@ from bsjax.analysis.runs.budgets import (
 )
 from bsjax.analysis.runs.histories import Curve, Setting
 from bsjax.config.metrics import REESTIMATED, judged
-from bsjax.stats.estimate import Reason
+from bsjax.stats.estimate import Estimate, Reason
 from bsjax.stats.intervals import mean_interval
 
 
@@ -113,13 +113,17 @@ def compared(reading: Reading) -> list[str]:
 def estimate(values: ArrayLike, quantity: str = '') -> dict[str, Any]:
   """Mean and 95% Student-t interval over trials; null where not every trial is finite.
 
-  What is known of the quantity bounds both: no accuracy lies outside 0 and 1.
+  What is known of the quantity bounds both: no accuracy is outside 0 and 1, no such loss below 0.
   """
   values = np.array(values, dtype=np.float64)  # None becomes NaN
   if not values.size or not np.isfinite(values).all():
     return {'mean': None, 'ci95': [None, None], 'n': 0}
-  found = mean_interval(values)
-  return (found.map(judged().metric.clip) if judged().is_metric(quantity) else found).to_json()
+  return within_bounds(mean_interval(values), quantity).to_json()
+
+
+def within_bounds(estimate: Estimate, quantity: str) -> Estimate:
+  """An estimate without what the quantity cannot be."""
+  return estimate.map(lambda value: judged().clip(value, quantity))
 
 
 def _row(setting: Setting, reading: Reading) -> dict[str, Any]:
@@ -131,7 +135,7 @@ def _row(setting: Setting, reading: Reading) -> dict[str, Any]:
     'interpolated': reading.between is not None,
     'between': list(reading.between) if reading.between else None,
   }
-  return row | {name: estimate(reading.values[name], name) for name in compared(reading)}
+  return row | {name: estimate(reading.repeated(name), name) for name in compared(reading)}
 
 
 def slope_row(effect: Effect) -> dict[str, Any]:
@@ -170,7 +174,7 @@ def curve(setting: Setting, key: str, name: str) -> Curve:
   if len(trials) < 2:
     nothing = [math.nan] * grid.size
     return Curve(grid.tolist(), at[0].tolist(), nothing, nothing)
-  means = [mean_interval(column) for column in at.T]
+  means = [within_bounds(mean_interval(column), name) for column in at.T]
   columns = zip(*((mean.value, mean.low, mean.high) for mean in means), strict=True)
   return Curve(grid.tolist(), *(list(column) for column in columns))
 

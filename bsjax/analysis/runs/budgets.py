@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from bsjax.analysis.runs.histories import LaneHistory, Row, Setting
-from bsjax.analysis.runs.reading import Reading, combined, of_columns
+from bsjax.analysis.runs.reading import Reading, Weights, combined, of_columns
 from bsjax.config.metrics import REESTIMATED, judged
 from bsjax.stats.estimate import Reason
 
@@ -142,9 +142,8 @@ def read(setting: Setting, clock: str, value: int | float) -> Reading:
   """
   if setting.problem:
     return Reading(problem=setting.problem)
-  parts = _parts(setting, clock)
-  readings = [_read_one(part, clock, value) for part, _ in parts]
-  return combined(readings, [weight for _, weight in parts])
+  parts, weights = _parts(setting, clock)
+  return combined([_read_one(part, clock, value) for part in parts], weights)
 
 
 def at_end(setting: Setting) -> Reading:
@@ -159,15 +158,17 @@ def of_finals(setting: Setting, values_of: Callable[[LaneHistory], Mapping[str, 
     finals = [values_of(lane) for lane in part.lanes]
     columns = {name: [final[name] for final in finals] for name in finals[0]}
     readings.append(of_columns((lane.plan['trial'] for lane in part.lanes), columns))
-  return combined(readings, [weight for _, weight in setting.parts])
+  return combined(readings, setting.weighting)
 
 
-def _parts(setting: Setting, clock: str) -> tuple[tuple[Setting, float], ...]:
+def _parts(setting: Setting, clock: str) -> tuple[tuple[Setting, ...], Weights]:
   """What is read together; at equal sums of learning rates only the setting itself.
 
   Other learning rates stand at other epochs there.
   """
-  return ((setting, 1.0),) if clock == 'learning_rate_updates' else setting.parts
+  if clock == 'learning_rate_updates':
+    return (setting,), Weights((1.0,))
+  return tuple(part for part, _ in setting.parts), setting.weighting
 
 
 def _read_one(setting: Setting, clock: str, value: int | float) -> Reading:

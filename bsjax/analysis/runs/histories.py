@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+from bsjax.analysis.runs.reading import Weights
 from bsjax.config.metrics import judged
 from bsjax.noise.pooling import combine_windows
 from bsjax.stats.estimate import Reason
@@ -96,6 +97,11 @@ class Setting:
   def parts(self) -> tuple[tuple[Setting, float], ...]:
     """The settings that are read together, each with its weight: this one alone."""
     return ((self, 1.0),)
+
+  @property
+  def weighting(self) -> Weights:
+    """How the parts are read as one."""
+    return Weights((1.0,))
 
   def on_subset(self) -> Setting:
     """The same as evaluated on a subset of the examples; lanes that never were have no rows."""

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
 
 from bsjax.analysis.runs.histories import LaneHistory, Setting, Tried
+from bsjax.analysis.runs.reading import Weights
 from bsjax.config.metrics import NEAR_MARGINS, judged
 from bsjax.stats import valley
 from bsjax.stats.estimate import Reason
@@ -38,7 +39,8 @@ class Tuned(Setting):
   where the parabola is highest, or the setting's own where an unsafe rate is nearer to that;
   `selection` is one of `SelectionKind`, `unsafe` holds the rates at which some trial diverged,
   `skipped` those of them that no parabola spans and that lie between the best rate and the next
-  safe one: the batch size may be better there than it is where it is read.
+  safe one: the batch size may be better there than it is where it is read. `slope` reads how steep
+  a quantity is in log rate at the best one, `shifts` says by how much each trial moved that.
   """
 
   window: tuple[Setting, ...] = ()
@@ -47,11 +49,17 @@ class Tuned(Setting):
   selection: str = SelectionKind.ONE_RATE
   unsafe: tuple[float, ...] = ()
   skipped: tuple[float, ...] = ()
+  slope: tuple[float, ...] = ()
+  shifts: Mapping[int, float] = field(default_factory=dict)
 
   @property
   def parts(self) -> tuple[tuple[Setting, float], ...]:
     """The settings that are read together, each with its weight."""
     return tuple(zip(self.window, self.weights, strict=True))
+
+  @property
+  def weighting(self) -> Weights:
+    return Weights(self.weights, self.slope, self.shifts)
 
   def on_subset(self) -> Tuned:
     """The same, chosen on whole splits, as evaluated on a subset of the examples."""
@@ -119,7 +127,22 @@ def tune(tried: Sequence[Setting]) -> Tuned | Reason:
     skipped=_skipped(usable, nearest.learning_rate, unsafe)
     if kind == SelectionKind.BEST_RATE
     else (),
+    slope=tuple(top.slope.tolist()),
+    shifts=_shifts([usable[place] for place in top.window], x[list(top.window)], top.shift),
   )
+
+
+def _shifts(window: Sequence[Setting], x: np.ndarray, shift: np.ndarray) -> dict[int, float]:
+  """By how much each trial moved the top: all by as much as if it lay anywhere in a flat window."""
+  finals = np.array([part.finals(judged().val) for part in window])
+  moved = shift @ (finals - finals.mean(axis=1, keepdims=True))
+  if not judged().metric.higher_is_better:
+    moved = -moved
+  trials = [lane.plan['trial'] for lane in window[0].lanes]
+  error = float(moved.std(ddof=1)) / math.sqrt(len(trials)) if len(trials) > 1 else 0.0
+  most = float(x[-1] - x[0]) / math.sqrt(12)  # the spread of a uniform distribution
+  scale = min(1.0, most / error) if error else 1.0
+  return dict(zip(trials, (scale * moved).tolist(), strict=True))
 
 
 def _skipped(usable: Sequence[Setting], best: float, unsafe: Sequence[float]) -> tuple[float, ...]:

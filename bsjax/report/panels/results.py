@@ -28,9 +28,7 @@ def draw_accuracy(axes: Axes, source: Source) -> None:
   ):
     for row in rows:
       # A parabola's top may lie above what is possible.
-      values = [
-        judged().metric.clip(x) for x in source.ends[row['batch_size']].values[key].tolist()
-      ]
+      values = [judged().clip(x, key) for x in source.ends[row['batch_size']].values[key].tolist()]
       marks.trials(axes, row['batch_size'] * shift, values, colour)
     marks.estimates(axes, rows, key, colour, shift=shift, label=label)
   name = judged().metric.title.capitalize()
