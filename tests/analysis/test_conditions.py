@@ -268,27 +268,54 @@ def test_other_quantities_claim_the_good_side():
   assert {'claim', 'verdict', 'effect', 'ci95', 'why'} <= set(whole[0])
 
 
+def planned(name, values, b2, **changes):
+  """A condition whose optimizer has these values of b2 by batch size, in plan.csv."""
+  one = condition(name, values)
+  plan = [row | {'optimizer.b2': b2[row['batch_size']]} for row in one.plan]
+  return Condition(name, one.config | changes, plan, one.rows)
+
+
 def test_where_both_are_the_same_runs_their_difference_is_no_part_of_the_mean():
   """As at the base batch size of rules for hyperparameters, which change nothing there."""
 
   def moved(shift):
     def value(lane, share):
       shown = above(shift * (lane['batch_size'] == 16), spread=0.1, turn=lane['batch_size'])
-      loss = 0.5 + 0.01 * lane['trial'] + 0.1 * shift * (lane['batch_size'] == 16)
-      return shown(lane, share) | {'val_loss': loss}
+      return shown(lane, share) | {'val_loss': 0.5 + 0.1 * shift * (lane['batch_size'] == 16)}
 
     return value
 
-  found = compare([condition('keep', moved(0.0)), condition('half_life', moved(0.05))])
-  (row,) = rows_of(found)
+  keep = planned('keep', moved(0.0), {8: 0.99, 16: 0.99})
+  half_life = planned('half_life', moved(0.05), {8: 0.99, 16: 0.98})
+  (row,) = rows_of(compare([keep, half_life]))
   assert row['effect'] == pytest.approx(0.05) and row['batch_sizes'] == [16]
   assert reasons(row)['left_out']['size'] == 8
   assert reasons(row)['left_out']['why']['code'] == 'same_runs'
 
 
+@pytest.mark.parametrize(
+  'b2, changes, moves',
+  [
+    ({8: 0.98, 16: 0.98}, {}, {}),
+    ({8: 0.99, 16: 0.99}, {'schedule': {'name': 'constant'}}, {}),
+    ({8: 0.99, 16: 0.99}, {}, {'learning_rate': 0.05}),
+    ({8: 0.99, 16: 0.99}, {}, {'batch_size': 32}),
+  ],
+)
+def test_runs_planned_otherwise_that_end_alike_are_other_runs(b2, changes, moves):
+  first = planned('first', above(0.0), {8: 0.99, 16: 0.99})
+  second = planned('second', lambda lane, share: above(0.0)(lane, share) | moves, b2, **changes)
+  (row,) = rows_of(compare([first, second]))
+  assert row['batch_sizes'] == [8, 16] and row['effect'] == 0
+  again = planned('again', above(0.0), {8: 0.99, 16: 0.99}, report={'show_example': True})
+  assert not rows_of(compare([first, again]))[0]['batch_sizes']
+
+
 def test_many_conditions_are_compared_with_the_baseline_only():
   shifts = (0, 0.03, -0.03, 0, 0, 0, 0)
-  found = compare([condition(f'c{i}', above(s, i % 2), (8,)) for i, s in enumerate(shifts)])
+  found = compare(
+    [condition(f'c{i}', above(s, i % 2 + i / 90), (8,)) for i, s in enumerate(shifts)]
+  )
   assert found['pairs'] == 'with the baseline'
   assert {row['first'] for row in found['contrasts']} == {'c0'} and len(rows_of(found)) == 6
   assert rows_of(found)[0]['confidence'] == pytest.approx(1 - 0.05 / 6)

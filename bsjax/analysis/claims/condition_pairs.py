@@ -15,6 +15,10 @@ from bsjax.analysis.runs.selection import Tuned
 from bsjax.config.metrics import judged
 from bsjax.stats.estimate import Reason
 
+Run = tuple[Mapping[str, Any], list[list[Any]], list[Any]]
+# Where a lane stands along training, and with what.
+PATH = 'examples', 'updates', 'batch_size', 'learning_rate'
+
 
 class Pair(NamedTuple):
   """Two conditions read at one budget: batch size -> the readings of both, or why there are none.
@@ -44,7 +48,7 @@ def read_pair(held: Mapping[str, Held], first: str, second: str, budget: str) ->
       out[size] = why
       continue
     pair = _common_trials(*(one.chosen[size] for one in both))
-    if _same_runs(*pair):
+    if _runs(both[0], pair[0]) == _runs(both[1], pair[1]):
       out[size] = Reason('same_runs')
       continue
     ends = [[lane.final['updates'] for lane in setting.lanes] for setting in pair]
@@ -84,22 +88,22 @@ def _common_trials(first: Tuned, second: Tuned) -> tuple[Tuned, Tuned]:
   return first.of_trials(shared), second.of_trials(shared)
 
 
-def _same_runs(first: Tuned, second: Tuned) -> bool:
-  """Whether both are the same runs trained twice, as where a rule changes nothing.
+def _runs(held: Held, chosen: Tuned) -> list[Run]:
+  """What sets each lane of a window, where it has been, and what it reached.
 
-  Their difference is zero by construction, and no part of what one condition does to training.
-  No two runs have the same loss else, so losses that do tell nothing.
+  Where two conditions are alike in that they are the same runs trained twice, as where a rule
+  changes nothing: their difference is zero by construction, and no part of what one condition does.
   """
+  lanes = [lane for part in chosen.window for lane in part.lanes]
   keys = 'updates', 'train_loss', 'val_loss', judged().train, judged().val
-  ends = [
-    [
-      (part.learning_rate, *(lane.final[key] for key in keys))
-      for part in one.window
-      for lane in part.lanes
-    ]
-    for one in (first, second)
+  return [
+    (
+      held.trained | {key: x for key, x in lane.plan.items() if key.startswith('optimizer.')},
+      [[row.get(key) for key in PATH] for row in lane.rows],
+      [lane.final[key] for key in keys],
+    )
+    for lane in lanes
   ]
-  return ends[0] == ends[1] and len({loss for _, _, _, loss, *_ in ends[0]}) == len(ends[0])
 
 
 def _unequal(

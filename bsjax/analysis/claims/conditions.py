@@ -36,12 +36,14 @@ class Condition:
 class Held(NamedTuple):
   """What a condition has to compare, by batch size: each at its best learning rate.
 
-  `failed` says why a batch size has nothing.
+  `failed` says why a batch size has nothing, `trained` holds what its config says of training but
+  for how hyperparameters of lanes are made, which stand in the plan.
   """
 
   tried: Tried
   chosen: Chosen
   failed: Mapping[int, Reason]
+  trained: Mapping[str, Any] = {}
 
 
 def of_study(
@@ -65,7 +67,12 @@ def hold(condition: Condition) -> Held:
     size: Reason('no_result', why=reason, problems=problems_by_rate(tried[size]))
     for size, reason in failed.items()
   }
-  return Held(tried, chosen, why)
+  trained = {
+    key: value
+    for key, value in _flat(condition.config)
+    if computes(key) and key != 'scaling.hyperparameters' and not key.startswith('axes.')
+  }
+  return Held(tried, chosen, why, trained)
 
 
 def problems_by_rate(tried: Sequence[Setting]) -> list[tuple[Any, list[float]]]:
