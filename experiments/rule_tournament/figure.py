@@ -35,4 +35,4 @@ def _reached(axes: Axes, rows: list[Mapping[str, Any]], key: str) -> None:
   style.batch_size_axis(axes, sizes, f'{TITLES[key]}, best rate')
   if key == 'val_accuracy':
     style.accuracy_axis(axes)
-    axes.legend(loc='lower left')
+    axes.legend(loc='lower center')
