@@ -91,6 +91,19 @@ def test_groups_and_means_are_those_of_the_records():
     assert row['class_accuracy'][6]['mean'] == pytest.approx(np.mean(finals, 0)[6])
 
 
+def test_intervals_of_groups_stay_between_none_and_all_but_those_of_differences():
+  config, plan, rows = study(noise=0.0, trials=2)
+  for row in rows:
+    if row['examples']:
+      odd = plan[row['lane']]['trial'] == 1  # accuracies of trials that lie far apart
+      row['val_class_accuracy'] = [0.5 if odd else 1.0] * 5 + [0.5 if odd else 0.0] * 2
+      row['val_balanced_accuracy'] = 0.6
+  found = summarize(config, plan, rows, facts=FACTS)['by_class']['batch_sizes'][0]
+  assert found['frequent']['ci95'] == [0, 1] and found['rare']['ci95'] == [0, 1]
+  assert found['class_accuracy'][0]['ci95'] == [0, 1]
+  assert found['rare_less_frequent']['ci95'][0] < -1
+
+
 @pytest.mark.parametrize(
   'rare, frequent, expected',
   [
