@@ -1,4 +1,4 @@
-"""The snippets of a page and how they run: Python as it stands, commands in small, in one process."""
+"""The snippets of a page, run in one process: Python as it stands, commands in small."""
 
 import importlib.util
 import re
@@ -9,10 +9,9 @@ import textwrap
 from pathlib import Path
 from typing import NamedTuple
 
-from absl import flags
+from absl import app, flags
 
 from bsjax import __main__ as commands
-from bsjax.config.keys import base_config
 
 ROOT = Path(__file__).parents[2]
 FENCE = re.compile(r'^( *)```([\w{}]*)\n(.*?)^\1```', re.MULTILINE | re.DOTALL)
@@ -42,8 +41,15 @@ SMALL = {
   'native_cost.batch_sizes': '16',
 }
 # In the place of data that must be fetched first, and of models that take minutes to compile.
-STAND_IN = {'data.source': 'digits', 'data.validation': 'split', 'model.name': 'mlp', 'data.name': ''}
+STAND_IN = {
+  'data.source': 'digits',
+  'data.validation': 'split',
+  'model.name': 'mlp',
+  'data.name': '',
+}
 STAND_IN |= {'model.normalization': 'none', 'model.width': '16'}
+
+app.define_help_flags()  # once for all commands, as flags of one go when it ends
 
 
 class Snippet(NamedTuple):
@@ -88,7 +94,7 @@ class Page:
       raise ValueError(f'{self.name}, line {snippet.line}: nothing runs {snippet.language!r}')
 
   def run_python(self, snippet: Snippet) -> None:
-    """Executes it, in the names of those before it; or writes the file that its first line names."""
+    """Executes it in the names of those before it, or writes the file that its first line names."""
     if file := re.match(r'# ([\w/]+\.py)\n', snippet.text):
       Path(file[1]).write_text(snippet.text)
       return
@@ -119,7 +125,8 @@ def run_command(words: list[str]) -> None:
 def run_bsjax(command: str, arguments: list[str]) -> None:
   """Runs a command in this process, as its own would, with a small study where it has a config."""
   kept = set(flags.FLAGS)
-  arguments = [word for word in arguments if not word.startswith('--config=')] + small(arguments)
+  study = [word for word in arguments if word.startswith('--config=')]
+  arguments = [*study, *(word for word in arguments if word not in study), *small(arguments)]
   argv, sys.argv = sys.argv, ['bsjax', command, *arguments]
   try:
     commands.main()
@@ -134,19 +141,17 @@ def run_bsjax(command: str, arguments: list[str]) -> None:
 
 
 def small(arguments: list[str]) -> list[str]:
-  """The study of a command, and flags that make it small, but for what the command says itself."""
-  study = [word for word in arguments if word.startswith('--config=')]
+  """Flags that make the study of a command small, but for what the command says itself."""
+  study = [word.partition('=')[2] for word in arguments if word.startswith('--config=')]
   if not study:
     return []
   given = {word[9:].partition('=')[0] for word in arguments if word.startswith('--config.')}
-  flags_of = SMALL | (STAND_IN if needs_data(study[0].partition('=')[2]) else {})
-  return study + [f'--config.{key}={value}' for key, value in flags_of.items() if key not in given]
+  keys = SMALL | (STAND_IN if needs_data(study[0]) else {})
+  return [f'--config.{key}={value}' for key, value in keys.items() if key not in given]
 
 
 def needs_data(study: str) -> bool:
   """Whether a study that comes with bsjax reads what is not on every machine."""
   path = ROOT / 'configs' / f'{Path(study).stem}.py'
-  return path.is_file() and runpy.run_path(str(path))['get_config']().data.source not in (
-    base_config().data.source,
-    'digits',
-  )
+  names = runpy.run_path(str(path)) if path.is_file() else {'parts': None}
+  return 'parts' not in names and names['get_config']().data.source != 'digits'

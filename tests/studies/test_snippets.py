@@ -6,6 +6,7 @@ import pytest
 from helpers import snippets
 
 from bsjax import cli
+from bsjax.config import keys
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / 'README.md', *sorted(ROOT.glob('docs/*.md'))]
@@ -14,12 +15,25 @@ CURVES = """batch_size,learning_rate,trial,epoch,train_accuracy,val_accuracy
 {rows}"""
 
 
+BASE = keys.base_config
+
+
+def quick_config():
+  """The defaults, but for what takes time and not what a page is about."""
+  config = BASE()
+  config.trials = config.evaluations = 2
+  config.execution.strategy, config.execution.devices = 'map-canonical', 1
+  config.micro_batch = 8
+  return config
+
+
 @pytest.fixture
 def empty(tmp_path, monkeypatch, blank_figures):
   """A directory with nothing in it but curves to audit; this process is set up already."""
   monkeypatch.chdir(tmp_path)
   monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
   monkeypatch.setattr(cli, 'set_up_machine', lambda: None)
+  monkeypatch.setattr(keys, 'base_config', quick_config)
   rows = [
     f'{size},0.1,{trial},{epoch},{0.9 + 0.01 * epoch},{0.9 + 0.002 * (trial - epoch) + 1 / size}'
     for size in (32, 64)
