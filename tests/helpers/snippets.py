@@ -40,6 +40,7 @@ SMALL = {
   'execution.strategy': 'map-canonical',
   'native_cost.batch_sizes': '16',
 }
+FEW = {'data.train_examples': '256'}
 # In the place of data that must be fetched first, and of models that take minutes to compile.
 STAND_IN = {
   'data.source': 'digits',
@@ -146,12 +147,14 @@ def small(arguments: list[str]) -> list[str]:
   if not study:
     return []
   given = {word[9:].partition('=')[0] for word in arguments if word.startswith('--config.')}
-  keys = SMALL | (STAND_IN if needs_data(study[0]) else {})
+  keys = SMALL | small_data(study[0])
   return [f'--config.{key}={value}' for key, value in keys.items() if key not in given]
 
 
-def needs_data(study: str) -> bool:
-  """Whether a study that comes with bsjax reads what is not on every machine."""
+def small_data(study: str) -> dict[str, str]:
+  """Flags for fewer examples, and a stand-in for data that are not on every machine."""
   path = ROOT / 'configs' / f'{Path(study).stem}.py'
-  names = runpy.run_path(str(path)) if path.is_file() else {'parts': None}
-  return 'parts' not in names and names['get_config']().data.source != 'digits'
+  names = runpy.run_path(str(path if path.is_file() else study))
+  if 'parts' in names:
+    return {}
+  return FEW if names['get_config']().data.source == 'digits' else FEW | STAND_IN

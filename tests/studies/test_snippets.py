@@ -1,5 +1,6 @@
 """Every snippet and every command of README and docs/ runs, page by page, in an empty directory."""
 
+import functools
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,8 @@ from helpers import snippets
 
 from bsjax import cli
 from bsjax.config import keys
+from bsjax.data.sampling import SAMPLERS
+from bsjax.optim.entries import OPTIMIZERS
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / 'README.md', *sorted(ROOT.glob('docs/*.md'))]
@@ -27,13 +30,20 @@ def quick_config():
   return config
 
 
+def restore(entries, kept):
+  entries.clear()
+  entries.update(kept)
+
+
 @pytest.fixture
-def empty(tmp_path, monkeypatch, blank_figures):
+def empty(request, tmp_path, monkeypatch, blank_figures):
   """A directory with nothing in it but curves to audit; this process is set up already."""
   monkeypatch.chdir(tmp_path)
   monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
   monkeypatch.setattr(cli, 'set_up_machine', lambda: None)
   monkeypatch.setattr(keys, 'base_config', quick_config)
+  for entries in (OPTIMIZERS, SAMPLERS):  # to which a page adds its own
+    request.addfinalizer(functools.partial(restore, entries, dict(entries)))
   rows = [
     f'{size},0.1,{trial},{epoch},{0.9 + 0.01 * epoch},{0.9 + 0.002 * (trial - epoch) + 1 / size}'
     for size in (32, 64)
