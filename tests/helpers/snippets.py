@@ -41,7 +41,7 @@ SMALL = {
   'native_cost.batch_sizes': '16',
 }
 SHORT = {'epochs': '0.02', 'schedule.warmup_epochs': '0', 'evaluations': '1'}  # of a whole text
-FEW = {'data.train_examples': '256'}
+FEW = {'data.train_examples': '200'}
 # In the place of data that must be fetched first, and of models that take minutes to compile.
 STAND_IN = {
   'data.source': 'digits',
@@ -129,6 +129,7 @@ def run_bsjax(command: str, arguments: list[str]) -> None:
   kept = set(flags.FLAGS)
   study = [word for word in arguments if word.startswith('--config=')]
   arguments = [*study, *(word for word in arguments if word not in study), *small(arguments)]
+  arguments += ['--share=1'] * (command == 'recommend')  # a tenth of it would be no batch
   argv, sys.argv = sys.argv, ['bsjax', command, *arguments]
   try:
     commands.main()

@@ -14,6 +14,7 @@ from bsjax.optim.entries import OPTIMIZERS
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / 'README.md', *sorted(ROOT.glob('docs/*.md'))]
 WITH_SNIPPETS = [page for page in PAGES if snippets.snippets(page.read_text())]
+SLOW = 'README.md', 'own_model.md', 'results.md', 'studies.md'  # of several studies each
 CURVES = """batch_size,learning_rate,trial,epoch,train_accuracy,val_accuracy
 {rows}"""
 
@@ -53,7 +54,11 @@ def empty(request, tmp_path, monkeypatch, blank_figures):
   (tmp_path / 'runs.csv').write_text(CURVES.format(rows='\n'.join(rows)))
 
 
-@pytest.mark.parametrize('page', WITH_SNIPPETS, ids=lambda page: page.name)
+@pytest.mark.parametrize(
+  'page',
+  [pytest.param(x, marks=[pytest.mark.slow] * (x.name in SLOW)) for x in WITH_SNIPPETS],
+  ids=lambda page: page.name,
+)
 def test_the_snippets_of_a_page_run(page, empty):
   runner = snippets.Page(page.name)
   for snippet in snippets.snippets(page.read_text()):
