@@ -9,6 +9,9 @@ from setuptools.command.build_py import build_py
 HERE = Path(__file__).parent
 CONFIGS = sorted(path.relative_to(HERE).as_posix() for path in HERE.glob('configs/*.py'))
 
+# scripts/docs builds the site with them; the tests do too.
+DOCS = ['sphinx>=8.2', 'furo>=2025.7.19', 'myst-parser>=4.0.1', 'sphinx-copybutton>=0.5.2']
+
 
 class BuildWithConfigs(build_py):
   """Puts the studies of configs/ into the package, as bsjax.configs; a clone reads its own."""
@@ -60,14 +63,14 @@ setup(
     'importlib_resources>=6.0',  # tensorflow-datasets imports it without declaring it
     'absl-py>=2.1',
     'ml-collections>=1.0',
-    'scikit-learn>=1.4',  # the digits data set
-    'scipy>=1.12',
-    'numpy>=1.26',
-    'pandas>=2.2',  # tables: of others' runs, and that of Study.records()
+    'scikit-learn>=1.4.2',  # the digits data set
+    'scipy>=1.13',
+    'numpy>=2.0',
+    'pandas>=2.2.2',  # tables: of others' runs, and that of Study.records()
     'filelock>=3.12',  # one process at a time in a workdir
-    'jaxtyping>=0.3',
+    'jaxtyping>=0.3.3',
     'pillow>=10.0',  # decodes the images of TFDS records and image folders
-    'matplotlib>=3.8',
+    'matplotlib>=3.8.4',
     'jinja2>=3.1',  # the report's page
     'rich>=13.7',  # tables and the live progress line
   ],
@@ -78,6 +81,7 @@ setup(
     'wandb': ['wandb>=0.19.10'],
     'trackio': ['trackio>=0.2'],
     'test': [
+      *DOCS,
       'pytest>=8.0',
       'pytest-xdist>=3.5',
       'beartype>=0.18',
@@ -89,6 +93,7 @@ setup(
       'tensorboardX>=2.6',
       'setuptools>=70.1',  # builds a wheel without fetching anything
     ],
+    'docs': DOCS,
     'bench': ['torch>=2.4'],
   },
 )

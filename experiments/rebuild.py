@@ -2,8 +2,8 @@
 
   python experiments/rebuild.py [NAME ...] [--workdir=RUNS]
 
-Without names it takes all experiments that have a README.md.j2. With --workdir the results are
-taken from RUNS/NAME first; without it nothing is read but the JSON files beside the template:
+Without names it takes all experiments that have a README.md.j2; docs/faq.md is written in any case.
+With --workdir the results are taken from RUNS/NAME first; else all is read from the JSON files:
 summary.json (or result.json) holds what the study found, config.json what was run, and run.json
 what neither knows: {"seconds", "hardware", "jax", "python", "beside": what else ran meanwhile}.
 
@@ -41,6 +41,7 @@ from bsjax.storage import records
 
 EXPERIMENTS = Path(__file__).parent
 FRONT = EXPERIMENTS.parent / 'README.md'
+QUESTIONS = EXPERIMENTS.parent / 'docs' / 'faq.md'
 TABLE = '<!-- rows by experiments/rebuild.py -->', '<!-- end of rows -->'
 LARGEST = 1_000_000  # bytes of a JSON file that is kept
 DPI = 150
@@ -68,6 +69,11 @@ def read(folder: Path) -> dict[str, Any]:
   return {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob('*.json'))}
 
 
+def everything(experiments: Path = EXPERIMENTS) -> dict[str, dict[str, Any]]:
+  """The JSON files of all experiments, by their names."""
+  return {path.parent.name: read(path.parent) for path in sorted(experiments.glob('*/README.md'))}
+
+
 def render(folder: Path, data: Data, strict: bool = True) -> Rendered:
   """The README of an experiment.
 
@@ -76,6 +82,12 @@ def render(folder: Path, data: Data, strict: bool = True) -> Rendered:
     jinja2.UndefinedError: the data lack what the template shows.
   """
   sentences = words.Sentences(strict)
+  values = {**data, 'require': sentences.require}
+  module = _environment(folder).get_template('README.md.j2').make_module(values)
+  return Rendered(filled(str(module)), module.row().strip(), sentences.said)
+
+
+def _environment(folder: Path) -> jinja2.Environment:
   environment = jinja2.Environment(
     loader=jinja2.FileSystemLoader(folder),
     undefined=jinja2.StrictUndefined,
@@ -85,9 +97,23 @@ def render(folder: Path, data: Data, strict: bool = True) -> Rendered:
     keep_trailing_newline=True,
   )
   environment.globals |= words.FUNCTIONS
-  values = {**data, 'require': sentences.require}
-  module = environment.get_template('README.md.j2').make_module(values)
-  return Rendered(filled(str(module)), module.row().strip(), sentences.said)
+  return environment
+
+
+def questions(data: Mapping[str, Data], strict: bool = True) -> str:
+  """The page of questions, from the JSON files of all experiments by their names.
+
+  Its template has these as `data`, and `finding(name)`: the answer in an experiment's row of the
+  front page, how many trials it is from, and where to read more.
+  """
+
+  def finding(name: str) -> str:
+    answer = render(EXPERIMENTS / name, data[name], strict).row.split('|')[2].strip().rstrip('.')
+    trials = '' if 'n = ' in answer else f' (n = {data[name]["config"]["trials"]})'
+    return f'{answer[0].upper()}{answer[1:]}{trials} ([more](../experiments/{name}/README.md)).'
+
+  template = _environment(QUESTIONS.parent).get_template(f'{QUESTIONS.name}.j2')
+  return filled(template.render(data=data, finding=finding))
 
 
 def filled(text: str) -> str:
@@ -209,6 +235,7 @@ def rebuild(names: Iterable[str], runs: Path | None = None) -> None:
     rows[name] = rendered.row
     print(folder / 'README.md')
   records.write_text(FRONT, with_rows(FRONT.read_text(), rows))
+  records.write_text(QUESTIONS, questions(everything()))
 
 
 if __name__ == '__main__':

@@ -23,7 +23,19 @@ jax.config.update('jax_compilation_cache_dir', os.environ['BSJAX_TEST_PROGRAMS']
 jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.1)
 
 GET_COMPILE_OPTIONS = compiler.get_compile_options
-CHEAP = [('xla_cpu_use_fusion_emitters', False)]
+
+
+def _known(options):
+  """Those of these options of compilation that the XLA at hand has."""
+  lowered, known = jax.jit(lambda: 0).lower(), []
+  for name, value in options:
+    with contextlib.suppress(jax.errors.JaxRuntimeError):
+      lowered.compile(compiler_options={name: value})
+      known.append((name, value))
+  return known
+
+
+CHEAP = _known([('xla_cpu_use_fusion_emitters', False)])
 
 # Every jaxtyping annotation of the package is checked while the tests run.
 typed.install('bsjax')

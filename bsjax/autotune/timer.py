@@ -8,6 +8,7 @@ import platform
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -79,7 +80,7 @@ class Timer:
         )
         self.timings.append(timing)
       _write(self._path, self._key, self.timings)
-    return [timing for name in names if (timing := self._find(micro, name))]
+    return [known for name in names if (known := self._find(micro, name))]
 
   def pays(self, micro: int, lanes: int, again: bool = False) -> bool:
     """Whether training so many lanes at `micro` takes long enough to time more than was timed.
@@ -157,7 +158,7 @@ def _timed(run: Lanes, on_device: DeviceData, blocks: int) -> float:
   return seconds
 
 
-def _key(config: ConfigDict, dataset: Dataset, own: Own) -> dict:
+def _key(config: ConfigDict, dataset: Dataset, own: Own) -> dict[str, Any]:
   """What the time of a tick depends on."""
   at_hand = devices(config.execution.devices)
   keys = json.loads(config.to_json())
@@ -174,7 +175,7 @@ def _key(config: ConfigDict, dataset: Dataset, own: Own) -> dict:
   }
 
 
-def _shape(dataset: Dataset) -> list:
+def _shape(dataset: Dataset) -> list[Any]:
   if dataset.mean is not None:
     return list(dataset.image_shape)
   return [[x.dtype.str, *x.shape[1:]] for x in leaves(dataset.train.images)]
@@ -189,7 +190,7 @@ def processor() -> str:
   return next((line.partition(':')[2].strip() for line in lines if 'model name' in line), '')
 
 
-def _read(path: Path, key: dict) -> list[Timing]:
+def _read(path: Path, key: dict[str, Any]) -> list[Timing]:
   """The timings on disk; none where there are none, or they cannot be read."""
   try:
     stored = json.loads(path.read_text())
@@ -198,7 +199,7 @@ def _read(path: Path, key: dict) -> list[Timing]:
     return []
 
 
-def _write(path: Path, key: dict, timings: list[Timing]) -> None:
+def _write(path: Path, key: dict[str, Any], timings: list[Timing]) -> None:
   rows = [dataclasses.asdict(t) for t in timings if np.isfinite(t.seconds)]
   try:
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -63,7 +63,7 @@ RUNNING = (
     **zero('none'),
   ),
   _how('execution.devices', 0, 'How many; on a CPU one per core.', **zero('all there are')),
-  _how('execution.replicate', 'pmap', 'Lanes over devices: pmap, shard_map.'),
+  _how('execution.replicate', 'shard_map', 'Lanes over devices: shard_map, pmap.'),
   _how(
     'execution.strategy',
     'auto',

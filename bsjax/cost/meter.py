@@ -127,7 +127,9 @@ class Meter:
     if not micro:
       row['problem'] += '; no micro-batch was found that fits'
       return []
-    (compiled, needed), accumulation = self._gather(micro), size // micro
+    gathering, accumulation = self._gather(micro), size // micro
+    assert gathering is not None  # as it fits
+    compiled, needed = gathering
     suggestion: Row = {'micro_batch': micro, 'accumulation': accumulation, 'memory_bytes': needed}
     row['suggestion'] = suggestion | {'examples_per_second': None, 'problem': None}
     if self._no_room(needed['total']):  # free is less than there is: it fits, but not now

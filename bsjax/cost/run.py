@@ -53,7 +53,7 @@ def measure_study(
   device = jax.local_devices()[0]
   bound = memory.limit(device, config.native_cost.memory)
   limits = Limits(device, bound, config.native_cost.repeats)
-  measured: dict[tuple, dict[int, Row]] = {}  # by program, of stages that share it
+  measured: dict[tuple[Any, ...], dict[int, Row]] = {}  # by program, of stages that share it
   parameters = 0
   for program in dict.fromkeys(map(_program, study_plan.stages)):
     sharing = [stage for stage in study_plan.stages if _program(stage) == program]
@@ -74,7 +74,7 @@ def measure_study(
   }
 
 
-def _program(stage_plan: plan.StagePlan) -> tuple:
+def _program(stage_plan: plan.StagePlan) -> tuple[Any, ...]:
   """What tells apart the steps of stages, other than their batch sizes."""
   stage = stage_plan.stage
   return stage.trainable, stage.frozen_batch_norm, stage.image_size, stage.crop, stage.flip
@@ -114,7 +114,7 @@ def _hardware(device: jax.Device) -> str:
   """For people, such as '2 CPU cores (Intel Xeon)' or '1 x NVIDIA H200'."""
   if device.platform != 'cpu':
     return f'1 x {device.device_kind}'
-  mine = getattr(os, 'sched_getaffinity', lambda _: range(os.cpu_count()))  # not on macOS
+  mine = getattr(os, 'sched_getaffinity', lambda _: range(os.cpu_count() or 1))  # not on macOS
   return f'{len(mine(0))} CPU cores ({timer.processor() or "of unknown kind"})'
 
 

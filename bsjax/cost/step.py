@@ -57,8 +57,9 @@ def create(config: ConfigDict, dataset: Dataset, study: plan.StagePlan) -> Train
 
   Raises ConfigError where the stage does not fit the model.
   """
-  size, shape = study.stage.image_size, dataset.image_shape
-  shape = (size, size, shape[2]) if size else shape
+  assert isinstance(dataset.train.images, np.ndarray)  # studies with other inputs are refused
+  size, (height, width, channels) = study.stage.image_size, dataset.train.images.shape[1:]
+  shape = (size, size, channels) if size else (height, width, channels)
   # As large as the images of the stage would be, without making them.
   images = np.broadcast_to(np.uint8(0), (len(dataset.train.labels), *shape))
   resized = dataclasses.replace(dataset, train=Split(images, dataset.train.labels))
@@ -127,12 +128,12 @@ def _gradients(training: Training, state: State, batch: Batch) -> tuple[PyTree, 
   images = stream.augment(jax.random.key(0), batch.start, batch.images, spec.crop, spec.flip)
   images = stream.normalize(images, spec.mean, spec.std)
   grads, batch_stats = lanes.gradients(spec, state, jnp.int32(0), batch.start, images, batch.labels)
-  return grads, state.replace(batch_stats=batch_stats)
+  return grads, dataclasses.replace(state, batch_stats=batch_stats)
 
 
 def _updated(training: Training, state: State, grads: PyTree, rate: Float[Array, '']) -> State:
   params, opt_state = lanes.step(training.spec, state.params, state.opt_state, grads, rate)
-  return state.replace(params=params, opt_state=opt_state)
+  return dataclasses.replace(state, params=params, opt_state=opt_state)
 
 
 def compile_step(training: Training, size: int) -> Compiled:
@@ -156,5 +157,5 @@ def shapes(training: Training, size: int) -> Batch:
   return Batch(images, labels, shape((), np.int32))
 
 
-def _compiled(function: Callable, arguments: tuple) -> Compiled:
+def _compiled(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Compiled:
   return jax.jit(function, donate_argnums=0).lower(*arguments).compile()

@@ -57,8 +57,8 @@ _ADAM = {**_MOMENTS, 'eps': 'eps'}
 _RMSPROP = {'decay': 'rmsprop_decay', 'momentum': 'rmsprop_momentum', 'eps': 'eps'}
 _LARS = {**_MOMENTUM, 'trust_coefficient': 'trust_coefficient', **_DECAY}
 _LARS_MASKS = 'weight_decay_mask', 'trust_ratio_mask'
-_BY_ADAM = {'adaptive': True, 'nesterov': True, 'preconditioner': 'adam'}
-_DECOUPLED = {'masks': ('mask',), 'decoupled_decay': True, 'adaptive': True}
+_BY_ADAM: dict[str, Any] = {'adaptive': True, 'nesterov': True, 'preconditioner': 'adam'}
+_DECOUPLED: dict[str, Any] = {'masks': ('mask',), 'decoupled_decay': True, 'adaptive': True}
 
 OPTIMIZERS = {
   'sgd': Optimizer('optax:sgd', 'SGD', _MOMENTUM, nesterov=True),
@@ -85,7 +85,7 @@ OPTIMIZERS = {
 def _constant(c: ConfigDict, total: int, warmup: int) -> Callable[[Any], Any]:
   import jax.numpy as jnp
 
-  def factor(examples):
+  def factor(examples: Any) -> Any:
     return jnp.ones(())
 
   return factor

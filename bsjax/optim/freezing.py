@@ -109,7 +109,7 @@ def carry_over(fresh: PyTree, old: PyTree) -> PyTree:
     jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(old)
   }
 
-  def choose(path: tuple, leaf: ArrayLike) -> ArrayLike:
+  def choose(path: tuple[Any, ...], leaf: ArrayLike) -> ArrayLike:
     before = known.get(jax.tree_util.keystr(path))
     return leaf if before is None or np.shape(before) != np.shape(leaf) else before
 

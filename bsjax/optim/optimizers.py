@@ -45,7 +45,7 @@ def create(
   values = {'learning_rate': 0.0} | {k: config[key] for k, key in names.items()}
   # inject_hyperparams takes the names of what it holds from the signature.
   arguments = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in values]
-  make.__signature__ = inspect.Signature(arguments)
+  vars(make)['__signature__'] = inspect.Signature(arguments)
   return optax.inject_hyperparams(make)(**values)
 
 

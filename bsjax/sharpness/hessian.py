@@ -54,7 +54,7 @@ def lanczos(hvp: Hvp, key: Key[Array, ''], like: PyTree, steps: int) -> Tridiago
       v = v - basis.T @ (basis @ v)  # rows not yet filled are zero
     return v
 
-  def step(carry: tuple, j: Array) -> tuple[tuple, tuple]:
+  def step(carry: tuple[Array, ...], j: Array) -> tuple[tuple[Array, ...], tuple[Array, Array]]:
     basis, v, scale = carry
     basis = basis.at[j].set(v)
     image = ravel_pytree(hvp(unravel(v)))[0]

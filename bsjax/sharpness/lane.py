@@ -61,7 +61,7 @@ def in_float32(spec: LaneSpec) -> LaneSpec:
 def as_state(spec: LaneSpec, image_shape: tuple[int, int, int], weights: PyTree) -> LaneState:
   """A lane's state with given parameters and statistics; the rest, which nothing reads, is new."""
   state = lanes.init(spec, LaneParams(0.0, 1, jnp.int32(0)), image_shape)
-  return state.replace(**weights)
+  return dataclasses.replace(state, **weights)
 
 
 def measure(

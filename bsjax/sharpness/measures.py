@@ -5,6 +5,7 @@ are rounding, which rows.py reports as undefined. What cannot be had is NaN or i
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -80,7 +81,7 @@ def ascend(
   down where the function is convex.
   """
 
-  def iterate(_: Array, carry: tuple) -> tuple:
+  def iterate(_: Array, carry: tuple[Any, ...]) -> tuple[Any, ...]:
     u, highest, grad, step = carry
     along, height = _backtrack(value, u, highest, grad, step)
     corner = jnp.where(grad == 0, u, jnp.sign(grad))
@@ -111,12 +112,12 @@ def _backtrack(
   def rises_enough(point: Array, reached: Array) -> Array:
     return reached >= height + SUFFICIENT * (grad @ (point - u))
 
-  def cut(carry: tuple) -> tuple:
+  def cut(carry: tuple[Any, ...]) -> tuple[Any, ...]:
     step, _, _, tries = carry
     point = jnp.clip(u + step * grad, -1, 1)
     return step / 4, point, value(point), tries + 1
 
-  def too_long(carry: tuple) -> Array:
+  def too_long(carry: tuple[Any, ...]) -> Array:
     _, point, reached, tries = carry
     return (tries == 0) | (~rises_enough(point, reached) & (tries <= MOST_CUTS))
 

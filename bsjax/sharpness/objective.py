@@ -67,7 +67,7 @@ def lane_objective(
   """
   count = examples.labels.shape[0]
 
-  def loss_sum(params: PyTree, chunk: tuple) -> Float[Array, '']:
+  def loss_sum(params: PyTree, chunk: tuple[Array, ...]) -> Float[Array, '']:
     images, labels, counted = chunk
     variables = {'params': params, 'batch_stats': state.batch_stats}
     inputs = stream.normalize(images, spec.mean, spec.std)

@@ -119,8 +119,8 @@ def _values(
     rise = float(percent) / 100 * (1 + loss)
     value, why = _rise(rise, loss, 'the loss is not finite everywhere in the box')
     values[f'keskar_{epsilon:g}'] = (None if value is None else float(percent), why)
-  names = ('eigenvalues', 'lambda_max', 'lambda_min', 'lambda_ratio', 'density')
-  names += ('lambda_max_times_learning_rate',)
+  names = ['eigenvalues', 'lambda_max', 'lambda_min', 'lambda_ratio', 'density']
+  names += ['lambda_max_times_learning_rate']
   if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(lanczos)):
     return values | {name: (None, '') for name in names}
   ritz = [spectrum.ritz(lanczos.alpha[i], lanczos.beta[i]) for i in range(size)]

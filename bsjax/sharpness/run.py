@@ -31,10 +31,10 @@ class Runner:
     self.devices = device_axis.devices(study.config.execution.devices)
     examples = studies.subset(study.dataset, options.examples, options.seed)
     self.splits = [self._everywhere(examples), self._everywhere(study.dataset.validation)]
-    shape = study.dataset.image_shape
+    shape = study.image_shape
     self._measure = self.over(functools.partial(measure, study.spec, options, shape))
 
-  def over(self, function: Callable) -> Callable:
+  def over(self, function: Callable[..., Any]) -> Callable[..., Any]:
     """Turns `function(first, second, train, validation)` of one lane into one of host `[lane]`."""
     backend = self.study.config.execution.replicate
     # One after the other everywhere: a chunk of examples is large enough to fill a device.
@@ -77,7 +77,7 @@ class Runner:
     """Loss and accuracy at points `[point, axis]` of random slices, the same draw for all lanes."""
     spec = in_float32(self.study.spec)
     keys = jax.random.split(self.options.key(SLICES), points.shape[1])
-    shape, batch_size = self.study.dataset.image_shape, self.options.chunk
+    shape, batch_size = self.study.image_shape, self.options.chunk
 
     def one(variables: PyTree, lane: jax.Array, *splits: DeviceSplit) -> PyTree:
       state = as_state(spec, shape, variables)
@@ -89,12 +89,12 @@ class Runner:
   def between(self, weights: PyTree, first: int, second: int) -> list[Row]:
     """Loss and accuracy on the line from one lane to another."""
     spec = in_float32(self.study.spec)
-    shape, batch_size = self.study.dataset.image_shape, self.options.chunk
+    shape, batch_size = self.study.image_shape, self.options.chunk
     alphas = slices.BETWEEN
 
     def one(a: PyTree, b: PyTree, *splits: DeviceSplit) -> PyTree:
-      ends = [as_state(spec, shape, variables) for variables in (a, b)]
-      return slices.interpolate(spec, batch_size, *ends, jnp.float32(alphas), *splits)
+      first, second = (as_state(spec, shape, variables) for variables in (a, b))
+      return slices.interpolate(spec, batch_size, first, second, jnp.float32(alphas), *splits)
 
     sums = self.over(one)(_take(weights, [first]), _take(weights, [second]))
     return _points(jax.tree.map(lambda x: x[0], sums), alphas[:, None])
@@ -123,8 +123,8 @@ def measure_study(
   pair = studies.chosen_lanes(study.plan, interpolate) if interpolate else []
   if interpolate and (interpolate == 'all' or len(pair) != 2):
     raise ConfigError(f'--interpolate={interpolate}: give two lanes, such as 3,17')
-  result = {'options': dataclasses.asdict(options), 'mode': 'evaluation', 'caption': rows.CAPTION}
-  result |= {'rows': [], 'slices': [], 'interpolations': []}
+  result: Row = {'options': dataclasses.asdict(options), 'mode': 'evaluation'}
+  result |= {'caption': rows.CAPTION, 'rows': [], 'slices': [], 'interpolations': []}
   with checkpoint.open_to_read(workdir) as manager:
     steps = studies.chosen_steps(checkpoint.steps(manager), at)
     runner = Runner(study, options)

@@ -1,5 +1,7 @@
 """The loss along lines and planes through parameters: random slices, and from lane to lane."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -64,7 +66,7 @@ def random_slice(
       state.params,
       *directions,
     )
-    evaluation = evaluate(spec, batch_size, state.replace(params=params), *splits)
+    evaluation = evaluate(spec, batch_size, dataclasses.replace(state, params=params), *splits)
     return {'train': evaluation.train, 'val': evaluation.validation}
 
   return jax.lax.map(at, points)
@@ -86,7 +88,7 @@ def interpolate(
 
   def at(alpha: Array) -> dict[str, Sums]:
     params = jax.tree.map(lambda a, b: (1 - alpha) * a + alpha * b, first.params, second.params)
-    evaluation = evaluate(spec, batch_size, first.replace(params=params), *splits)
+    evaluation = evaluate(spec, batch_size, dataclasses.replace(first, params=params), *splits)
     if sums := evaluation.reestimated:
       return {'train': sums['train'], 'val': sums['validation']}
     return {'train': evaluation.train, 'val': evaluation.validation}

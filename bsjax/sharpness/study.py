@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float, PyTree
+from jaxtyping import Bool, Float, PyTree, UInt8
 from ml_collections import ConfigDict
 
 from bsjax import data
@@ -30,6 +30,12 @@ class StudyToMeasure:
   plan: plan.StagePlan  # of the only stage
   dataset: data.Dataset
   spec: LaneSpec
+
+  @property
+  def image_shape(self) -> tuple[int, int, int]:
+    """(height, width, channel)."""
+    height, width, channels = _images(self.dataset).shape[1:]
+    return height, width, channels
 
 
 def load(workdir: Path, devices: int = 0) -> StudyToMeasure:
@@ -96,8 +102,15 @@ def subset(dataset: data.Dataset, examples: int, seed: int) -> data.Split:
   count = len(dataset.train.labels)
   if not 0 < examples < count:
     return dataset.train
-  kept = stratified(dataset.train.labels, examples, seed)
-  return data.Split(dataset.train.images[kept], dataset.train.labels[kept])
+  labels = np.asarray(dataset.train.labels)
+  kept = stratified(labels, examples, seed)
+  return data.Split(_images(dataset)[kept], labels[kept])
+
+
+def _images(dataset: data.Dataset) -> UInt8[np.ndarray, 'example height width channel']:
+  images = dataset.train.images
+  assert isinstance(images, np.ndarray)  # studies with other inputs are refused
+  return images
 
 
 def weights_at(manager: Any, step: int, study: StudyToMeasure) -> tuple[PyTree, list[int]]:
@@ -114,7 +127,7 @@ def weights_at(manager: Any, step: int, study: StudyToMeasure) -> tuple[PyTree, 
     )
   weights = jax.tree.map(lambda *x: np.concatenate(x), *groups)
   lane_params = LaneParams(0.0, 1, jnp.int32(0))
-  like = jax.eval_shape(lambda: lanes.init(study.spec, lane_params, study.dataset.image_shape))
+  like = jax.eval_shape(lambda: lanes.init(study.spec, lane_params, study.image_shape))
   wanted = _shapes({'params': like.params, 'batch_stats': like.batch_stats}, ())
   if wanted != _shapes(weights, (len(study.plan.lanes),), drop=1):
     raise ConfigError('the checkpoint holds another model than config.json describes')

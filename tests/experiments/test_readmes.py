@@ -90,6 +90,22 @@ def test_the_front_page_has_the_row_of_each_experiment(name):
   assert rebuild.with_rows(page, {name: rendered(name).row}) == page
 
 
+def test_the_page_of_questions_is_what_the_results_show():
+  data = rebuild.everything()
+  page = (ROOT / 'docs' / 'faq.md').read_text()
+  assert rebuild.questions(data) == page
+  for name in ('digits', 'critical_batch_size', 'speed', 'verdicts'):
+    other = {**data, name: changed(data[name], larger)}
+    assert rebuild.questions(other, strict=False) != page, name
+  with pytest.raises(words.Unsupported):
+    rebuild.questions({**data, 'digits': changed(data['digits'], knowing_nothing)})
+
+
+def test_every_experiment_with_a_row_answers_a_question():
+  page = (ROOT / 'docs' / 'faq.md').read_text()
+  assert [name for name in NAMES if f'(../experiments/{name}/README.md)' not in page] == []
+
+
 @every
 def test_figures_are_what_the_results_show(name, tmp_path):
   folder = EXPERIMENTS / name
@@ -114,9 +130,9 @@ def test_a_number_that_changes_changes_the_readme(name):
   assert after.text != before.text
 
 
-@every
-def test_no_number_with_decimals_is_written_by_hand(name):
-  template = (EXPERIMENTS / name / 'README.md.j2').read_text()
+@pytest.mark.parametrize('path', [*(f'experiments/{name}/README' for name in NAMES), 'docs/faq'])
+def test_no_number_with_decimals_is_written_by_hand(path):
+  template = (ROOT / f'{path}.md.j2').read_text()
   by_hand = re.sub(r'\{\{.*?\}\}|\{%.*?%\}|arXiv:\S+', '', template, flags=re.DOTALL)
   assert re.findall(r'\d+\.\d+', by_hand) == []
 

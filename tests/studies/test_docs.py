@@ -67,7 +67,7 @@ def test_what_a_page_names_is_there(page):
   assert set(re.findall(r'\]\(#([^)]+)\)', text)) <= headings
   for module in re.findall(r'python -m (bsjax[.\w]*)', text):
     assert importlib.util.find_spec(module), module
-  blocks = ''.join(re.findall(r'```\n(.*?)```', text, re.DOTALL))
+  blocks = ''.join(re.findall(r'```sh\n(.*?)```', text, re.DOTALL))
   for command in re.findall(r'`bsjax (\w+)', text) + re.findall(r'^bsjax (\w+)', blocks, re.M):
     assert command in COMMANDS, command
   for name in re.findall(r'--config=(\w+)(?![\w/.])', text):
@@ -92,7 +92,8 @@ def named_paths(page):
   text = re.sub(r'\]\([^)]*\)', ']', page.read_text())  # links are checked as such
   text = re.sub(r'\[`[^`]*`\](?=[^(]|$)', '', text)
   names = re.findall(r'(?<![\w./])([\w./]+\.py)\b', text) + re.findall(r'`([\w./]+/)`', text)
-  return {name for name in names if name not in WORKDIR}
+  written = re.findall(r'^```python\n# ([\w/]+\.py)$', text, re.MULTILINE)
+  return {name for name in names if name not in (*WORKDIR, *written)}
 
 
 @pytest.mark.parametrize('page', PAGES + EXPERIMENTS, ids=lambda page: str(page.relative_to(ROOT)))
@@ -109,7 +110,10 @@ def test_every_path_that_a_page_names_exists(page):
 
 def test_paths_are_found_in_a_page(tmp_path):
   page = tmp_path / 'page.md'
-  page.write_text('`noise/exact.py`, tests/studies/test_docs.py, `stats/`, [`a.py`](b.py); `arms/`')
+  page.write_text(
+    '`noise/exact.py`, tests/studies/test_docs.py, `stats/`, [`a.py`](b.py); `arms/`\n'
+    '```python\n# mine.py\nimport bsjax\n```\n--config=mine.py\n'
+  )
   assert named_paths(page) == {'noise/exact.py', 'tests/studies/test_docs.py', 'stats/'}
 
 

@@ -297,7 +297,7 @@ def test_arrays_of_a_source_train_bitwise_as_the_source(tmp_path):
 
 def test_the_readme_runs_as_it_stands_in_an_empty_directory(tmp_path):
   text = (ROOT / 'README.md').read_text()
-  (block,) = re.findall(r'### Your own model.*?```python\n(.*?)```', text, re.DOTALL)
+  (block,) = re.findall(r'## Your own model.*?```python\n(.*?)```', text, re.DOTALL)
   assert len([line for line in block.splitlines() if line]) < 20
   command = [sys.executable, '-c', block]
   run = subprocess.run(command, cwd=tmp_path, env={**os.environ, 'PYTHONPATH': str(ROOT)})

@@ -108,6 +108,14 @@ def test_killed_around_an_evaluation_and_resumed_is_the_same(
   assert_same_study(tmp_path, undisturbed)
 
 
+def test_a_study_begun_under_pmap_goes_on_as_it_was(undisturbed, tmp_path, monkeypatch):
+  with terminated_in_call(monkeypatch, 3):
+    study_run.run_study(config(execution__replicate='pmap'), tmp_path)
+  assert config().execution.replicate == 'shard_map'
+  study_run.run_study(config(), tmp_path)
+  assert_same_study(tmp_path, undisturbed)
+
+
 def test_resume_on_another_number_of_devices(undisturbed, tmp_path, monkeypatch):
   with terminated_in_call(monkeypatch, 3):
     study_run.run_study(config(execution__devices=2), tmp_path)
