@@ -13,7 +13,6 @@ from bsjax.format import by_reason, joined, sizes_text
 from bsjax.report.text.claim_blocks import effect_text
 from bsjax.report.text.formats import change, reached
 from bsjax.report.text.results import noise_scale_text, noise_source
-from bsjax.report.text.words import selection
 
 LONG_TAIL = 10.0  # from this ratio of the largest class to the smallest, rare ones are a headline
 UNDECIDED = 'No batch size is shown to be better.'
@@ -69,14 +68,14 @@ def _answer(summary: Mapping[str, Any]) -> Answer:
   best = max(rows, key=lambda row: judged().metric.merit(row[judged().val]['mean']))
   size, final = best['batch_size'], best[judged().val]
   if len(rows) == 1:
-    detail = f'At learning rate {best["learning_rate"]:.4g}, n = {final["n"]}. {_chosen(rows)}'
+    detail = f'At learning rate {best["learning_rate"]:.4g}, n = {final["n"]}.'
     remarks.insert(0, 'Only one batch size has a result, so there is nothing to compare it with.')
     return Answer(f'Batch size {size} reaches {reached(final)}.', detail, remarks)
   if final['n'] < 2:
     first = f'The {judged().best_mean} mean is that of batch size {size}: {reached(final)}'
-    detail = f'{first}. One trial has no spread, so no difference can be shown. {_chosen(rows)}'
+    detail = f'{first}. One trial has no spread, so no difference can be shown.'
     return Answer('One trial cannot tell the batch sizes apart.', detail, remarks)
-  headline, text = _compare(rows, _verdicts(summary['claims']))
+  headline, text = _compare(rows, summary['claims'])
   better, trend = _trend(summary['claims'])
   if better and headline == UNDECIDED:
     headline = f'{better} batches do better at equal epochs; no two are told apart.'
@@ -176,11 +175,10 @@ def _verdicts(claims: Sequence[Mapping[str, Any]]) -> dict[tuple[int, int], str]
   }
 
 
-def _compare(rows: Sequence[Row], verdicts: Mapping[tuple[int, int], str]) -> tuple[str, str]:
+def _compare(rows: Sequence[Row], claims: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
   """Headline and detail where several batch sizes have results of several trials."""
-  if not verdicts:
-    why = 'Fewer than two of them have a value for every trial.'
-    return INCOMPARABLE, f'{why} {_chosen(rows)}'
+  if not (verdicts := _verdicts(claims)):
+    return INCOMPARABLE, 'Fewer than two of them have a value for every trial.'
   size = next(iter(verdicts))[0]
   beaten = [other for (_, other), verdict in verdicts.items() if verdict == SUPPORTED]
   level = [other for (_, other), verdict in verdicts.items() if verdict != SUPPORTED]
@@ -193,7 +191,10 @@ def _compare(rows: Sequence[Row], verdicts: Mapping[tuple[int, int], str]) -> tu
   apart = {row['batch_size'] for row in rows} - {size, *beaten, *level}
   if apart:
     text += f' Not compared, for want of a value in every trial: {joined(sorted(apart))}.'
-  return _headline(size, beaten, level), f'{text} {_chosen(rows)}'
+  if (bound := _largest(claims, level)) is not None:
+    these = 'this one' if len(level) == 1 else 'these'
+    text += f' From {these} it may still differ by up to {bound:.2g}{judged().of_points}.'
+  return _headline(size, beaten, level), text
 
 
 def _headline(size: int, beaten: Sequence[int], level: Sequence[int]) -> str:
@@ -204,8 +205,18 @@ def _headline(size: int, beaten: Sequence[int], level: Sequence[int]) -> str:
   return f'Batch size {size} beats {joined(beaten)}, not {joined(level, "or")}.'
 
 
-def _chosen(rows: Sequence[Row]) -> str:
-  return ' '.join(selection(rows))
+def _largest(claims: Sequence[Mapping[str, Any]], level: Sequence[int]) -> float | None:
+  """The largest difference that their intervals leave between the best and any of these."""
+  ends = [
+    end
+    for claim in claims
+    if (claim['kind'], claim['question']['side']) == (Kind.PAIR, better().side)
+    and claim['subject'][1] in level
+    for end in (*claim['ci95'], *claim['ci95_interpolation'])
+  ]
+  if not ends or None in ends:
+    return None
+  return (100 if judged().metric.percent else 1) * max(map(abs, ends))
 
 
 def _remarks(rows: Sequence[Row]) -> list[str]:

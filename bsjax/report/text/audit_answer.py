@@ -20,14 +20,6 @@ NAMES = CONFOUNDS | {
   'test_set_used': 'test data used to choose',
   'training_mode_metric': 'a training metric taken in training mode',
 }
-# What would settle a confound that is open.
-REMEDIES = {
-  'learning_rate_not_tuned': 'try three or more learning rates at every batch size',
-  'optimum_at_grid_edge': 'widen the grid of learning rates beyond the best one',
-  'stale_batch_norm': 're-estimate the BatchNorm statistics before each evaluation',
-  'undertrained': 'train until the slowest batch size has stopped gaining',
-  'unequal_updates': 'run the larger batches for as many updates as the smallest',
-}
 _BETTER = {'smaller': 'Smaller batches do better', 'larger': 'Larger batches do better'}
 
 
@@ -125,16 +117,6 @@ def _hiding(answer: Mapping[str, Any]) -> list[str]:
 
 def _named(codes: Sequence[str]) -> str:
   return joined(NAMES[code] for code in codes)
-
-
-def changes(answer: Mapping[str, Any], confounds: Sequence[Mapping[str, Any]]) -> list[str]:
-  """What would change the answer: the remedies of what is open."""
-  open_ = [*answer['open'], *answer['unknown']]
-  wanted = [REMEDIES[code] for code in REMEDIES if code in open_]
-  for row in confounds:
-    if row['confound'] == 'too_few_trials' and row['present'] is True:
-      wanted.append(f'run more trials: {row["evidence"][0].lower()}{row["evidence"][1:-1]}')
-  return [f'{text[0].upper()}{text[1:]}.' for text in wanted]
 
 
 def _whole(text: str) -> str:
