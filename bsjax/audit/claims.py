@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -307,41 +306,3 @@ def _alike(of: Given) -> list[Claim]:
   half = 1.96 * math.sqrt(float(np.square(weights * errors).sum()))
   value, n = float(weights @ logs), min(map(len, finals.values()))
   return [_ask(code, BELOW, Estimate(value, value - half, value + half, n), 'exponent')]
-
-
-def pooled(of_cells: Sequence[Sequence[Claim]]) -> list[Claim]:
-  """The claims of all cells with the cells as the sample; pairs of batch sizes are of one cell."""
-  groups: dict[tuple, list[Claim]] = {}
-  for claim in (claim for cell in of_cells for claim in cell if claim.kind != Kind.PAIR):
-    groups.setdefault(_asked(claim), []).append(claim)
-  return [_over_cells(group, len(of_cells)) for group in groups.values()]
-
-
-def _asked(claim: Claim) -> tuple:
-  """What a claim asks, whatever the batch sizes of its cell."""
-  named = [part for part in claim.subject if isinstance(part, str | float)]
-  moving = claim.kind == Kind.AUDIT and claim.subject[0] == 'rate_is_cause'
-  kind = 'curves' if claim.subject[:1] == ('keeps_dynamics',) else claim.kind
-  if kind in ('curves', Kind.CURVE):
-    return 'curves', named[-1]
-  return kind, *named, claim.quantity, claim.budget, None if moving else claim.question
-
-
-def _over_cells(group: Sequence[Claim], cells: int) -> Claim:
-  first = group[0]
-  values = [claim.estimate.value for claim in group if claim.estimate.value is not None]
-  log = first.unit == 'ratio'
-  over = mean_interval(np.log(values) if log else values)
-  if not values:
-    return replace(first, **_of_any_cell(first))
-  count = Reason('over_cells', known=len(values), cells=cells)
-  about = {'quantity': first.quantity} | _of_any_cell(first)
-  about |= {'budget': first.budget, 'unit': first.unit}
-  return judge(first.question, exact(replace(over, over='cells')), None, [count], **about)
-
-
-def _of_any_cell(claim: Claim) -> dict[str, Any]:
-  """Kind and subject without the batch sizes of a cell."""
-  if claim.kind == Kind.CURVE:
-    return {'kind': Kind.AUDIT, 'subject': ('keeps_dynamics', claim.subject[0])}
-  return {'kind': claim.kind, 'subject': () if claim.kind == Kind.TREND else claim.subject}

@@ -13,6 +13,7 @@ import pandas as pd
 
 from bsjax.analysis.claims.causes import Confound
 from bsjax.analysis.claims.claim import Claim, Finding
+from bsjax.analysis.claims.pooling import pooled
 from bsjax.analysis.measures.critical_batch_size import critical_batch_size
 from bsjax.analysis.measures.gap import estimate
 from bsjax.analysis.recommend import recommendation, run_alone
@@ -275,7 +276,7 @@ def _together(
   about = (notes, loss_only, facts.rate_given, options, facts)
   if len(cells) == 1:
     return Judged(files, cells, first.answer, first.claims, first.confounds, *about)
-  pooled = claims.pooled([cell.claims for cell in cells])
+  over_all = pooled([cell.claims for cell in cells], 'cells')
   around = confounds.over_cells([cell.confounds for cell in cells])
-  said = answer.of_cells(pooled, around, len(cells))
-  return Judged(files, cells, said, pooled, around, *about)
+  said = answer.of_cells(over_all, around, len(cells))
+  return Judged(files, cells, said, over_all, around, *about)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -43,6 +44,11 @@ CELLS = Drawing(
   wide=False,
   caption="""The change per doubling of the batch size in each cell, with its 95% interval where
   there are trials to tell, and over all cells (orange) with the interval over cells.""",
+)
+STUDIES = replace(
+  CELLS,
+  caption="""The change per doubling of the batch size in each study, with its interval over trials,
+  and over all studies (orange) with the 95% interval over them.""",
 )
 FIGURES = (
   Drawing(

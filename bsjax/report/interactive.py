@@ -22,7 +22,7 @@ LONG = 3  # records after the start: without more there is no curve
 
 
 class Quantity(NamedTuple):
-  """What curves show: its title, its unit after `scale`, and how it is read off a record, if there."""
+  """What curves show: its title, its unit once scaled, and how a record tells it, if it does."""
 
   title: str
   unit: str

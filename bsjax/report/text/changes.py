@@ -26,7 +26,7 @@ def of_audit(answer: Mapping[str, Any], confounds: Rows) -> list[str]:
   """Of an audit's answer: the remedies of what it says is open."""
   open_ = [*answer['open'], *answer['unknown']]
   wanted = _remedies(open_)
-  for row in confounds:
+  for row in confounds if answer['code'] != 'equivalent' else ():
     if row['confound'] == 'too_few_trials' and row['present'] is True:
       wanted.append(f'Run more trials: {row["evidence"][0].lower()}{row["evidence"][1:]}')
   return wanted
