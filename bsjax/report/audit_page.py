@@ -141,11 +141,16 @@ def _told(result: Mapping[str, Any]) -> list[tuple[str, Any]]:
   return [
     ('runs', read['runs']),
     ('cells', len(result['cells']) or None),
-    ('batch sizes', len(rows) or None),
+    ('batch sizes', spanned([row['batch_size'] for row in rows])),
     ('learning rates at each', max((row['rates'] for row in rows), default=None)),
     ('trials of each setting', ' to '.join(map(str, trials[:1] + trials[1:][-1:]))),
     ('training examples', examples or 'not known'),
   ]
+
+
+def spanned(sizes: Sequence[int]) -> str | None:
+  """'6: 8 to 256'."""
+  return f'{len(sizes)}: {min(sizes)} to {max(sizes)}' if len(sizes) > 1 else None
 
 
 def in_order(claims: Iterable[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:

@@ -23,13 +23,14 @@ from bsjax.config.own import OWN
 from bsjax.format import by_reason
 from bsjax.noise import entries
 from bsjax.report import comparisons, interactive, page
+from bsjax.report.audit_page import spanned
 from bsjax.report.figures.scaling import SCALING
 from bsjax.report.figures.study import BY_CLASS, NATIVE_COST, STUDY
 from bsjax.report.panels import clocks, learning_rate, noise, sharpness
 from bsjax.report.panels.source import Source
 from bsjax.report.stored_study import StoredStudy, load
 from bsjax.report.text import words
-from bsjax.report.text.answer import CONFOUNDS, answer
+from bsjax.report.text.answer import CONFOUNDS, answer, noise_remark
 from bsjax.report.text.changes import of_study
 from bsjax.report.text.claim_blocks import blocks
 from bsjax.report.text.formats import nouns
@@ -88,6 +89,7 @@ def _context(study: StoredStudy, source: Source) -> dict[str, Any]:
   whole, pairs = blocks(summary['claims'])
   plan, rows = study.first
   critical, trials = summary['critical_batch_size'], len({row['trial'] for row in plan})
+  said, noises = answer(summary), noise_remark(summary['batch_sizes'])
   # Of stages each has a cost of its own, and a target may lie in any.
   timed = cost and not any(row['stage'] for row in cost['rows'])
   return {
@@ -103,7 +105,9 @@ def _context(study: StoredStudy, source: Source) -> dict[str, Any]:
     'diverged': summary.get('diverged', []),
     'goals': summary['recommendation'] + rendered([run_alone(critical, cost)] if timed else []),
     'seconds_to_target': seconds_to_target(critical, cost) if timed else {},
-    'answer': answer(summary),
+    'answer': said._replace(remarks=[text for text in said.remarks if text not in noises]),
+    'noises': noises,
+    'spanned': spanned([row['batch_size'] for row in summary['batch_sizes']]),
     'changes': of_study(summary),
     'limits': [f'Data: {doubt}.' for doubt in study.doubts],
     'curves': _curves(source),

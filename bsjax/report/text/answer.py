@@ -83,7 +83,7 @@ def _answer(summary: Mapping[str, Any]) -> Answer:
   if shown:
     headline = _qualified(headline, summary['confounds'])
     remarks = [*_open_causes(summary['confounds']), *remarks]
-  return Answer(headline, ' '.join(filter(None, (trend, text))), remarks)
+  return Answer(headline, ' '.join(filter(None, (text, trend))), remarks)
 
 
 def _qualified(headline: str, confounds: Sequence[Mapping[str, Any]]) -> str:
@@ -238,10 +238,10 @@ def _remarks(rows: Sequence[Row]) -> list[str]:
     for row in rows
     if 'reason' in row
   ]
-  return remarks + _noise_remark(rows)
+  return remarks + noise_remark(rows)
 
 
-def _noise_remark(rows: Sequence[Row]) -> list[str]:
+def noise_remark(rows: Sequence[Row]) -> list[str]:
   """Which batch sizes lie, with the whole interval, below or above the noise scale found there."""
   measured = [row for row in rows if row['noise_scale']['b_simple'] is not None]
   if not measured:

@@ -20,6 +20,11 @@ NAMES = CONFOUNDS | {
   'test_set_used': 'test data used to choose',
   'training_mode_metric': 'a training metric taken in training mode',
 }
+# What is meant by a cause that explains a difference.
+_WITHOUT = {
+  'unequal_updates': ' Where all have made as many updates, less than half of it is left.',
+  'stale_batch_norm': ' With statistics estimated afresh, less than half of it is left.',
+}
 _BETTER = {'smaller': 'Smaller batches do better', 'larger': 'Larger batches do better'}
 
 
@@ -49,6 +54,7 @@ def sentence(answer: Mapping[str, Any], loss_only: bool) -> Answer:
     f'{_told(answer, what, loss_only)} This holds for all pairs and the trend at once, at 95%.'
   )
   if answer['causes']:
+    detail += ''.join(_WITHOUT.get(cause, '') for cause in answer['causes'])
     headline = f'{shown}, and {joined(EXPLAINS[code] for code in answer["causes"])} it.'
   elif answer['open']:
     headline = f'{shown}, but {joined([NAMES[code] for code in answer["open"]], "or")} may be why.'
