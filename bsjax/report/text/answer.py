@@ -13,6 +13,7 @@ from bsjax.format import by_reason, joined, sizes_text
 from bsjax.report.text.claim_blocks import effect_text
 from bsjax.report.text.formats import change, reached
 from bsjax.report.text.results import noise_scale_text, noise_source
+from bsjax.report.text.words import selection
 
 LONG_TAIL = 10.0  # from this ratio of the largest class to the smallest, rare ones are a headline
 UNDECIDED = 'No batch size is shown to be better.'
@@ -68,12 +69,12 @@ def _answer(summary: Mapping[str, Any]) -> Answer:
   best = max(rows, key=lambda row: judged().metric.merit(row[judged().val]['mean']))
   size, final = best['batch_size'], best[judged().val]
   if len(rows) == 1:
-    detail = f'At learning rate {best["learning_rate"]:.4g}, n = {final["n"]}.'
+    detail = f'At learning rate {best["learning_rate"]:.4g}, n = {final["n"]}. {chosen(rows)}'
     remarks.insert(0, 'Only one batch size has a result, so there is nothing to compare it with.')
     return Answer(f'Batch size {size} reaches {reached(final)}.', detail, remarks)
   if final['n'] < 2:
     first = f'The {judged().best_mean} mean is that of batch size {size}: {reached(final)}'
-    detail = f'{first}. One trial has no spread, so no difference can be shown.'
+    detail = f'{first}. One trial has no spread, so no difference can be shown. {chosen(rows)}'
     return Answer('One trial cannot tell the batch sizes apart.', detail, remarks)
   headline, text = _compare(rows, summary['claims'])
   better, trend = _trend(summary['claims'])
@@ -83,7 +84,7 @@ def _answer(summary: Mapping[str, Any]) -> Answer:
   if shown:
     headline = _qualified(headline, summary['confounds'])
     remarks = [*_open_causes(summary['confounds']), *remarks]
-  return Answer(headline, ' '.join(filter(None, (text, trend))), remarks)
+  return Answer(headline, ' '.join(filter(None, (text, trend, chosen(rows)))), remarks)
 
 
 def _qualified(headline: str, confounds: Sequence[Mapping[str, Any]]) -> str:
@@ -203,6 +204,11 @@ def _headline(size: int, beaten: Sequence[int], level: Sequence[int]) -> str:
   if not level:
     return f'Batch size {size} does best.'
   return f'Batch size {size} beats {joined(beaten)}, not {joined(level, "or")}.'
+
+
+def chosen(rows: Sequence[Row]) -> str:
+  """How the batch sizes that have a result are read."""
+  return ' '.join(selection(rows))
 
 
 def _largest(claims: Sequence[Mapping[str, Any]], level: Sequence[int]) -> float | None:
