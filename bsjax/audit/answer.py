@@ -8,8 +8,8 @@ from typing import Any
 from bsjax.analysis.claims.causes import EDGE, RATES, STALE, UNKNOWN, Confound
 from bsjax.analysis.claims.claim import REFUTED, SUPPORTED, UNDETERMINED, Claim, Finding, Kind
 from bsjax.analysis.measures.batch_size_contrasts import Comparison
-from bsjax.audit.claims import Given
 from bsjax.audit.confounds import DECISIVE, SCALES
+from bsjax.audit.given import Given
 from bsjax.audit.losses import LOSS
 from bsjax.config.metrics import USUAL
 from bsjax.stats.estimate import Estimate, Reason
