@@ -10,6 +10,7 @@ COMMANDS = {
   'run': ('bsjax.main', 'Trains a study, or continues one.'),
   'report': ('bsjax.report', 'Writes the report of a study, also of one that still runs.'),
   'audit': ('bsjax.audit', "Says which conclusions of anybody's curves stand."),
+  'compare': ('bsjax.report.compare', 'Puts several studies or audits on one page.'),
   'recommend': ('bsjax.recommend', 'Gives a range of batch sizes for this device, by a short run.'),
   'sharpness': ('bsjax.sharpness', 'Measures how sharp the minima of the lanes of a study are.'),
   'cost': ('bsjax.native_cost', 'Measures what batch sizes cost run alone.'),

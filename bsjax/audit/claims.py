@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from scipy.special import polygamma
@@ -22,50 +19,24 @@ from bsjax.analysis.claims.claim import (
   within,
 )
 from bsjax.analysis.claims.claims import exponent_claims
-from bsjax.analysis.claims.pairs import Ranking, pair_claims, rank
+from bsjax.analysis.claims.pairs import pair_claims
 from bsjax.analysis.claims.slopes import GAP_GROWS, metric_worsens, trend
 from bsjax.analysis.measures.batch_size_contrasts import Comparison
-from bsjax.analysis.measures.contrast import Effect, exact
+from bsjax.analysis.measures.contrast import Effect
 from bsjax.analysis.measures.exponent import exponent, points
 from bsjax.analysis.measures.optimum import optimum_of
-from bsjax.analysis.runs import curve_distance
 from bsjax.analysis.runs.budgets import common_settings, of_finals, readings
 from bsjax.analysis.runs.histories import LaneHistory, Setting, Tried
-from bsjax.analysis.runs.reading import Reading
-from bsjax.analysis.runs.selection import Chosen, Tuned, select
+from bsjax.audit.dynamics import dynamics
+from bsjax.audit.given import BUDGETS, Given, ask, unanswered
 from bsjax.audit.good_rates import narrowing
 from bsjax.config.metrics import USUAL
-from bsjax.plan.scaling_rules import same, scaled
 from bsjax.stats.estimate import Estimate, Reason, undefined
 from bsjax.stats.intervals import mean_interval
 from bsjax.stats.paired import slope_weights
 
-BUDGETS = ('epochs', 'updates')
 BEND = 0.25  # exponents of the best rate that differ by less are of one power law
-RULES = ('linear', 'sqrt', 'none')
-DOUBLING = 2.0  # from one batch size to the next that is held against it
 Asked = Callable[['Given'], Sequence[Claim]]
-
-
-class Given(NamedTuple):
-  """The runs of a cell, each batch size at its best rate, and as read at equal budgets."""
-
-  tried: Tried
-  chosen: Chosen
-  read: Mapping[str, Mapping[int, Reading]]
-  ranking: Ranking
-  columns: frozenset[str]
-  loss_only: bool
-  clocks: frozenset[str]  # whose numbers are known, and not only their ratios
-
-
-def given(
-  tried: Tried, columns: frozenset[str], loss_only: bool, clocks: frozenset[str] = frozenset()
-) -> Given:
-  """All that claims about one cell are asked of."""
-  chosen = select(tried).chosen
-  read = {budget: readings(chosen, budget) for budget in BUDGETS}
-  return Given(tried, chosen, read, rank(read['epochs']), columns, loss_only, clocks)
 
 
 def claims(of: Given) -> list[Claim]:
@@ -77,31 +48,12 @@ def claims(of: Given) -> list[Claim]:
     _rate_matters_more,
     _optima,
     _narrowing,
-    _dynamics,
+    dynamics,
     _flatter,
     _alike,
     _time,
   )
   return [claim for one in asked for claim in one(of)]
-
-
-def unanswered(code: str, question: Question, why: Reason, *subject: Any, **about: Any) -> Claim:
-  """A claim that the table cannot answer, and why."""
-  nothing = exact(Estimate(None, reasons=(why,)))
-  about = {
-    'kind': Kind.AUDIT,
-    'quantity': USUAL.val,
-    'budget': 'epochs',
-    'unit': 'exponent',
-  } | about
-  return judge(question, nothing, subject=(code, *subject), **about)
-
-
-def _ask(
-  code: str, question: Question, estimate: Estimate, unit: str, *context: Reason, **about: Any
-) -> Claim:
-  about = {'quantity': USUAL.val, 'budget': 'epochs', 'subject': (code,)} | about
-  return judge(question, exact(estimate), None, context, kind=Kind.AUDIT, unit=unit, **about)
 
 
 def _trends(of: Given) -> list[Claim]:
@@ -170,7 +122,7 @@ def _rate_matters_more(of: Given) -> list[Claim]:
   spanned = Reason(
     'grid_spans', rates=[shared[0], shared[-1]], sizes=[min(of.tried), max(of.tried)]
   )
-  return [_ask(code, ABOVE, mean_interval((by_rate_ - by_size) / total), unit, spanned)]
+  return [ask(code, ABOVE, mean_interval((by_rate_ - by_size) / total), unit, spanned)]
 
 
 def _by_trial(setting: Setting) -> dict[int, float]:
@@ -200,57 +152,14 @@ def _optima(of: Given) -> list[Claim]:
   else:
     change = found['change']
     bend = Estimate(change['value'], *change['ci95'], n=change['n'])
-  return [*exponent_claims(found), _ask('one_power_law', within(BEND), bend, 'exponent')]
+  return [*exponent_claims(found), ask('one_power_law', within(BEND), bend, 'exponent')]
 
 
 def _narrowing(of: Given) -> list[Claim]:
   widths, reasons = narrowing(whole_settings(of.tried))
   if isinstance(widths, Reason):
     return [unanswered('good_rates_narrow', BELOW, widths, unit='octaves')]
-  return [_ask('good_rates_narrow', BELOW, mean_interval(widths), 'octaves', *reasons)]
-
-
-def _dynamics(of: Given) -> list[Claim]:
-  """Batch sizes against the one before, their rate doubled, square-rooted or kept with it."""
-  claims_, sizes = [], sorted(of.tried)
-  for rule in RULES:
-    neighbours = itertools.pairwise(sizes)
-    pairs = [(*pair, *found) for pair in neighbours if (found := _partners(of, *pair, rule))]
-    if not pairs:
-      why = Reason('no_scaled_partner')
-      claims_.append(unanswered('keeps_dynamics', BELOW, why, rule, unit='ratio'))
-    for base, size, reference, other in pairs:
-      ratio = _against_seeds(reference, other)
-      about = {'kind': Kind.CURVE, 'subject': (rule, size, base)}
-      about |= {'quantity': 'train_loss', 'budget': 'examples', 'unit': 'ratio'}
-      claims_.append(judge(BELOW, exact(ratio), **about))
-  return claims_
-
-
-def _partners(of: Given, base: int, size: int, rule: str) -> tuple[Setting, Setting] | None:
-  """The best rate of a batch size that was also run, scaled, at the next; None without one."""
-  best: Tuned | None = of.chosen.get(base)
-  rates = sorted(
-    of.tried[base], key=lambda s: best is None or s.learning_rate != best.learning_rate
-  )
-  for reference in rates:
-    rate = scaled(rule, reference.learning_rate, size, base)
-    for other in of.tried[size]:
-      if same(other.learning_rate, rate) and not reference.problem and not other.problem:
-        return reference, other
-  return None
-
-
-def _against_seeds(reference: Setting, other: Setting) -> Estimate:
-  """The log of the distance of two curves over that of two seeds."""
-  (first, why), (second, also) = (curve_distance.curves(s.lanes) for s in (reference, other))
-  if not first or not second:
-    return undefined('no_curve', why=why or also)
-  pair = curve_distance.aligned(first, second)
-  if not pair[0].size or len(pair[0]) != len(pair[1]):
-    return undefined('no_curve', why=Reason('curves_share_no_evaluation'))
-  log = curve_distance.against_seeds(*pair).log
-  return log if log.value is not None else undefined('no_distance')
+  return [ask('good_rates_narrow', BELOW, mean_interval(widths), 'octaves', *reasons)]
 
 
 def _slope_of_finals(of: Given, value: Callable[[LaneHistory], float]) -> Effect:
@@ -268,7 +177,7 @@ def _flatter(of: Given) -> list[Claim]:
     return [unanswered('flatter_minima', ABOVE, why, **about)]
   found = _slope_of_finals(of, lambda lane: _log(lane.final.get('sharpness')))
   careful = Reason('sharpness_moves_with_loss')
-  return [_ask('flatter_minima', ABOVE, found.interval, 'exponent', careful, **about)]
+  return [ask('flatter_minima', ABOVE, found.interval, 'exponent', careful, **about)]
 
 
 def _time(of: Given) -> list[Claim]:
@@ -280,7 +189,7 @@ def _time(of: Given) -> list[Claim]:
     of, lambda lane: _log(lane.final.get('seconds')) - _log(lane.final['epoch'])
   )
   in_powers = per_epoch.interval.map(lambda slope: slope / math.log(2))
-  return [_ask('halves_time', question, in_powers, 'exponent', **about)]
+  return [ask('halves_time', question, in_powers, 'exponent', **about)]
 
 
 def _log(value: float | None) -> float:
@@ -306,42 +215,4 @@ def _alike(of: Given) -> list[Claim]:
   )
   half = 1.96 * math.sqrt(float(np.square(weights * errors).sum()))
   value, n = float(weights @ logs), min(map(len, finals.values()))
-  return [_ask(code, BELOW, Estimate(value, value - half, value + half, n), 'exponent')]
-
-
-def pooled(of_cells: Sequence[Sequence[Claim]]) -> list[Claim]:
-  """The claims of all cells with the cells as the sample; pairs of batch sizes are of one cell."""
-  groups: dict[tuple, list[Claim]] = {}
-  for claim in (claim for cell in of_cells for claim in cell if claim.kind != Kind.PAIR):
-    groups.setdefault(_asked(claim), []).append(claim)
-  return [_over_cells(group, len(of_cells)) for group in groups.values()]
-
-
-def _asked(claim: Claim) -> tuple:
-  """What a claim asks, whatever the batch sizes of its cell."""
-  named = [part for part in claim.subject if isinstance(part, str | float)]
-  moving = claim.kind == Kind.AUDIT and claim.subject[0] == 'rate_is_cause'
-  kind = 'curves' if claim.subject[:1] == ('keeps_dynamics',) else claim.kind
-  if kind in ('curves', Kind.CURVE):
-    return 'curves', named[-1]
-  return kind, *named, claim.quantity, claim.budget, None if moving else claim.question
-
-
-def _over_cells(group: Sequence[Claim], cells: int) -> Claim:
-  first = group[0]
-  values = [claim.estimate.value for claim in group if claim.estimate.value is not None]
-  log = first.unit == 'ratio'
-  over = mean_interval(np.log(values) if log else values)
-  if not values:
-    return replace(first, **_of_any_cell(first))
-  count = Reason('over_cells', known=len(values), cells=cells)
-  about = {'quantity': first.quantity} | _of_any_cell(first)
-  about |= {'budget': first.budget, 'unit': first.unit}
-  return judge(first.question, exact(replace(over, over='cells')), None, [count], **about)
-
-
-def _of_any_cell(claim: Claim) -> dict[str, Any]:
-  """Kind and subject without the batch sizes of a cell."""
-  if claim.kind == Kind.CURVE:
-    return {'kind': Kind.AUDIT, 'subject': ('keeps_dynamics', claim.subject[0])}
-  return {'kind': claim.kind, 'subject': () if claim.kind == Kind.TREND else claim.subject}
+  return [ask(code, BELOW, Estimate(value, value - half, value + half, n), 'exponent')]

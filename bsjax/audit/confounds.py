@@ -13,7 +13,7 @@ from bsjax.analysis.claims.causes import EDGE, RATES, STALE, UNKNOWN, UPDATES, C
 from bsjax.analysis.claims.claim import Claim, Family, Kind
 from bsjax.analysis.measures.contrast import DIFFERENCE, contrast, effect
 from bsjax.analysis.runs.budgets import readings
-from bsjax.audit.claims import Given
+from bsjax.audit.given import Given
 from bsjax.config.metrics import USUAL
 from bsjax.stats.estimate import Estimate, Reason
 

@@ -55,11 +55,11 @@ def read_table(path: Path) -> Raw:
   frame.columns = pd.Index(header[: len(frame.columns)], dtype=object)
   frame.index = pd.RangeIndex(begin + 2, begin + 2 + len(frame))
   frame = frame.dropna(how='all')
-  named = [name for name in frame.columns if name or frame[name].notna().any()]
-  if '' in named:
-    row = frame.index[frame[''].notna()][0]
+  filled = frame.notna().any().to_numpy()  # by place: several columns may have no name
+  if (unnamed := (frame.columns == '') & filled).any():
+    row = frame.index[frame.loc[:, unnamed].notna().any(axis=1)][0]
     raise Problem(path.name, row, '', 'a column has values and no name', 'Name it in the header')
-  frame = frame[named]
+  frame = frame.loc[:, frame.columns != '']
   if frame.empty:
     raise Problem(path.name, begin + 2, header[0], 'no row follows the header', 'Add the rows')
   frame, decimal = _decimal_commas(frame, separator)

@@ -13,6 +13,7 @@ import pandas as pd
 
 from bsjax.analysis.claims.causes import Confound
 from bsjax.analysis.claims.claim import Claim, Finding
+from bsjax.analysis.claims.pooling import pooled
 from bsjax.analysis.measures.critical_batch_size import critical_batch_size
 from bsjax.analysis.measures.gap import estimate
 from bsjax.analysis.recommend import recommendation, run_alone
@@ -33,6 +34,7 @@ from bsjax.audit import (
 from bsjax.audit.columns import LOSSES, METRICS, PER_RUN
 from bsjax.audit.confounds import Facts
 from bsjax.audit.files import Raw, names_of
+from bsjax.audit.given import Given, given_of
 from bsjax.audit.problem import Problem
 from bsjax.config.metrics import USUAL
 from bsjax.stats.estimate import Reason
@@ -59,7 +61,7 @@ class Cell(NamedTuple):
   """One study: its runs, what was concluded, and the rows of its tables."""
 
   name: str
-  given: claims.Given
+  given: Given
   claims: list[Claim]
   confounds: list[Confound]
   rows: list[dict[str, Any]]
@@ -169,7 +171,7 @@ def _cell(
   options: Options,
 ) -> Cell:
   known = {'epoch', 'updates'} if facts.train_examples else set(facts.logged) - {'epoch'}
-  given = claims.given(tried, columns, loss_only, frozenset(known))
+  given = given_of(tried, columns, loss_only, frozenset(known))
   found = claims.claims(given)
   around = confounds.confounds(given, found, facts)
   said = answer.of_cell(given, found, around)
@@ -189,7 +191,7 @@ def _without_epochs(claim: Claim) -> Claim:
   return replace(claim, reasons=kept)
 
 
-def _goals(given: claims.Given, options: Options) -> list[Finding]:
+def _goals(given: Given, options: Options) -> list[Finding]:
   """What to take for each goal, never off the grid."""
   loss = next((name for name in ('train_loss', 'val_loss') if name in given.columns), None)
   critical: dict[str, Any] = {'undefined': Reason('no_column', columns=list(LOSSES)), 'points': ()}
@@ -212,7 +214,7 @@ def _goals(given: claims.Given, options: Options) -> list[Finding]:
   return goals
 
 
-def _fastest(given: claims.Given, critical: Mapping[str, Any], options: Options) -> Finding:
+def _fastest(given: Given, critical: Mapping[str, Any], options: Options) -> Finding:
   """The least time to the target on the device of these runs, and what it costs."""
   rates = []
   for size, tuned in given.chosen.items():
@@ -230,7 +232,7 @@ def _fastest(given: claims.Given, critical: Mapping[str, Any], options: Options)
   return Finding(goal.columns, (*goal.reasons, cost))
 
 
-def _rows(given: claims.Given) -> list[dict[str, Any]]:
+def _rows(given: Given) -> list[dict[str, Any]]:
   """What each batch size reached at its end, as the table and the figure show it."""
   rows = []
   for size, settings in given.tried.items():
@@ -275,7 +277,7 @@ def _together(
   about = (notes, loss_only, facts.rate_given, options, facts)
   if len(cells) == 1:
     return Judged(files, cells, first.answer, first.claims, first.confounds, *about)
-  pooled = claims.pooled([cell.claims for cell in cells])
+  over_all = pooled([cell.claims for cell in cells], 'cells')
   around = confounds.over_cells([cell.confounds for cell in cells])
-  said = answer.of_cells(pooled, around, len(cells))
-  return Judged(files, cells, said, pooled, around, *about)
+  said = answer.of_cells(over_all, around, len(cells))
+  return Judged(files, cells, said, over_all, around, *about)

@@ -17,6 +17,7 @@ from bsjax.audit.judgement import Cell, Judged
 from bsjax.report import audit_page
 from bsjax.report.panels.audit import AuditSource
 from bsjax.report.text import audit_answer
+from bsjax.report.text.changes import of_audit
 from bsjax.report.text.claim_blocks import effect_text
 from bsjax.report.text.reasons import full_sentence
 from bsjax.report.text.rendered import rendered
@@ -61,7 +62,7 @@ class Audit:
   def _answer(self, found: Any, confounds: list[dict[str, Any]]) -> dict[str, Any]:
     codes = rendered(found)
     said = audit_answer.sentence(codes, self.judged.loss_only)
-    change = audit_answer.changes(codes, confounds)
+    change = of_audit(codes, confounds)
     careful = [note for note in self.judged.notes if note.code == 'other_settings']
     remarks = [*said.remarks, *map(full_sentence, careful)]
     return said._asdict() | {'remarks': remarks, 'changes': change} | codes

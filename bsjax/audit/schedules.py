@@ -7,7 +7,7 @@ import pandas as pd
 
 from bsjax.analysis.claims.claim import ABOVE, Claim, Kind, Question, judge, within
 from bsjax.analysis.measures.contrast import exact
-from bsjax.audit.claims import unanswered
+from bsjax.audit.given import unanswered
 from bsjax.audit.runs import ID
 from bsjax.config.metrics import USUAL
 from bsjax.stats.estimate import Reason

@@ -1,4 +1,7 @@
-"""`python -m bsjax.report --workdir=DIR`: writes the page of a study, or of a study of arms."""
+"""`python -m bsjax.report --workdir=DIR`: writes the page of a study, or of a study of arms.
+
+`python -m bsjax.report --compare A B C --out=DIR` writes one page of several studies or audits.
+"""
 
 import sys
 from pathlib import Path
@@ -8,13 +11,18 @@ from absl import app, flags
 from bsjax import cli
 from bsjax.console import printable
 from bsjax.plan.arms import FOLDER
-from bsjax.report import arms_page, overview, study_page
+from bsjax.report import arms_page, compare, overview, study_page
 from bsjax.storage.records import Damaged
 
 
 def main(argv: list[str]) -> None:
+  if flags.FLAGS.compare:
+    compare.main(argv)
+    return
   if len(argv) > 1:
     raise app.UsageError(f'Unknown arguments: {" ".join(argv[1:])}')
+  if not flags.FLAGS.workdir:
+    raise app.UsageError('Say which study: --workdir=DIR, or several: --compare A B C --out=DIR')
   workdir = Path(flags.FLAGS.workdir).expanduser()
   try:
     page = (arms_page if (workdir / FOLDER).is_dir() else study_page).write(workdir)
@@ -26,6 +34,10 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == '__main__':
-  flags.DEFINE_string('workdir', None, 'Directory of a study, finished or not.', required=True)
+  flags.DEFINE_string('workdir', None, 'Directory of a study, finished or not.')
   flags.DEFINE_string('overview', None, 'Also draw its main figures into this image file.')
+  flags.DEFINE_bool(
+    'compare', False, 'Put several studies or audits, named as arguments, on a page.'
+  )
+  compare.define_flags()
   app.run(main, flags_parser=cli.parse_flags)

@@ -16,7 +16,7 @@ from typing import Any
 from bsjax.analysis.claims.across_arms import rules_across
 from bsjax.analysis.claims.condition_contrasts import claims, compare
 from bsjax.analysis.claims.conditions import Condition, of_study
-from bsjax.config.metrics import Judged, judging
+from bsjax.config.metrics import Judged, judged, judging
 from bsjax.plan.arms import FOLDER
 from bsjax.report import comparisons, methods, page, stored_study, study_page
 from bsjax.report.figures.scaling import ACROSS
@@ -136,23 +136,44 @@ def render(summary: Mapping[str, Any], arms: Mapping[str, stored_study.StoredStu
   of_rules = Answer(headline(rules), detail(rules), []) if rules else None
   part = comparisons.condition_part(compared, conditions(arms), costs, 'Arms', own_page=not rules)
   context = {'base': rules['base_batch_size']} if rules else {}
+  across = page.figures([ACROSS], rules, context) if rules else []
+  figures = across or part['figures']
+  top = figures.pop(0) if figures else None
   return page.render(
     'arms.html',
     summary=summary,
     answer=of_rules or condition_answer(compared),
+    top=top,
+    limits=_limits(studies),
     rules=rules,
     rules_answer=of_rules,
-    rules_figures=page.figures([ACROSS], rules, context) if rules else [],
+    rules_figures=across,
     conditions=part,
     spectrum=list(part['colours'].values()),
     methodology=methods.of_studies(arms),
     rows=[{**row, **_facts(arms[row['name']])} for row in summary['arms']],
     runs=sum(len(study.plan) for study in studies),
     trials=max((row['trial'] + 1 for study in studies for row in study.plan), default=0),
-    seeds=sorted({study.config['seed'] for study in studies}),
     data=sorted({_data(study) for study in studies}),
-    doubts=list(dict.fromkeys(doubt for study in studies for doubt in study.doubts)),
   )
+
+
+def _limits(studies: Sequence[stored_study.StoredStudy]) -> list[str]:
+  """What is doubtful about the data, and makes the arms unlike."""
+  doubts = dict.fromkeys(doubt for study in studies for doubt in study.doubts)
+  limits = [f'Data: {doubt}.' for doubt in doubts]
+  seeds = sorted({study.config['seed'] for study in studies})
+  if len(seeds) > 1:
+    limits.append(
+      f'The arms have different seeds ({", ".join(map(str, seeds))}), so their trials share '
+      'nothing: pairing them by number gains nothing.'
+    )
+  if len(data := sorted({_data(study) for study in studies})) > 1:
+    limits.append(
+      f'The arms have different data ({", ".join(data)}): their {judged().metric.plural} are not '
+      'of one task.'
+    )
+  return limits
 
 
 def _facts(study: stored_study.StoredStudy) -> dict[str, Any]:

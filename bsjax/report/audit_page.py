@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from bsjax.analysis.claims.claim import Kind
-from bsjax.report import page
+from bsjax.report import interactive, page
 from bsjax.report.figures.drawing import Drawing, batch_sizes
 from bsjax.report.panels import audit
 from bsjax.report.panels.audit import AuditSource
 from bsjax.report.text import audit_answer
-from bsjax.report.text.claim_blocks import effect_text
+from bsjax.report.text.claim_blocks import block
 
 _SIZE = (4.3, 3.3)
 _VERDICTS = ('supported', 'refuted', 'undetermined')
@@ -43,6 +44,11 @@ CELLS = Drawing(
   wide=False,
   caption="""The change per doubling of the batch size in each cell, with its 95% interval where
   there are trials to tell, and over all cells (orange) with the interval over cells.""",
+)
+STUDIES = replace(
+  CELLS,
+  caption="""The change per doubling of the batch size in each study, with its interval over trials,
+  and over all studies (orange) with the 95% interval over them.""",
 )
 FIGURES = (
   Drawing(
@@ -81,6 +87,20 @@ def render(result: Mapping[str, Any], source: AuditSource) -> str:
     colours=source.colours,
     top=top,
     figures=figures,
+    curves=_curves(source),
+    curves_of='',
+  )
+
+
+def _curves(source: AuditSource) -> dict[str, Any] | None:
+  cells = [cell['cell'] for cell in source.result['cells']] or ['']
+  rows = source.result['batch_sizes'] or source.result['cells'][0]['batch_sizes']
+  return interactive.data(
+    {name: (given.tried, given.chosen) for name, given in zip(cells, source.cells, strict=True)},
+    interactive.quantities(source.loss_only),
+    [clock for clock in ('epoch', 'updates') if clock in source.cells[0].clocks] or ['epoch'],
+    source.colours,
+    rates_known=any(row['learning_rate'] is not None for row in rows),
   )
 
 
@@ -100,13 +120,37 @@ def _context(result: Mapping[str, Any]) -> dict[str, Any]:
   return {
     'audit': result,
     'answer': result['answer'],
-    'main': in_order(claim for claim in whole if claim['effect'] is not None),
-    'unanswered': [claim for claim in whole if claim['effect'] is None],
-    'pairs': in_order(claim for claim in result['claims'] if claim['kind'] == Kind.PAIR),
+    'main': block('', in_order(claim for claim in whole if claim['effect'] is not None)),
+    'unanswered': block('', [claim for claim in whole if claim['effect'] is None]),
+    'pairs': block('', in_order(c for c in result['claims'] if c['kind'] == Kind.PAIR)),
+    'cells': [
+      (cell, block('', [claim for claim in cell['claims'] if claim['kind'] != Kind.PAIR]))
+      for cell in result['cells']
+    ],
+    'told': _told(result),
     'names': audit_answer.NAMES,
-    'effect': effect_text,
     'value': partial(value_text, loss_only=result['read']['loss_only']),
   }
+
+
+def _told(result: Mapping[str, Any]) -> list[tuple[str, Any]]:
+  """What was read, for the line of facts."""
+  read, rows = result['read'], result['batch_sizes']
+  trials = sorted({row['trials'] for row in rows})
+  examples = read['train_examples'] and f'{read["train_examples"]:,.0f}'
+  return [
+    ('runs', read['runs']),
+    ('cells', len(result['cells']) or None),
+    ('batch sizes', spanned([row['batch_size'] for row in rows])),
+    ('learning rates at each', max((row['rates'] for row in rows), default=None)),
+    ('trials of each setting', ' to '.join(map(str, trials[:1] + trials[1:][-1:]))),
+    ('training examples', examples or 'not known'),
+  ]
+
+
+def spanned(sizes: Sequence[int]) -> str | None:
+  """'6: 8 to 256'."""
+  return f'{len(sizes)}: {min(sizes)} to {max(sizes)}' if len(sizes) > 1 else None
 
 
 def in_order(claims: Iterable[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:

@@ -65,6 +65,11 @@ def _words() -> dict[str, Any]:
   }
 
 
+def _cell(text: str) -> str:
+  """Text for a cell of a table in Markdown: a bar would end it."""
+  return text.replace('|', '\\|')
+
+
 def _yes_no(value: bool | str) -> str:
   return {True: 'yes', False: 'no'}.get(value, str(value))
 
@@ -82,6 +87,7 @@ def _environment() -> jinja2.Environment:
   )
   environment.filters |= {
     'yes_no': _yes_no,
+    'cell': _cell,
     'value': formats.value_text,
     'change': formats.change,
     'margin': formats.margin_number,

@@ -1,4 +1,4 @@
-"""report.html: a study's answer, figures and details in one file that opens without a network.
+"""report.html and report.md: a study's answer, figures and details, without a network.
 
 Rebuild it with `python -m bsjax.report --workdir=DIR`, also while the study still runs, and also
 where DIR is a study of arms, whose page is that of `arms_page.py`.
@@ -22,14 +22,16 @@ from bsjax.config.metrics import judged, judging
 from bsjax.config.own import OWN
 from bsjax.format import by_reason
 from bsjax.noise import entries
-from bsjax.report import comparisons, page
+from bsjax.report import comparisons, interactive, page
+from bsjax.report.audit_page import spanned
 from bsjax.report.figures.scaling import SCALING
 from bsjax.report.figures.study import BY_CLASS, NATIVE_COST, STUDY
 from bsjax.report.panels import clocks, learning_rate, noise, sharpness
 from bsjax.report.panels.source import Source
 from bsjax.report.stored_study import StoredStudy, load
 from bsjax.report.text import words
-from bsjax.report.text.answer import CONFOUNDS, answer
+from bsjax.report.text.answer import CONFOUNDS, Answer, answer, chosen, noise_remark
+from bsjax.report.text.changes import of_study
 from bsjax.report.text.claim_blocks import blocks
 from bsjax.report.text.formats import nouns
 from bsjax.report.text.method_setup import data_name
@@ -43,7 +45,7 @@ FIGURES = {'study': STUDY, 'by_class': BY_CLASS, 'scaling': SCALING, 'native_cos
 
 
 def write(workdir: str | os.PathLike) -> Path:
-  """Writes report.html from the files of `workdir` and returns its path.
+  """Writes report.html and report.md from the files of `workdir`; returns the path of the former.
 
   A summary.json by an older version is written anew: page and file must not disagree. Shards that
   have all ended are merged.
@@ -53,18 +55,21 @@ def write(workdir: str | os.PathLike) -> Path:
   """
   shards.merge_if_ended(Path(workdir))
   study, path = load(Path(workdir)), Path(workdir) / 'report.html'
-  records.write_text(path, render(study))
+  html, plain = render(study)
+  records.write_text(path, html)
+  records.write_text(path.with_suffix('.md'), plain)
   if study.outdated:
     records.write_json(path.with_name('summary.json'), study.summary)
   return path
 
 
-def render(study: StoredStudy) -> str:
-  """The page."""
+def render(study: StoredStudy) -> tuple[str, str]:
+  """The page, and the same in plain text."""
   with judging(study.judged):
     source = source_of(study)
     context = _context(study, source) | comparisons.parts(study, source)
-    return page.render('report.html', **context, figures=_figures(source, context))
+    context['figures'] = _figures(source, context)
+    return page.render('report.html', **context), page.render('report.md', **context)
 
 
 def source_of(study: StoredStudy) -> Source:
@@ -84,6 +89,7 @@ def _context(study: StoredStudy, source: Source) -> dict[str, Any]:
   whole, pairs = blocks(summary['claims'])
   plan, rows = study.first
   critical, trials = summary['critical_batch_size'], len({row['trial'] for row in plan})
+  said, noises = answer(summary), noise_remark(summary['batch_sizes'])
   # Of stages each has a cost of its own, and a target may lie in any.
   timed = cost and not any(row['stage'] for row in cost['rows'])
   return {
@@ -99,13 +105,18 @@ def _context(study: StoredStudy, source: Source) -> dict[str, Any]:
     'diverged': summary.get('diverged', []),
     'goals': summary['recommendation'] + rendered([run_alone(critical, cost)] if timed else []),
     'seconds_to_target': seconds_to_target(critical, cost) if timed else {},
-    'answer': answer(summary),
+    'answer': _first_screen(said, summary['batch_sizes'], noises),
+    'noises': noises,
+    'spanned': spanned([row['batch_size'] for row in summary['batch_sizes']]),
+    'changes': of_study(summary),
+    'limits': [f'Data: {doubt}.' for doubt in study.doubts],
+    'curves': _curves(source),
+    'curves_of': f'of the branch {summary["branch"]}' if 'branch' in summary else '',
     'any_result': source.any_result,
     'words': _words(summary),
     'claims': whole,
     'pairs': pairs,
     'confounds': CONFOUNDS,
-    'shows_effect': any(row['explains'] is not None for row in summary['confounds']),
     'sharpness': source.sharpness,
     'cost': cost,
     'colours': source.colours,
@@ -123,6 +134,12 @@ def _context(study: StoredStudy, source: Source) -> dict[str, Any]:
   }
 
 
+def _first_screen(said: Answer, rows: list[Row], noises: list[str]) -> Answer:
+  """The answer without what stands by the results: how they are read, and the noise scale."""
+  remarks = [text for text in said.remarks if text not in noises]
+  return said._replace(detail=said.detail.removesuffix(chosen(rows)).strip(), remarks=remarks)
+
+
 def _setup(study: StoredStudy) -> Markup:
   """What was trained and how, for captions."""
   config, model = study.config, study.config['model']
@@ -137,13 +154,23 @@ def _setup(study: StoredStudy) -> Markup:
   return Markup('<span class="setup">{}.</span>').format(text)
 
 
-def _figures(source: Source, context: Mapping[str, Any]) -> dict[str, list[page.Shown]]:
-  """The figures of each part of the page, none without any result."""
+def _curves(source: Source) -> dict[str, Any] | None:
   if not source.any_result:
-    return {part: [] for part in FIGURES}
+    return None
+  runs = {'': (source.settings, source.chosen)}
+  return interactive.data(runs, interactive.quantities(), list(interactive.CLOCKS), source.colours)
+
+
+def _figures(source: Source, context: Mapping[str, Any]) -> dict[str, Any]:
+  """The figures of each part of the page, none without any result; the first is the 'top' one."""
+  if not source.any_result:
+    return {'top': None} | {part: [] for part in FIGURES}
   compared = source.summary.get('scaling_rules', {})
   context = {**context, 'base': compared.get('base_batch_size'), 'margin': compared.get('margin')}
-  return {part: page.figures(drawings, source, context) for part, drawings in FIGURES.items()}
+  figures = {part: page.figures(drawings, source, context) for part, drawings in FIGURES.items()}
+  top, *figures['study'] = figures['study']
+  figures['study'][0] = figures['study'][0]._replace(wide=True)  # its neighbour is on top
+  return {'top': top, **figures}
 
 
 def _updates(plan: list[Row], rows: list[Row]) -> dict[int, int]:

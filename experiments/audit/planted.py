@@ -3,7 +3,7 @@
   python experiments/audit/planted.py --out=planted.json --tables=200 --trials=5
 
 Each table is simulated (`tests/helpers/audit_worlds.py`), written as a CSV and audited as the
-command does it. Shares come with their 95% Wilson intervals.
+command does it. Shares come with their 95% Wilson intervals. It goes on where the file ends.
 """
 
 import argparse
@@ -23,6 +23,8 @@ from helpers import audit_worlds  # noqa: E402
 
 from bsjax.audit import audit  # noqa: E402
 
+KINDS = 'named', 'false'
+
 
 def one(name, trials, seed, folder):
   """{'named', 'false', 'code'} of one table."""
@@ -36,7 +38,7 @@ def wilson(count, total):
   z, share = 1.96, count / total
   middle = (share + z * z / (2 * total)) / (1 + z * z / total)
   half = z / (1 + z * z / total) * math.sqrt(share * (1 - share) / total + (z / (2 * total)) ** 2)
-  return [round(middle - half, 4), round(middle + half, 4)]
+  return [max(0.0, round(middle - half, 4)), round(middle + half, 4)]
 
 
 def main():
@@ -49,24 +51,29 @@ def main():
   path = Path(given.out)
   result = json.loads(path.read_text()) if path.exists() else {}
   for name in given.worlds.split(','):
-    start, found = time.process_time(), []
+    key = f'{name}, n = {given.trials}'
+    known = result.get(key, row(0, {}, collections.Counter(), 0.0))
+    counts = {kind: known[kind]['count'] for kind in KINDS}
+    answers, start = collections.Counter(known['answers']), time.process_time()
     with tempfile.TemporaryDirectory() as folder:
-      for number in range(given.tables):
-        found.append(one(name, given.trials, (given.trials, number), folder))
-        if (number + 1) % 20 == 0 or number + 1 == given.tables:
-          result[f'{name}, n = {given.trials}'] = row(found, time.process_time() - start)
+      for number in range(known['tables'], given.tables):
+        table = one(name, given.trials, (given.trials, number), folder)
+        counts = {kind: counts[kind] + bool(table[kind]) for kind in KINDS}
+        answers[table['code']] += 1
+        if (number + 1) % 10 == 0 or number + 1 == given.tables:
+          seconds = known['cpu_seconds'] + time.process_time() - start
+          result[key] = row(number + 1, counts, answers, seconds)
           path.write_text(json.dumps(result, indent=1) + '\n')
-    print(name, row(found, time.process_time() - start), flush=True)
+    print(name, result[key], flush=True)
 
 
-def row(found, seconds):
+def row(tables, counts, answers, seconds):
   """Counts with their intervals, and how many answers of each code there were."""
-  result = {'tables': len(found)}
-  for key in ('named', 'false'):
-    count = sum(bool(each[key]) for each in found)
-    result[key] = {'count': count, 'ci95': wilson(count, len(found))}
-  result['answers'] = dict(collections.Counter(each['code'] for each in found))
-  return result | {'cpu_seconds': round(seconds, 1)}
+  result = {'tables': tables}
+  for kind in KINDS:
+    count = counts.get(kind, 0)
+    result[kind] = {'count': count, 'ci95': wilson(count, tables) if tables else [0.0, 1.0]}
+  return result | {'answers': dict(answers), 'cpu_seconds': round(seconds, 1)}
 
 
 if __name__ == '__main__':

@@ -10,7 +10,8 @@ from helpers import audit_worlds
 from bsjax.analysis.claims.claim import ABOVE, BELOW, Kind
 from bsjax.audit import audit
 from bsjax.audit.good_rates import width
-from bsjax.report.text.audit_answer import NAMES, REMEDIES
+from bsjax.report.text.audit_answer import NAMES
+from bsjax.report.text.changes import REMEDIES
 
 
 def sweep(

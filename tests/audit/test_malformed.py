@@ -125,6 +125,18 @@ def test_bytes_are_refused_in_a_line(tmp_path, content, name):
   check(tmp_path, content, name)
 
 
+@pytest.mark.parametrize('cells', [',,', ',x,'])
+def test_several_columns_may_have_no_name(tmp_path, cells):
+  """Empty they are left out; a value in one is refused with its row."""
+  path = tmp_path / 'unnamed.csv'
+  lines = sweep().to_csv(index=False).splitlines()
+  path.write_text(
+    '\n'.join([',,' + lines[0], *(',,' + line for line in lines[1:-1]), cells + lines[-1]])
+  )
+  message = said(path)
+  assert message is None if cells == ',,' else f'row {len(lines)}, column' in message
+
+
 @pytest.mark.parametrize('column', ['batch_size', 'trial', 'epoch', 'val_accuracy', 'lr'])
 def test_every_column_may_be_missing_or_empty(column):
   whole = pd.read_csv(io.StringIO(sweep().to_csv(index=False)))

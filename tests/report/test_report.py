@@ -47,7 +47,12 @@ def test_a_full_study_fits_one_small_file_without_a_network(tmp_path):
   page = page_of(tmp_path)
   assert len(page.encode()) < 2_000_000
   assert not re.search(r'(?:src|href|action|data)\s*=\s*["\']?\s*(?:https?:)?//', page)
-  assert not re.search(r'https?://|@import|<script|<link|url\((?!#)', page)
+  assert not re.search(r'https?://|@import|<link|url\((?!#)', page)
+  # The curves' data and the script that draws them, both inside the page.
+  assert re.findall('<script[^>]*>', page) == [
+    '<script type="application/json" id="curve_data">',
+    '<script>',
+  ]
   assert page.count('<svg') == len(FIGURES) and page.count('<figcaption') == len(FIGURES)
   for name in FIGURES:
     assert f'id="{name}"' in page
@@ -108,7 +113,9 @@ def test_text_from_the_configuration_cannot_become_markup(tmp_path, blank_figure
   study(tmp_path)
   hostile = synthetic.config(name='<script>alert(1)</script>')
   records.write_json(tmp_path / 'config.json', hostile)
-  assert '<script' not in page_of(tmp_path)
+  page = page_of(tmp_path)
+  assert 'script>alert' not in page and page.count('<script') == 2  # our own
+  assert 'script>alert' not in page[: page.index('<body')]
 
 
 TOLD = ('why', 'reason', 'claim', 'goal', 'undefined', 'problem', 'hardware', 'note', 'name')
@@ -169,13 +176,41 @@ def test_claims_have_a_badge_each_and_pairs_are_folded(tmp_path, blank_figures):
   summary = study(tmp_path)
   pairs = [each for each in summary['claims'] if each['kind'] == 'pair']
   page = page_of(tmp_path)
-  whole, folded = page.split('<table class="claims" id="claims">')[1].split('<details')[:2]
-  badges = r'<span class="badge (\w+)">\1</span>'
+  whole, folded = page.split('id="claims"')[1].split('id="pairs"')
+  folded = folded[: folded.index('<p class="note"')]
+  badges = r'<summary><span class="badge (\w+)">\1</span>'
   verdicts = [each['verdict'] for each in summary['claims'] if each['kind'] != 'pair']
   assert re.findall(badges, whole) == verdicts and len(verdicts) == 11
-  assert re.findall(badges, folded) == [each['verdict'] for each in pairs] and len(pairs) == 4
+  assert re.findall(badges, folded) == [each['verdict'] for each in pairs]
+  assert len(pairs) == 4
   for each in summary['claims']:
-    assert (f'<td>{each["claim"]}<' in folded) == (each['kind'] == 'pair')
+    said = f'<span class="said">{each["claim"][0].upper()}{each["claim"][1:]}</span>'
+    assert (said in folded) == (each['kind'] == 'pair') and (said in whole) != (said in folded)
+  # Each opens with its reasons.
+  reasons = re.findall(r'</summary>\n<p>(.+?)</p></details>', whole)
+  assert len(reasons) == len(verdicts) and all(map(str.strip, reasons))
+
+
+def test_the_first_screen_comes_first_and_the_rest_in_order(tmp_path, blank_figures):
+  summary = study(tmp_path)
+  page, plain = page_of(tmp_path), (tmp_path / 'report.md').read_text()
+  headline = str(escape(summary['answer']['headline']))
+  order = [headline, 'id="accuracy"', 'id="recommendation"', 'id="claims"', 'id="curve_data"',
+           'id="gap"', 'id="results"', 'id="confounds"', 'How to read it', 'id="methodology"',
+           'id="plan"']  # fmt: skip
+  places = [page.index(text, page.index('<main')) for text in order]
+  assert places == sorted(places)
+  heads = [line for line in plain.splitlines() if line.startswith('#')]
+  assert heads[0] == f'# {summary["answer"]["headline"]}'
+  assert [head for head in heads[1:] if 'change' not in head] == [
+    '## Recommendation',
+    '## Claims',
+    '## Results',
+    '## What else may make the difference',
+    '## Method',
+  ]
+  for claim in summary['claims']:
+    assert f'| {claim["verdict"]} | {claim["claim"]} |' in plain
 
 
 def test_recommendations_stand_before_the_results(tmp_path, blank_figures):

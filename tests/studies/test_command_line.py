@@ -169,7 +169,8 @@ def test_the_command_runs_the_modules_beside_it(capsys, monkeypatch):
     commands.main()
     usage = capsys.readouterr().out
     assert f'bsjax {name} ' in usage and does in usage
-  assert list(commands.COMMANDS) == ['run', 'report', 'audit', 'recommend', 'sharpness', 'cost']
+  names = ['run', 'report', 'audit', 'compare', 'recommend', 'sharpness', 'cost']
+  assert list(commands.COMMANDS) == names
   monkeypatch.setattr(sys, 'argv', ['bsjax', 'train'])
   with pytest.raises(SystemExit, match="'train' is no command"):
     commands.main()

@@ -62,6 +62,7 @@ def test_a_study_leaves_everything_behind(undisturbed):
     'records.jsonl',
     'summary.json',
     'report.html',
+    'report.md',
     'checkpoints',
     '.lock',
   }

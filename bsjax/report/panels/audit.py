@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 
 from bsjax.analysis.runs.histories import LaneHistory
-from bsjax.config.metrics import USUAL
+from bsjax.config.metrics import USUAL, judged
 from bsjax.report.panels import marks, style
 from bsjax.report.panels.style import BEST, MUTED, VALIDATION
 
@@ -35,7 +35,7 @@ class AuditSource:
 
   @property
   def quantity(self) -> str:
-    return 'Validation loss' if self.loss_only else USUAL.val_title.capitalize()
+    return 'Validation loss' if self.loss_only else judged().val_title.capitalize()
 
   @cached_property
   def sizes(self) -> list[int]:
@@ -138,19 +138,23 @@ def draw_cells(axes: Axes, source: AuditSource) -> None:
   if over and over['effect'] is not None:
     marks.bar(axes, 0, over['ci95'], BEST, lying=True)
     axes.plot(over['effect'], 0, 'D', color=BEST, markersize=7)
-  names = ['all cells', *(_short(name) for name, _ in known)]
+  names = ['all', *(_short(name) for name, _ in known)]
   axes.set_yticks(range(len(names)), names, fontsize=7 if len(names) > 12 else 9)
+  axes.set_ylim(-0.7, len(names) - 0.3)
   axes.axvline(0, color=MUTED, linewidth=0.9)
   axes.grid(visible=False)
   axes.set_title(f'Change of {source.quantity[0].lower()}{source.quantity[1:]}\nper doubling')
-  unit = '% of the loss' if source.loss_only else f'points of {USUAL.metric.title}'
-  axes.xaxis.set_major_formatter(lambda x, _: f'{100 * x:.3g}')
-  axes.set_xlabel(unit)
+  metric = judged().metric
+  scale = 100 if source.loss_only or metric.percent else 1
+  axes.xaxis.set_major_formatter(lambda x, _: f'{scale * x:.3g}')
+  points = f'points of {metric.title}' if metric.percent else metric.unit or metric.title
+  axes.set_xlabel('% of the loss' if source.loss_only else points)
 
 
 def _trend(claims: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
   for claim in claims:
-    if (claim['kind'], claim['budget'], claim['question']['margin']) == ('trend', 'epochs', None):
+    asked = claim['kind'], claim['budget'], claim['question']['margin']
+    if asked == ('trend', 'epochs', None) and claim['quantity'] in (judged().val, 'val_loss'):
       return claim
   return None
 

@@ -69,14 +69,14 @@ def _answer(summary: Mapping[str, Any]) -> Answer:
   best = max(rows, key=lambda row: judged().metric.merit(row[judged().val]['mean']))
   size, final = best['batch_size'], best[judged().val]
   if len(rows) == 1:
-    detail = f'At learning rate {best["learning_rate"]:.4g}, n = {final["n"]}. {_chosen(rows)}'
+    detail = f'At learning rate {best["learning_rate"]:.4g}, n = {final["n"]}. {chosen(rows)}'
     remarks.insert(0, 'Only one batch size has a result, so there is nothing to compare it with.')
     return Answer(f'Batch size {size} reaches {reached(final)}.', detail, remarks)
   if final['n'] < 2:
     first = f'The {judged().best_mean} mean is that of batch size {size}: {reached(final)}'
-    detail = f'{first}. One trial has no spread, so no difference can be shown. {_chosen(rows)}'
+    detail = f'{first}. One trial has no spread, so no difference can be shown. {chosen(rows)}'
     return Answer('One trial cannot tell the batch sizes apart.', detail, remarks)
-  headline, text = _compare(rows, _verdicts(summary['claims']))
+  headline, text = _compare(rows, summary['claims'])
   better, trend = _trend(summary['claims'])
   if better and headline == UNDECIDED:
     headline = f'{better} batches do better at equal epochs; no two are told apart.'
@@ -84,7 +84,7 @@ def _answer(summary: Mapping[str, Any]) -> Answer:
   if shown:
     headline = _qualified(headline, summary['confounds'])
     remarks = [*_open_causes(summary['confounds']), *remarks]
-  return Answer(headline, ' '.join(filter(None, (trend, text))), remarks)
+  return Answer(headline, ' '.join(filter(None, (text, trend, chosen(rows)))), remarks)
 
 
 def _qualified(headline: str, confounds: Sequence[Mapping[str, Any]]) -> str:
@@ -176,11 +176,10 @@ def _verdicts(claims: Sequence[Mapping[str, Any]]) -> dict[tuple[int, int], str]
   }
 
 
-def _compare(rows: Sequence[Row], verdicts: Mapping[tuple[int, int], str]) -> tuple[str, str]:
+def _compare(rows: Sequence[Row], claims: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
   """Headline and detail where several batch sizes have results of several trials."""
-  if not verdicts:
-    why = 'Fewer than two of them have a value for every trial.'
-    return INCOMPARABLE, f'{why} {_chosen(rows)}'
+  if not (verdicts := _verdicts(claims)):
+    return INCOMPARABLE, 'Fewer than two of them have a value for every trial.'
   size = next(iter(verdicts))[0]
   beaten = [other for (_, other), verdict in verdicts.items() if verdict == SUPPORTED]
   level = [other for (_, other), verdict in verdicts.items() if verdict != SUPPORTED]
@@ -193,7 +192,10 @@ def _compare(rows: Sequence[Row], verdicts: Mapping[tuple[int, int], str]) -> tu
   apart = {row['batch_size'] for row in rows} - {size, *beaten, *level}
   if apart:
     text += f' Not compared, for want of a value in every trial: {joined(sorted(apart))}.'
-  return _headline(size, beaten, level), f'{text} {_chosen(rows)}'
+  if (bound := _largest(claims, level)) is not None:
+    these = 'this one' if len(level) == 1 else 'these'
+    text += f' From {these} it may still differ by up to {bound:.2g}{judged().of_points}.'
+  return _headline(size, beaten, level), text
 
 
 def _headline(size: int, beaten: Sequence[int], level: Sequence[int]) -> str:
@@ -204,8 +206,23 @@ def _headline(size: int, beaten: Sequence[int], level: Sequence[int]) -> str:
   return f'Batch size {size} beats {joined(beaten)}, not {joined(level, "or")}.'
 
 
-def _chosen(rows: Sequence[Row]) -> str:
+def chosen(rows: Sequence[Row]) -> str:
+  """How the batch sizes that have a result are read."""
   return ' '.join(selection(rows))
+
+
+def _largest(claims: Sequence[Mapping[str, Any]], level: Sequence[int]) -> float | None:
+  """The largest difference that their intervals leave between the best and any of these."""
+  ends = [
+    end
+    for claim in claims
+    if (claim['kind'], claim['question']['side']) == (Kind.PAIR, better().side)
+    and claim['subject'][1] in level
+    for end in (*claim['ci95'], *claim['ci95_interpolation'])
+  ]
+  if not ends or None in ends:
+    return None
+  return (100 if judged().metric.percent else 1) * max(map(abs, ends))
 
 
 def _remarks(rows: Sequence[Row]) -> list[str]:
@@ -227,10 +244,10 @@ def _remarks(rows: Sequence[Row]) -> list[str]:
     for row in rows
     if 'reason' in row
   ]
-  return remarks + _noise_remark(rows)
+  return remarks + noise_remark(rows)
 
 
-def _noise_remark(rows: Sequence[Row]) -> list[str]:
+def noise_remark(rows: Sequence[Row]) -> list[str]:
   """Which batch sizes lie, with the whole interval, below or above the noise scale found there."""
   measured = [row for row in rows if row['noise_scale']['b_simple'] is not None]
   if not measured:

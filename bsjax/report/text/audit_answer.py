@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bsjax.config.metrics import USUAL
+from bsjax.config.metrics import judged
 from bsjax.format import joined
 from bsjax.report.text.answer import CONFOUNDS, EXPLAINS, Answer
 
 NAMES = CONFOUNDS | {
-  'undertrained': 'training that was not done',
+  'undertrained': 'training that was cut off early',
   'too_few_trials': 'too few trials',
   'dropped_examples': 'examples dropped at the end of each epoch',
   'winners_curse': 'the best of several, reported on what chose it',
@@ -20,13 +20,10 @@ NAMES = CONFOUNDS | {
   'test_set_used': 'test data used to choose',
   'training_mode_metric': 'a training metric taken in training mode',
 }
-# What would settle a confound that is open.
-REMEDIES = {
-  'learning_rate_not_tuned': 'try three or more learning rates at every batch size',
-  'optimum_at_grid_edge': 'widen the grid of learning rates beyond the best one',
-  'stale_batch_norm': 're-estimate the BatchNorm statistics before each evaluation',
-  'undertrained': 'train until the slowest batch size has stopped gaining',
-  'unequal_updates': 'run the larger batches for as many updates as the smallest',
+# What is meant by a cause that explains a difference.
+_WITHOUT = {
+  'unequal_updates': ' Where all have made as many updates, less than half of it is left.',
+  'stale_batch_norm': ' With statistics estimated afresh, less than half of it is left.',
 }
 _BETTER = {'smaller': 'Smaller batches do better', 'larger': 'Larger batches do better'}
 
@@ -34,9 +31,9 @@ _BETTER = {'smaller': 'Smaller batches do better', 'larger': 'Larger batches do 
 def sentence(answer: Mapping[str, Any], loss_only: bool) -> Answer:
   """Headline, detail and remarks of an answer in codes."""
   code, size = answer['code'], answer['best']
-  what = 'validation loss' if loss_only else USUAL.val_title
+  what = 'validation loss' if loss_only else judged().val_title
   if code == 'cells':
-    return _of_cells(answer)
+    return _of_cells(answer, what, loss_only)
   if code == 'nothing_to_compare':
     return Answer('The batch sizes cannot be compared.', _whole(answer['why']), [])
   if code == 'one_trial':
@@ -53,8 +50,11 @@ def sentence(answer: Mapping[str, Any], loss_only: bool) -> Answer:
     detail = 'With statistics estimated afresh, no difference between batch sizes is shown.'
     return Answer(headline, detail, [])
   shown = _shown(answer)
-  detail = f'For all pairs and the trend at once, at 95%, {_told(answer)}.'
+  detail = (
+    f'{_told(answer, what, loss_only)} This holds for all pairs and the trend at once, at 95%.'
+  )
   if answer['causes']:
+    detail += ''.join(_WITHOUT.get(cause, '') for cause in answer['causes'])
     headline = f'{shown}, and {joined(EXPLAINS[code] for code in answer["causes"])} it.'
   elif answer['open']:
     headline = f'{shown}, but {joined([NAMES[code] for code in answer["open"]], "or")} may be why.'
@@ -72,17 +72,36 @@ def _shown(answer: Mapping[str, Any]) -> str:
   return f'Batch size {best} does best'
 
 
-def _told(answer: Mapping[str, Any]) -> str:
+def _told(answer: Mapping[str, Any], what: str, loss_only: bool) -> str:
   best, beaten, level = answer['best'], answer['beaten'], answer['level']
+  unit = _unit(loss_only)
   if not beaten:
-    return f'the trend is shown, and no two batch sizes are told apart (highest mean: {best})'
-  text = f'batch size {best} is shown to be better than {joined(beaten)}'
-  return f'{text}; to {joined(level)} no difference is shown' if level else text
+    return (
+      f'{what[0].upper()}{what[1:]} changes by {_slope(answer, loss_only)} per doubling of the '
+      f'batch size; no two batch sizes are told apart (the best mean is that of {best}).'
+    )
+  low, high = (f'{100 * value:.2g}' for value in answer['by'])
+  by = f'{low}{unit}' if low == high else f'{low} to {high}{unit}'
+  side = 'below' if loss_only else 'above'
+  text = f'In {what}, batch size {best} is {by} {side} {joined(beaten)}'
+  return f'{text}; no difference is shown to {joined(level)}.' if level else f'{text}.'
+
+
+def _slope(answer: Mapping[str, Any], loss_only: bool) -> str:
+  """'-0.31 [-0.38, -0.24] percentage points'."""
+  scale = 100 if loss_only or judged().metric.percent else 1
+  value, low, high = (None if x is None else f'{scale * x:+.2g}' for x in answer['slope'])
+  interval = '' if None in (low, high) else f' [{low}, {high}]'
+  return f'{value}{interval}{_unit(loss_only)}'
+
+
+def _unit(loss_only: bool) -> str:
+  return '%' if loss_only else judged().of_points
 
 
 def _not_shown(answer: Mapping[str, Any], what: str, loss_only: bool) -> Answer:
-  largest, unit = answer['largest'], '%' if loss_only else ' percentage points'
-  bound = '' if largest is None else f'{100 * largest:.2g}{unit}'
+  largest = answer['largest']
+  bound = '' if largest is None else f'{100 * largest:.2g}{_unit(loss_only)}'
   if answer['code'] == 'equivalent':
     detail = f'No two of them differ by more than {bound} in {what}, for all pairs at once at 95%.'
     return Answer(f'The batch sizes are equivalent, within {bound}.', detail, _hiding(answer))
@@ -94,17 +113,21 @@ def _not_shown(answer: Mapping[str, Any], what: str, loss_only: bool) -> Answer:
   return Answer('No batch size is shown to be better.', detail, _hiding(answer))
 
 
-def _of_cells(answer: Mapping[str, Any]) -> Answer:
-  cells = answer['cells']
-  better = answer['better']
+def _of_cells(answer: Mapping[str, Any], what: str, loss_only: bool) -> Answer:
+  over = answer.get('over', 'cells')
+  cells, better = f'{answer["cells"]} {over}', answer['better']
   start = f'{_BETTER[better]} at equal epochs' if better else 'No trend with batch size is shown'
-  headline = f'{start}, over {cells} cells.'
+  headline = f'{start}, over {cells}.'
   if better and answer['open']:
     named = joined([NAMES[code] for code in answer['open']], 'or')
-    headline = f'{start}, over {cells} cells; in some {named} may be why.'
+    headline = f'{start}, over {cells}; in some {named} may be why.'
+  slope = ''
+  if answer['slope'][0] is not None:
+    change = _slope(answer, loss_only)
+    slope = f'{what[0].upper()}{what[1:]} changes by {change} per doubling of the batch size. '
   detail = (
-    f'Of {answer["asked"]} claims over the cells {answer["shown"]} are decided. Cells are the '
-    'sample: what is shown is shown of cells like these.'
+    f'{slope}Of {answer["asked"]} claims over the {over} {answer["shown"]} are decided. '
+    f'{over.capitalize()} are the sample: what is shown is shown of {over} like these.'
   )
   return Answer(headline, detail, [])
 
@@ -120,21 +143,13 @@ def _remarks(answer: Mapping[str, Any]) -> list[str]:
 
 def _hiding(answer: Mapping[str, Any]) -> list[str]:
   """What may hide a difference, or make one that is not of the batch size."""
-  return [f'What is found holds with {_named(answer["open"])}.'] if answer['open'] else []
+  return (
+    [f'May hide a difference, or make one: {_named(answer["open"])}.'] if answer['open'] else []
+  )
 
 
 def _named(codes: Sequence[str]) -> str:
   return joined(NAMES[code] for code in codes)
-
-
-def changes(answer: Mapping[str, Any], confounds: Sequence[Mapping[str, Any]]) -> list[str]:
-  """What would change the answer: the remedies of what is open."""
-  open_ = [*answer['open'], *answer['unknown']]
-  wanted = [REMEDIES[code] for code in REMEDIES if code in open_]
-  for row in confounds:
-    if row['confound'] == 'too_few_trials' and row['present'] is True:
-      wanted.append(f'run more trials: {row["evidence"][0].lower()}{row["evidence"][1:-1]}')
-  return [f'{text[0].upper()}{text[1:]}.' for text in wanted]
 
 
 def _whole(text: str) -> str:

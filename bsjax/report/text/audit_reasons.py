@@ -166,7 +166,7 @@ OF_AUDIT: dict[str, str | Callable[..., str]] = {
   'runs stand at different losses or rates it says little of the batch size',
   'at_one_rate': _at_one_rate('percentage points'),
   'loss_at_one_rate': _at_one_rate('% of the loss'),
-  'over_cells': 'known in {known} of {cells} cells, which are the sample',
+  'over_studies': 'known in {known} of {of} {over}, which are the sample',
   'no_schedule_runs': 'no run changes its batch size and has one beside it that keeps it',
   'freezing_not_given': 'the table does not say where layers are frozen',
   # Confounds.

@@ -1,0 +1,295 @@
+"""compare.html and compare.md: several studies or audits on one page, and what they say together.
+
+  bsjax compare A B C --out=DIR         or python -m bsjax.report --compare A B C --out=DIR
+
+Each may be the workdir of a finished study or of a study of arms, whose arms then are studies each,
+or what `python -m bsjax.audit --out` wrote, whose cells are. Studies are the sample.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from absl import app, flags
+
+from bsjax import cli
+from bsjax.analysis.claims.causes import EDGE, RATES, STALE
+from bsjax.analysis.claims.claim import REFUTED, SUPPORTED, UNDETERMINED, Claim, Kind, Question
+from bsjax.analysis.claims.conditions import Condition, differences
+from bsjax.analysis.claims.pooling import pooled
+from bsjax.config.metrics import Judged, judged, judging
+from bsjax.console import printable
+from bsjax.plan.arms import FOLDER
+from bsjax.report import arms_page, audit_page, page, stored_study
+from bsjax.report.panels.audit import AuditSource
+from bsjax.report.text import audit_answer
+from bsjax.report.text.answer import answer
+from bsjax.report.text.claim_blocks import block
+from bsjax.report.text.formats import units, value_text
+from bsjax.report.text.rendered import rendered
+from bsjax.stats.estimate import Estimate
+from bsjax.storage import records
+
+KINDS = (Kind.TREND, Kind.EXPONENT, Kind.AUDIT, Kind.CURVE)  # that may be asked of any study
+DECISIVE = (RATES, EDGE, STALE, 'undertrained')
+MOST_KEYS = 60
+
+
+class Refused(ValueError):
+  """Studies that cannot be compared; the message says which, why, and what to do."""
+
+
+class Compared(NamedTuple):
+  """A study, or an audit's cell: its answer, claims and confounds as its own files hold them."""
+
+  name: str
+  judged: Judged
+  loss_only: bool
+  config: Mapping[str, Any]
+  answer: Mapping[str, Any]
+  claims: Sequence[Mapping[str, Any]]
+  confounds: Sequence[Mapping[str, Any]]
+  batch_sizes: Sequence[Mapping[str, Any]]
+
+
+def write(paths: Sequence[str | Path], out: str | Path) -> Path:
+  """Writes compare.html, compare.md and compare.json into a directory; returns the page's path.
+
+  Raises:
+    Refused: they cannot be compared.
+    FileNotFoundError: one of them holds neither a study nor an audit.
+  """
+  studies = _checked([study for path in _apart(paths) for study in read(path)])
+  folder = Path(out).expanduser()
+  folder.mkdir(parents=True, exist_ok=True)
+  with judging(studies[0].judged):
+    result = together(studies)
+    context = _context(result, studies)
+    records.write_json(folder / 'compare.json', result)
+    records.write_text(folder / 'compare.md', page.render('compare.md', **context))
+    records.write_text(folder / 'compare.html', page.render('compare.html', **context))
+  return folder / 'compare.html'
+
+
+def _apart(paths: Sequence[str | Path]) -> list[Path]:
+  folders = [Path(path).expanduser().resolve() for path in paths]
+  for folder in folders:
+    if folders.count(folder) > 1:
+      raise Refused(f'{folder} is given twice: it would count twice. Give it once.')
+  return folders
+
+
+def read(folder: Path) -> list[Compared]:
+  """The studies that a directory holds."""
+  if (folder / 'audit.json').is_file():
+    return _audited(folder)
+  if (folder / FOLDER).is_dir():
+    arms = arms_page.arm_names(folder)
+    return [_study(folder / FOLDER / arm, f'{folder.name}/{arm}') for arm in arms]
+  return [_study(folder, folder.name)]
+
+
+def _study(folder: Path, name: str) -> Compared:
+  stored = stored_study.load(folder)
+  if stored.progress < 1:
+    raise Refused(
+      f'{folder} is {100 * stored.progress:.0f}% done, and unfinished studies are not compared: '
+      'finish it, or leave it out.'
+    )
+  summary = stored.summary
+  with judging(stored.judged):
+    said = answer(summary)._asdict()
+  parts = summary['claims'], summary['confounds'], summary['batch_sizes']
+  return Compared(name, stored.judged, False, stored.config, said, *parts)
+
+
+def _audited(folder: Path) -> list[Compared]:
+  result = records.read_json(folder / 'audit.json')
+  cells = result['cells'] or [{**result, 'cell': ''}]
+  read_ = result['read']
+  config = {'train_examples': read_['train_examples'], 'files': read_['files']}
+  return [
+    Compared(
+      '/'.join(filter(None, (folder.name, cell['cell']))),
+      Judged(),
+      read_['loss_only'],
+      config,
+      *(cell[name] for name in ('answer', 'claims', 'confounds', 'batch_sizes')),
+    )
+    for cell in cells
+  ]
+
+
+def _checked(studies: Sequence[Compared]) -> Sequence[Compared]:
+  if len(studies) < 2:
+    raise Refused('There is one study, and nothing to compare it with: give two or more.')
+  names = [study.name for study in studies]
+  if len(set(names)) < len(names):
+    studies = [study._replace(name=f'{i} {study.name}') for i, study in enumerate(studies, 1)]
+  first = studies[0]
+  for study in studies[1:]:
+    mine, other = _measure(first), _measure(study)
+    if mine != other:
+      raise Refused(
+        f'{first.name} is judged by {mine[0]} and {study.name} by {other[0]}: their effects '
+        'have no common unit. Compare those of one metric.'
+      )
+  effects: dict[tuple, str] = {}
+  for study in studies:
+    same = tuple((row['claim'], row['effect']) for row in study.claims)
+    if same and same in effects and any(effect is not None for _, effect in same):
+      raise Refused(
+        f'{effects[same]} and {study.name} hold the same results: one study would count twice. '
+        'Leave one of them out.'
+      )
+    effects[same] = study.name
+  return studies
+
+
+def _measure(study: Compared) -> tuple[str, str, bool]:
+  metric = study.judged.metric
+  if study.loss_only:
+    return 'validation loss', 'log', False
+  return study.judged.val_title, metric.unit, metric.higher_is_better
+
+
+def together(studies: Sequence[Compared]) -> dict[str, Any]:
+  """The content of compare.json: {'answer', 'claims', 'studies', 'differs'}.
+
+  'differs' holds {'key', 'values': one for each study} of what the configurations differ in.
+  """
+  of_all = pooled([_claims(study) for study in studies], 'studies')
+  trends = [
+    claim
+    for claim in of_all
+    if (claim.kind, claim.budget, claim.question.margin) == (Kind.TREND, 'epochs', None)
+    and claim.quantity in (judged().val, 'val_loss')
+  ]
+  sides = {SUPPORTED: 'smaller', REFUTED: 'larger'}
+  better = sides.get(trends[0].verdict, '') if trends else ''
+  slope = trends[0].estimate if trends else Estimate(None)
+  open_ = [code for code in DECISIVE
+           if any(row['confound'] == code and row['present'] is True
+                  for study in studies for row in study.confounds)]  # fmt: skip
+  codes = {'code': 'cells', 'cells': len(studies), 'better': better, 'open': open_}
+  codes |= {'slope': [slope.value, slope.low, slope.high], 'best': None, 'over': 'studies'}
+  codes |= {'shown': sum(c.verdict != UNDETERMINED for c in of_all), 'asked': len(of_all)}
+  said = audit_answer.sentence(codes, studies[0].loss_only)
+  keep = 'name', 'answer', 'claims', 'confounds', 'batch_sizes'
+  return {
+    'answer': said._asdict() | codes,
+    'claims': rendered(of_all),
+    'studies': [{key: getattr(study, key) for key in keep} for study in studies],
+    'differs': _differs(studies),
+  }
+
+
+def _claims(study: Compared) -> list[Claim]:
+  """The claims that may be asked of any study, from the rows of a file."""
+  codes = {unit.name: code for code, unit in units().items()}
+  return [
+    Claim(
+      row['kind'],
+      tuple(row['subject']),
+      row['quantity'],
+      row['budget'],
+      Question(**row['question']),
+      Estimate(row['effect'], *row['ci95'], n=row['n']),
+      row['verdict'],
+      unit=codes[row['unit']],
+    )
+    for row in study.claims
+    if row['kind'] in KINDS
+  ]
+
+
+def _differs(studies: Sequence[Compared]) -> list[dict[str, Any]]:
+  conditions = [Condition(study.name, study.config, (), ()) for study in studies]
+  by_study = differences(conditions)
+  keys = sorted({key for own in by_study.values() for key in own})
+  first = {key: own[key][0] for own in by_study.values() for key in own}
+  return [
+    {'key': key, 'values': [by_study.get(s.name, {}).get(key, [0, first[key]])[1] for s in studies]}
+    for key in keys
+  ]
+
+
+def _context(result: Mapping[str, Any], studies: Sequence[Compared]) -> dict[str, Any]:
+  loss_only = studies[0].loss_only
+  cells = [{'cell': study.name, 'claims': study.claims} for study in studies]
+  source = AuditSource(
+    {'cells': cells, 'claims': result['claims'], 'read': {'loss_only': loss_only}}, ()
+  )
+  known = [row for row in audit_page.in_order(result['claims']) if row['effect'] is not None]
+  codes = list(dict.fromkeys(row['confound'] for study in studies for row in study.confounds))
+  return {
+    'answer': result['answer'],
+    'studies': studies,
+    'shared': block('', known).notes,
+    'value': _value,
+    'count': _count,
+    'more_keys': max(0, len(result['differs']) - MOST_KEYS),
+    'claims': [
+      (row, [(study.name, _same(claim, study)) for study in studies])
+      for claim, row in zip(known, block('', known).rows, strict=True)
+    ],
+    'confounds': [
+      (audit_answer.NAMES[code], [_present(code, s) for s in studies]) for code in codes
+    ],
+    'differs': result['differs'][:MOST_KEYS],
+    'top': page.figures([audit_page.STUDIES], source, {})[0],
+    'spectrum': ['#1f5fbf'],
+  }
+
+
+def _value(study: Compared, row: Mapping[str, Any]) -> str:
+  """What a batch size reached, of a study or of an audit."""
+  if 'value' in row:
+    return audit_page.value_text(row['value'], study.loss_only)
+  return value_text(row[judged().val]) if judged().val in row else row['reason']
+
+
+def _count(row: Mapping[str, Any]) -> int:
+  return row['trials'] if 'trials' in row else row.get(judged().val, {}).get('n', 0)
+
+
+def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:
+  """What a claim asks, whatever the batch sizes of its study."""
+  kind, named = row['kind'], [part for part in row['subject'] if isinstance(part, str)]
+  if kind == Kind.CURVE:
+    kind, named = Kind.AUDIT, ['keeps_dynamics', *named]
+  if kind == Kind.AUDIT:
+    return kind, *named
+  return kind, row['quantity'], row['budget'], *row['question'].values()
+
+
+def _same(claim: Mapping[str, Any], study: Compared) -> list[Mapping[str, Any]]:
+  """The rows of a study that ask what a claim over studies does."""
+  return [row for row in study.claims if row['kind'] in KINDS and _key(row) == _key(claim)]
+
+
+def _present(code: str, study: Compared) -> Any:
+  return next((row['present'] for row in study.confounds if row['confound'] == code), None)
+
+
+def main(argv: list[str]) -> None:
+  """The command: the folders of studies or audits, and --out."""
+  if not flags.FLAGS.out:
+    raise app.UsageError('Say where the page is written: --out=DIR')
+  try:
+    written = write(argv[1:], flags.FLAGS.out)
+  except (FileNotFoundError, records.Damaged, Refused) as error:
+    raise SystemExit(printable(f'Error: {error}', sys.stderr.encoding)) from error
+  print(printable(str(written), sys.stdout.encoding))
+
+
+def define_flags() -> None:
+  flags.DEFINE_string('out', None, 'Where compare.html, compare.md and compare.json are written.')
+
+
+if __name__ == '__main__':
+  define_flags()
+  app.run(main, flags_parser=cli.parse_flags)
