@@ -14,7 +14,7 @@ def flops(jaxpr: Jaxpr) -> float:
   """Returns what a program computes: of a loop that counts at run time one round, of branches the
   dearest.
   """
-  return sum(_of(equation) for equation in jaxpr.eqns)
+  return sum((_of(equation) for equation in jaxpr.eqns), 0.0)
 
 
 def _of(equation: Any) -> float:
@@ -34,7 +34,7 @@ def _of(equation: Any) -> float:
   inside = [flops(inner) for inner in _inner(params)]
   if name == 'cond':
     return max(inside)
-  return params.get('length', 1) * sum(inside) if name == 'scan' else sum(inside)
+  return params.get('length', 1) * sum(inside, 0.0) if name == 'scan' else sum(inside, 0.0)
 
 
 def _inner(params: dict[str, Any]) -> Iterator[Jaxpr]:

@@ -33,45 +33,46 @@ PROGRAM = """HloModule jit_f, is_scheduled=true
   ROOT %of.1 = f32[8,4]{1,0} parameter(0)
 }
 
-%ticks (state: (s32[], f32[8,4], f32[1000,4], f32[4])) -> (s32[], f32[8,4], f32[1000,4], f32[4]) {
-  %state = (s32[], f32[8,4]{1,0}, f32[1000,4]{1,0}, f32[4]{0}) parameter(0)
+%ticks (state: STATE) -> STATE {
+  %state = STATE parameter(0)
   %index = s32[] get-tuple-element(%state), index=0
   %lanes = f32[8,4]{1,0} get-tuple-element(%state), index=1
   %images = f32[1000,4]{1,0} get-tuple-element(%state), index=2
   %own = f32[4]{0} get-tuple-element(%state), index=3
   %read = f32[1,4]{1,0} fusion(%images, %index, %own), kind=kLoop, calls=%slice_and_add
-  %written = f32[8,4]{1,0} fusion(%lanes, %read, %index), kind=kLoop, calls=%put
-  %due = pred[] custom-call(%written), custom_call_target="is_due"
-  %new = f32[8,4]{1,0} conditional(%due, %written, %written), branch_computations={%nothing, %plain}
-  ROOT %next = (s32[], f32[8,4]{1,0}, f32[1000,4]{1,0}, f32[4]{0}) tuple(%index, %new, %images, %own)
+  %put_ = f32[8,4]{1,0} fusion(%lanes, %read, %index), kind=kLoop, calls=%put
+  %due = pred[] custom-call(%put_), custom_call_target="is_due"
+  %n = f32[8,4]{1,0} conditional(%due, %put_, %put_), branch_computations={%nothing, %plain}
+  ROOT %next = STATE tuple(%index, %n, %images, %own)
 }
 
-%fewer (state.1: (s32[], f32[8,4], f32[1000,4], f32[4])) -> pred[] {
-  %state.1 = (s32[], f32[8,4]{1,0}, f32[1000,4]{1,0}, f32[4]{0}) parameter(0)
+%fewer (state.1: STATE) -> pred[] {
+  %state.1 = STATE parameter(0)
   %index.1 = s32[] get-tuple-element(%state.1), index=0
   %ten = s32[] constant(10)
   ROOT %less = pred[] compare(%index.1, %ten), direction=LT
 }
 
-%block (state.2: (s32[], f32[8,4], f32[1000,4], f32[4])) -> (s32[], f32[8,4], f32[1000,4], f32[4]) {
-  %state.2 = (s32[], f32[8,4]{1,0}, f32[1000,4]{1,0}, f32[4]{0}) parameter(0)
-  ROOT %scan = (s32[], f32[8,4]{1,0}, f32[1000,4]{1,0}, f32[4]{0}) while(%state.2), condition=%fewer, body=%ticks
+%block (state.2: STATE) -> STATE {
+  %state.2 = STATE parameter(0)
+  ROOT %scan = STATE while(%state.2), condition=%fewer, body=%ticks
 }
 
-%blocks (state.3: (s32[], f32[8,4], f32[1000,4], f32[4])) -> pred[] {
-  %state.3 = (s32[], f32[8,4]{1,0}, f32[1000,4]{1,0}, f32[4]{0}) parameter(0)
+%blocks (state.3: STATE) -> pred[] {
+  %state.3 = STATE parameter(0)
   %index.3 = s32[] get-tuple-element(%state.3), index=0
   ROOT %ask = pred[] custom-call(%index.3), custom_call_target="more"
 }
 
-ENTRY %main (argument: (s32[], f32[8,4], f32[1000,4], f32[4])) -> (s32[], f32[8,4]) {
-  %argument = (s32[], f32[8,4]{1,0}, f32[1000,4]{1,0}, f32[4]{0}) parameter(0)
-  %begin = (s32[], f32[8,4]{1,0}, f32[1000,4]{1,0}, f32[4]{0}) copy(%argument)
-  ROOT %run = (s32[], f32[8,4]{1,0}, f32[1000,4]{1,0}, f32[4]{0}) while(%begin), condition=%blocks, body=%block
+ENTRY %main (argument: STATE) -> STATE {
+  %argument = STATE parameter(0)
+  %begin = STATE copy(%argument)
+  ROOT %run = STATE while(%begin), condition=%blocks, body=%block
 }
 """
-# Bytes of a tick: a row of the set, its place, the lane's own, and the sum; that row into its place;
-# eight lanes looked at; and the condition of the loop, a number, the bound and a flag.
+PROGRAM = PROGRAM.replace('STATE', '(s32[], f32[8,4]{1,0}, f32[1000,4]{1,0}, f32[4]{0})')
+# Bytes of a tick: a row of the set, its place, the lane's own, and the sum; that row put into its
+# place; eight lanes looked at; and the condition of the loop, a number, the bound and a flag.
 TICK = (16 + 4 + 16 + 16) + (16 + 4 + 16) + (128 + 1)
 ASKED = 4 + 4 + 1
 
@@ -93,9 +94,9 @@ def test_lanes_one_after_the_other_are_counted_each(trips):
   known = f', backend_config={{"known_trip_count":{{"n":"{trips}"}}}}'
   around = PROGRAM.replace('ENTRY %main', '%lane')
   around += f"""
-ENTRY %all (argument.1: (s32[], f32[8,4], f32[1000,4], f32[4])) -> (s32[], f32[8,4]) {{
-  %argument.1 = (s32[], f32[8,4]{{1,0}}, f32[1000,4]{{1,0}}, f32[4]{{0}}) parameter(0)
-  ROOT %map = (s32[], f32[8,4]{{1,0}}) while(%argument.1), condition=%blocks, body=%lane{known}
+ENTRY %all (argument.1: f32[]) -> f32[] {{
+  %argument.1 = f32[] parameter(0)
+  ROOT %map = f32[] while(%argument.1), condition=%blocks, body=%lane{known}
 }}
 """
   assert hlo.work(around) == hlo.work(PROGRAM) * trips
