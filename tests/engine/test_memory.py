@@ -12,7 +12,12 @@ from bsjax.engine.strategies import STRATEGIES
 from bsjax.plan import plan
 from bsjax.study import Study
 
-CONFIG = {'execution__strategy': 'vmap-im2col', 'execution__devices': 1}
+CONFIG = {
+  'execution__strategy': 'vmap-im2col',
+  'execution__devices': 1,
+  'learning_rates': (0.1,),
+  'batch_sizes': (8, 16),
+}
 NO_ROOM = 'RESOURCE_EXHAUSTED: Ran out of memory in memory space hbm. Used 17.70G of 15.75G hbm.'
 
 
@@ -60,27 +65,27 @@ def lanes_of(study):
   return device_lanes.create(config, dataset, of_plan)[0]
 
 
-@pytest.mark.parametrize(('most', 'parts'), [(12, 1), (3, 4), (0, 12)])
+@pytest.mark.parametrize(('most', 'parts'), [(2, 2), (0, 4)])
 def test_lanes_for_which_a_compiler_has_no_room_take_turns(study, room_for, most, parts):
   room_for(most)
   lanes = lanes_of(study)
   said = memory.fit(lanes, study[3], 0.0)
   assert len(lanes.parts) == parts
-  assert any('more than the device has at once' in sentence for sentence in said) == (parts > 1)
+  assert any('more than the device has at once' in sentence for sentence in said)
   assert any('even with one lane at a time' in sentence for sentence in said) == (most == 0)
   held = memory.bytes_per_lane(lanes, study[3])
   assert (held is None) == (most == 0)
 
 
 def test_other_errors_of_a_compiler_are_raised(study, room_for):
-  room_for(3, 'INTERNAL: something else')
+  room_for(2, 'INTERNAL: something else')
   with pytest.raises(jax.errors.JaxRuntimeError, match='something else'):
     memory.fit(lanes_of(study), study[3], 0.0)
 
 
 def test_a_strategy_is_timed_in_parts_where_its_compiler_has_no_room(study, room_for, monkeypatch):
   config, dataset, of_plan, on_device = study
-  room_for(6)
+  room_for(2)
   monkeypatch.setattr(timer, 'MEASUREMENTS', 1)
   parts = []
   monkeypatch.setattr(timer, '_timed', lambda run, *_: parts.append(len(run.parts)) or 1.0)
@@ -89,10 +94,9 @@ def test_a_strategy_is_timed_in_parts_where_its_compiler_has_no_room(study, room
   assert timing.seconds < float('inf') and set(parts) == {2}
 
 
-@pytest.mark.parametrize('most', [6, 0])
-def test_a_dry_run_says_what_has_no_room(room_for, most, tmp_path, capsys):
-  room_for(most)
+def test_a_dry_run_says_what_has_no_room(room_for, tmp_path, capsys):
+  room_for(0)
   Study(small_config(**CONFIG), tmp_path / 'study').run(dry_run=True)
   printed = capsys.readouterr().out
   assert 'take turns' in printed
-  assert ('no room' in printed) == ('even with one lane' in printed) == (most == 0)
+  assert 'even with one lane at a time' in printed and 'no room' in printed
