@@ -31,7 +31,8 @@ def main(_: list[str]) -> None:
     if given.coordinator or given.distributed or processes.wanted():
       processes.join(given.coordinator, given.processes, given.process)
     parts = cli.parts(given.config, cli.config_file())
-    done = Study(given.config, given.workdir, shard=given.shard, **parts).run(given.dry_run)
+    study = Study(given.config, given.workdir, shard=given.shard, **parts)
+    done = study.run(given.dry_run, given.target)
   except (ConfigError, DataError, TransferError, Damaged, OSError) as error:
     logging.debug('', exc_info=error)
     processes.leave()
@@ -51,4 +52,5 @@ if __name__ == '__main__':
   cli.define_process_flags()
   flags.DEFINE_string('shard', '', 'i/n: train this share of the lanes, for one of n tasks.')
   flags.DEFINE_bool('dry_run', False, 'Print the plan, with its cost, and stop.')
+  flags.DEFINE_string('target', '', 'With --dry_run: an accelerator to foresee, such as H100.')
   app.run(main, flags_parser=cli.parse_flags)

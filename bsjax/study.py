@@ -166,13 +166,14 @@ class Study(StudyResults):
     """
     return self._run.study_plan()
 
-  def run(self, dry_run: bool = False) -> bool:
+  def run(self, dry_run: bool = False, target: str = '') -> bool:
     """Trains to the end, from wherever an earlier call left the study; True: nothing is left.
 
-    With `dry_run` it prints the plan, with the memory it takes, and writes nothing. Raises
+    With `dry_run` it prints the plan, with the memory it takes, and writes nothing; with a `target`
+    too, such as 'H100', it compiles for that accelerator, which need not be there. Raises
     ConfigError, DataError or TransferError, with what to do, before anything is compiled.
     """
-    return self._run.run(dry_run)
+    return self._run.run(dry_run, target)
 
   @functools.cached_property
   def _run(self) -> 'StudyRun':

@@ -22,6 +22,13 @@ def study_devices(config: ConfigDict, study: plan.StagePlan) -> list[jax.Device]
   return device_axis.devices(config.execution.devices, most)
 
 
+def epochs_at_hand(study: plan.StagePlan, examples: int) -> int:
+  """Returns of how many epochs of so many examples a device has the orders at a time."""
+  largest = max(group.micro_batch for group in study.groups)
+  # A block may begin on the last example of an epoch, and a probe looks one micro-batch ahead.
+  return -(-(study.block_examples + largest) // examples) + 1
+
+
 class DeviceData:
   """A data set on the devices of a study, and the example orders of the epochs at hand.
 
@@ -40,9 +47,7 @@ class DeviceData:
     if indices is None:
       indices = views.examples_in_use(study.stage, dataset.strata, config.seed)
     examples = study.train_examples if indices is None else len(indices)
-    largest = max(group.micro_batch for group in study.groups)
-    # A block may begin on the last example of an epoch, and a probe looks one micro-batch ahead.
-    self._num_epochs = -(-(study.block_examples + largest) // examples) + 1
+    self._num_epochs = epochs_at_hand(study, examples)
     self._examples = examples
     sample = sampler.create(config.data, dataset.strata, indices)
 

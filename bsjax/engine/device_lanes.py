@@ -170,7 +170,7 @@ class Lanes:
     self.settle()
     self._rates_before = self._rate_sums()
     self.group = dataclasses.replace(self.group, lanes=tuple(lanes))
-    lane_params = _lane_params(self.group)
+    lane_params = params_of(self.group)
     for part in self.parts:
       part.lane_params = self._spread(lane_params, part.order)
 
@@ -220,12 +220,8 @@ class Lanes:
     ]
 
   def _deal(self, indices: Int[np.ndarray, ' lane']) -> Part:
-    lane_params, devices = _lane_params(self.group), device_axis.spread_over(self.devices)
-    if self.programs.strategy.vectorize == 'vmap':
-      order, rows = device_axis.deal_by_trial(lane_params.trial[indices], devices)
-    else:
-      order = device_axis.deal(len(indices), devices)
-      rows = order.shape[1]
+    lane_params, devices = params_of(self.group), device_axis.spread_over(self.devices)
+    order, rows = seating(self.programs.strategy, lane_params.trial[indices], devices)
     order = indices[order]
     seated = self._spread(lane_params, order)
     if self._first is None:
@@ -288,7 +284,18 @@ def all_lanes(groups: Sequence[Lanes]) -> PyTree:
   return take(jax.tree.map(lambda *xs: np.concatenate(xs), *states), order)
 
 
-def _lane_params(group: plan.Group) -> LaneParams:
+def seating(
+  strategy: Strategy, trials: Int[np.ndarray, ' lane'], devices: int
+) -> tuple[Int[np.ndarray, 'device seat'], int]:
+  """Returns which lane sits where, and of how many rows (`vectorize.over_lanes`)."""
+  if strategy.vectorize == 'vmap':
+    return device_axis.deal_by_trial(trials, devices)
+  order = device_axis.deal(len(trials), devices)
+  return order, order.shape[1]
+
+
+def params_of(group: plan.Group) -> LaneParams:
+  """Returns what makes each lane of a group itself, as host arrays `[lane]`."""
   values = [dict(lane.hyperparameters) for lane in group.lanes]
   return LaneParams(
     learning_rate=np.array([lane.learning_rate for lane in group.lanes], np.float32),

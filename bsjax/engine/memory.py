@@ -23,20 +23,29 @@ def out_of_memory(error: Exception) -> bool:
   return any(words in said for words in WORDS_OF_NO_ROOM)
 
 
-def temporary_bytes(lanes: Lanes, part: Part, data: DeviceData) -> int:
-  """Returns what training a part takes on a device besides its arguments, as compiled."""
-  compiled = lanes.lower(part, data).compile()
+def temporary_bytes(lanes: Lanes, part: Part, data: DeviceData) -> int | None:
+  """Returns what training a part takes on a device besides its arguments, as compiled.
+
+  None: it has no room, which the compiler of a TPU says itself.
+  """
+  try:
+    compiled = lanes.lower(part, data).compile()
+  except jax.errors.JaxRuntimeError as error:
+    if not out_of_memory(error):
+      raise
+    return None
   return compiled.memory_analysis().temp_size_in_bytes
 
 
-def bytes_per_lane(lanes: Lanes, data: DeviceData) -> int:
+def bytes_per_lane(lanes: Lanes, data: DeviceData) -> int | None:
   """Returns what a lane takes on a device: its state, once more for a copy, and its share of the
-  compiled program.
+  compiled program; None where that has no room.
   """
   part = lanes.parts[0]
   seats = len(lanes.devices) * part.order.shape[1]
   state = (_nbytes(part.states) + _nbytes(part.states.replace(grad_sum=()))) // seats
-  return state + temporary_bytes(lanes, part, data) // part.order.shape[1]
+  temporary = temporary_bytes(lanes, part, data)
+  return None if temporary is None else state + temporary // part.order.shape[1]
 
 
 def _nbytes(tree: PyTree) -> int:
@@ -86,16 +95,18 @@ def fit(lanes: Lanes, data: DeviceData, bound_gib: float) -> list[str]:
   said = []
   while (free := free_bytes(lanes.devices[0], bound_gib)) is not None:
     copies = sum(_nbytes(part.states.replace(grad_sum=())) for part in lanes.parts)
-    needed = max(temporary_bytes(lanes, part, data) for part in lanes.parts)
-    needed += copies // len(lanes.devices)
-    if not any(processes.exchange(needed > free)):  # the same parts everywhere
+    taken = [temporary_bytes(lanes, part, data) for part in lanes.parts]
+    without_room = None in taken
+    needed = max(size or 0 for size in taken) + copies // len(lanes.devices)
+    if not any(processes.exchange(without_room or needed > free)):  # the same parts everywhere
       break
     sizes = sorted({lane.batch_size for lane in lanes.group.lanes})
+    told = 'more than the device has' if without_room else f'{needed / GIB:.2f} GiB'
     if not lanes.split():
-      said.append(f'Batch sizes {sizes} need {needed / GIB:.2f} GiB even with one lane at a time.')
+      said.append(f'Batch sizes {sizes} need {told} even with one lane at a time.')
       break
     said.append(
-      f'Batch sizes {sizes} need {needed / GIB:.2f} GiB at once and {max(free, 0) / GIB:.2f} are '
+      f'Batch sizes {sizes} need {told} at once and {max(free, 0) / GIB:.2f} GiB are '
       f'free on a device: their lanes take turns, in {len(lanes.parts)} parts.'
     )
   return said

@@ -14,12 +14,12 @@ NOTABLE = 0.05  # a share of training that a person should know of
 
 
 def table(
-  config: ConfigDict, plan: StudyPlan, bytes_per_lane: dict[int, int] | None = None
+  config: ConfigDict, plan: StudyPlan, bytes_per_lane: dict[int, int | None] | None = None
 ) -> Table:
   """Returns the first stage of a plan for a person, with one row per batch size.
 
   `bytes_per_lane` is, for each group, the device memory of a lane: its state, and its share of what
-  the compiled program needs besides.
+  the compiled program needs besides; None where that has no room.
   """
   total, first = plan.total_examples, plan.first
   title = (
@@ -47,7 +47,8 @@ def table(
       'updates/epoch': f'{first.train_examples / size:.1f}',
     }
     if bytes_per_lane:
-      cells['MiB/lane'] = f'{bytes_per_lane[lane.group] / 2**20:.2f}'
+      held = bytes_per_lane[lane.group]
+      cells['MiB/lane'] = 'no room' if held is None else f'{held / 2**20:.2f}'
     for column in () if result.columns else cells:
       result.add_column(column, justify='right')
     result.add_row(*map(str, cells.values()))

@@ -75,8 +75,11 @@ class StudyRun:
       )
     return self._training(self.config, self.workdir, self._shard).study_plan
 
-  def run(self, dry_run: bool = False) -> bool:
+  def run(self, dry_run: bool = False, target: str = '') -> bool:
     """Trains, or with `dry_run` prints what would be; returns whether nothing is left to do."""
+    self._target = target
+    if target and not dry_run:
+      raise ConfigError(f'--target={target} says what would be there; add --dry_run')
     with judging(judged_of(self.config)):
       return self._run_all(dry_run)
 
@@ -161,7 +164,7 @@ class StudyRun:
     if self._asked_to_stop:
       return False
     if dry_run:
-      training.show()
+      training.show(self._target)
       return True
     told = Mirrors([self._mirrors, *chosen_by(config, self.workdir, workdir)])
     done = self._trainings.pop(workdir).run(told)

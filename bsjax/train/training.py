@@ -12,6 +12,7 @@ from rich.table import Table
 
 from bsjax.autotune import execution
 from bsjax.config.errors import ConfigError
+from bsjax.cost import foreseen
 from bsjax.data import Dataset
 from bsjax.data.doubts import doubts
 from bsjax.data.facts import data_facts
@@ -19,6 +20,7 @@ from bsjax.engine import device_axis, device_lanes, memory, processes
 from bsjax.engine.device_data import DeviceData, study_devices
 from bsjax.engine.own import CONFIGS, Own, fingerprints
 from bsjax.plan import plan, table
+from bsjax.report.text import foreseen as text
 from bsjax.storage import provenance, records, shards, workdirs
 from bsjax.storage.shards import Shard
 from bsjax.storage.writers import Mirrors
@@ -217,17 +219,24 @@ class Training:
         study = self.config, self.whole, self.dataset, whole
         finish.finish(*study, shards.hardware(self.whole), self.console, mirrors)
 
-  def show(self) -> None:
-    """Prints the plan, with the memory it takes; nothing is written."""
+  def show(self, target: str = '') -> None:
+    """Prints the plan with its memory, or what it takes on a target; nothing is written."""
     self.check()
+    if target:
+      study = self.config, self.dataset, self._mine(self._foreseen), target
+      rows = foreseen.foreseer(*study, self.own).rows(say=self.console.print)
+      return self.console.print(text.table(self.config.model.name, target, rows))
     first = self.study_plan.first
     groups = device_lanes.create(
       self.config, self.dataset, first, self.chosen.strategies, own=self.own
     )
     on_device = DeviceData(self.dataset, self.config, first)
+    for group in groups:
+      for sentence in memory.fit(group, on_device, self.config.execution.memory):
+        self.console.print(sentence)
     self._say_plan({g.group.index: memory.bytes_per_lane(g, on_device) for g in groups})
 
-  def _say_plan(self, bytes_per_lane: dict[int, int] | None = None) -> None:
+  def _say_plan(self, bytes_per_lane: dict[int, int | None] | None = None) -> None:
     if self.shard:
       lanes = f'{len(self.study_plan.lanes)} of the {len(self._whole_plan.lanes)} lanes'
       self.console.print(f'Shard {self.shard}: {lanes}, in {self.workdir}.', soft_wrap=True)

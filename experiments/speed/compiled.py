@@ -1,0 +1,79 @@
+"""Compiles configs/cifar.py for accelerators that are not here; rows go to compiled/TARGET.json.
+
+`python experiments/speed/compiled.py H100 v5e:2x2 ...`, with `MODEL/STRATEGY` among the arguments
+for some alone; a row that is there is not made again. Needs JAX's compilers
+(`pip install 'bsjax[compile_for]'`). Images are made up: no time depends on them.
+"""
+
+import importlib.metadata
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parents[1]))
+
+from bsjax import cli  # noqa: E402
+
+MODELS = ('cnn', 'resnet20', 'vit_tiny')
+STRATEGIES = {
+  'cuda': ('vmap-pallas', 'map-native', 'vmap-im2col', 'vmap-native'),
+  'tpu': ('vmap-native', 'map-native', 'vmap-im2col'),
+}
+VERSIONS = ('jax', 'jaxlib', 'libtpu', 'jax-cuda13-pjrt', 'jax-cuda12-pjrt')
+
+
+def main(arguments: list[str]) -> None:
+  cli.pin_options()
+  wanted = [argument for argument in arguments if '/' in argument]
+  for name in (argument for argument in arguments if '/' not in argument):
+    for model in MODELS:
+      for strategy in STRATEGIES['tpu' if name.startswith('v') else 'cuda']:
+        if not wanted or f'{model}/{strategy}' in wanted:
+          _add(name, model, strategy)
+
+
+def _add(name: str, model: str, strategy: str) -> None:
+  path = HERE / 'compiled' / f'{name.partition(":")[0]}.json'
+  path.parent.mkdir(exist_ok=True)
+  rows = json.loads(path.read_text())['rows'] if path.exists() else []
+  if any((row['model'], row['strategy']) == (model, strategy) for row in rows):
+    return
+  rows += [{'model': model} | row for row in _rows(name, model, strategy)]
+  content = {'target': name, 'dtype': 'float32', 'versions': _versions(), 'rows': rows}
+  path.write_text(json.dumps(content, indent=1) + '\n')
+  print(json.dumps(rows[-1]), flush=True)
+
+
+def _rows(name: str, model: str, strategy: str) -> list[dict]:
+  from bsjax.cost import foreseen
+  from bsjax.data.dataset import Dataset, Split
+  from bsjax.plan import plan
+  from configs import cifar
+
+  config = cifar.get_config()
+  config.model.name = model
+  config.execution.devices = 1
+  splits = [
+    Split(np.zeros((size, 32, 32, 3), np.uint8), np.zeros(size, np.int32)) for size in (45000, 5000)
+  ]
+  classes, scale = tuple(map(str, range(10))), np.ones(3, np.float32)
+  dataset = Dataset('made up', classes, *splits, scale, scale)
+  study = plan.make_plan(config, len(dataset.train))
+  return foreseen.foreseer(config, dataset, study, name).rows([strategy])
+
+
+def _versions() -> dict[str, str]:
+  found = {}
+  for package in VERSIONS:
+    try:
+      found[package] = importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+      continue
+  return found
+
+
+if __name__ == '__main__':
+  main(sys.argv[1:])
