@@ -24,6 +24,7 @@ import bsjax
 from bsjax.config.keys import base_config
 
 LENGTH = 64  # characters of a window
+LAYERS = 1
 HELD_OUT = 0.1
 
 
@@ -66,7 +67,7 @@ def parts(config: ConfigDict) -> dict[str, Any]:
     lowest=0,
   )
   data = bsjax.Data(windows(tokens[:cut]), windows(tokens[cut:]), name="Python's reference")
-  return {'model': Decoder(len(letters)), 'data': data, 'task': task}
+  return {'model': Decoder(len(letters), layers=LAYERS), 'data': data, 'task': task}
 
 
 def get_config() -> ConfigDict:
@@ -75,11 +76,11 @@ def get_config() -> ConfigDict:
   config.learning_rates = tuple(0.001 * 2**i for i in range(5))
   config.trials = 3
   config.epochs = 3.0
-  config.evaluations = 8
+  config.evaluations = 7
   config.optimizer.name = 'adamw'
   config.optimizer.b2 = 0.99
   config.optimizer.weight_decay = 0.01
   config.schedule.warmup_epochs = 0.1
-  config.evaluation.batch_size = 256
+  config.evaluation.batch_size = 16  # what fits a core's cache: three times as fast as 256
   config.micro_batch = 8  # fixed, so that the published numbers come back
   return config

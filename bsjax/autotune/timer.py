@@ -18,7 +18,7 @@ from bsjax.autotune.grouping import Timing
 from bsjax.console import now
 from bsjax.data import Dataset
 from bsjax.data.dataset import leaves
-from bsjax.engine import memory, programs
+from bsjax.engine import fed_data, memory, programs
 from bsjax.engine.device_axis import devices
 from bsjax.engine.device_data import DeviceData
 from bsjax.engine.device_lanes import Lanes
@@ -68,7 +68,7 @@ class Timer:
     if wanted:
       first = plan.regroup(self.config, self.plan, micro_batches).first
       group = next(group for group in first.groups if group.micro_batch == micro)
-      on_device = DeviceData(self.dataset, self.config, first)
+      on_device = fed_data.create(self.config, self.dataset, first)
       for name in wanted:
         if not self.pays(micro, len(group.lanes)):
           break

@@ -9,6 +9,7 @@ _how = functools.partial(Key, computes=False)  # how a study runs, not what it c
 _DEVICE: dict[str, Any] = {'unit': 'GiB', 'low': 0, 'remedy': 'GiB; 0 is what the device reports'}
 
 MATCHED, EVEN = 'matched', 'even'  # how evaluations are placed
+AUTO, ON_DEVICE, ON_HOST = 'auto', 'device', 'host'  # where the data are while lanes train
 
 RUNNING = (
   Key('noise_scale.online', True, 'Measured while training, from the micro-batches of updates.'),
@@ -78,6 +79,14 @@ RUNNING = (
     'begin it with the same ones and images are not augmented; otherwise in every tick.',
   ),
   _how('execution.memory', 0.0, 'What a program may take on a device.', **_DEVICE),
+  _how(
+    'execution.data',
+    AUTO,
+    "Where the data are: 'device'; 'host', from where each stretch of training and of evaluations "
+    'is fed with its examples, with the same result; auto: on the host where they would take more '
+    'than half of what a device has.',
+    choices=(AUTO, ON_DEVICE, ON_HOST),
+  ),
   _how(
     'execution.profile',
     0,

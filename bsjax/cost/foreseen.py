@@ -19,7 +19,7 @@ from bsjax.cost.targets import Target
 from bsjax.data import Dataset
 from bsjax.engine import device_lanes, memory, programs
 from bsjax.engine.device_axis import AXIS
-from bsjax.engine.device_data import DeviceSplit, epochs_at_hand
+from bsjax.engine.device_data import DeviceSplit, epochs_at_hand, reach
 from bsjax.engine.lanes import Source
 from bsjax.engine.own import CONFIGS, Own
 from bsjax.engine.programs import Programs
@@ -197,7 +197,7 @@ def _lanes(
 
 def _source(foreseer: Foreseer) -> Source:
   study, train = foreseer.study, foreseer.dataset.train
-  epochs = epochs_at_hand(study, study.train_examples)
+  epochs = epochs_at_hand(reach(study), study.train_examples)
   orders = jax.ShapeDtypeStruct((foreseer.config.trials, epochs, study.train_examples), np.int32)
   held = (train.images, train.labels, orders, jax.ShapeDtypeStruct((), np.int32))
   return Source(*(_on_all(foreseer, tree) for tree in held))

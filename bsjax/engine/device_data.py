@@ -1,6 +1,5 @@
 """The data of a study on its devices."""
 
-import dataclasses
 from typing import Any
 
 import jax
@@ -11,8 +10,9 @@ from jaxtyping import Int
 from ml_collections import ConfigDict
 
 from bsjax.data import Dataset, sampler, stratify, stream, views
+from bsjax.data.dataset import of_each
 from bsjax.engine import device_axis
-from bsjax.engine.lanes import Source
+from bsjax.engine.lanes import LaneParams, LaneState, Source
 from bsjax.plan import plan
 
 
@@ -22,11 +22,14 @@ def study_devices(config: ConfigDict, study: plan.StagePlan) -> list[jax.Device]
   return device_axis.devices(config.execution.devices, most)
 
 
-def epochs_at_hand(study: plan.StagePlan, examples: int) -> int:
+def reach(study: plan.StagePlan) -> int:
+  """Returns how many examples a call may read from its first on."""
+  return study.block_examples + largest_micro_batch(study)  # a probe looks one micro-batch ahead
+
+
+def epochs_at_hand(read: int, examples: int) -> int:
   """Returns of how many epochs of so many examples a device has the orders at a time."""
-  largest = max(group.micro_batch for group in study.groups)
-  # A block may begin on the last example of an epoch, and a probe looks one micro-batch ahead.
-  return -(-(study.block_examples + largest) // examples) + 1
+  return -(-read // examples) + 1  # a call may begin on the last example of an epoch
 
 
 class DeviceData:
@@ -47,7 +50,7 @@ class DeviceData:
     if indices is None:
       indices = views.examples_in_use(study.stage, dataset.strata, config.seed)
     examples = study.train_examples if indices is None else len(indices)
-    self._num_epochs = epochs_at_hand(study, examples)
+    self._num_epochs = epochs_at_hand(self._reach(dataset, config, study), examples)
     self._examples = examples
     sample = sampler.create(config.data, dataset.strata, indices)
 
@@ -60,13 +63,25 @@ class DeviceData:
 
     self._orders = device_axis.replicate(orders, config.execution.replicate, devices, (0, None))
     self._trials = device_axis.copy_to_all(np.arange(config.trials, dtype=np.int32), devices)
-    self.train = DeviceSplit(**device_axis.copy_to_all(dataclasses.asdict(dataset.train), devices))
-    self.validation = DeviceSplit(
-      **device_axis.copy_to_all(dataclasses.asdict(dataset.validation), devices)
-    )
     self.subset = self._subset(dataset, config) if config.evaluation.subset else None
     self._epoch = -1  # the first epoch of the orders at hand; none yet
     self._source: Source | None = None
+    self._put(dataset, config, study)
+
+  def _reach(self, dataset: Dataset, config: ConfigDict, study: plan.StagePlan) -> int:
+    """How many examples a call may read from its first on."""
+    return reach(study)
+
+  def _put(self, dataset: Dataset, config: ConfigDict, study: plan.StagePlan) -> None:
+    """Puts the splits on the devices."""
+    self.train, self.validation = (
+      DeviceSplit(**device_axis.copy_to_all(vars(split), self.devices))
+      for split in (dataset.train, dataset.validation)
+    )
+
+  def said(self) -> list[str]:
+    """What to tell a person of where the data are."""
+    return []
 
   def _subset(self, dataset: Dataset, config: ConfigDict) -> tuple['DeviceSplit', 'DeviceSplit']:
     """Some training and validation examples, classes by their shares; the same in every stage."""
@@ -74,7 +89,7 @@ class DeviceData:
     for split in (dataset.train, dataset.validation):
       size = min(config.evaluation.subset, len(split.labels))
       chosen = stratify.stratified(np.asarray(split.labels), size, config.seed)
-      part = {name: values[chosen] for name, values in dataclasses.asdict(split).items()}
+      part = {name: of_each(lambda x, at=chosen: x[at], tree) for name, tree in vars(split).items()}
       parts.append(DeviceSplit(**device_axis.copy_to_all(part, self.devices)))
     return parts[0], parts[1]
 
@@ -86,6 +101,23 @@ class DeviceData:
       self._source = Source(self.train.images, self.train.labels, orders, first_epoch)
       self._epoch = epoch
     return self._source, (epoch + self._num_epochs) * self._examples
+
+  def turns(self, position: int) -> bool:
+    """Whether what is trained from `position` on takes the place of examples on the devices."""
+    return False
+
+  def evaluate(self, programs: Any, states: LaneState, lane_params: LaneParams) -> Any:
+    """Returns the `Evaluation` of lanes `[device, seat, ...]` on both splits."""
+    return programs.evaluate(states, lane_params, self.train, self.validation)
+
+  def probe(self, programs: Any, states: LaneState, lane_params: LaneParams, at: int) -> Any:
+    """Returns the `Probe` of lanes at a position of their stream."""
+    return programs.probe(states, lane_params, self.train, jnp.int32(at))
+
+
+def largest_micro_batch(study: plan.StagePlan) -> int:
+  """Returns the largest of those of a stage's groups."""
+  return max(group.micro_batch for group in study.groups)
 
 
 @struct.dataclass

@@ -98,7 +98,7 @@ class Lanes:
     It returns before the devices are done; `wait` waits for them. Lanes that diverge are frozen by
     `settle`, which whatever reads or changes states calls too, and this one after so many blocks.
     """
-    if any(part.pending >= blocks for part in self.parts):
+    if any(part.pending >= blocks for part in self.parts) or data.turns(self.seen):
       self.settle()
     frozen, examples = self._frozen(), self.group.block_ticks * self.group.micro_batch
     source, end = data.at(self.seen)
@@ -154,9 +154,8 @@ class Lanes:
 
   def _evaluate(self, part: Part, data: DeviceData) -> tuple:
     lanes = part.states, part.lane_params
-    evaluation = self.programs.evaluate(*lanes, data.train, data.validation)
-    position = jnp.int32(self.seen)
-    probe = self.programs.probe(*lanes, data.train, position) if self.programs.probed else None
+    evaluation = data.evaluate(self.programs, *lanes)
+    probe = data.probe(self.programs, *lanes, self.seen) if self.programs.probed else None
     windows, early = part.states.noise.windows, part.states.noise.early
     noise, updates = self.programs.begin_window(part.states.noise, part.states.updates)
     part.states = part.states.replace(noise=noise)

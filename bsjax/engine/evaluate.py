@@ -1,5 +1,6 @@
 """Loss and metrics of a lane over whole splits, in evaluation mode: sums and counts, by class."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -10,7 +11,7 @@ from jaxtyping import Array, Bool, Int, Key, Num, PyTree
 
 from bsjax.data import stream
 from bsjax.engine.device_data import DeviceSplit
-from bsjax.engine.lanes import LaneSpec, LaneState, count_of, training_outputs
+from bsjax.engine.lanes import LaneSpec, LaneState, Weights, count_of, training_outputs
 from bsjax.models.own import own_statistics
 from bsjax.models.task import Inputs, Outputs, Targets, Task
 
@@ -39,27 +40,56 @@ class Evaluation:
   finite: Any  # bool, whether all parameters are
 
 
+@struct.dataclass
+class Chunk:
+  """Neighbours of a split that stays on the host, and which batches are taken from them."""
+
+  split: DeviceSplit
+  start: Any  # int32, the first of these examples
+  first: Any  # int32, where the first batch begins
+  batches: Any  # int32
+  examples: Any  # int32, of the whole split
+
+
 def evaluate(
   spec: LaneSpec, batch_size: int, state: LaneState, train: DeviceSplit, validation: DeviceSplit
 ) -> Evaluation:
   """Evaluates one lane on both splits, `batch_size` examples at a time."""
-  splits, empty = {'train': train, 'validation': validation}, _empty(spec, state, train)
-  sums = {name: _sums(spec, state, split, batch_size, empty) for name, split in splits.items()}
-  reestimated = {}
+  splits, empty = {'train': train, 'validation': validation}, empty_sums(spec, state, train)
+
+  def sums(weights: Weights, name: str) -> Sums:
+    return _sums(spec, weights, splits[name], batch_size, empty)
+
+  def statistics(weights: Weights) -> PyTree:
+    return reestimate(spec, weights, train, batch_size)
+
+  return evaluated(state, sums, statistics, finite(state.params))
+
+
+def evaluated(
+  state: LaneState,
+  sums: Callable[[Weights, str], Sums],
+  statistics: Callable[[Weights], PyTree],
+  finite: Bool[Array, '...'],
+) -> Evaluation:
+  """Returns what sums over the splits of these names say of a lane, or of lanes `[device, seat]`.
+
+  `statistics` re-estimates those of BatchNorm.
+  """
+  names = 'train', 'validation'
+  plain, reestimated = {name: sums(state, name) for name in names}, {}
   if state.batch_stats:
-    fresh = state.replace(batch_stats=reestimate(spec, state, train, batch_size))
-    reestimated = {
-      name: _sums(spec, fresh, split, batch_size, empty) for name, split in splits.items()
-    }
-  finite = jax.tree.map(lambda x: jnp.isfinite(x).all(), state.params)
-  return Evaluation(
-    **sums, reestimated=reestimated, finite=jnp.stack(jax.tree.leaves(finite)).all()
-  )
+    fresh = state.replace(batch_stats=statistics(state))
+    reestimated = {name: sums(fresh, name) for name in names}
+  return Evaluation(**plain, reestimated=reestimated, finite=finite)
 
 
-def _sums(
-  spec: LaneSpec, state: LaneState, split: DeviceSplit, batch_size: int, empty: Sums
-) -> Sums:
+def finite(params: PyTree) -> Bool[Array, '']:
+  """Whether all parameters are."""
+  return jnp.stack(jax.tree.leaves(jax.tree.map(lambda x: jnp.isfinite(x).all(), params))).all()
+
+
+def _sums(spec: LaneSpec, state: Weights, split: DeviceSplit, batch_size: int, empty: Sums) -> Sums:
   size = min(batch_size, count_of(split.images))
 
   def add(sums: Sums, first: Int[Array, '']) -> tuple[Sums, None]:
@@ -68,7 +98,18 @@ def _sums(
   return jax.lax.scan(add, empty, jnp.arange(0, count_of(split.images), size))[0]
 
 
-def _empty(spec: LaneSpec, state: LaneState, split: DeviceSplit) -> Sums:
+def add_chunk(spec: LaneSpec, batch_size: int, state: Weights, sums: Sums, chunk: Chunk) -> Sums:
+  """Returns the sums of a lane after the batches of a chunk, in the order of a split at once."""
+  size = min(batch_size, count_of(chunk.split.images))
+
+  def add(number: Int[Array, ''], sums: Sums) -> Sums:
+    batch = _batch(chunk.split, chunk.first + number * size, size, chunk)
+    return jax.tree.map(jnp.add, sums, _sums_of(spec, state, *batch))
+
+  return jax.lax.fori_loop(0, chunk.batches, add, sums)
+
+
+def empty_sums(spec: LaneSpec, state: Weights, split: DeviceSplit) -> Sums:
   """The sums over no examples."""
   shapes = jax.eval_shape(lambda: _sums_of(spec, state, *_batch(split, jnp.int32(0), 1)))
   return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
@@ -76,7 +117,7 @@ def _empty(spec: LaneSpec, state: LaneState, split: DeviceSplit) -> Sums:
 
 def _sums_of(
   spec: LaneSpec,
-  state: LaneState,
+  state: Weights,
   images: Inputs,
   targets: Targets,
   new: Bool[Array, ' batch'],
@@ -137,43 +178,67 @@ def means(name: str, sums: Sums) -> dict[str, Any]:
 
 
 def _batch(
-  split: DeviceSplit, first: Int[Array, ''], size: int
+  split: DeviceSplit, first: Int[Array, ''], size: int, chunk: Chunk | None = None
 ) -> tuple[Inputs, Targets, Bool[Array, ' batch']]:
   """Returns a batch from `first` on, and which of its examples no batch before it had.
 
   The last batch is moved back to end with the split, so every batch is full.
   """
-  start = jnp.minimum(first, count_of(split.images) - size)
+  start = jnp.minimum(first, (chunk.examples if chunk else count_of(split.images)) - size)
+  place = start - chunk.start if chunk else start
   images, labels = jax.tree.map(
-    lambda x: jax.lax.dynamic_slice_in_dim(x, start, size), (split.images, split.labels)
+    lambda x: jax.lax.dynamic_slice_in_dim(x, place, size), (split.images, split.labels)
   )
   return images, labels, start + jnp.arange(size) >= first
 
 
-def reestimate(spec: LaneSpec, state: LaneState, train: DeviceSplit, batch_size: int) -> PyTree:
+def reestimate(spec: LaneSpec, state: Weights, train: DeviceSplit, batch_size: int) -> PyTree:
   """Returns BatchNorm statistics of the training split at the lane's parameters.
 
   Means and second moments are averaged over batches (Hoffer et al. 2017 and others call the
   practice re-estimated or "precise" statistics); a shorter last batch is left out.
   """
-  own = hasattr(spec.model, 'training_outputs')  # from outside
-  model = spec.model if own else spec.model.clone(batch_norm_momentum=0.0)
-  of_batch = own_statistics if own else training_outputs
   size = min(batch_size, count_of(train.images))
   batches = count_of(train.images) // size
-  variables = {'params': state.params, 'batch_stats': state.batch_stats}
 
   def add(sums: PyTree, first: Int[Array, '']) -> tuple[PyTree, None]:
     images, _, _ = _batch(train, first, size)
-
-    def keys() -> Key[Array, ' 1']:  # for a model with dropout, the same in all lanes
-      return jax.random.fold_in(jax.random.key(spec.seed), first)[None]
-
-    _, batch_stats = of_batch(model, variables, _inputs(spec, images), keys)
-    return jax.tree.map(jnp.add, sums, _moments(batch_stats)), None
+    return jax.tree.map(jnp.add, sums, _moments_of(spec, state, images, first)), None
 
   zero = jax.tree.map(jnp.zeros_like, state.batch_stats)
   sums = jax.lax.scan(add, zero, jnp.arange(batches) * size)[0]
+  return statistics_of(sums, batches)
+
+
+def add_moments(
+  spec: LaneSpec, batch_size: int, state: Weights, sums: PyTree, chunk: Chunk
+) -> PyTree:
+  """Returns sums of moments after the batches of a chunk; `statistics_of` makes use of them."""
+  size = min(batch_size, count_of(chunk.split.images))
+
+  def add(number: Int[Array, ''], sums: PyTree) -> PyTree:
+    first = chunk.first + number * size
+    images, _, _ = _batch(chunk.split, first, size, chunk)
+    return jax.tree.map(jnp.add, sums, _moments_of(spec, state, images, first))
+
+  return jax.lax.fori_loop(0, chunk.batches, add, sums)
+
+
+def _moments_of(spec: LaneSpec, state: Weights, images: Inputs, first: Int[Array, '']) -> PyTree:
+  """What BatchNorm sees of a batch that begins at example `first`."""
+  own = hasattr(spec.model, 'training_outputs')  # from outside
+  model = spec.model if own else spec.model.clone(batch_norm_momentum=0.0)
+  of_batch = own_statistics if own else training_outputs
+  variables = {'params': state.params, 'batch_stats': state.batch_stats}
+
+  def keys() -> Key[Array, ' 1']:  # for a model with dropout, the same in all lanes
+    return jax.random.fold_in(jax.random.key(spec.seed), first)[None]
+
+  return _moments(of_batch(model, variables, _inputs(spec, images), keys)[1])
+
+
+def statistics_of(sums: PyTree, batches: int) -> PyTree:
+  """Returns BatchNorm statistics from the sums of the moments of so many batches."""
   return _statistics(jax.tree.map(lambda x: x / batches, sums))
 
 

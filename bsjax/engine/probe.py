@@ -44,7 +44,21 @@ def probe(
 
   With `blocks` above 0 also the products with the Hessian, of the gradients of so many blocks.
   """
-  images, labels = _draw(spec, examples, lane_params, train, position)
+  drawn = chosen(spec, examples, lane_params.trial, position)
+  return probe_of(spec, examples, blocks, state, train, drawn)
+
+
+def probe_of(
+  spec: LaneSpec,
+  examples: int,
+  blocks: int,
+  state: LaneState,
+  train: DeviceSplit,
+  drawn: Int[Array, ' {examples}'],
+) -> Probe:
+  """Measures a lane on the training examples at these places."""
+  images, labels = jax.tree.map(lambda x: x[drawn], (train.images, train.labels))
+  images = stream.normalize(images, spec.mean, spec.std)
   mean = _gradient(spec, state, images, labels)
   padded = jnp.arange(-(-examples // CHUNK) * CHUNK) % examples
   chunks = jax.tree.map(lambda x: x[padded].reshape(-1, CHUNK, *x.shape[1:]), (images, labels))
@@ -59,19 +73,14 @@ def probe(
   return Probe(products_of, _curvature(spec, blocks, state, images, labels) if blocks else None)
 
 
-def _draw(
-  spec: LaneSpec,
-  examples: int,
-  lane_params: LaneParams,
-  train: DeviceSplit,
-  position: Int[Array, ''],
-) -> tuple[Inputs, Targets]:
+def chosen(
+  spec: LaneSpec, examples: int, trial: Int[Array, ''], position: Int[Array, '']
+) -> Int[Array, ' {examples}']:
+  """The training examples that a trial's lanes are measured on at a position."""
   # Shuffled even if all are taken: blocks of a set that is sorted by class would each be one class.
-  key = jax.random.fold_in(trial_key(spec.seed, lane_params.trial), PROBE)
+  key = jax.random.fold_in(trial_key(spec.seed, trial), PROBE)
   order = jax.random.permutation(jax.random.fold_in(key, position), spec.train_examples)
-  chosen = order[:examples]
-  images, labels = jax.tree.map(lambda x: x[chosen], (train.images, train.labels))
-  return stream.normalize(images, spec.mean, spec.std), labels
+  return order[:examples]
 
 
 def _scalings(spec: LaneSpec, state: LaneState) -> dict[str, PyTree | None]:

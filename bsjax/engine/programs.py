@@ -12,9 +12,10 @@ from jaxtyping import Array, Int, PyTree
 from ml_collections import ConfigDict
 
 from bsjax.data.dataset import InputShape, leaves
-from bsjax.engine import device_axis, divergence, lanes
+from bsjax.engine import device_axis, divergence, fed_programs, lanes
 from bsjax.engine.device_data import DeviceSplit
 from bsjax.engine.evaluate import Evaluation, evaluate
+from bsjax.engine.fed_programs import FedPrograms
 from bsjax.engine.lanes import LaneParams, LaneSpec, LaneState
 from bsjax.engine.probe import Probe, probe
 from bsjax.engine.strategies import Strategy
@@ -47,6 +48,7 @@ class Programs:
   copy: Callable  # states -> the same, which stay when those are given away
   finite: Callable  # states -> whether each lane's are
   choose: Callable  # (flags, states, states) -> the first where there is a flag
+  fed: FedPrograms  # of data that stay on the host
 
 
 def build(
@@ -94,6 +96,7 @@ def build(
     copy=replicate(_itself, in_axes=(0,)),
     finite=replicate(jax.vmap(divergence.finite), in_axes=(0,)),
     choose=replicate(divergence.choose, in_axes=(0, 0, 0)),
+    fed=fed_programs.build(spec, config, replicate, probed, blocks),
   )
 
 

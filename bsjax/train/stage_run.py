@@ -12,7 +12,7 @@ from rich.table import Table
 
 from bsjax.config.errors import ConfigError
 from bsjax.data import Dataset, views
-from bsjax.engine import device_lanes, frozen_features, memory
+from bsjax.engine import device_lanes, fed_data, frozen_features, memory
 from bsjax.engine.device_data import DeviceData
 from bsjax.engine.device_lanes import Lanes
 from bsjax.engine.frozen_features import Suffix
@@ -190,7 +190,9 @@ class StageRun:
   def _create(
     self, view: Dataset, states: PyTree | None, features: tuple[Suffix, Dataset] | None = None
   ) -> None:
-    self.data = DeviceData(features[1] if features else view, self.config, self.plan)
+    self.data = fed_data.create(self.config, features[1] if features else view, self.plan)
+    for sentence in self.data.said():
+      self.say(sentence)
     self.groups = device_lanes.create(
       self.config, view, self.plan, self.strategies, states, features, self.own
     )

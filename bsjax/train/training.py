@@ -16,8 +16,8 @@ from bsjax.cost import foreseen
 from bsjax.data import Dataset
 from bsjax.data.doubts import doubts
 from bsjax.data.facts import data_facts
-from bsjax.engine import device_axis, device_lanes, memory, processes
-from bsjax.engine.device_data import DeviceData, study_devices
+from bsjax.engine import device_axis, device_lanes, fed_data, memory, processes
+from bsjax.engine.device_data import study_devices
 from bsjax.engine.own import CONFIGS, Own, fingerprints
 from bsjax.plan import plan, table
 from bsjax.report.text import foreseen as text
@@ -230,11 +230,12 @@ class Training:
     groups = device_lanes.create(
       self.config, self.dataset, first, self.chosen.strategies, own=self.own
     )
-    on_device = DeviceData(self.dataset, self.config, first)
+    on_device = fed_data.create(self.config, self.dataset, first)
     for group in groups:
       for sentence in memory.fit(group, on_device, self.config.execution.memory):
         self.console.print(sentence)
     self._say_plan({g.group.index: memory.bytes_per_lane(g, on_device) for g in groups})
+    self.console.print(*on_device.said(), sep='\n')
 
   def _say_plan(self, bytes_per_lane: dict[int, int | None] | None = None) -> None:
     if self.shard:

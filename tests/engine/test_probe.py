@@ -186,9 +186,8 @@ def test_probes_of_part_of_the_training_set_differ_between_moments():
   squares = [sum(p.products[entries.PLAIN].squares.values()) for p in (found, again)]
   assert squares[0].shape == (1, 40)
   np.testing.assert_array_equal(*squares)
-  spec, lane_params = group.spec, jax.tree.map(lambda x: x[0, 0], group.parts[0].lane_params)
-  train = jax.tree.map(lambda x: x[0], on_device.train)
-  draws = [probe._draw(spec, 40, lane_params, train, jnp.int32(at))[1] for at in (0, 8)]
+  trial = group.parts[0].lane_params.trial[0, 0]
+  draws = [probe.chosen(group.spec, 40, trial, jnp.int32(at)) for at in (0, 8)]
   assert (np.asarray(draws[0]) != np.asarray(draws[1])).any()
 
 
@@ -227,8 +226,7 @@ def test_a_layer_that_is_used_twice_is_measured_as_one():
 def test_all_examples_are_shuffled_too():
   """Or blocks of a set that is sorted by class would each be a class of their own."""
   group, on_device, _ = probed(blocks=4)
-  lane_params = jax.tree.map(lambda x: x[0, 0], group.parts[0].lane_params)
-  train = jax.tree.map(lambda x: x[0], on_device.train)
-  labels = np.asarray(probe._draw(group.spec, 150, lane_params, train, jnp.int32(0))[1])
-  assert (labels != np.asarray(train.labels)).mean() > 0.5
-  np.testing.assert_array_equal(np.sort(labels), np.sort(train.labels))
+  drawn = probe.chosen(group.spec, 150, group.parts[0].lane_params.trial[0, 0], jnp.int32(0))
+  labels = np.asarray(on_device.train.labels)[0]
+  assert (labels[drawn] != labels).mean() > 0.5
+  np.testing.assert_array_equal(np.sort(drawn), np.arange(150))

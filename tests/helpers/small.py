@@ -4,8 +4,7 @@ import numpy as np
 
 from bsjax import data
 from bsjax.config.keys import base_config
-from bsjax.engine import device_lanes
-from bsjax.engine.device_data import DeviceData
+from bsjax.engine import device_lanes, fed_data
 from bsjax.engine.own import Own
 from bsjax.plan import plan
 
@@ -43,7 +42,7 @@ def trained(config, dataset=None, examples=None, **create):
   parts = {name: create.pop(name) for name in ('model', 'task', 'optimizer') if name in create}
   dataset = dataset or data.load(config.data, config.seed)
   study = plan.make_plan(config, len(dataset.train)).first
-  on_device = DeviceData(dataset, config, study)
+  on_device = fed_data.create(config, dataset, study)
   groups = device_lanes.create(config, dataset, study, own=Own(**parts), **create)
   end = study.total_examples if examples is None else examples
   for group in groups:

@@ -1,0 +1,94 @@
+"""A set fed from the host equals one on the device, bitwise: training, evaluations and probes.
+
+Programs are optimized here as a user's are.
+"""
+
+import jax
+import numpy as np
+import pytest
+from helpers.small import small_config, trained
+
+from bsjax import data
+from bsjax.config.errors import ConfigError
+from bsjax.engine import fed_data
+from bsjax.plan import plan
+
+pytestmark = pytest.mark.optimized
+CASES = {
+  # Windows of one and of two blocks straddle epochs of 150; evaluations take more chunks than one.
+  'dense': {'noise_scale__exact_examples': 40},
+  # Each group has windows of its own; the last batch of a chunk is shorter than the others.
+  'batch_norm': {
+    'model__normalization': 'batch',
+    'micro_batch': 'batch',
+    'batch_sizes': (8, 32),
+    'learning_rates': (0.1,),
+    'execution__replicate': 'shard_map',
+    'execution__strategy': 'vmap-native',
+    'data__sampler': 'inverse_frequency',
+  },
+}
+
+
+def mapped(dataset, folder):
+  """The same data set from files that are mapped into memory."""
+  splits = {}
+  for name in ('train', 'validation'):
+    split = getattr(dataset, name)
+    for part in ('images', 'labels'):
+      np.save(folder / f'{name}_{part}.npy', getattr(split, part))
+    arrays = [
+      np.load(folder / f'{name}_{part}.npy', mmap_mode='r') for part in ('images', 'labels')
+    ]
+    splits[name] = data.Split(*arrays)
+  return data.Dataset(
+    dataset.name, dataset.class_names, mean=dataset.mean, std=dataset.std, **splits
+  )
+
+
+def measured(config, dataset):
+  """States, evaluations and probes half-way and at the end of all groups, as one tree."""
+  study, groups, on_device = trained(config, dataset, examples=160)
+  half = [group.evaluate(on_device)() for group in groups]
+  for group in groups:
+    while group.position < study.total_examples:
+      group.advance(on_device, (study.total_examples - group.position) // study.block_examples)
+  snapshots = [*half, *(group.evaluate(on_device)() for group in groups)]
+  found = [(x.evaluation, x.probe, x.noise, x.updates) for x in snapshots]
+  return found, [group.to_host() for group in groups], on_device
+
+
+@pytest.mark.parametrize('case', CASES)
+def test_fed_from_the_host_is_bitwise_as_on_the_device(case, tmp_path, monkeypatch):
+  config = small_config(**CASES[case], evaluation__batch_size=32)
+  dataset = mapped(data.load(config.data, config.seed), tmp_path)
+  *there, _ = measured(config, dataset)
+  config.execution.data = 'host'
+  monkeypatch.setattr(fed_data, 'WINDOW_BYTES', 2 * 70 * (64 + 4))  # two trials, two blocks
+  *here, fed = measured(config, dataset)
+  assert isinstance(fed, fed_data.FedData)
+  assert jax.tree.structure(there) == jax.tree.structure(here)
+  leaves = zip(jax.tree.leaves_with_path(there), jax.tree.leaves_with_path(here), strict=True)
+  assert not [path for (path, a), (_, b) in leaves if not np.array_equal(a, b, equal_nan=True)]
+
+
+def test_a_set_is_fed_where_the_device_lacks_the_room_for_it():
+  config = small_config(noise_scale__exact_examples=140)
+  dataset = data.load(config.data, config.seed)
+  study = plan.make_plan(config, len(dataset.train)).first
+  assert not fed_data.is_fed(config, dataset, study)
+  config.execution.memory = 1.5 * len(dataset.train) * 68 / 2**30  # of which it may take a half
+  assert fed_data.is_fed(config, dataset, study)
+  config.execution.data = 'device'
+  assert not fed_data.is_fed(config, dataset, study)
+
+
+def test_what_does_not_fit_a_window_is_refused(monkeypatch):
+  config = small_config(noise_scale__exact_examples=140, execution__data='host')
+  dataset = data.load(config.data, config.seed)
+  study = plan.make_plan(config, len(dataset.train)).first
+  (sentence,) = fed_data.create(config, dataset, study).said()
+  assert 'on the host' in sentence
+  monkeypatch.setattr(fed_data, 'WINDOW_BYTES', 2 * 139 * 68)
+  with pytest.raises(ConfigError, match='exact_examples=140'):
+    fed_data.create(config, dataset, study)
