@@ -4,6 +4,7 @@ import math
 import os
 
 import jax
+import numpy as np
 from jaxtyping import PyTree
 
 from bsjax.config.errors import ConfigError
@@ -84,7 +85,7 @@ def fit(lanes: Lanes, data: DeviceData, bound_gib: float) -> list[str]:
   if lanes.programs.strategy.vectorize == 'map':
     return []  # a lane at a time: nothing to gain by parts
   said = []
-  while (free := free_bytes(lanes.devices[0], bound_gib)) is not None:
+  while (free := free_bytes(np.ravel(lanes.devices)[0], bound_gib)) is not None:
     copies = sum(_nbytes(part.states.replace(grad_sum=())) for part in lanes.parts)
     needed = max(temporary_bytes(lanes, part, data) for part in lanes.parts)
     needed += copies // len(lanes.devices)
@@ -92,7 +93,10 @@ def fit(lanes: Lanes, data: DeviceData, bound_gib: float) -> list[str]:
       break
     sizes = sorted({lane.batch_size for lane in lanes.group.lanes})
     if not lanes.split():
-      said.append(f'Batch sizes {sizes} need {needed / GIB:.2f} GiB even with one lane at a time.')
+      said.append(
+        f'Batch sizes {sizes} need {needed / GIB:.2f} GiB even with one lane at a time; '
+        'execution.devices_per_lane splits their micro-batches over devices.'
+      )
       break
     said.append(
       f'Batch sizes {sizes} need {needed / GIB:.2f} GiB at once and {max(free, 0) / GIB:.2f} are '
