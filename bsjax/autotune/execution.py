@@ -134,7 +134,11 @@ def _fastest_micro_batches(
   at_hand = devices(config.execution.devices)
   platform, common = at_hand[0].platform, next(iter(default.values()))
   limits = grouping.limits(common, config.noise_scale.online, platform, _rows(config))
-  ways = grouping.candidates(tuple(default), limits)
+  shares = max(config.execution.devices_per_lane, 1)
+  ways = tuple(
+    [micro for micro in way if micro % shares == 0]
+    for way in grouping.candidates(tuple(default), limits)
+  )
   if not any(ways) or not stopwatch.pays(common, sum(lanes.values())):
     return default
   timed = stopwatch.time(default, common, names(list(default)))
