@@ -110,8 +110,13 @@ def _names(config: ConfigDict, convolutions: bool, batch_sizes: list[int]) -> li
     return [config.execution.strategy]
   at_hand = devices(config.execution.devices)
   lanes = sum(_lanes(config, size) for size in batch_sizes)
-  fullest = -(-lanes // len(at_hand))
+  fullest = -(-lanes // _rows(config))
   return [s.name for s in candidates(kind(at_hand[0]), convolutions, fullest)]
+
+
+def _rows(config: ConfigDict) -> int:
+  """How many lanes the devices train at a time."""
+  return len(devices(config.execution.devices)) // max(config.execution.devices_per_lane, 1)
 
 
 def _lanes(config: ConfigDict, batch_size: int) -> int:
@@ -128,8 +133,12 @@ def _fastest_micro_batches(
   lanes = {size: _lanes(config, size) for size in default}
   at_hand = devices(config.execution.devices)
   platform, common = at_hand[0].platform, next(iter(default.values()))
-  limits = grouping.limits(common, config.noise_scale.online, platform, len(at_hand))
-  ways = grouping.candidates(tuple(default), limits)
+  limits = grouping.limits(common, config.noise_scale.online, platform, _rows(config))
+  shares = max(config.execution.devices_per_lane, 1)
+  ways = tuple(
+    [micro for micro in way if micro % shares == 0]
+    for way in grouping.candidates(tuple(default), limits)
+  )
   if not any(ways) or not stopwatch.pays(common, sum(lanes.values())):
     return default
   timed = stopwatch.time(default, common, names(list(default)))

@@ -162,6 +162,7 @@ def _key(config: ConfigDict, dataset: Dataset, own: Own) -> dict[str, Any]:
   """What the time of a tick depends on."""
   at_hand = devices(config.execution.devices)
   keys = json.loads(config.to_json())
+  shared = config.execution.devices_per_lane
   study = ('model', 'optimizer', 'noise_scale', 'batch_sizes', 'learning_rates', 'trials')
   return {
     'format': FORMAT,
@@ -171,6 +172,7 @@ def _key(config: ConfigDict, dataset: Dataset, own: Own) -> dict[str, Any]:
     'replicate': config.execution.replicate,
     'image': [*_shape(dataset), dataset.num_classes, config.data.crop, config.data.flip],
     **{name: keys[name] for name in study},
+    **({'devices_per_lane': shared} if shared > 1 else {}),
     **fingerprints(own, dataset),
   }
 

@@ -64,6 +64,12 @@ RUNNING = (
     **zero('none'),
   ),
   _how('execution.devices', 0, 'How many; on a CPU one per core.', **zero('all there are')),
+  _how(
+    'execution.devices_per_lane',
+    0,
+    'On how many devices each lane runs, which have a share of every micro-batch each.',
+    **zero('on those too that would have no lane, where shares are large; on a CPU on one'),
+  ),
   _how('execution.replicate', 'shard_map', 'Lanes over devices: shard_map, pmap.'),
   _how(
     'execution.strategy',

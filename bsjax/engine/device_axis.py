@@ -1,4 +1,9 @@
-"""The device axis: one per-device function on every device, each with its own lanes."""
+"""The device axis: one per-device function on every device, each with its own lanes.
+
+Where there are fewer lanes than devices, or a micro-batch is too big for one, several devices share
+each lane: devices are a grid `[row, share]`, lanes are dealt to its rows, and those of a row hold
+the same and train on shares of every micro-batch (`own_share`, `over_shares`).
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,12 +11,15 @@ from typing import Any
 import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Int, PyTree
+from jaxtyping import ArrayLike, Int, PyTree, Shaped
 
 from bsjax.config.errors import ConfigError
 from bsjax.engine import processes
 
-AXIS = 'device'
+AXIS, SHARE = 'device', 'share'
+
+# Devices of this process: a list, or where several share a lane a grid.
+Devices = list[jax.Device] | Shaped[np.ndarray, 'row share']
 
 
 def devices(count: int, most: int | None = None) -> list[jax.Device]:
@@ -36,35 +44,59 @@ def _local_devices() -> list[jax.Device]:
     ) from None
 
 
-def spread_over(devices: list[jax.Device]) -> int:
-  """Returns how many devices all processes have together, where this one has these."""
+def spread_over(devices: Devices) -> int:
+  """Returns over how many devices, or rows of them, lanes are dealt in all processes together."""
   return len(devices) * processes.count()
 
 
-def describe(devices: list[jax.Device]) -> str:
+def describe(devices: Devices) -> str:
   """Returns a line for people, such as '2 CPU cores' or '1 x NVIDIA H200'."""
-  number = spread_over(devices)
-  if devices[0].platform == 'cpu':
+  every = list(_grid(devices).ravel())
+  number = spread_over(every)
+  if every[0].platform == 'cpu':
     return f'{number} CPU core{"s" * (number > 1)}'
-  return f'{number} x {devices[0].device_kind}'
+  return f'{number} x {every[0].device_kind}'
+
+
+def shares(devices: Devices) -> int:
+  """Returns how many devices share a lane."""
+  return _grid(devices).shape[1]
+
+
+def own_share(start: Int[ArrayLike, ''], size: int, shares: int) -> tuple[Int[ArrayLike, ''], int]:
+  """Returns where the share of this device begins of `size` examples from `start` on, and its size.
+
+  For use in a program that runs on devices of which so many share a lane.
+  """
+  if shares == 1:
+    return start, size
+  return start + jax.lax.axis_index(SHARE) * (size // shares), size // shares
+
+
+def over_shares(reduce: Callable, tree: PyTree, shares: int) -> PyTree:
+  """Returns `reduce`, such as `jax.lax.pmean`, of what the devices have that share a lane."""
+  return tree if shares == 1 else reduce(tree, SHARE)
 
 
 def replicate(
-  function: Callable, backend: str, devices: list[jax.Device], in_axes: tuple, donate: tuple = ()
+  function: Callable, backend: str, devices: Devices, in_axes: tuple, donate: tuple = ()
 ) -> Callable:
   """Runs `function` on every device, over the leading device axis of arguments with in_axis 0.
 
   Arguments whose in_axis is None are the same on all devices. Lanes need nothing from one another,
-  so there is no communication, and all backends compute the same.
+  so there is no communication but within a row of devices that share lanes, for which there is
+  `shard_map` alone; all backends compute the same.
   """
+  backend = backend if shares(devices) == 1 else 'shard_map'
   return BACKENDS[backend](function, devices, in_axes, donate)
 
 
-def _pmap(function: Callable, devices: list, in_axes: tuple, donate: tuple) -> Callable:
+def _pmap(function: Callable, devices: Devices, in_axes: tuple, donate: tuple) -> Callable:
+  devices = list(_grid(devices)[:, 0])
   return jax.pmap(function, axis_name=AXIS, in_axes=in_axes, devices=devices, donate_argnums=donate)
 
 
-def _shard_map(function: Callable, devices: list, in_axes: tuple, donate: tuple) -> Callable:
+def _shard_map(function: Callable, devices: Devices, in_axes: tuple, donate: tuple) -> Callable:
   def on_device(*arguments: Any) -> Any:
     local = [
       jax.tree.map(lambda x: x[0], argument) if axis == 0 else argument
@@ -73,7 +105,8 @@ def _shard_map(function: Callable, devices: list, in_axes: tuple, donate: tuple)
     return jax.tree.map(lambda x: x[None], function(*local))
 
   specs = tuple(PartitionSpec(AXIS) if axis == 0 else PartitionSpec() for axis in in_axes)
-  # check_vma off: nothing is communicated, and with it on XLA gathers around grouped convolutions.
+  # check_vma off: with it on XLA gathers around grouped convolutions, though lanes need nothing of
+  # one another. Devices of a row end with the same, as all that they share passes `over_shares`.
   mapped = jax.shard_map(
     on_device,
     mesh=_mesh(devices),
@@ -87,12 +120,12 @@ def _shard_map(function: Callable, devices: list, in_axes: tuple, donate: tuple)
 BACKENDS = {'pmap': _pmap, 'shard_map': _shard_map}
 
 
-def spread(tree: PyTree, devices: list[jax.Device]) -> PyTree:
-  """Puts arrays with a leading device axis on the devices, one row on each."""
+def spread(tree: PyTree, devices: Devices) -> PyTree:
+  """Puts arrays with a leading device axis on the devices, one row on each, or each row of them."""
   return jax.device_put(tree, NamedSharding(_mesh(devices), PartitionSpec(AXIS)))
 
 
-def copy_to_all(tree: PyTree, devices: list[jax.Device]) -> PyTree:
+def copy_to_all(tree: PyTree, devices: Devices) -> PyTree:
   """Puts a copy of every array on each device, behind a new leading device axis."""
   return spread(
     jax.tree.map(lambda x: np.broadcast_to(x, (len(devices), *np.shape(x))), tree), devices
@@ -156,5 +189,9 @@ def count_conflicts(count: int) -> list[str]:
   ]
 
 
-def _mesh(devices: list[jax.Device]) -> Mesh:
-  return Mesh(np.array(devices), (AXIS,))
+def _grid(devices: Devices) -> Shaped[np.ndarray, 'row share']:
+  return np.array(devices).reshape(len(devices), -1)
+
+
+def _mesh(devices: Devices) -> Mesh:
+  return Mesh(_grid(devices), (AXIS, SHARE))

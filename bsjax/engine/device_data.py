@@ -1,25 +1,85 @@
 """The data of a study on its devices."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
-from jaxtyping import Int
+from jaxtyping import Int, Shaped
 from ml_collections import ConfigDict
 
+from bsjax.config.errors import ConfigError
+from bsjax.config.own import OWN
 from bsjax.data import Dataset, sampler, stratify, stream, views
 from bsjax.data.dataset import of_each
-from bsjax.engine import device_axis
+from bsjax.engine import device_axis, processes
 from bsjax.engine.lanes import LaneParams, LaneState, Source
 from bsjax.plan import plan
 
+# Examples of a micro-batch for which a device that would be idle is used. Those of a CPU are not:
+# they share its cores and threads, and to tell one another takes longer than a small tick.
+LEAST_SHARE = 32
 
-def study_devices(config: ConfigDict, study: plan.StagePlan) -> list[jax.Device]:
-  """Returns the devices that a study runs on: no more than the largest group has lanes."""
-  most = max(len(group.lanes) for group in study.groups)
-  return device_axis.devices(config.execution.devices, most)
+
+def study_devices(config: ConfigDict, study: plan.StagePlan) -> Shaped[np.ndarray, 'row share']:
+  """Returns the devices that a study runs on: no more rows than the largest group has lanes.
+
+  Those of a row share lanes, as many as `execution.devices_per_lane` says. Raises ConfigError where
+  they would not have equal shares of a micro-batch.
+  """
+  present = device_axis.devices(config.execution.devices)
+  lanes = -(-max(len(group.lanes) for group in study.groups) // processes.count())
+  micro_batches = [group.micro_batch for group in study.groups]
+  shares = config.execution.devices_per_lane
+  if not shares and not examples_meet(config):
+    shares = shares_left_open(present[0].platform, len(present), lanes, micro_batches)
+  shares = shares or 1
+  if uneven := [size for size in micro_batches if size % shares]:
+    raise ConfigError(
+      f'execution.devices_per_lane={shares} does not divide the micro-batches {uneven}; choose a '
+      'divisor of them, or micro_batch'
+    )
+  rows = min(len(present) // shares, lanes)
+  return np.array(present[: rows * shares]).reshape(rows, shares)
+
+
+def shares_left_open(platform: str, devices: int, lanes: int, micro_batches: Sequence[int]) -> int:
+  """Returns how many devices share a lane where the config does not say: those without a lane."""
+  if platform == 'cpu':
+    return 1
+  return max(
+    shares
+    for shares in range(1, devices // min(devices, lanes) + 1)
+    if shares == 1 or all(m % shares == 0 and m // shares >= LEAST_SHARE for m in micro_batches)
+  )
+
+
+def examples_meet(config: ConfigDict) -> str:
+  """Says what may make an example's gradient depend on others of its micro-batch; '' for nothing.
+
+  Shares of such a micro-batch would not add up to the whole.
+  """
+  if config.model.normalization == 'batch':
+    return "model.normalization='batch' takes its statistics of the whole micro-batch"
+  said = config.get(OWN) or {}
+  outside = [part for part in ('model', 'task') if part in said]
+  return f'a {outside[0]} from outside may compare examples of a micro-batch' if outside else ''
+
+
+def share_conflicts(config: ConfigDict) -> list[str]:
+  """Says why devices cannot share a lane, where the config asks for that."""
+  shares = config.execution.devices_per_lane
+  present = len(device_axis.devices(config.execution.devices))
+  if shares > present:
+    return [
+      f'execution.devices_per_lane={shares} must be at most {present}, the devices of this process '
+      'that the study uses (execution.devices); 0 leaves it open'
+    ]
+  if shares > 1 and (why := examples_meet(config)):
+    return [f'execution.devices_per_lane={shares}: {why}; choose 1']
+  return []
 
 
 def reach(study: plan.StagePlan) -> int:

@@ -60,7 +60,7 @@ class Lanes:
     return self.programs.spec
 
   @property
-  def devices(self) -> list[jax.Device]:
+  def devices(self) -> device_axis.Devices:
     """Where the lanes are."""
     return self.programs.devices
 

@@ -10,6 +10,7 @@ from flax import struct
 from jaxtyping import Array, Bool, Int, Key, Num, PyTree
 
 from bsjax.data import stream
+from bsjax.engine.device_axis import over_shares, own_share
 from bsjax.engine.device_data import DeviceSplit
 from bsjax.engine.lanes import LaneSpec, LaneState, Weights, count_of, training_outputs
 from bsjax.models.own import own_statistics
@@ -91,11 +92,15 @@ def finite(params: PyTree) -> Bool[Array, '']:
 
 def _sums(spec: LaneSpec, state: Weights, split: DeviceSplit, batch_size: int, empty: Sums) -> Sums:
   size = min(batch_size, count_of(split.images))
+  batches = -(-count_of(split.images) // size)
+  # Devices that share a lane take as many batches each; those beyond the split count nothing.
+  begin, mine = own_share(0, spec.shares * -(-batches // spec.shares), spec.shares)
 
   def add(sums: Sums, first: Int[Array, '']) -> tuple[Sums, None]:
     return jax.tree.map(jnp.add, sums, _sums_of(spec, state, *_batch(split, first, size))), None
 
-  return jax.lax.scan(add, empty, jnp.arange(0, count_of(split.images), size))[0]
+  sums = jax.lax.scan(add, empty, (begin + jnp.arange(mine)) * size)[0]
+  return over_shares(jax.lax.psum, sums, spec.shares)
 
 
 def add_chunk(spec: LaneSpec, batch_size: int, state: Weights, sums: Sums, chunk: Chunk) -> Sums:

@@ -57,7 +57,7 @@ def is_fed(config: ConfigDict, dataset: Dataset, study: plan.StagePlan) -> bool:
 
 def _device_bytes(config: ConfigDict, study: plan.StagePlan) -> int:
   """What a device has; one that does not tell shares the memory of the machine with the others."""
-  devices = study_devices(config, study)
+  devices = study_devices(config, study).ravel()
   told = config.execution.memory * GIB or (devices[0].memory_stats() or {}).get('bytes_limit')
   machine = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
   return int(told or machine // len(devices))

@@ -17,6 +17,7 @@ from jaxtyping import Array, Float, Int, Key, PyTree, Shaped
 from bsjax.data import stream
 from bsjax.data.dataset import InputShape
 from bsjax.data.stream import stream_key, trial_key
+from bsjax.engine.device_axis import over_shares, own_share
 from bsjax.models.task import CLASSIFICATION, Inputs, Outputs, Targets, Task
 from bsjax.noise import online
 from bsjax.optim import freezing
@@ -54,6 +55,7 @@ class LaneSpec:
   # Whether all lanes update in every tick, from the first to the last: no gradient is summed then.
   every_tick: bool = False
   task: Task = CLASSIFICATION
+  shares: int = 1  # devices that each train on a share of every micro-batch
   # Key of `config.optimizer` -> argument of the optimizer, of those that lanes may differ in.
   arguments: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
@@ -144,15 +146,17 @@ def read(
 ) -> MicroBatch:
   """Returns the examples of the lane's trial from position `start` on, ready for the model.
 
-  They are `size` examples, without it a micro-batch.
+  They are `size` examples, without it this device's share of a micro-batch.
   """
+  if size is None:
+    start, size = own_share(start, spec.micro_batch, spec.shares)
   images, labels = stream.micro_batch(
     source.images,
     source.labels,
     source.orders[lane_params.trial],
     source.first_epoch,
     start,
-    size or spec.micro_batch,
+    size,
   )
   if spec.mean is None:  # no images
     return images, labels
@@ -168,6 +172,9 @@ def read_ticks(
 
   Read at once, and the same as if read one by one.
   """
+  if spec.shares > 1:
+    starts = (first + jnp.arange(count)) * spec.micro_batch
+    return jax.vmap(lambda start: read(spec, lane_params, source, start))(starts)
   batches = read(spec, lane_params, source, first * spec.micro_batch, count * spec.micro_batch)
   return jax.tree.map(lambda x: x.reshape(count, spec.micro_batch, *x.shape[1:]), batches)
 
@@ -183,7 +190,8 @@ def gradients(
   """Returns the mean gradient over a micro-batch and the batch statistics after it.
 
   The gradient is that of the trainable parameters: nothing is propagated back beyond them. Trial
-  and position of the first example say what a model with dropout draws.
+  and position of the micro-batch's first example say what a model with dropout draws. Images and
+  targets are this device's share of it; what is returned is of the whole.
   """
   return loss_and_gradients(spec, state, trial, start, images, targets)[1:]
 
@@ -198,7 +206,8 @@ def loss_and_gradients(
 ) -> tuple[Float[Array, ''], PyTree, PyTree]:
   """Returns the mean loss of a micro-batch, and what `gradients` does."""
   trainable, frozen = freezing.split(state.params, spec.trainable)
-  keys = functools.partial(example_keys, spec, trial, start, count_of(images))
+  first, _ = own_share(start, spec.micro_batch, spec.shares)
+  keys = functools.partial(example_keys, spec, trial, first, count_of(images))
 
   def mean_loss(trainable: PyTree) -> tuple[Float[Array, ''], PyTree]:
     params = freezing.join(trainable, frozen)
@@ -207,6 +216,7 @@ def loss_and_gradients(
     return spec.task.loss(outputs, targets).mean(), batch_stats
 
   (loss, batch_stats), grads = jax.value_and_grad(mean_loss, has_aux=True)(trainable)
+  loss, grads = over_shares(jax.lax.pmean, (loss, grads), spec.shares)
   return loss, grads, batch_stats
 
 

@@ -4,6 +4,7 @@ import math
 import os
 
 import jax
+import numpy as np
 from jaxtyping import PyTree
 
 from bsjax.config.errors import ConfigError
@@ -93,7 +94,7 @@ def fit(lanes: Lanes, data: DeviceData, bound_gib: float) -> list[str]:
   if lanes.programs.strategy.vectorize == 'map':
     return []  # a lane at a time: nothing to gain by parts
   said = []
-  while (free := free_bytes(lanes.devices[0], bound_gib)) is not None:
+  while (free := free_bytes(np.ravel(lanes.devices)[0], bound_gib)) is not None:
     copies = sum(_nbytes(part.states.replace(grad_sum=())) for part in lanes.parts)
     taken = [temporary_bytes(lanes, part, data) for part in lanes.parts]
     without_room = None in taken
@@ -103,7 +104,10 @@ def fit(lanes: Lanes, data: DeviceData, bound_gib: float) -> list[str]:
     sizes = sorted({lane.batch_size for lane in lanes.group.lanes})
     told = 'more than the device has' if without_room else f'{needed / GIB:.2f} GiB'
     if not lanes.split():
-      said.append(f'Batch sizes {sizes} need {told} even with one lane at a time.')
+      said.append(
+        f'Batch sizes {sizes} need {told} even with one lane at a time; '
+        'execution.devices_per_lane splits their micro-batches over devices.'
+      )
       break
     said.append(
       f'Batch sizes {sizes} need {told} at once and {max(free, 0) / GIB:.2f} GiB are '

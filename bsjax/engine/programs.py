@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 
 from bsjax.data.dataset import InputShape, leaves
 from bsjax.engine import device_axis, divergence, fed_programs, lanes
+from bsjax.engine.device_axis import Devices
 from bsjax.engine.device_data import DeviceSplit
 from bsjax.engine.evaluate import Evaluation, evaluate
 from bsjax.engine.fed_programs import FedPrograms
@@ -32,7 +33,7 @@ class Programs:
 
   spec: LaneSpec
   strategy: Strategy
-  devices: list[jax.Device]
+  devices: Devices
   probed: int  # examples of a probe; 0: there are none
   init: Callable  # (lane_params, lane_params) -> states
   evaluate: Callable  # (states, lane_params, train, validation) -> Evaluation
@@ -57,9 +58,10 @@ def build(
   config: ConfigDict,
   image_shape: InputShape,
   block_ticks: int,
-  devices: list[jax.Device],
+  devices: Devices,
 ) -> Programs:
   """Returns the functions of lanes that share a spec and train in blocks of so many ticks."""
+  spec = dataclasses.replace(spec, shares=device_axis.shares(devices))
   replicate = functools.partial(
     device_axis.replicate, backend=config.execution.replicate, devices=devices
   )

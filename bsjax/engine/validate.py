@@ -16,7 +16,7 @@ from bsjax.config.errors import ConfigError, unknown
 from bsjax.config.keys import BY_NAME, KEYS
 from bsjax.config.own import OWN
 from bsjax.data import sampling
-from bsjax.engine import device_axis, own, strategies
+from bsjax.engine import device_axis, device_data, own, strategies
 from bsjax.models import arithmetic, normalization
 from bsjax.optim import entries, schedules
 from bsjax.plan import arms, hyperparameters, scaling_rules, stages
@@ -132,4 +132,8 @@ CONFLICTS: tuple[tuple[Callable[[ConfigDict], list[str]], tuple[str, ...]], ...]
   (own.conflicts, ('model.name', 'data.source', 'optimizer.name', 'stages.order')),
   (writers.problems, ('writers',)),
   (lambda config: device_axis.count_conflicts(config.execution.devices), ('execution.devices',)),
+  (
+    device_data.share_conflicts,
+    ('execution.devices', 'execution.devices_per_lane', 'model.normalization'),
+  ),
 )

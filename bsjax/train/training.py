@@ -248,12 +248,25 @@ class Training:
       self.console.print(stages_table)
     if processes.count() > 1:
       self.console.print(self._spread())
-    present = len(device_axis.devices(self.config.execution.devices))
-    used = len(study_devices(self.config, self.study_plan.first))
-    if used < present:
-      self.console.print(f'{present - used} of {present} devices have no lane and stay idle.')
+    for sentence in self._shares():
+      self.console.print(sentence, soft_wrap=True)
     for sentence in () if self.console.quiet else doubts(self.dataset):
       self.console.print(f'Data: {sentence}', markup=False, highlight=False, soft_wrap=True)
+
+  def _shares(self) -> list[str]:
+    """How many devices share a lane or have none, for a person."""
+    devices = study_devices(self.config, self.study_plan.first)
+    present = len(device_axis.devices(self.config.execution.devices))
+    shares, idle = devices.shape[1], present - devices.size
+    said = []
+    if shares > 1:
+      said.append(
+        f'Every lane runs on {shares} devices, each with a share of its micro-batches; '
+        'execution.devices_per_lane=1 leaves it to one.'
+      )
+    if idle:
+      said.append(f'{idle} of {idle + devices.size} devices have no lane and stay idle.')
+    return said
 
   def _spread(self) -> str:
     """How the lanes lie over the devices of several processes, for a person."""

@@ -1,5 +1,7 @@
 """What clusters, disks and people do to a study: said in words, nothing lost or counted twice."""
 
+import errno
+import functools
 import json
 import os
 import pty
@@ -10,16 +12,18 @@ import sys
 import time
 from pathlib import Path
 
+import jax
 import pytest
 from helpers.interrupted import terminated_in_call
 from helpers.results import results
 from helpers.small import small_config
 
 from bsjax.config.errors import ConfigError
+from bsjax.engine import memory
 from bsjax.engine.validate import validate
 from bsjax.plan import arms, batch_size_paths, plan, stages
 from bsjax.report import stored_study
-from bsjax.storage import checkpoint, lock, records
+from bsjax.storage import checkpoint, lock, records, user_cache
 from bsjax.train import loop, stopping, study_run
 
 pytestmark = pytest.mark.usefixtures('blank_figures')
@@ -212,13 +216,54 @@ def test_damaged_records_are_named_before_any_number_is_given(
     stored_study.load(finished)
 
 
-@pytest.mark.parametrize('name', ['config.json', 'execution.json', 'plan.csv'])
+@pytest.mark.parametrize('name', ['config.json', 'execution.json', 'data.json', 'plan.csv'])
 @pytest.mark.parametrize('content', [b'', b'{', b'[]\n', b'\xff\xfe\x00'])
 def test_a_damaged_file_is_named_before_training(name, content, unfinished, monkeypatch):
   monkeypatch.setattr(loop.TrainLoop, 'run', lambda *_: pytest.fail('it trained'))
   (unfinished / name).write_bytes(content)
   with pytest.raises(records.Damaged, match=name):
     study_run.run_study(config(), unfinished)
+
+
+def test_a_full_disk_is_said_and_what_was_saved_goes_on(tmp_path, undisturbed, monkeypatch):
+  """It is full at the third evaluation; the command says so in a line, as of every OSError."""
+  append, calls = records.append, []
+
+  def full(path, rows):
+    calls.append(1)
+    if len(calls) == 3:
+      raise OSError(errno.ENOSPC, 'No space left on device', str(path))
+    append(path, rows)
+
+  with monkeypatch.context() as patch:
+    patch.setattr(records, 'append', full)
+    with pytest.raises(OSError, match='No space left on device'):
+      study_run.run_study(config(), tmp_path)
+  assert study_run.run_study(config(), tmp_path)
+  assert results(tmp_path) == results(undisturbed)
+
+
+@pytest.mark.parametrize('said', ['RESOURCE_EXHAUSTED: 9 bytes', 'INTERNAL: std::bad_alloc'])
+def test_words_of_devices_and_of_a_processor_without_memory(said):
+  assert memory.out_of_memory(jax.errors.JaxRuntimeError(said))
+  assert not memory.out_of_memory(jax.errors.JaxRuntimeError('INTERNAL: something else'))
+
+
+@pytest.mark.parametrize('home', ['a file', 'no home'])
+def test_without_a_cache_a_study_runs_all_the_same(home, tmp_path, monkeypatch, caplog):
+  monkeypatch.setattr(user_cache, '_usable', functools.cache(user_cache._usable.__wrapped__))
+  (tmp_path / 'file').write_text('')
+  monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'file') if home == 'a file' else '')
+  if home == 'no home':
+
+    def unknown(self):
+      raise RuntimeError('Could not determine home directory.')
+
+    monkeypatch.setattr(Path, 'expanduser', unknown)
+  folder = user_cache.folder('timings')
+  assert not str(folder).startswith(str(tmp_path / 'file'))
+  folder.mkdir(parents=True)  # what is timed can be kept as long as the process lives
+  assert 'no cache is kept from run to run' in caplog.text
 
 
 def test_results_of_nobody_are_not_taken_over(unfinished):
