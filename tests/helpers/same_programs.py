@@ -1,0 +1,52 @@
+"""Programs that studies of one module share, so that a study run again is not traced again."""
+
+import contextlib
+
+import jax
+import numpy as np
+
+from bsjax.engine import device_lanes, programs
+from bsjax.engine.own import CONFIGS
+
+
+@contextlib.contextmanager
+def shared(monkeypatch):
+  """Within it, `device_lanes.create` builds what was built before only once.
+
+  Whatever a spec and its programs are made of is part of the key: the config, what they read of the
+  dataset and of the plan, the strategy, the devices, and the tick, which tests replace. Parts from
+  outside a config have no key, and are built anew.
+  """
+  specs, keys, built = {}, {}, {}
+  lane_spec, build = device_lanes.lane_spec, programs.build
+
+  def one_spec(config, dataset, study, group, strategy, own):
+    key = _spec_key(config, dataset, study, group, strategy)
+    if own is not CONFIGS:
+      return lane_spec(config, dataset, study, group, strategy, own)
+    if key not in specs:
+      specs[key] = lane_spec(config, dataset, study, group, strategy, own)
+      keys[id(specs[key])] = key
+    return specs[key]
+
+  def one_build(spec, strategy, config, image_shape, block_ticks, devices):
+    if id(spec) not in keys:
+      return build(spec, strategy, config, image_shape, block_ticks, devices)
+    places = np.shape(devices), tuple(device.id for device in np.ravel(devices))
+    cheap = jax.config.read('jax_disable_most_optimizations')
+    key = keys[id(spec)], image_shape, block_ticks, places, programs.tick, cheap
+    if key not in built:
+      built[key] = build(spec, strategy, config, image_shape, block_ticks, devices)
+    return built[key]
+
+  monkeypatch.setattr(device_lanes, 'lane_spec', one_spec)
+  monkeypatch.setattr(programs, 'build', one_build)
+  yield
+
+
+def _spec_key(config, dataset, study, group, strategy):
+  alone = [lane.accumulation for lane in group.lanes]
+  of_study = study.stage, study.origin, study.stream, sorted(study.possible_sizes)
+  lengths = study.total_examples, study.epoch_examples, study.train_examples
+  of_data = dataset.num_classes, dataset.mean, dataset.std
+  return repr((config.to_json(), of_study, lengths, of_data, group.micro_batch, alone, strategy))
