@@ -154,7 +154,7 @@ def foreseer(
   return Foreseer(config, dataset, first, target, used, own)
 
 
-def calls(foreseer: Foreseer, group: plan.Group, strategy: Strategy) -> dict[str, tuple]:
+def calls(foreseer: Foreseer, group: plan.Group, strategy: Strategy) -> dict[str, tuple[Any, ...]]:
   """Returns the programs of the lanes of a group by name, each with the shapes that it takes."""
   functions, states, lane_params, rows = _lanes(foreseer, group, strategy)
   source, number = _source(foreseer), _shape(foreseer, np.int32(0), shared=True)

@@ -119,7 +119,10 @@ def _parse(text: str) -> tuple[dict[str, Computation], str]:
 
 
 def _instruction(line: str, name: str, root: bool) -> Instruction:
-  end = _closing(line, 0) + 1 if line.startswith('(') else re.search(r' [\w\-]+\(', line).start()
+  called = re.search(r' [\w\-]+\(', line)
+  if called is None:
+    raise ValueError(f'an instruction of the compiled program cannot be read: {line!r}')
+  end = _closing(line, 0) + 1 if line.startswith('(') else called.start()
   shape, line = line[:end], line[end:].lstrip()
   opening = line.index('(')
   closing = _closing(line, opening)
