@@ -48,7 +48,7 @@ STAND_IN = {
   'model.name': 'mlp',
   'data.name': '',
 }
-STAND_IN |= {'model.normalization': 'none', 'model.width': '16'}
+STAND_IN |= {'schedule.warmup_epochs': '0', 'model.normalization': 'none', 'model.width': '16'}
 
 app.define_help_flags()  # once for all commands, as flags of one go when it ends
 
@@ -154,7 +154,7 @@ def small(arguments: list[str]) -> list[str]:
   path = ROOT / 'configs' / f'{Path(study[0]).stem}.py'
   names = runpy.run_path(str(path if path.is_file() else study[0]))
   if 'parts' in names:
-    return ['--dry_run']
+    return ['--dry_run', '--config.execution.strategy=map-canonical']  # nothing is timed
   keys = SMALL if 'batch_sizes' in given else SMALL | FEW  # they may be large
   keys = keys if names['get_config']().data.source == 'digits' else keys | STAND_IN
   return [f'--config.{key}={value}' for key, value in keys.items() if key not in given]
