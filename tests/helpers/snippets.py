@@ -40,7 +40,6 @@ SMALL = {
   'execution.strategy': 'map-canonical',
   'native_cost.batch_sizes': '16',
 }
-SHORT = {'epochs': '0.02', 'schedule.warmup_epochs': '0', 'evaluations': '1'}  # of a whole text
 FEW = {'data.train_examples': '200'}
 # In the place of data that must be fetched first, and of models that take minutes to compile.
 STAND_IN = {
@@ -49,7 +48,7 @@ STAND_IN = {
   'model.name': 'mlp',
   'data.name': '',
 }
-STAND_IN |= {'model.normalization': 'none', 'model.width': '16'}
+STAND_IN |= {'schedule.warmup_epochs': '0', 'model.normalization': 'none', 'model.width': '16'}
 
 app.define_help_flags()  # once for all commands, as flags of one go when it ends
 
@@ -144,19 +143,18 @@ def run_bsjax(command: str, arguments: list[str]) -> None:
 
 
 def small(arguments: list[str]) -> list[str]:
-  """Flags that make the study of a command small, but for what the command says itself."""
+  """Flags that make the study of a command small, but for what the command says itself.
+
+  Studies with data of their own, which cannot be made few, are planned only.
+  """
   study = [word.partition('=')[2] for word in arguments if word.startswith('--config=')]
   if not study:
     return []
   given = {word[9:].partition('=')[0] for word in arguments if word.startswith('--config.')}
-  keys = SMALL | small_data(study[0])
-  return [f'--config.{key}={value}' for key, value in keys.items() if key not in given]
-
-
-def small_data(study: str) -> dict[str, str]:
-  """Flags for fewer examples, and a stand-in for data that are not on every machine."""
-  path = ROOT / 'configs' / f'{Path(study).stem}.py'
-  names = runpy.run_path(str(path if path.is_file() else study))
+  path = ROOT / 'configs' / f'{Path(study[0]).stem}.py'
+  names = runpy.run_path(str(path if path.is_file() else study[0]))
   if 'parts' in names:
-    return SHORT
-  return FEW if names['get_config']().data.source == 'digits' else FEW | STAND_IN
+    return ['--dry_run', '--config.execution.strategy=map-canonical']  # nothing is timed
+  keys = SMALL if 'batch_sizes' in given else SMALL | FEW  # they may be large
+  keys = keys if names['get_config']().data.source == 'digits' else keys | STAND_IN
+  return [f'--config.{key}={value}' for key, value in keys.items() if key not in given]
