@@ -68,6 +68,22 @@ def test_arithmetic_of_a_convolution_and_its_gradients_is_the_same_in_every_form
   assert arithmetic.flops(program) == 3 * 3 * forward
 
 
+@pytest.mark.parametrize('online', [True, False])
+def test_arithmetic_of_a_tick_is_that_of_a_gradient_whether_noise_is_measured_or_not(online):
+  """Of an MLP: each weight is multiplied twice, and those of later layers three times."""
+  config = small_config(model__depth=2, noise_scale__online=online)
+  config.execution.replicate = 'shard_map'
+  dataset = data.load(config.data, config.seed)
+  study = plan.make_plan(config, len(dataset.train)).first
+  device, group = jax.devices()[:1], study.groups[0]
+  of_study = foreseen.Foreseer(config, dataset, study, targets.TARGETS['H100'], device)
+  function, *arguments = foreseen.calls(of_study, group, STRATEGIES['map-native'])['train']
+  flops = arithmetic.flops(function.trace(*arguments).jaxpr.jaxpr)
+  per_example = 2 * (2 * 64 * 12 + 3 * (12 * 12 + 12 * 10))
+  examples = group.block_ticks * group.micro_batch * len(group.lanes)
+  assert flops == per_example * examples
+
+
 class Compiled:
   """What the compiler of an accelerator would give for so many lanes."""
 
