@@ -9,7 +9,6 @@ from helpers.small import largest_difference, small_config, trained
 
 from bsjax import data
 from bsjax.engine import lanes
-from bsjax.plan import plan
 from bsjax.train.rows import lane_records
 
 HALF_LIFE = 40.0
@@ -44,7 +43,7 @@ def test_training_and_what_is_measured_of_it_are_bitwise_as_without(both):
 
 def test_the_average_is_that_of_a_plain_loop(both):
   """Of the weights after each block, here the updates of the largest batch size, by optax.ema."""
-  config, study, ((plain, _), (averaged, _)) = both
+  _, study, ((plain, _), (averaged, _)) = both
   states = averaged.to_host()
   size = study.block_examples
   (lane,) = [i for i, x in enumerate(averaged.group.lanes) if x.batch_size == size]
@@ -99,7 +98,6 @@ def test_records_have_the_average_with_statistics_of_its_own(both):
 def test_before_the_first_update_the_average_is_the_weights(both):
   config, _, _ = both
   dataset = data.load(config.data, config.seed)
-  assert plan.make_plan(config, len(dataset.train))
   _, (group,), on_device = trained(config, dataset, examples=0)
   found = group.evaluate(on_device)().evaluation
   for name, sums in found.averaged.items():
