@@ -3,6 +3,7 @@
 import itertools
 import math
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers.small import small_config
@@ -161,11 +162,11 @@ def test_the_planted_time_scales_of_a_quadratic_are_recovered(batch_size):
     own = values(config, batch_size)
     transform = optimizers.create(config.optimizer, hyperparameters.varied(config))
     names = optimizers.arguments(config.optimizer.name)
-    lane = {names[key]: np.float32(value) for key, value in own.items()}
+    lane = {names[key]: jnp.float32(value) for key, value in own.items()}
     params = np.ones((1, 2), np.float32)
     state, weights = transform.init(params), [params]
     for _ in range(updates):
-      state = optimizers.with_learning_rate(state, np.float32(0.05), lane)
+      state = optimizers.with_learning_rate(state, jnp.float32(0.05), lane)
       steps, state = transform.update(curvature * weights[-1], state, weights[-1])
       weights.append(np.asarray(weights[-1] + steps, np.float64).astype(np.float32))
       moved.append(np.asarray(steps, np.float64)[0])
