@@ -10,9 +10,9 @@ from flax import struct
 from jaxtyping import Array, Bool, Int, Key, Num, PyTree
 
 from bsjax.data import stream
+from bsjax.engine.averages import AveragedState
 from bsjax.engine.device_data import DeviceSplit
 from bsjax.engine.lanes import (
-  AveragedState,
   LaneSpec,
   LaneState,
   Weights,

@@ -100,30 +100,6 @@ class LaneState(Weights):
 
 
 @struct.dataclass
-class AveragedState(LaneState):
-  """A lane beside whose weights their average is kept, which takes no part in training."""
-
-  average: PyTree  # of the parameters after each update
-  mass: Any  # float32, what the weights of these sum to: 0 before the first
-
-  def after_update(self, decay: Float[Array, '']) -> 'AveragedState':
-    """Returns the lane with its parameters taken into the average, and all before decayed."""
-    mass = decay * self.mass + (1 - decay)
-    share = (1 - decay) / mass  # so that the weights of all sum to one, and none is of zeros
-    average = jax.tree.map(lambda a, p: a + share * (p - a), self.average, self.params)
-    return self.replace(average=average, mass=mass)
-
-  def averaged(self) -> Weights:
-    """The average in place of the parameters, or these before the first update."""
-
-    def one(average: Array, param: Array) -> Array:
-      some = self.mass.reshape(self.mass.shape + (1,) * (param.ndim - self.mass.ndim)) > 0
-      return jnp.where(some, average, param)
-
-    return Weights(jax.tree.map(one, self.average, self.params), self.batch_stats)
-
-
-@struct.dataclass
 class Source:
   """The training set on a device, and the orders in which trials go through it."""
 
@@ -149,7 +125,7 @@ def init(spec: LaneSpec, lane_params: LaneParams, shape: InputShape) -> LaneStat
   variables = spec.model.init(key, blank(shape), train=False)
   params = variables['params']
   trainable, _ = freezing.split(params, spec.trainable)
-  state = LaneState(
+  return LaneState(
     params=params,
     batch_stats=variables.get('batch_stats', {}),
     opt_state=spec.optimizer.init(trainable),
@@ -158,9 +134,6 @@ def init(spec: LaneSpec, lane_params: LaneParams, shape: InputShape) -> LaneStat
     updates=jnp.zeros((), jnp.int32),
     noise=online.empty(spec.preconditioner is not None, trainable),
   )
-  if not spec.average_half_life:
-    return state
-  return AveragedState(**vars(state), average=params, mass=jnp.zeros(()))
 
 
 def read(

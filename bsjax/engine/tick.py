@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, PyTree
 
+from bsjax.engine.averages import AveragedState
 from bsjax.engine.lanes import (
-  AveragedState,
   LaneParams,
   LaneSpec,
   LaneState,

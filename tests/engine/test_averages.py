@@ -8,7 +8,7 @@ import pytest
 from helpers.small import largest_difference, small_config, trained
 
 from bsjax import data
-from bsjax.engine import lanes
+from bsjax.engine import averages
 from bsjax.train.rows import lane_records
 
 HALF_LIFE = 40.0
@@ -30,7 +30,7 @@ def both():
 def test_training_and_what_is_measured_of_it_are_bitwise_as_without(both):
   _, _, ((plain, there), (averaged, here)) = both
   before, after = plain.to_host(), averaged.to_host()
-  assert not isinstance(before, lanes.AveragedState)
+  assert not isinstance(before, averages.AveragedState)
   for name in vars(before):
     assert largest_difference(getattr(before, name), getattr(after, name)) == 0, name
   ours, other = (
