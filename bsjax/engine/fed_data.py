@@ -72,7 +72,8 @@ class FedData(DeviceData):
   def _reach(self, dataset: Dataset, config: ConfigDict, study: plan.StagePlan) -> int:
     self._budget = min(WINDOW_BYTES, int(WINDOW_SHARE * _device_bytes(config, study)))
     fits = self._budget // (config.trials * windows.example_bytes(dataset.train))
-    self._length = max(fits // study.block_examples, 1) * study.block_examples
+    left = -(-(study.total_examples - study.origin) // study.block_examples)
+    self._length = min(max(fits // study.block_examples, 1), left) * study.block_examples
     self._window_reach = self._length + largest_micro_batch(study)
     return self._window_reach
 
