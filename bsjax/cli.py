@@ -167,13 +167,20 @@ def config_file() -> str:
   return str(config_flags.get_config_filename(flags.FLAGS['config'])).partition(':')[0]
 
 
+def _names_of(file: str) -> dict[str, Any]:
+  """What a config file defines, run once: ml_collections keeps the module that --config is."""
+  module = sys.modules.get('config_config')
+  ran = module is not None and getattr(module, '__file__', '') == file
+  return vars(module) if ran else runpy.run_path(file)
+
+
 def parts(config: ConfigDict, file: str) -> dict[str, Any]:
   """Returns what `parts(config)` of a config file gives for `bsjax.Study`; nothing without one.
 
   What is wrong in it is said in one line.
   """
   try:
-    make = runpy.run_path(file).get('parts')
+    make = _names_of(file).get('parts')
     given = make(config) if make else {}
     if not isinstance(given, Mapping) or (odd := sorted({*given} - {*PARTS})):
       shown = given if not isinstance(given, Mapping) else f'keys {odd}'

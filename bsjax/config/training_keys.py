@@ -42,6 +42,14 @@ def _axis(key: Key) -> Key:
 TRAINING = (
   *_OPTIMIZER,
   *(_axis(key) for key in _OPTIMIZER if isinstance(key.default, float)),
+  Key(
+    'averaging.half_life',
+    0.0,
+    'Of an average of the weights after each update, evaluated beside them: what so many examples '
+    'lie behind counts half, so an update decays it by 2^(-batch size / half_life).',
+    'examples',
+    **zero('no average'),
+  ),
   Key('schedule.name', 'constant', 'One of optim.entries.SCHEDULES: constant, cosine, step.'),
   Key(
     'schedule.warmup_epochs', 0.0, 'Linear, the same for all lanes.', 'epochs', **zero('no warm-up')

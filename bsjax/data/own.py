@@ -1,6 +1,6 @@
 """Data from outside: arrays, or dicts of arrays, of any type and rank."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +17,7 @@ from bsjax.data.dataset import (
 )
 
 MOST = np.iinfo(np.int32).max
+AT_ONCE = 1024  # examples
 
 
 class Data(NamedTuple):
@@ -92,13 +93,20 @@ def _array(values: Any, where: str) -> Shaped[np.ndarray, 'example ...']:
   array = np.asarray(values)
   if array.dtype.kind not in 'biuf' or not array.ndim:
     raise DataError(f'{where}: an array of {array.dtype} {list(array.shape)} holds no numbers')
-  if array.dtype.kind == 'f' and not np.isfinite(array).all():
-    raise DataError(f'{where}: {int((~np.isfinite(array)).sum())} values are not finite')
+  if array.dtype.kind == 'f' and (wrong := sum(_not_finite(array))):
+    raise DataError(f'{where}: {wrong} values are not finite')
   if array.dtype.itemsize == 8 and array.dtype.kind in 'iu':
     if array.size and max(array.max(), -array.min()) > MOST:
       raise DataError(f'{where}: whole numbers beyond {MOST} do not fit 32 bits')
     return array.astype(np.int32)
   return array.astype(np.float32) if array.dtype == np.float64 else array
+
+
+def _not_finite(array: Shaped[np.ndarray, 'example ...']) -> Iterator[int]:
+  """How many values of some examples are not, and of the next; they may be mapped from a disk."""
+  for start in range(0, len(array), AT_ONCE):
+    part = array[start : start + AT_ONCE]
+    yield part.size - int(np.isfinite(part).sum())
 
 
 def _likes(tree: Arrays) -> Any:

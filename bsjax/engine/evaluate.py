@@ -10,9 +10,16 @@ from flax import struct
 from jaxtyping import Array, Bool, Int, Key, Num, PyTree
 
 from bsjax.data import stream
+from bsjax.engine.averages import AveragedState
 from bsjax.engine.device_axis import over_shares, own_share
 from bsjax.engine.device_data import DeviceSplit
-from bsjax.engine.lanes import LaneSpec, LaneState, Weights, count_of, training_outputs
+from bsjax.engine.lanes import (
+  LaneSpec,
+  LaneState,
+  Weights,
+  count_of,
+  training_outputs,
+)
 from bsjax.models.own import own_statistics
 from bsjax.models.task import Inputs, Outputs, Targets, Task
 
@@ -39,6 +46,9 @@ class Evaluation:
   # running averages lag, the more so the fewer updates a lane has made (a confound of batch size).
   reestimated: dict[str, Sums]
   finite: Any  # bool, whether all parameters are
+  # Where weights are averaged, the same of their average; BatchNorm's statistics are re-estimated
+  # for it, as the running ones are of other weights.
+  averaged: dict[str, Sums] = struct.field(default_factory=dict)
 
 
 @struct.dataclass
@@ -59,7 +69,7 @@ def evaluate(
   splits, empty = {'train': train, 'validation': validation}, empty_sums(spec, state, train)
 
   def sums(weights: Weights, name: str) -> Sums:
-    return _sums(spec, weights, splits[name], batch_size, empty)
+    return sums_over(spec, weights, splits[name], batch_size, empty)
 
   def statistics(weights: Weights) -> PyTree:
     return reestimate(spec, weights, train, batch_size)
@@ -78,11 +88,16 @@ def evaluated(
   `statistics` re-estimates those of BatchNorm.
   """
   names = 'train', 'validation'
-  plain, reestimated = {name: sums(state, name) for name in names}, {}
+  plain, reestimated, of_average = {name: sums(state, name) for name in names}, {}, {}
   if state.batch_stats:
     fresh = state.replace(batch_stats=statistics(state))
     reestimated = {name: sums(fresh, name) for name in names}
-  return Evaluation(**plain, reestimated=reestimated, finite=finite)
+  if isinstance(state, AveragedState):
+    average = state.averaged()
+    if state.batch_stats:
+      average = average.replace(batch_stats=statistics(average))
+    of_average = {name: sums(average, name) for name in names}
+  return Evaluation(**plain, reestimated=reestimated, finite=finite, averaged=of_average)
 
 
 def finite(params: PyTree) -> Bool[Array, '']:
@@ -90,7 +105,10 @@ def finite(params: PyTree) -> Bool[Array, '']:
   return jnp.stack(jax.tree.leaves(jax.tree.map(lambda x: jnp.isfinite(x).all(), params))).all()
 
 
-def _sums(spec: LaneSpec, state: Weights, split: DeviceSplit, batch_size: int, empty: Sums) -> Sums:
+def sums_over(
+  spec: LaneSpec, state: Weights, split: DeviceSplit, batch_size: int, empty: Sums
+) -> Sums:
+  """What the examples of a split add up to."""
   size = min(batch_size, count_of(split.images))
   batches = -(-count_of(split.images) // size)
   # Devices that share a lane take as many batches each; those beyond the split count nothing.

@@ -72,7 +72,8 @@ class FedData(DeviceData):
   def _reach(self, dataset: Dataset, config: ConfigDict, study: plan.StagePlan) -> int:
     self._budget = min(WINDOW_BYTES, int(WINDOW_SHARE * _device_bytes(config, study)))
     fits = self._budget // (config.trials * windows.example_bytes(dataset.train))
-    self._length = max(fits // study.block_examples, 1) * study.block_examples
+    left = -(-(study.total_examples - study.origin) // study.block_examples)
+    self._length = min(max(fits // study.block_examples, 1), left) * study.block_examples
     self._window_reach = self._length + largest_micro_batch(study)
     return self._window_reach
 
@@ -140,21 +141,29 @@ class FedData(DeviceData):
 
     def sums(lanes: Weights, name: str) -> Sums:
       weights = Weights(lanes.params, lanes.batch_stats)
-      total = None
-      for chunk in self._chunks(getattr(self._dataset, name)):
+      split, total = getattr(self._dataset, name), None
+      if len(split) <= self._batch_size:
+        return fed.one(weights, lane_params, self._sent(split))
+      for chunk in self._chunks(split):
         total = fed.empty(weights, lane_params, chunk) if total is None else total
         total = jax.block_until_ready(fed.add((weights, total), lane_params, chunk))
       return total
 
     def statistics(lanes: Weights) -> PyTree:
       weights = Weights(lanes.params, lanes.batch_stats)
-      total, batches = jax.tree.map(jnp.zeros_like, lanes.batch_stats), 0
-      for chunk in self._chunks(self._dataset.train, whole=True):
+      split, size = self._dataset.train, min(self._batch_size, len(self._dataset.train))
+      if len(split) < 2 * size:
+        first = self._sent(windows.take(split, slice(0, size)))
+        return fed.one_statistics(weights, lane_params, first)
+      total = jax.tree.map(jnp.zeros_like, lanes.batch_stats)
+      for chunk in self._chunks(split, whole=True):
         total = jax.block_until_ready(fed.add_moments((weights, total), lane_params, chunk))
-        batches += int(chunk.batches[0])
-      return statistics_of(total, batches)
+      return statistics_of(total, len(split) // size)
 
     return evaluated(states, sums, statistics, fed.finite(states, lane_params))
+
+  def _sent(self, split: Split) -> DeviceSplit:
+    return DeviceSplit(**device_axis.copy_to_all(vars(split), self.devices))
 
   def _chunks(self, split: Split, whole: bool = False) -> Iterator[Chunk]:
     """Goes through a split in batches as an evaluation does; `whole`: only through full ones."""
@@ -177,6 +186,5 @@ class FedData(DeviceData):
   def probe(self, programs: Any, states: LaneState, lane_params: LaneParams, at: int) -> Any:
     chosen = programs.fed.chosen(self._trials, jnp.int32(at))
     drawn = self._on_host(chosen).ravel()
-    examples = vars(windows.take(self._dataset.train, drawn))
-    train = DeviceSplit(**device_axis.copy_to_all(examples, self.devices))
-    return programs.fed.probe(states, lane_params, train)
+    examples = self._sent(windows.take(self._dataset.train, drawn))
+    return programs.fed.probe(states, lane_params, examples)

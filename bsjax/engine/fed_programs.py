@@ -21,6 +21,9 @@ from bsjax.engine.vectorize import over_lanes
 class FedPrograms:
   """Functions of arrays `[device, seat, ...]`, compiled when they are first called."""
 
+  # Of one batch the compiler makes other code than of a loop, so it has functions of its own.
+  one: Callable  # (weights, lane_params, split) -> sums
+  one_statistics: Callable  # (weights, lane_params, split) -> BatchNorm statistics
   empty: Callable  # (weights, lane_params, chunk) -> sums of no examples
   add: Callable  # ((weights, sums), lane_params, chunk) -> sums
   add_moments: Callable  # ((weights, sums), lane_params, chunk) -> sums of moments
@@ -34,6 +37,13 @@ def build(
 ) -> FedPrograms:
   """Returns the functions of lanes that share a spec."""
   size = config.evaluation.batch_size
+
+  def one(weights: Weights, _: LaneParams, split: DeviceSplit) -> evaluate.Sums:
+    none = evaluate.empty_sums(spec, weights, split)
+    return evaluate.sums_over(spec, weights, split, size, none)
+
+  def one_statistics(weights: Weights, _: LaneParams, split: DeviceSplit) -> PyTree:
+    return evaluate.reestimate(spec, weights, split, size)
 
   def empty(weights: Weights, _: LaneParams, chunk: Chunk) -> evaluate.Sums:
     return evaluate.empty_sums(spec, weights, chunk.split)
@@ -58,6 +68,8 @@ def build(
     return replicate(over_lanes(function, 'map'), in_axes=(0, 0, *shared))
 
   return FedPrograms(
+    one=of_lanes(one, 0),
+    one_statistics=of_lanes(one_statistics, 0),
     empty=of_lanes(empty, 0),
     add=of_lanes(add, 0),
     add_moments=of_lanes(add_moments, 0),

@@ -58,6 +58,7 @@ class LaneSpec:
   shares: int = 1  # devices that each train on a share of every micro-batch
   # Key of `config.optimizer` -> argument of the optimizer, of those that lanes may differ in.
   arguments: Mapping[str, str] = dataclasses.field(default_factory=dict)
+  average_half_life: float = 0.0  # examples; of the average of weights; 0: there is none
 
   @property
   def population(self) -> int | None:

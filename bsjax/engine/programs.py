@@ -12,7 +12,7 @@ from jaxtyping import Array, Int, PyTree
 from ml_collections import ConfigDict
 
 from bsjax.data.dataset import InputShape, leaves
-from bsjax.engine import device_axis, divergence, fed_programs, lanes
+from bsjax.engine import averages, device_axis, divergence, fed_programs, lanes
 from bsjax.engine.device_axis import Devices
 from bsjax.engine.device_data import DeviceSplit
 from bsjax.engine.evaluate import Evaluation, evaluate
@@ -69,7 +69,7 @@ def build(
   blocks = min(config.noise_scale.curvature_blocks, probed)
 
   def init_lane(lane_params: LaneParams, _: LaneParams) -> LaneState:
-    return lanes.init(spec, lane_params, image_shape)
+    return averages.begin(spec, lanes.init(spec, lane_params, image_shape))
 
   def evaluate_lane(state: LaneState, _: LaneParams, *splits: DeviceSplit) -> Evaluation:
     return evaluate(spec, config.evaluation.batch_size, state, *splits)

@@ -81,6 +81,7 @@ def lane_spec(
     every_tick=not config.stages.order and all(x.accumulation == 1 for x in group.lanes),
     task=own.task,
     arguments=optimizers.arguments(config.optimizer.name) if varied else {},
+    average_half_life=config.averaging.half_life,
   )
 
 

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, PyTree
 
+from bsjax.engine.averages import AveragedState
 from bsjax.engine.lanes import (
   LaneParams,
   LaneSpec,
@@ -76,12 +77,15 @@ def _update(
   rate = lane_params.learning_rate * spec.schedule(end - count * spec.micro_batch)
   own = lane_params.hyperparameters
   params, opt_state = step(spec, state.params, state.opt_state, mean, rate, own)
-  return state.replace(
+  state = state.replace(
     params=params,
     opt_state=opt_state,
     count=jnp.zeros((), jnp.int32),
     updates=state.updates + 1,
   )
+  if not isinstance(state, AveragedState):
+    return state
+  return state.after_update(jnp.exp2(-count * spec.micro_batch / spec.average_half_life))
 
 
 def _noise(

@@ -22,6 +22,7 @@ from bsjax.stats.intervals import PairMoments
 from bsjax.storage.position import Divergence
 
 GROWN = 1e6
+SHORT = {'train': 'train', 'validation': 'val'}  # of splits, in the names of columns
 
 
 def columns(probe: Probe, examples: int, population: int, updates: int) -> dict[str, Any]:
@@ -131,7 +132,7 @@ def lane_records(
       **_divergence((diverged or {}).get(lane.lane), evaluation, position, guessing),
       **online.columns(windows, early),
     }
-    row |= _reestimated(evaluation)
+    row |= _other_weights(evaluation)
     if probe:
       row['exact'] = rendered(columns(probe, *probed, row['updates']))
     rows.append(row)
@@ -162,7 +163,7 @@ def subset_records(
         **means('train', one.train),
         **means('val', one.validation),
         **_divergence((diverged or {}).get(lane.lane), one, position, guessing),
-        **_reestimated(one),
+        **_other_weights(one),
       }
     )
   return rows
@@ -186,11 +187,12 @@ def _place(
   }
 
 
-def _reestimated(evaluation: Evaluation) -> dict[str, Any]:
-  """The columns of re-estimated BatchNorm statistics, if there are any."""
+def _other_weights(evaluation: Evaluation) -> dict[str, Any]:
+  """The columns of re-estimated BatchNorm statistics and of averaged weights, if there are any."""
   row: dict[str, Any] = {}
-  for name, sums in evaluation.reestimated.items():
-    row |= means({'train': 'reestimated_train', 'validation': 'reestimated_val'}[name], sums)
+  for prefix in ('reestimated', 'averaged'):
+    for name, sums in getattr(evaluation, prefix).items():
+      row |= means(f'{prefix}_{SHORT[name]}', sums)
   return row
 
 

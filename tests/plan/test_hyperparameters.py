@@ -3,11 +3,14 @@
 import itertools
 import math
 
+import jax.numpy as jnp
+import numpy as np
 import pytest
 from helpers.small import small_config
 
 from bsjax.config.errors import ConfigError
 from bsjax.engine.validate import validate
+from bsjax.optim import optimizers
 from bsjax.plan import hyperparameters, plan, stages
 from bsjax.plan.table import notes
 from bsjax.storage import records
@@ -145,3 +148,36 @@ def test_a_stage_is_not_called_like_an_axis():
   stages.add(config, 'b2')
   with pytest.raises(ConfigError, match="the stage 'b2' is called like an axis"):
     validate(config)
+
+
+@pytest.mark.parametrize('batch_size', [4, 8, 32])
+def test_the_planted_time_scales_of_a_quadratic_are_recovered(batch_size):
+  """From the path of weights, by optimizers of lanes: momentum's half-life, weight decay's scale.
+
+  In one direction the quadratic is so flat that its slope stays the same, in the other it is level.
+  """
+  curvature = np.array([[1e-6, 0.0]], np.float32)
+
+  def path(config, updates):
+    own = values(config, batch_size)
+    transform = optimizers.create(config.optimizer, hyperparameters.varied(config))
+    names = optimizers.arguments(config.optimizer.name)
+    lane = {names[key]: jnp.float32(value) for key, value in own.items()}
+    params = np.ones((1, 2), np.float32)
+    state, weights = transform.init(params), [params]
+    for _ in range(updates):
+      state = optimizers.with_learning_rate(state, jnp.float32(0.05), lane)
+      steps, state = transform.update(curvature * weights[-1], state, weights[-1])
+      weights.append(np.asarray(weights[-1] + steps, np.float64).astype(np.float32))
+      moved.append(np.asarray(steps, np.float64)[0])
+    return np.array(weights, np.float64)[:, 0]
+
+  moved = []
+  base = {'scaling__hyperparameters': 'half_life', 'scaling__base_batch_size': 8}
+  path(small_config(optimizer__momentum=0.9, **base), 6)
+  grown = np.diff(np.array(moved)[:, 0])  # of steps: by less each time, as the average fills
+  half_life = batch_size * math.log(0.5) / np.log(grown[3] / grown[2])
+  assert half_life == pytest.approx(8 * math.log(0.5) / math.log(0.9), rel=0.01)
+  decayed = path(adamw('decay_time', optimizer__weight_decay=0.1), 20)[:, 1]
+  scale = batch_size * 20 / np.log(decayed[0] / decayed[-1])  # in examples
+  assert scale == pytest.approx(8 / (0.05 * 0.1), rel=0.02)

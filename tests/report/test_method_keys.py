@@ -67,6 +67,7 @@ VALUES = {
   'axes.eps': ((), (1e-8, 1e-6), ADAM),
   'axes.trust_coefficient': ((), (0.001, 0.02), LARS),
   'axes.weight_decay': ((), (0.0, 0.1)),
+  'averaging.half_life': (0.0, 500.0),
   'schedule.name': ('constant', 'cosine'),
   'schedule.warmup_epochs': (0.0, 1.0),
   'schedule.boundaries': ((0.5,), (0.5, 0.75), STEP),

@@ -12,6 +12,7 @@ import jax
 import pytest
 from absl import flags
 from hypothesis import strategies as st
+from ml_collections import config_flags
 
 import bsjax
 from bsjax import __main__ as commands
@@ -225,3 +226,18 @@ def test_options_of_jax_that_change_results_are_pinned_and_said(caplog):
   finally:
     for name, value in before.items():
       jax.config.update(name, value)
+
+
+def test_a_config_file_is_run_once(tmp_path):
+  file, log = tmp_path / 'study.py', tmp_path / 'runs'
+  file.write_text(
+    'from bsjax.config.keys import base_config\n'
+    f"with open({str(log)!r}, 'a') as runs:\n  runs.write('run ')\n"
+    'get_config = base_config\n\n'
+    'def parts(config):\n  return {"data": config.seed}\n'
+  )
+  values = flags.FlagValues()
+  config_flags.DEFINE_config_file('config', flag_values=values)
+  values(['bsjax', f'--config={file}'])
+  assert cli.parts(values.config, str(file)) == {'data': 0}
+  assert log.read_text() == 'run '

@@ -15,12 +15,13 @@ import numpy as np
 import optax
 import pytest
 from flax import nnx
+from helpers.interrupted import terminated_in_call
 from helpers.small import small_config
 
 import bsjax
 from bsjax import data
 from bsjax.config.errors import ConfigError
-from bsjax.engine import validate
+from bsjax.engine import fed_data, validate
 from bsjax.sharpness import study as sharpness_study
 from bsjax.storage import records, workdirs
 
@@ -305,3 +306,25 @@ def test_the_readme_runs_as_it_stands_in_an_empty_directory(tmp_path):
   summary = json.loads((tmp_path / 'runs' / 'own' / 'summary.json').read_text())
   assert all(row['val_absolute_error']['mean'] < 1 for row in summary['batch_sizes'])
   assert (tmp_path / 'runs' / 'own' / 'report.html').is_file()
+
+
+def test_data_mapped_from_files_and_fed_from_the_host_give_the_same_records(
+  tmp_path, monkeypatch, optimized_programs, blank_figures
+):
+  pairs = []
+  for number, arrays in enumerate(PARTS):
+    for part, array in enumerate(arrays):
+      np.save(tmp_path / f'{number}{part}.npy', array)
+    pairs.append(tuple(np.load(tmp_path / f'{number}{x}.npy', mmap_mode='r') for x in range(2)))
+  monkeypatch.setattr(fed_data, 'WINDOW_BYTES', 4 * 32 * 20)  # two trials, two blocks
+  made = {'model': Linen(), 'data': tuple(pairs), 'task': regression()}
+  config, folders = config_of(), (tmp_path / 'device', tmp_path / 'host')
+  assert bsjax.Study(config, folders[0], **made).run()
+  config.execution.data = 'host'
+  with terminated_in_call(monkeypatch, 5):
+    assert not bsjax.Study(config, folders[1], **made).run()
+  config.execution.data = 'auto'  # which changes nothing
+  monkeypatch.setattr(fed_data, 'is_fed', lambda *_: True)
+  assert bsjax.Study(config, folders[1], **made).run()
+  there, here = ((workdir / 'records.jsonl').read_bytes() for workdir in folders)
+  assert here == there

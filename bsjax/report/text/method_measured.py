@@ -48,9 +48,17 @@ def evaluation(config: Config, plan_rows: Sequence[Row]) -> str:
     if subset and config['evaluation'].get('positions') == MATCHED and not _follows(config)
     else ''
   )
+  half_life = config.get('averaging', {}).get('half_life')
+  average = (
+    f' So was an average of the weights after each update, in which those of {half_life:,g} '
+    'examples ago count half as much as the last (with BatchNorm, its statistics re-estimated on '
+    'training data).'
+    if half_life
+    else ''
+  )
   return (
     f'Training and validation sets were evaluated {min(count, blocks)} times while training, '
-    f'whole, in evaluation mode{batches}{where}.{also}'
+    f'whole, in evaluation mode{batches}{where}.{also}{average}'
   )
 
 
