@@ -1,6 +1,6 @@
 """How often an audit names the cause that was planted, and claims an effect that is not there.
 
-  python experiments/audit/planted.py --out=planted.json --tables=200 --trials=5
+  python experiments/audit/planted.py --out=experiments/audit/planted.json --tables=200 --trials=5
 
 Each table is simulated (`tests/helpers/audit_worlds.py`), written as a CSV and audited as the
 command does it. Shares come with their 95% Wilson intervals. It goes on where the file ends.

@@ -18,6 +18,7 @@ from bsjax.analysis.claims.claim import BELOW, Claim, Kind
 from bsjax.analysis.claims.pooling import pooled
 from bsjax.audit import audit
 from bsjax.report import compare
+from bsjax.report.compared import Refused
 from bsjax.stats.estimate import Estimate
 from bsjax.stats.intervals import mean_interval
 from bsjax.storage import records
@@ -114,7 +115,7 @@ def test_what_one_study_answers_several_times_counts_once():
 
 
 def refused(paths, tmp_path):
-  with pytest.raises((compare.Refused, FileNotFoundError)) as caught:
+  with pytest.raises((Refused, FileNotFoundError)) as caught:
     compare.write(paths, tmp_path / 'out')
   assert not (tmp_path / 'out').exists()
   return str(caught.value)

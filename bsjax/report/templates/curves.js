@@ -108,7 +108,7 @@
   function limits(lines) {
     const late = lines.flatMap((line) => {
       const mean = line.y[state.quantity][0];
-      return mean.slice(Math.floor(mean.length / 10)).filter((value) => value !== null);
+      return mean.slice(Math.floor(0.3 * mean.length)).filter((value) => value !== null);
     });
     const low = Math.min(...late), high = Math.max(...late);
     if (low > 0 && high / low > 20 && unit() !== '%') return {log: true, range: [low / 1.2, high * 1.2]};
