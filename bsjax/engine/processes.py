@@ -94,13 +94,18 @@ def leave() -> None:
 
 
 def count() -> int:
-  """Returns the number of processes of the study."""
-  return jax.process_count()
+  """Returns the number of processes of the study; of one that stands alone without a device."""
+  return jax.process_count() if jax.distributed.is_initialized() else 1
 
 
 def is_first() -> bool:
   """Whether this process is the one that writes and speaks."""
-  return jax.process_index() == 0
+  return index() == 0
+
+
+def index() -> int:
+  """Returns which of the processes this is, from 0."""
+  return jax.process_index() if count() > 1 else 0
 
 
 def exchange(value: T) -> list[T]:
@@ -133,7 +138,7 @@ def first(function: Callable[[], T]) -> T:
 
 def together(function: Callable[[], T]) -> T:
   """Calls a function in every process; an error in one is raised in all."""
-  return _results(function, True)[jax.process_index()]
+  return _results(function, True)[index()]
 
 
 def _results(function: Callable[[], T], mine: bool) -> list[T]:
@@ -194,7 +199,7 @@ def _watch() -> None:
 
 def die(sentence: str) -> None:
   """Ends this process with a sentence at once: with one lost, no orderly end is to be had."""
-  print(f'bsjax: process {jax.process_index()} on {platform.node()}: {sentence}', file=sys.stderr)
+  print(f'bsjax: process {index()} on {platform.node()}: {sentence}', file=sys.stderr)
   sys.stdout.flush()
   sys.stderr.flush()
   os._exit(1)

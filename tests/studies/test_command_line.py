@@ -11,6 +11,7 @@ import hypothesis
 import jax
 import pytest
 from absl import flags
+from helpers.small import small_config
 from hypothesis import strategies as st
 from ml_collections import config_flags
 
@@ -195,9 +196,15 @@ def test_a_platform_that_is_not_there_is_named(monkeypatch, error):
     raise error
 
   monkeypatch.setattr(jax, 'local_devices', fail)
-  with pytest.raises(ConfigError, match='JAX finds no devices of JAX_PLATFORMS=') as caught:
-    device_axis.devices(0)
-  assert '\n' not in str(caught.value)
+  for name in ('process_count', 'process_index'):  # which begin with devices, too
+    monkeypatch.setattr(jax, name, fail)
+  for ask in (
+    lambda: device_axis.devices(0),
+    lambda: bsjax.Study(small_config(), '/nowhere').run(),
+  ):
+    with pytest.raises(ConfigError, match='JAX finds no devices of JAX_PLATFORMS=') as caught:
+      ask()
+    assert '\n' not in str(caught.value)
 
 
 def test_options_of_jax_that_change_results_are_pinned_and_said(caplog):
