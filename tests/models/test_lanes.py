@@ -137,7 +137,7 @@ def test_loss_falls_on_real_images_and_gradients_are_finite(request, name, kind)
   changes = {'normalization': kind, 'num_classes': 10}
   model = build(name, width=2 * SMALL[name], **changes) if is_slow else short(name, **changes)
   dataset = color_digits(small_config().data)
-  count, steps = (16, 60) if is_slow else (64, 100)
+  count, steps = (16, 40) if is_slow else (32, 80)
   images = jnp.asarray((dataset.train.images[:count] - dataset.mean) / dataset.std)
   labels = jnp.asarray(dataset.train.labels[:count])
   start = jax.jit(model.init, static_argnums=2)(jax.random.key(0), images[:1], False)
