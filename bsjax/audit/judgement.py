@@ -241,11 +241,11 @@ def _rows(given: Given) -> list[dict[str, Any]]:
     row |= {'at_grid_edge': None, 'updates': None}
     if size in given.chosen:
       tuned = given.chosen[size]
-      values = at_end(tuned).values
+      reading = at_end(tuned)
       row |= {'learning_rate': tuned.learning_rate, 'trials': len(tuned.lanes)}
       row |= {
-        'value': _shown(values[USUAL.val], given.loss_only),
-        USUAL.train: estimate(values[USUAL.train], USUAL.train),
+        'value': _shown(reading.repeated(USUAL.val), given.loss_only),
+        USUAL.train: estimate(reading.repeated(USUAL.train), USUAL.train),
       }
       tried = [setting.learning_rate for setting in settings]
       edge = len(tried) > 1 and tuned.learning_rate in (min(tried), max(tried))

@@ -213,10 +213,10 @@ def test_the_answer_claims_only_what_the_paired_differences_show():
   good, alike, bad = [0.95, 0.96, 0.97], [0.951, 0.94, 0.966], [0.70, 0.711, 0.719]
   text = answer(summary_of(good, alike))
   assert text.headline == 'No batch size is shown to be better.'
-  assert 'no difference is shown to 16 (n = 3)' in text.detail
+  assert 'no difference from 16 is shown (n = 3)' in text.detail
   text = answer(summary_of(good, alike, bad))
   assert text.headline == 'Batch size 8 beats 32, not 16.'
-  assert 'it is shown to be above 32, no difference is shown to 16' in text.detail
+  assert 'it is shown to be above 32; no difference from 16 is shown' in text.detail
   assert answer(summary_of(bad, good)).headline == 'Batch size 16 does best.'
   assert answer(summary_of([0.9], [0.1])).headline == 'One trial cannot tell the batch sizes apart.'
   assert (

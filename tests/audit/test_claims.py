@@ -8,10 +8,12 @@ import pytest
 from helpers import audit_worlds
 
 from bsjax.analysis.claims.claim import ABOVE, BELOW, Kind
+from bsjax.analysis.runs.budgets import at_end
 from bsjax.audit import audit
 from bsjax.audit.good_rates import width
 from bsjax.report.text.audit_answer import NAMES
 from bsjax.report.text.changes import REMEDIES
+from bsjax.stats.intervals import mean_interval
 
 
 def sweep(
@@ -155,6 +157,25 @@ def test_a_table_of_losses_speaks_of_losses():
   rows = found.result['batch_sizes']
   assert rows[0]['value']['mean'] == pytest.approx(2, abs=0.01)
   assert rows[0]['value']['ci95'][0] < rows[0]['value']['mean'] < rows[0]['value']['ci95'][1]
+
+
+def test_large_differences_of_losses_are_percent_proper_in_the_answer():
+  """A loss half as high again at each doubling: the best is 56 and 80% below, not 81 and 162%."""
+  frame = sweep(lambda size, *_: 2 * 1.5 ** math.log2(size / 16), column='val_loss', noise=0.002)
+  answer = audit(frame.assign(learning_rate=0.1), batch_norm='none').result['answer']
+  assert '56 to 80% below 64 and 256' in answer['detail']
+
+
+def test_the_table_holds_the_doubt_about_the_best_rate():
+  """Training accuracy is steep where validation accuracy is highest: its interval is wider."""
+  found = audit(audit_worlds.table('only_updates', 4, (7,)))
+  given = found.judged.cells[0].given
+  for row in found.result['batch_sizes']:
+    reading = at_end(given.chosen[row['batch_size']])
+    of_table = row['train_accuracy']['ci95']
+    wider = mean_interval(reading.repeated('train_accuracy'))
+    assert of_table == pytest.approx([wider.low, min(wider.high, 1.0)])
+    assert not np.allclose(reading.moved['train_accuracy'], 0.0)
 
 
 def test_cells_are_the_sample():

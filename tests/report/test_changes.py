@@ -44,7 +44,7 @@ def test_what_is_open_has_its_remedy(row, open_):
 def test_trials_are_asked_for_only_where_nothing_is_shown():
   zero = {'code': 'contains_zero', 'half': 0.01, 'trials': 14, 'unit': 'per_doubling'}
   (text,) = of_study(summary(reasons=[zero]))
-  assert 'more trials than the 3' in text and 'at most 14' in text
+  assert 'the spread of these 3, at most 14' in text
   assert of_study(summary(reasons=[zero], pair='supported')) == []
   (text,) = of_study(summary(reasons=[zero], trials=1))
   assert 'one run has no spread' in text

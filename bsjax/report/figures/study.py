@@ -51,7 +51,7 @@ STUDY = (
     wide=False,
     caption="""Final validation and training {{ metric.title }} against batch size, as in the table
     of results: mean, 95% Student interval and the single trials as faint dots; {{ over }}.
-    {{ setup }}""",
+    Differences are judged within trials: do not read them off the overlap. {{ setup }}""",
   ),
   Drawing(
     'gap',

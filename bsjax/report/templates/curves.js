@@ -104,12 +104,14 @@
     });
   }
 
-  /* The limits of the plot, by the means: the steep start of training is cut off. */
+  /* The limits of the plot, by means and the last bands: the steep start of training is cut off. */
   function limits(lines) {
-    const late = lines.flatMap((line) => {
-      const mean = line.y[state.quantity][0];
-      return mean.slice(Math.floor(0.3 * mean.length)).filter((value) => value !== null);
-    });
+    const known = (values, from) => values.slice(Math.floor(from * values.length)).filter((value) => value !== null);
+    const of = (from, ends) => lines.flatMap((line) => line.y[state.quantity].flatMap(
+      (values, place) => known(values, place ? ends : from)));
+    const bands = lines.length <= MOST_BANDS ? 0.8 : 1;
+    const late = of(0.3, bands).length ? of(0.3, bands) : of(0, 1);
+    if (!late.length) return {log: false, range: [0, 1]};
     const low = Math.min(...late), high = Math.max(...late);
     if (low > 0 && high / low > 20 && unit() !== '%') return {log: true, range: [low / 1.2, high * 1.2]};
     const room = 0.06 * (high - low) || 0.01 * Math.abs(high) || 0.01;
@@ -193,9 +195,9 @@
     const pointed = at !== null && at !== undefined;
     lines.forEach((line, number) => {
       const [mean, lowest, highest] = line.y[state.quantity];
-      const end = mean.length - 1;
-      const value = pointed ? columns[means[number]][at] : mean[end];
-      const spread = !pointed && highest ? ' (' + withUnit(lowest[end]) + ' to ' + withUnit(highest[end]) + ')' : '';
+      const end = mean.map((value) => value !== null).lastIndexOf(true); // some are recorded less often
+      const value = pointed ? columns[means[number]][at] : end < 0 ? null : mean[end];
+      const spread = !pointed && highest && end >= 0 ? ' (' + withUnit(lowest[end]) + ' to ' + withUnit(highest[end]) + ')' : '';
       cells[number].textContent = value === null ? '–' : withUnit(value) + spread;
     });
     said.textContent = (pointed ? 'At ' + short(columns[0][at]) + ' ' + clockTitle : 'At the end of each line')
@@ -203,11 +205,16 @@
       + '. Shaded: from the lowest to the highest run. Drag to zoom in, double-click to zoom out.';
   }
 
-  new ResizeObserver(() => {
-    if (chart && plot.clientWidth && chart.width !== plot.clientWidth) {
-      chart.setSize({width: plot.clientWidth, height: chart.height});
-    }
-  }).observe(plot);
-  build();
-  draw();
+  try {
+    build();
+    draw();
+    new ResizeObserver(() => {
+      if (chart && plot.clientWidth && chart.width !== plot.clientWidth) {
+        chart.setSize({width: plot.clientWidth, height: chart.height});
+      }
+    }).observe(plot);
+  } catch (error) {
+    console.error(error);
+    said.textContent = 'This browser cannot draw the curves; the figures below need no script.';
+  }
 })();

@@ -104,9 +104,9 @@ def _open_causes(confounds: Sequence[Mapping[str, Any]]) -> list[str]:
   ]
   remarks = []
   if unknown:
-    remarks.append(f'Not ruled out as its cause: {joined(unknown)}.')
+    remarks.append(f'Not ruled out as a cause of the difference: {joined(unknown)}.')
   if ruled_out:
-    remarks.append(f'Shown not to be its cause: {joined(ruled_out)}.')
+    remarks.append(f'Shown not to be the cause of the difference: {joined(ruled_out)}.')
   return remarks
 
 
@@ -184,10 +184,11 @@ def _compare(rows: Sequence[Row], claims: Sequence[Mapping[str, Any]]) -> tuple[
   beaten = [other for (_, other), verdict in verdicts.items() if verdict == SUPPORTED]
   level = [other for (_, other), verdict in verdicts.items() if verdict != SUPPORTED]
   best = next(row for row in rows if row['batch_size'] == size)[judged().val]
-  text = f'The {judged().best_mean} mean is that of batch size {size}: {reached(best)}.'
+  text = f'At equal epochs the {judged().best_mean} mean is that of batch size {size}: '
+  text += f'{reached(best)} (95% interval).'
   shown = [f'it is shown to be {better().side} {joined(beaten)}'] if beaten else []
-  shown += [f'no difference is shown to {joined(level)}'] if level else []
-  text += f' At 95% for all pairs and the trend at once, {", ".join(shown)}'
+  shown += [f'no difference from {joined(level)} is shown'] if level else []
+  text += f' At 95% for all pairs and the trend at once, {"; ".join(shown)}'
   text += f' (n = {best["n"]}).'
   apart = {row['batch_size'] for row in rows} - {size, *beaten, *level}
   if apart:
@@ -232,7 +233,7 @@ def _remarks(rows: Sequence[Row]) -> list[str]:
   if at_edge:
     remarks.append(
       f'At {sizes_text(at_edge)} the best learning rate is at the edge of the grid: a better one '
-      'may lie outside, so widen the grid before comparing.'
+      'may lie outside.'
     )
   if untuned:
     remarks.append(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,10 +21,11 @@ NAMES = CONFOUNDS | {
   'test_set_used': 'test data used to choose',
   'training_mode_metric': 'a training metric taken in training mode',
 }
-# What is meant by a cause that explains a difference.
+MOST_LOG = 700.0  # of which there is still an exponential
+# Where a difference is mostly gone that a cause explains.
 _WITHOUT = {
-  'unequal_updates': ' Where all have made as many updates, less than half of it is left.',
-  'stale_batch_norm': ' With statistics estimated afresh, less than half of it is left.',
+  'unequal_updates': 'At equal updates',
+  'stale_batch_norm': 'With statistics estimated afresh',
 }
 _BETTER = {'smaller': 'Smaller batches do better', 'larger': 'Larger batches do better'}
 
@@ -54,7 +56,9 @@ def sentence(answer: Mapping[str, Any], loss_only: bool) -> Answer:
     f'{_told(answer, what, loss_only)} This holds for all pairs and the trend at once, at 95%.'
   )
   if answer['causes']:
-    detail += ''.join(_WITHOUT.get(cause, '') for cause in answer['causes'])
+    for cause in answer['causes']:
+      if cause in _WITHOUT:
+        detail += f' {_WITHOUT[cause]} less than half of the difference is left.'
     headline = f'{shown}, and {joined(EXPLAINS[code] for code in answer["causes"])} it.'
   elif answer['open']:
     headline = f'{shown}, but {joined([NAMES[code] for code in answer["open"]], "or")} may be why.'
@@ -80,19 +84,32 @@ def _told(answer: Mapping[str, Any], what: str, loss_only: bool) -> str:
       f'{what[0].upper()}{what[1:]} changes by {_slope(answer, loss_only)} per doubling of the '
       f'batch size; no two batch sizes are told apart (the best mean is that of {best}).'
     )
-  low, high = (f'{100 * value:.2g}' for value in answer['by'])
+  # Of losses they are differences of minus their logarithms, the best's less another's.
+  low, high = (_two_digits(-_percent(-x) if loss_only else 100 * x) for x in answer['by'])
   by = f'{low}{unit}' if low == high else f'{low} to {high}{unit}'
   side = 'below' if loss_only else 'above'
-  text = f'In {what}, batch size {best} is {by} {side} {joined(beaten)}'
-  return f'{text}; no difference is shown to {joined(level)}.' if level else f'{text}.'
+  text = f'At equal epochs, batch size {best} is {by} {side} {joined(beaten)} in {what}'
+  return f'{text}; no difference from {joined(level)} is shown.' if level else f'{text}.'
 
 
 def _slope(answer: Mapping[str, Any], loss_only: bool) -> str:
   """'-0.31 [-0.38, -0.24] percentage points'."""
-  scale = 100 if loss_only or judged().metric.percent else 1
-  value, low, high = (None if x is None else f'{scale * x:+.2g}' for x in answer['slope'])
+  scale = 100 if judged().metric.percent else 1
+  value, low, high = (
+    None if x is None else _two_digits(_percent(x) if loss_only else scale * x, '+')
+    for x in answer['slope']
+  )
   interval = '' if None in (low, high) else f' [{low}, {high}]'
   return f'{value}{interval}{_unit(loss_only)}'
+
+
+def _percent(log: float) -> float:
+  """The change of a loss in percent, of that of its logarithm."""
+  return 100 * math.expm1(min(log, MOST_LOG))
+
+
+def _two_digits(value: float, sign: str = '') -> str:
+  return f'{float(f"{value:.2g}"):{sign}g}'
 
 
 def _unit(loss_only: bool) -> str:
@@ -101,14 +118,19 @@ def _unit(loss_only: bool) -> str:
 
 def _not_shown(answer: Mapping[str, Any], what: str, loss_only: bool) -> Answer:
   largest = answer['largest']
-  bound = '' if largest is None else f'{100 * largest:.2g}{_unit(loss_only)}'
+  bound = ''
+  if largest is not None:
+    number = _percent(largest) if loss_only else 100 * largest
+    bound = f'{_two_digits(number)}{_unit(loss_only)}'
   if answer['code'] == 'equivalent':
-    detail = f'No two of them differ by more than {bound} in {what}, for all pairs at once at 95%.'
+    detail = f'At equal epochs no two of them differ by more than {bound} in {what}, '
+    detail += 'at 95% for all pairs at once.'
     return Answer(f'The batch sizes are equivalent, within {bound}.', detail, _hiding(answer))
   detail = f'The best mean is that of batch size {answer["best"]}.'
   if bound:
     detail += (
-      f' Differences up to {bound} in {what} are not ruled out, so this is no proof of none.'
+      f' Differences of up to {bound} in {what} are not ruled out: this does not show that '
+      'there is none.'
     )
   return Answer('No batch size is shown to be better.', detail, _hiding(answer))
 
@@ -135,9 +157,9 @@ def _of_cells(answer: Mapping[str, Any], what: str, loss_only: bool) -> Answer:
 def _remarks(answer: Mapping[str, Any]) -> list[str]:
   remarks = []
   if answer['unknown']:
-    remarks.append(f'Not ruled out as its cause: {_named(answer["unknown"])}.')
+    remarks.append(f'Not ruled out as a cause of the difference: {_named(answer["unknown"])}.')
   if answer['ruled_out']:
-    remarks.append(f'Shown not to be its cause: {_named(answer["ruled_out"])}.')
+    remarks.append(f'Shown not to be the cause of the difference: {_named(answer["ruled_out"])}.')
   return remarks
 
 

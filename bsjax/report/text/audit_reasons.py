@@ -144,7 +144,7 @@ OF_AUDIT: dict[str, str | Callable[..., str]] = {
   'other_settings': 'runs also differ in {columns:list}, and are compared as if they did not: '
   '--columns=cell=NAME keeps them apart',
   # What is not known, or keeps a claim from its verdict.
-  'no_column': 'the table has no column {columns:list}',
+  'no_column': 'the table has no column {columns:either}',
   'nothing_at_one_rate': 'at one rate for all no difference is shown that could have a cause',
   'no_common_grid': 'the batch sizes do not share two learning rates at which runs ended well in a '
   'common trial',

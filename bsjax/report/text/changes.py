@@ -61,7 +61,7 @@ def _more_trials(claims: Rows) -> list[str]:
       for reason in claim['reasons']:
         if reason['code'] == 'contains_zero':
           return [
-            f'Run more trials than the {claim["n"]}: {count(reason["trials"])} of this spread '
+            f'Run more trials: with the spread of these {claim["n"]}, {count(reason["trials"])} '
             'would show a trend as large as the one found.'
           ]
   return []

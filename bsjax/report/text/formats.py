@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from bsjax.config.metrics import judged
-from bsjax.format import percent, plus_minus
+from bsjax.format import joined, percent, plus_minus
 from bsjax.plan import scaling_rules
 from bsjax.stats.paired import MOST_TRIALS
 
@@ -152,6 +152,10 @@ def _list(items: Sequence[Any]) -> str:
   return ', '.join(map(str, items)) or 'none'
 
 
+def _either(items: Sequence[Any]) -> str:
+  return joined(items, 'or')
+
+
 def _rules(rules: Sequence[str]) -> str:
   return ', '.join(RULES[rule] for rule in rules)
 
@@ -173,6 +177,7 @@ FORMATS = {
   'share': lambda share: f'{100 * share:.2g}%',
   'count': count,
   'list': _list,
+  'either': _either,
   'rule': RULES.__getitem__,
   'rules': _rules,
   'singular': lambda noun: noun.removesuffix('s'),
