@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -74,33 +75,27 @@ def data(
   quantity: [mean, lowest, highest] over trials, or null]}]}], 'colours', 'points', 'of'}. Curves
   longer than the page has room for are thinned evenly, ends kept: 'points' of 'of' records.
   """
-  settings = [
-    (name, setting) for name, (tried, _) in studies.items() for each in tried.values()
-    for setting in each
-  ]  # fmt: skip
-  longest = max((len(_records(lane)) for _, each in settings for lane in each.lanes), default=0)
+  of_studies = [
+    (name, setting)
+    for name, (tried, _) in studies.items()
+    for settings in tried.values()
+    for setting in settings
+  ]
+  longest = max((len(_records(lane)) for _, setting in of_studies for lane in setting.lanes),
+                default=0)  # fmt: skip
   if longest <= LONG:
     return None
-  lines = sum(1 if len(setting.lanes) < 2 else 3 for _, setting in settings) * len(quantities)
-  points = min(longest, max(FEWEST, NUMBERS // (lines + len(settings) * len(clocks))))
+  lines = sum(1 if len(setting.lanes) < 2 else 3 for _, setting in of_studies) * len(quantities)
+  points = min(longest, max(FEWEST, NUMBERS // (lines + len(of_studies) * len(clocks))))
   drawn: dict[str, list[dict[str, Any]]] = {name: [] for name in studies}
-  for name, setting in settings:
+  for name, setting in of_studies:
     if curve := _curve(setting, quantities, clocks, points):
-      drawn[name].append(curve)
-  known = [any(curve['y'][place] for curves in drawn.values() for curve in curves)
-           for place in range(len(quantities))]  # fmt: skip
-  for curve in (curve for curves in drawn.values() for curve in curves):
-    curve['rate'] = curve['rate'] if rates_known else None
-    curve['y'] = [values for values, any_ in zip(curve['y'], known, strict=True) if any_]
-  best = {
-    name: {size: tuned.learning_rate if rates_known else None for size, tuned in chosen.items()}
-    for name, (_, chosen) in studies.items()
-  }
+      drawn[name].append(curve if rates_known else curve | {'rate': None})
   return {
     'clocks': [[clock, CLOCKS[clock]] for clock in clocks],
-    'quantities': [[q.title, q.unit] for q, any_ in zip(quantities, known, strict=True) if any_],
+    'quantities': _only_known(drawn, quantities),
     'studies': [
-      {'name': name, 'best': best[name], 'settings': curves}
+      {'name': name, 'best': _best(studies[name][1], rates_known), 'settings': curves}
       for name, curves in drawn.items()
       if curves
     ],
@@ -108,6 +103,21 @@ def data(
     'points': points,
     'of': longest,
   }
+
+
+def _only_known(
+  drawn: Mapping[str, list[dict[str, Any]]], quantities: Sequence[Quantity]
+) -> list[list[str]]:
+  """Takes out of all curves what none has a value of; returns the title and unit of the rest."""
+  curves = [curve for of_study in drawn.values() for curve in of_study]
+  known = [any(curve['y'][place] for curve in curves) for place in range(len(quantities))]
+  for curve in curves:
+    curve['y'] = list(itertools.compress(curve['y'], known))
+  return [[quantity.title, quantity.unit] for quantity in itertools.compress(quantities, known)]
+
+
+def _best(chosen: Chosen, rates_known: bool) -> dict[int, float | None]:
+  return {size: tuned.learning_rate if rates_known else None for size, tuned in chosen.items()}
 
 
 def _records(lane: LaneHistory) -> list[Row]:

@@ -235,7 +235,9 @@ def test_a_trend_is_told_where_no_two_are_told_apart(verdict, better):
   found = answer(summary | {'claims': [trend, updates, *pairs]})
   assert found.headline == f'{better} batches do better at equal epochs; no two are told apart.'
   assert '-0.50 [-0.70, -0.30] percentage points per doubling' in found.detail
-  assert 'at equal updates is undetermined' in found.detail
+  assert 'at equal updates neither smaller nor larger batches are shown' in found.detail
+  at_updates = answer(summary | {'claims': [trend, updates | {'verdict': verdict}, *pairs]})
+  assert f'at equal updates {better.lower()} batches do better' in at_updates.detail
   edge = {'confound': 'optimum_at_grid_edge', 'present': True, 'explains': 'unknown'}
   rows = [row for row in summary['confounds'] if row['confound'] != 'optimum_at_grid_edge']
   untuned = answer(summary | {'claims': [trend, updates, *pairs], 'confounds': [*rows, edge]})

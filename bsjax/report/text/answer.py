@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from bsjax.analysis.claims import causes
-from bsjax.analysis.claims.claim import REFUTED, SUPPORTED, Kind, better, worse
+from bsjax.analysis.claims.claim import REFUTED, SUPPORTED, UNDETERMINED, Kind, better, worse
 from bsjax.analysis.runs.histories import Row
 from bsjax.config.metrics import judged
 from bsjax.format import by_reason, joined, sizes_text
@@ -30,6 +30,11 @@ CONFOUNDS = {
   'b1_time_scale': 'an average of gradients over other numbers of examples',
   'b2_time_scale': 'a second moment over other numbers of examples',
   causes.WEIGHT_DECAY: 'a weight decay over other numbers of examples',
+}
+AT_UPDATES = {
+  SUPPORTED: 'smaller batches do better',
+  REFUTED: 'larger batches do better',
+  UNDETERMINED: 'neither smaller nor larger batches are shown to do better',
 }
 EXPLAINS = {
   causes.UPDATES: 'the number of updates explains',
@@ -163,7 +168,7 @@ def _trend(claims: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
     f'{judged().of_points} per doubling of the batch size'
   )
   if at_updates:
-    text += f'; that smaller batches do better at equal updates is {at_updates["verdict"]}'
+    text += f'; at equal updates {AT_UPDATES[at_updates["verdict"]]}'
   return better, f'{text}.'
 
 
