@@ -8,7 +8,7 @@ from bsjax.report.summaries import summarize
 from bsjax.report.text.changes import REMEDIES, of_audit, of_study
 
 
-def summary(confounds=(), reasons=(), trials=3, pair='undetermined'):
+def summary(confounds=(), reasons=(), trials=3, pair='undetermined', alike='undetermined'):
   about = {'budget': 'epochs', 'quantity': 'val_accuracy', 'verdict': 'undetermined', 'n': trials}
   return {
     'confounds': [
@@ -18,7 +18,8 @@ def summary(confounds=(), reasons=(), trials=3, pair='undetermined'):
     'batch_sizes': [{'val_accuracy': {'n': trials}}, {'reason': 'diverged'}],
     'claims': [
       {'kind': 'trend', 'reasons': list(reasons), **about},
-      {'kind': 'pair', 'reasons': [], **about, 'verdict': pair},
+      {'kind': 'pair', **about, 'verdict': pair, 'question': {'margin': None}},
+      {'kind': 'pair', **about, 'verdict': alike, 'question': {'margin': 0.005}},
     ],
   }
 
@@ -46,6 +47,7 @@ def test_trials_are_asked_for_only_where_nothing_is_shown():
   (text,) = of_study(summary(reasons=[zero]))
   assert 'the spread of these 3, at most 14' in text
   assert of_study(summary(reasons=[zero], pair='supported')) == []
+  assert of_study(summary(reasons=[zero], alike='supported')) == [text]
   (text,) = of_study(summary(reasons=[zero], trials=1))
   assert 'one run has no spread' in text
 

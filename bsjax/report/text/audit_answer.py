@@ -148,7 +148,8 @@ def _of_cells(answer: Mapping[str, Any], what: str, loss_only: bool) -> Answer:
     change = _slope(answer, loss_only)
     slope = f'{what[0].upper()}{what[1:]} changes by {change} per doubling of the batch size. '
   detail = (
-    f'{slope}Of {answer["asked"]} claims over the {over} {answer["shown"]} are decided. '
+    f'{slope}{answer["shown"]} of {answer["asked"]} claims over the {over} '
+    f'{"is" if answer["shown"] == 1 else "are"} decided. '
     f'{over.capitalize()} are the sample: what is shown is shown of {over} like these.'
   )
   return Answer(headline, detail, [])

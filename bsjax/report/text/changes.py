@@ -52,8 +52,12 @@ def _remedies(codes: Any) -> list[str]:
 
 
 def _more_trials(claims: Rows) -> list[str]:
-  """How many trials would tell, where neither the trend at equal epochs nor a pair is shown."""
-  if any(c['kind'] == Kind.PAIR and c['verdict'] == SUPPORTED for c in claims):
+  """How many trials would tell, where neither the trend at equal epochs nor a pair is shown.
+
+  That two batch sizes are alike shows none.
+  """
+  pairs = [c for c in claims if c['kind'] == Kind.PAIR and c['question']['margin'] is None]
+  if any(claim['verdict'] == SUPPORTED for claim in pairs):
     return []
   for claim in claims:
     asked = (claim['kind'], claim['budget'], claim['quantity'], claim['verdict'])
