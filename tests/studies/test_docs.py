@@ -76,7 +76,7 @@ def test_what_a_page_names_is_there(page):
     assert (ROOT / path).exists(), path
   flags = re.findall(r'--config\.([\w.]+)=', text)
   sections = '|'.join(key for key, value in base_config().items() if hasattr(value, 'items'))
-  flags += re.findall(rf'`((?:{sections})\.(?!py|json|html)[a-z]\w*)[`=]', text)
+  flags += re.findall(rf'`((?:{sections})\.(?!py|json|html|md\b)[a-z]\w*)[`=]', text)
   config = base_config()
   for name in re.findall(r"stages\.add\(config, '(\w+)'", text):
     stages.add(config, name)
