@@ -150,9 +150,13 @@ def measure(
 def _timed(run: Lanes, on_device: DeviceData, blocks: int) -> float:
   """Seconds per block; from the start of training if there is no room for so many any more."""
   begun = now()
-  done = run.advance(on_device, blocks)
+  if not (
+    done := run.advance(on_device, blocks)
+  ):  # data that are fed end with a block of the study
+    run.place(0)
+    done = run.advance(on_device, blocks)
   run.wait()
-  seconds = (now() - begun) / max(done, 1)
+  seconds = (now() - begun) / done
   if done < blocks:
     run.place(0)
   return seconds
@@ -172,7 +176,8 @@ def _key(config: ConfigDict, dataset: Dataset, own: Own) -> dict[str, Any]:
     'replicate': config.execution.replicate,
     'image': [*_shape(dataset), dataset.num_classes, config.data.crop, config.data.flip],
     **{name: keys[name] for name in study},
-    **({'devices_per_lane': shared} if shared > 1 else {}),
+    **({'devices_per_lane': shared} if shared else {}),
+    **({'averaging': keys['averaging']} if config.averaging.half_life else {}),
     **fingerprints(own, dataset),
   }
 

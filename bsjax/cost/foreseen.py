@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
@@ -16,9 +16,9 @@ from bsjax import models
 from bsjax.cost import arithmetic, hlo, targets
 from bsjax.cost.memory import tree_bytes
 from bsjax.cost.targets import Target
-from bsjax.data import Dataset
-from bsjax.engine import device_lanes, memory, programs
-from bsjax.engine.device_axis import AXIS
+from bsjax.data import Dataset, windows
+from bsjax.engine import device_axis, device_data, fed_data, memory, programs, seats
+from bsjax.engine.device_axis import AXIS, Devices
 from bsjax.engine.device_data import DeviceSplit, epochs_at_hand, reach
 from bsjax.engine.lanes import Source
 from bsjax.engine.own import CONFIGS, Own
@@ -38,7 +38,7 @@ class Foreseer:
   dataset: Dataset
   study: plan.StagePlan
   target: Target
-  devices: Sequence[Any]
+  devices: Devices
   own: Own = CONFIGS
 
   def rows(self, names: Sequence[str] = (), say: Callable[[str], None] = print) -> list[Row]:
@@ -61,7 +61,7 @@ class Foreseer:
       'micro_batch': group.micro_batch,
       'batch_sizes': sizes,
       'lanes': len(group.lanes),
-      'devices': min(len(self.devices), len(group.lanes)),
+      'devices': min(len(self.devices), len(group.lanes)) * device_axis.shares(self.devices),
       'strategy': strategy.name,
     }
     begun, parts = time.perf_counter(), 1
@@ -110,9 +110,20 @@ class Foreseer:
     arguments, temporaries = stated.argument_size_in_bytes, stated.temp_size_in_bytes
     outputs = stated.output_size_in_bytes - stated.alias_size_in_bytes
     copy = tree_bytes(states.replace(grad_sum=())) // count
-    validation = tree_bytes(self.dataset.validation.images)
-    total = arguments + outputs + temporaries + copy + validation
+    total = arguments + outputs + temporaries + copy + self._beside()
     return {'total': total, 'arguments': arguments, 'temporaries': temporaries, 'copy': copy}
+
+  @property
+  def fed(self) -> bool:
+    """Whether the data would stay on the host."""
+    return fed_data.is_fed(self.config, self.dataset, self.target.memory)
+
+  def _beside(self) -> int:
+    """Bytes of data on a device while it trains, besides those that it trains on."""
+    if not self.fed:
+      return tree_bytes(self.dataset.validation.images)
+    examples = self.config.trials * _span(self).reach  # of the next window
+    return examples * windows.example_bytes(self.dataset.train)
 
   def _times(self, flops: float, work: hlo.Work, strategy: Strategy) -> Row:
     """Seconds that a tick takes at least: arithmetic, memory and launches at the device's peaks."""
@@ -130,7 +141,7 @@ class Foreseer:
       return [STRATEGIES[name] for name in names]
     convolves = self.own.model is None and models.MODELS[self.config.model.name].convolves
     fullest = -(-len(group.lanes) // len(self.devices))
-    return candidates(kind(self.devices[0]), convolves, fullest)
+    return candidates(kind(np.ravel(self.devices)[0]), convolves, fullest)
 
 
 def foreseer(
@@ -147,8 +158,7 @@ def foreseer(
   """
   target, devices = targets.find(name)
   first = study_plan.first
-  most = max(len(group.lanes) for group in first.groups)
-  used = devices[: config.execution.devices or None][:most]
+  used = device_data.grid(config, first, devices[: config.execution.devices or None])
   config = config.copy_and_resolve_references()
   config.execution.replicate = 'shard_map'  # whose arguments may be shapes
   return Foreseer(config, dataset, first, target, used, own)
@@ -184,23 +194,36 @@ def _lanes(
 ) -> tuple[Programs, PyTree, Any, int]:
   """The programs of lanes, the shapes of states and of what makes lanes themselves, and rows."""
   config, dataset = foreseer.config, foreseer.dataset
-  devices = list(foreseer.devices)
+  devices = foreseer.devices
   spec = lane_spec(config, dataset, foreseer.study, group, strategy, foreseer.own)
   shape, ticks = dataset.image_shape, group.block_ticks
   functions = programs.build(spec, strategy, config, shape, ticks, devices)
-  of_lanes = device_lanes.params_of(group)
-  order, rows = device_lanes.seating(strategy, of_lanes.trial, len(devices))
+  of_lanes = seats.params_of(group)
+  order, rows = seats.seating(strategy, of_lanes.trial, len(devices))
   lane_params = jax.tree.map(lambda x: _shape(foreseer, x[order]), of_lanes)
   states = jax.eval_shape(functions.init, lane_params, lane_params)
   return functions, jax.tree.map(lambda x: _shape(foreseer, x), states), lane_params, rows
 
 
 def _source(foreseer: Foreseer) -> Source:
-  study, train = foreseer.study, foreseer.dataset.train
-  epochs = epochs_at_hand(reach(study), study.train_examples)
-  orders = jax.ShapeDtypeStruct((foreseer.config.trials, epochs, study.train_examples), np.int32)
-  held = (train.images, train.labels, orders, jax.ShapeDtypeStruct((), np.int32))
+  study, train, trials = foreseer.study, foreseer.dataset.train, foreseer.config.trials
+  examples = train.images, train.labels
+  epochs, length = epochs_at_hand(reach(study), study.train_examples), study.train_examples
+  if foreseer.fed:
+    length, window_reach = _span(foreseer)
+    epochs, count = windows.epochs(length, window_reach), trials * window_reach
+    examples = jax.tree.map(
+      lambda x: jax.ShapeDtypeStruct((count, *x.shape[1:]), x.dtype), examples
+    )
+  orders = jax.ShapeDtypeStruct((trials, epochs, length), np.int32)
+  held = (*examples, orders, jax.ShapeDtypeStruct((), np.int32))
   return Source(*(_on_all(foreseer, tree) for tree in held))
+
+
+def _span(foreseer: Foreseer) -> fed_data.Span:
+  """The windows of data that are fed from the host."""
+  study = foreseer.config, foreseer.dataset, foreseer.study
+  return fed_data.span(*study, foreseer.target.memory)
 
 
 def _on_all(foreseer: Foreseer, tree: PyTree) -> PyTree:
@@ -213,7 +236,6 @@ def _on_all(foreseer: Foreseer, tree: PyTree) -> PyTree:
 
 def _shape(foreseer: Foreseer, array: Any, shared: bool = False) -> jax.ShapeDtypeStruct:
   """An array's shape, with a row for each device, or the same on all."""
-  mesh = Mesh(np.array(foreseer.devices), (AXIS,))
   spec = PartitionSpec() if shared else PartitionSpec(AXIS)
-  sharding = NamedSharding(mesh, spec)
+  sharding = NamedSharding(device_axis.mesh(foreseer.devices), spec)
   return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=sharding)

@@ -38,6 +38,11 @@ def take(split: Split, examples: Int[np.ndarray, ' example'] | slice) -> Split:
   return Split(images, labels)
 
 
+def epochs(length: int, reach: int) -> int:
+  """Returns how many epochs of `length` positions a window takes part in, wherever it begins."""
+  return 1 + -(-reach // length)
+
+
 def places(
   start: int, length: int, reach: int, trials: int
 ) -> tuple[Int32[np.ndarray, 'trial epoch place'], int]:
@@ -47,8 +52,7 @@ def places(
   `reach` positions from `start` on; what lies around these is never read.
   """
   first, before = divmod(start, length)
-  epochs = 1 + -(-reach // length)
-  place = np.arange(epochs * length, dtype=np.int32).reshape(epochs, length) - before
+  place = np.arange(epochs(length, reach) * length, dtype=np.int32).reshape(-1, length) - before
   of_trials = np.arange(trials, dtype=np.int32)[:, None, None] * reach
   return of_trials + np.clip(place, 0, reach - 1), first
 

@@ -109,7 +109,7 @@ def _shard_map(function: Callable, devices: Devices, in_axes: tuple, donate: tup
   # one another. Devices of a row end with the same, as all that they share passes `over_shares`.
   mapped = jax.shard_map(
     on_device,
-    mesh=_mesh(devices),
+    mesh=mesh(devices),
     in_specs=specs,
     out_specs=PartitionSpec(AXIS),
     check_vma=False,
@@ -122,7 +122,7 @@ BACKENDS = {'pmap': _pmap, 'shard_map': _shard_map}
 
 def spread(tree: PyTree, devices: Devices) -> PyTree:
   """Puts arrays with a leading device axis on the devices, one row on each, or each row of them."""
-  return jax.device_put(tree, NamedSharding(_mesh(devices), PartitionSpec(AXIS)))
+  return jax.device_put(tree, NamedSharding(mesh(devices), PartitionSpec(AXIS)))
 
 
 def copy_to_all(tree: PyTree, devices: Devices) -> PyTree:
@@ -193,5 +193,6 @@ def _grid(devices: Devices) -> Shaped[np.ndarray, 'row share']:
   return np.array(devices).reshape(len(devices), -1)
 
 
-def _mesh(devices: Devices) -> Mesh:
+def mesh(devices: Devices) -> Mesh:
+  """Returns the devices with names for their axes."""
   return Mesh(_grid(devices), (AXIS, SHARE))

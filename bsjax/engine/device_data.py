@@ -26,10 +26,19 @@ LEAST_SHARE = 32
 def study_devices(config: ConfigDict, study: plan.StagePlan) -> Shaped[np.ndarray, 'row share']:
   """Returns the devices that a study runs on: no more rows than the largest group has lanes.
 
-  Those of a row share lanes, as many as `execution.devices_per_lane` says. Raises ConfigError where
-  they would not have equal shares of a micro-batch.
+  Raises ConfigError as `grid` does.
   """
-  present = device_axis.devices(config.execution.devices)
+  return grid(config, study, device_axis.devices(config.execution.devices))
+
+
+def grid(
+  config: ConfigDict, study: plan.StagePlan, present: Sequence[Any]
+) -> Shaped[np.ndarray, 'row share']:
+  """Returns which of the devices that are present a study uses, in rows that share lanes.
+
+  As many share them as `execution.devices_per_lane` says. Raises ConfigError where they would not
+  have equal shares of a micro-batch.
+  """
   lanes = -(-max(len(group.lanes) for group in study.groups) // processes.count())
   micro_batches = [group.micro_batch for group in study.groups]
   shares = config.execution.devices_per_lane

@@ -14,12 +14,13 @@ from bsjax.engine import device_axis, programs, rate_sums
 from bsjax.engine.device_data import DeviceData, study_devices
 from bsjax.engine.evaluate import Evaluation
 from bsjax.engine.frozen_features import Suffix
-from bsjax.engine.lanes import LaneParams, LaneSpec
+from bsjax.engine.lanes import LaneSpec
 from bsjax.engine.own import CONFIGS, Own
 from bsjax.engine.part import Part, Run
 from bsjax.engine.probe import Probe
 from bsjax.engine.programs import Programs
 from bsjax.engine.rate_sums import RateSums
+from bsjax.engine.seats import params_of, seating
 from bsjax.engine.spec import fixed_strategy, lane_spec
 from bsjax.engine.strategies import Strategy
 from bsjax.noise import estimators
@@ -281,26 +282,3 @@ def all_lanes(groups: Sequence[Lanes]) -> PyTree:
   order = np.argsort([lane.lane for group in groups for lane in group.group.lanes]).tolist()
   states = [group.to_host() for group in groups]
   return take(jax.tree.map(lambda *xs: np.concatenate(xs), *states), order)
-
-
-def seating(
-  strategy: Strategy, trials: Int[np.ndarray, ' lane'], devices: int
-) -> tuple[Int[np.ndarray, 'device seat'], int]:
-  """Returns which lane sits where, and of how many rows (`vectorize.over_lanes`)."""
-  if strategy.vectorize == 'vmap':
-    return device_axis.deal_by_trial(trials, devices)
-  order = device_axis.deal(len(trials), devices)
-  return order, order.shape[1]
-
-
-def params_of(group: plan.Group) -> LaneParams:
-  """Returns what makes each lane of a group itself, as host arrays `[lane]`."""
-  values = [dict(lane.hyperparameters) for lane in group.lanes]
-  return LaneParams(
-    learning_rate=np.array([lane.learning_rate for lane in group.lanes], np.float32),
-    accumulation=np.array([lane.accumulation for lane in group.lanes], np.int32),
-    trial=np.array([lane.trial for lane in group.lanes], np.int32),
-    hyperparameters={
-      name: np.array([own[name] for own in values], np.float32) for name in values[0]
-    },
-  )

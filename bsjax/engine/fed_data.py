@@ -7,7 +7,7 @@ window is gathered and sent by a thread while the devices train on this one.
 
 import os
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,10 +16,10 @@ from jaxtyping import Int, PyTree
 from ml_collections import ConfigDict
 
 from bsjax.config.errors import ConfigError
-from bsjax.config.running_keys import ON_DEVICE, ON_HOST
+from bsjax.config.running_keys import AUTO, ON_DEVICE, ON_HOST
 from bsjax.data import Dataset, windows
 from bsjax.data.dataset import Split
-from bsjax.engine import device_axis
+from bsjax.engine import device_axis, processes
 from bsjax.engine.device_data import (
   DeviceData,
   DeviceSplit,
@@ -43,24 +43,47 @@ def create(
   indices: Int[np.ndarray, ' used'] | None = None,
 ) -> DeviceData:
   """Returns the data of a stage, on the devices where they fit there or the config says so."""
-  there = is_fed(config, dataset, study)
-  return (FedData if there else DeviceData)(dataset, config, study, indices)
+  fed = is_fed(config, dataset, _device_bytes(config, study))
+  return (FedData if fed else DeviceData)(dataset, config, study, indices)
 
 
-def is_fed(config: ConfigDict, dataset: Dataset, study: plan.StagePlan) -> bool:
-  """Whether a set stays on the host."""
-  if config.execution.data != 'auto':
+def is_fed(config: ConfigDict, dataset: Dataset, device_bytes: int) -> bool:
+  """Whether a set stays on the host, beside devices that have so much memory."""
+  if config.execution.data != AUTO:
     return config.execution.data == ON_HOST
   needed = windows.split_bytes(dataset.train) + windows.split_bytes(dataset.validation)
-  return needed > SHARE * _device_bytes(config, study)
+  return needed > SHARE * (config.execution.memory * GIB or device_bytes)
+
+
+class Span(NamedTuple):
+  """Of windows: examples of each trial."""
+
+  length: int  # that are trained on before the next window takes its place
+  reach: int  # that it holds; measurements of noise look ahead
+
+
+def span(config: ConfigDict, dataset: Dataset, study: plan.StagePlan, device_bytes: int) -> Span:
+  """Returns how long windows are: whole blocks, as many as their share of a device holds."""
+  fits = budget(config, device_bytes) // (config.trials * windows.example_bytes(dataset.train))
+  left = -(-(study.total_examples - study.origin) // study.block_examples)
+  length = min(max(fits // study.block_examples, 1), left) * study.block_examples
+  return Span(length, length + largest_micro_batch(study))
+
+
+def budget(config: ConfigDict, device_bytes: int) -> int:
+  """Returns how many bytes a window or a chunk of a split should take at most."""
+  return min(WINDOW_BYTES, int(WINDOW_SHARE * (config.execution.memory * GIB or device_bytes)))
 
 
 def _device_bytes(config: ConfigDict, study: plan.StagePlan) -> int:
-  """What a device has; one that does not tell shares the memory of the machine with the others."""
+  """What a device has; one that does not tell shares the memory of the machine with the others.
+
+  It is the least of what there is in any process: all turn to their next windows together.
+  """
   devices = study_devices(config, study).ravel()
-  told = config.execution.memory * GIB or (devices[0].memory_stats() or {}).get('bytes_limit')
+  told = (devices[0].memory_stats() or {}).get('bytes_limit')
   machine = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
-  return int(told or machine // len(devices))
+  return min(processes.exchange(int(told or machine // len(devices))))
 
 
 class FedData(DeviceData):
@@ -70,11 +93,9 @@ class FedData(DeviceData):
   """
 
   def _reach(self, dataset: Dataset, config: ConfigDict, study: plan.StagePlan) -> int:
-    self._budget = min(WINDOW_BYTES, int(WINDOW_SHARE * _device_bytes(config, study)))
-    fits = self._budget // (config.trials * windows.example_bytes(dataset.train))
-    left = -(-(study.total_examples - study.origin) // study.block_examples)
-    self._length = min(max(fits // study.block_examples, 1), left) * study.block_examples
-    self._window_reach = self._length + largest_micro_batch(study)
+    device_bytes = _device_bytes(config, study)
+    self._budget = budget(config, device_bytes)
+    self._length, self._window_reach = span(config, dataset, study, device_bytes)
     return self._window_reach
 
   def _put(self, dataset: Dataset, config: ConfigDict, study: plan.StagePlan) -> None:

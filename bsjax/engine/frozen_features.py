@@ -18,6 +18,7 @@ from flax.traverse_util import flatten_dict
 from jaxtyping import Array, Float, PyTree
 
 from bsjax.data import Dataset, Split, stream
+from bsjax.engine.averages import AveragedState
 from bsjax.engine.lanes import LaneSpec
 
 CHUNK = 256  # images at a time
@@ -91,7 +92,10 @@ def cut_of(spec: LaneSpec, params: PyTree, image_shape: tuple[int, int, int]) ->
 
 
 def usable(spec: LaneSpec, states: Any) -> bool:
-  """Whether lanes `[lane, ...]` agree on the frozen modules, and these stay as they are."""
+  """Whether lanes `[lane, ...]` agree on the frozen modules, and these stay as they are.
+
+  Their averages too: those of modules that were trained before still come closer to them.
+  """
   if spec.crop or spec.flip:
     return False
   layers = {path.rpartition('/')[0] for path in flatten_dict(states.batch_stats, sep='/')}
@@ -100,7 +104,15 @@ def usable(spec: LaneSpec, states: Any) -> bool:
     return False
   trees = states.params, states.batch_stats
   flat = [(path, x) for tree in trees for path, x in flatten_dict(tree, sep='/').items()]
-  return all(_same_in_all_lanes(np.asarray(x)) for path, x in flat if _frozen_module(spec, path))
+  alike = all(_same_in_all_lanes(np.asarray(x)) for path, x in flat if _frozen_module(spec, path))
+  return alike and (not isinstance(states, AveragedState) or _averages_stay(spec, states))
+
+
+def _averages_stay(spec: LaneSpec, states: AveragedState) -> bool:
+  """Whether the averages of frozen modules are what these are."""
+  params, average = (flatten_dict(x, sep='/') for x in (states.params, states.average))
+  frozen = [path for path in params if _frozen_module(spec, path)]
+  return all(np.array_equal(average[path], params[path]) for path in frozen)
 
 
 def _same_in_all_lanes(values: Float[np.ndarray, ' lane *shape']) -> bool:

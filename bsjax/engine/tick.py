@@ -85,7 +85,7 @@ def _update(
   )
   if not isinstance(state, AveragedState):
     return state
-  return state.after_update(jnp.exp2(-count * spec.micro_batch / spec.average_half_life))
+  return state.after_update(count * spec.micro_batch / spec.average_half_life)
 
 
 def _noise(

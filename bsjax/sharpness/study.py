@@ -51,6 +51,7 @@ def load(workdir: Path, devices: int = 0) -> StudyToMeasure:
     )
   config = workdirs.read_config(workdir)
   config.execution.devices = devices
+  config.execution.devices_per_lane = 0  # of training; these devices may be fewer
   if config.stages.order:
     raise ConfigError(
       f'{workdir} holds a study of stages ({", ".join(config.stages.order)}), between which '

@@ -13,7 +13,7 @@ from rich.table import Table
 from bsjax.config.errors import ConfigError
 from bsjax.data import Dataset, views
 from bsjax.engine import device_lanes, fed_data, frozen_features, memory
-from bsjax.engine.device_data import DeviceData
+from bsjax.engine.device_data import DeviceData, study_devices
 from bsjax.engine.device_lanes import Lanes
 from bsjax.engine.frozen_features import Suffix
 from bsjax.engine.lanes import LaneSpec, LaneState
@@ -277,6 +277,7 @@ def check(
   for stage_plan in study_plan.stages:
     stage, view = stage_plan.stage, views.view(dataset, stage_plan.stage)
     spec = lane_spec(config, view, stage_plan, stage_plan.groups[0], own=own)
+    study_devices(config, stage_plan)
     params = shapes(spec.model, view)['params']
     memory.refuse_too_large(params, len(stage_plan.lanes), config.execution.devices)
     flat = {path: leaf.shape for path, leaf in flatten_dict(params, sep='/').items()}

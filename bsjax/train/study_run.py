@@ -64,6 +64,7 @@ class StudyRun:
     self._mirrors, self._console = Mirrors(writers), make_console(processes.is_first())
     self._datasets: dict[tuple[str, int], data.Dataset] = {}
     self._trainings: dict[Path, Training] = {}
+    self._target = ''  # the accelerator of a dry run, if not that at hand
     self._asked_to_stop = False  # also while a training was being finished
 
   def study_plan(self) -> plan.StudyPlan:

@@ -24,7 +24,7 @@ from bsjax.report.text import foreseen as text
 from bsjax.storage import provenance, records, shards, workdirs
 from bsjax.storage.shards import Shard
 from bsjax.storage.writers import Mirrors
-from bsjax.train import finish, shard_run, stage_run, transfer
+from bsjax.train import finish, shard_run, spread, stage_run, transfer
 from bsjax.train.loop import TrainLoop
 
 OWN_FILE = 'own.json'  # in a workdir: what parts from outside compute
@@ -235,7 +235,8 @@ class Training:
       for sentence in memory.fit(group, on_device, self.config.execution.memory):
         self.console.print(sentence)
     self._say_plan({g.group.index: memory.bytes_per_lane(g, on_device) for g in groups})
-    self.console.print(*on_device.said(), sep='\n')
+    for sentence in on_device.said():
+      self.console.print(sentence)
 
   def _say_plan(self, bytes_per_lane: dict[int, int | None] | None = None) -> None:
     if self.shard:
@@ -246,35 +247,10 @@ class Training:
     self.console.print(plan_table, *self.chosen.lines(), sep='\n')
     if stages_table := table.stages_table(self.study_plan):
       self.console.print(stages_table)
-    if processes.count() > 1:
-      self.console.print(self._spread())
-    for sentence in self._shares():
+    for sentence in spread.sentences(self.config, self.study_plan.first):
       self.console.print(sentence, soft_wrap=True)
     for sentence in () if self.console.quiet else doubts(self.dataset):
       self.console.print(f'Data: {sentence}', markup=False, highlight=False, soft_wrap=True)
-
-  def _shares(self) -> list[str]:
-    """How many devices share a lane or have none, for a person."""
-    devices = study_devices(self.config, self.study_plan.first)
-    present = len(device_axis.devices(self.config.execution.devices))
-    shares, idle = devices.shape[1], present - devices.size
-    said = []
-    if shares > 1:
-      said.append(
-        f'Every lane runs on {shares} devices, each with a share of its micro-batches; '
-        'execution.devices_per_lane=1 leaves it to one.'
-      )
-    if idle:
-      said.append(f'{idle} of {idle + devices.size} devices have no lane and stay idle.')
-    return said
-
-  def _spread(self) -> str:
-    """How the lanes lie over the devices of several processes, for a person."""
-    first = self.study_plan.first
-    devices = device_axis.spread_over(study_devices(self.config, first))
-    idle = sum(-len(group.lanes) % devices for group in first.groups)
-    told = f'{processes.count()} processes, {devices} devices; each process has all of the data'
-    return f'{told}; {idle} seats for lanes stay idle.' if idle else f'{told}.'
 
   def _is_finished(self, mirrors: Mirrors) -> bool:
     """Whether nothing is left to do; checks that the workdir was begun with these data."""

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from bsjax import models
 from bsjax.config.metrics import judged
+from bsjax.engine import averages
 from bsjax.engine.lanes import LaneState
 from bsjax.plan.arms import PRETRAIN
 from bsjax.storage import checkpoint, records
@@ -79,7 +80,8 @@ def lend(states: LaneState, weights: PyTree) -> tuple[LaneState, Report]:
     fresh = jax.tree.map(lambda x, i=i: x[i], variables)
     merged, report = merge(fresh, weights, models.head(fresh['params']))
     lanes.append(merged)
-  return states.replace(**jax.tree.map(lambda *xs: np.stack(xs), *lanes)), report
+  lent = jax.tree.map(lambda *xs: np.stack(xs), *lanes)
+  return averages.anew(states.replace(**lent)), report
 
 
 def read(workdir: Path, lane: int | None = None) -> dict[str, PyTree]:

@@ -13,6 +13,7 @@ from helpers.small import small_config
 from bsjax import data, format
 from bsjax.config.errors import ConfigError
 from bsjax.cost import arithmetic, foreseen, targets
+from bsjax.engine import fed_data
 from bsjax.engine.strategies import STRATEGIES
 from bsjax.models import convolution
 from bsjax.plan import plan
@@ -66,6 +67,27 @@ def test_arithmetic_of_a_convolution_and_its_gradients_is_the_same_in_every_form
   forward = 2 * 5 * 2 * 8 * 8 * 9 * 16 * 32
   program = jax.make_jaxpr(three_times)(images, kernel).jaxpr
   assert arithmetic.flops(program) == 3 * 3 * forward
+
+
+def test_devices_that_share_lanes_and_data_that_are_fed_are_foreseen(foreseer, monkeypatch):
+  """A device computes its share, and holds a window instead of the data."""
+  config = foreseer.config.copy_and_resolve_references()
+  config.execution.devices_per_lane, config.execution.data = 2, 'host'
+  dataset, devices = foreseer.dataset, jax.devices()[:2]
+  monkeypatch.setattr(foreseen.targets, 'find', lambda name: (foreseer.target, devices))
+  study = plan.make_plan(config, len(dataset.train))
+  monkeypatch.setattr(fed_data, 'WINDOW_BYTES', 2 * 40 * (64 + 4))  # two trials, one block
+  shared = foreseen.foreseer(config, dataset, study, 'H100')
+  assert shared.devices.shape == (1, 2)
+  flops, group = [], study.first.groups[0]
+  for one in (foreseer, shared):
+    function, *arguments = foreseen.calls(one, group, STRATEGIES['map-native'])['train']
+    flops.append(arithmetic.flops(function.trace(*arguments).jaxpr.jaxpr))
+  assert flops[1] == flops[0] / 2
+  fed = fed_data.FedData(dataset, config, study.first)
+  held, _ = fed.at(0)
+  shapes = jax.tree.map(lambda x: (x.shape, x.dtype), held)
+  assert jax.tree.map(lambda x: (x.shape, x.dtype), arguments[2]) == shapes
 
 
 @pytest.mark.parametrize('online', [True, False])

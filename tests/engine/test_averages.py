@@ -1,5 +1,7 @@
 """An average of the weights beside the weights: that of a plain loop, which training never sees."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,7 +10,8 @@ import pytest
 from helpers.small import largest_difference, small_config, trained
 
 from bsjax import data
-from bsjax.engine import averages
+from bsjax.engine import averages, device_lanes, frozen_features
+from bsjax.train import transfer
 from bsjax.train.rows import lane_records
 
 HALF_LIFE = 40.0
@@ -96,9 +99,45 @@ def test_records_have_the_average_with_statistics_of_its_own(both):
 
 
 def test_before_the_first_update_the_average_is_the_weights(both):
-  config, _, _ = both
-  dataset = data.load(config.data, config.seed)
-  _, (group,), on_device = trained(config, dataset, examples=0)
-  found = group.evaluate(on_device)().evaluation
+  _, study, (_, (group, on_device)) = both
+  fresh = device_lanes.Lanes(group.programs, group.group, study)
+  found = fresh.evaluate(on_device)().evaluation
   for name, sums in found.averaged.items():
     assert largest_difference(sums, found.reestimated[name]) == 0
+
+
+def test_a_half_life_of_many_updates_loses_no_digits(both):
+  """Of weights that go from 0 to 1, by float64; in float32 `1 - 2^-x` is 0 for the largest."""
+  lane = jax.tree.map(lambda x: x[0], both[2][1][0].to_host())
+  size, values = 8, np.linspace(0, 1, 50)
+  for half_life in (4.0, 1e6, 1e10):
+    decay = np.exp2(-size / half_life)
+    weights = -np.expm1(-size / half_life * np.log(2)) * decay ** np.arange(len(values))[::-1]
+    state = lane.replace(
+      params=jnp.float32(0), average=jnp.float32(-7), mass=jnp.float32(0), batch_stats={}
+    )
+    for value in values:
+      state = state.replace(params=jnp.float32(value)).after_update(jnp.float32(size / half_life))
+    np.testing.assert_allclose(state.mass, weights.sum(), rtol=1e-5)
+    expected = (weights * values).sum() / weights.sum()
+    np.testing.assert_allclose(state.averaged().params, expected, rtol=1e-5)
+
+
+def test_features_of_frozen_layers_serve_averages_that_are_the_same_alone(both):
+  """An average of layers that were trained before is not what these are, even of a single lane."""
+  _, _, (_, (group, _)) = both
+  trainable = frozenset({'BatchNorm_0/scale', 'BatchNorm_0/bias', 'Dense_1/kernel', 'Dense_1/bias'})
+  spec = dataclasses.replace(group.spec, trainable=trainable)
+  states = jax.tree.map(lambda x: x[:1], group.to_host())
+  assert not frozen_features.usable(spec, states)
+  assert frozen_features.usable(spec, states.replace(average=states.params))
+
+
+def test_lanes_that_are_lent_weights_begin_their_average_with_them(both):
+  _, _, (_, (group, _)) = both
+  states = group.to_host()
+  weights = {'params': states.params, 'batch_stats': states.batch_stats}
+  other = jax.tree.map(lambda x: x[0] + 1, weights)
+  lent, _ = transfer.lend(states, other)
+  assert largest_difference(lent.average, lent.params) == 0
+  assert largest_difference(lent.params, states.params) > 0.5

@@ -9,8 +9,9 @@ import pytest
 from helpers.small import small_config, trained
 
 from bsjax import data
+from bsjax.autotune import timer
 from bsjax.config.errors import ConfigError
-from bsjax.engine import fed_data
+from bsjax.engine import device_lanes, fed_data, processes
 from bsjax.plan import plan
 
 pytestmark = pytest.mark.optimized
@@ -72,15 +73,23 @@ def test_fed_from_the_host_is_bitwise_as_on_the_device(case, tmp_path, monkeypat
   assert not [path for (path, a), (_, b) in leaves if not np.array_equal(a, b, equal_nan=True)]
 
 
-def test_a_set_is_fed_where_the_device_lacks_the_room_for_it():
-  config = small_config(noise_scale__exact_examples=140)
+def test_a_set_is_fed_where_the_device_lacks_the_room_for_it(monkeypatch):
+  config = small_config()
   dataset = data.load(config.data, config.seed)
   study = plan.make_plan(config, len(dataset.train)).first
-  assert not fed_data.is_fed(config, dataset, study)
-  config.execution.memory = 1.5 * len(dataset.train) * 68 / 2**30  # of which it may take a half
-  assert fed_data.is_fed(config, dataset, study)
+
+  def is_fed():
+    return isinstance(fed_data.create(config, dataset, study), fed_data.FedData)
+
+  assert not is_fed()
+  small = int(1.5 * len(dataset.train) * 68)  # of which a set may take a half
+  with monkeypatch.context() as patch:  # what one process has decides for all
+    patch.setattr(processes, 'exchange', lambda value: [value, small])
+    assert is_fed()
+  config.execution.memory = small / 2**30
+  assert is_fed()
   config.execution.data = 'device'
-  assert not fed_data.is_fed(config, dataset, study)
+  assert not is_fed()
 
 
 def test_what_does_not_fit_a_window_is_refused(monkeypatch):
@@ -92,3 +101,26 @@ def test_what_does_not_fit_a_window_is_refused(monkeypatch):
   monkeypatch.setattr(fed_data, 'WINDOW_BYTES', 2 * 139 * 68)
   with pytest.raises(ConfigError, match='exact_examples=140'):
     fed_data.create(config, dataset, study)
+
+
+def test_a_tick_that_is_timed_is_trained_also_where_a_window_ends():
+  """Blocks that are timed are short, and need not divide those of a study, where windows end."""
+
+  class Run(device_lanes.Lanes):
+    def __init__(self):
+      self.left, self.advanced = 3, ()
+
+    def advance(self, on_device, blocks):
+      done = min(blocks, self.left)
+      self.left, self.advanced = self.left - done, (*self.advanced, done)
+      return done
+
+    def place(self, ticks, rates_before=None):
+      self.left = 3
+
+    def wait(self):
+      pass
+
+  run, on_device = Run(), object.__new__(fed_data.FedData)
+  assert all(timer._timed(run, on_device, 1) >= 0 for _ in range(4))
+  assert run.advanced == (1, 1, 1, 0, 1)

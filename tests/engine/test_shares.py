@@ -4,15 +4,17 @@ import flax.linen as nn
 import jax
 import numpy as np
 import pytest
+from helpers import same_programs
 from helpers.interrupted import terminated_in_call
 from helpers.small import small_config, trained
 
-from bsjax import arms, stages
+from bsjax import arms, data, stages
 from bsjax.config.errors import ConfigError
 from bsjax.engine import device_data
 from bsjax.engine.validate import validate
 from bsjax.plan import plan
 from bsjax.storage import records
+from bsjax.train import stage_run
 from bsjax.train.study_run import run_study
 
 pytestmark = pytest.mark.usefixtures('blank_figures')
@@ -110,19 +112,19 @@ def assert_same_rows(workdir, other):
 def test_studies_are_the_same_and_go_on_with_other_devices(tmp_path, monkeypatch, capsys):
   """Stages, an arm, a layer that is frozen, lanes that are lost; stopped twice in their midst."""
   alone, shared, mixed = (tmp_path / name for name in ('alone', 'shared', 'mixed'))
-  assert run_study(study(**ONE), alone)
-  capsys.readouterr()
-  assert run_study(study(**TWO), shared)
-  assert 'Every lane runs on 2 devices' in capsys.readouterr().out
-  assert_same_rows(shared, alone)
-  assert {
-    row['lane'] for row in records.read(shared / 'arms/only/records.jsonl') if row['diverged']
-  }
-  for where in (TWO, ONE):
-    with terminated_in_call(monkeypatch, 3):
-      assert not run_study(study(**where), mixed)
-  assert run_study(study(**TWO), mixed)
-  assert_same_rows(mixed, alone)
+  with same_programs.shared(monkeypatch):
+    assert run_study(study(**ONE), alone)
+    capsys.readouterr()
+    assert run_study(study(**TWO), shared)
+    assert 'Every lane runs on 2 devices' in capsys.readouterr().out
+    assert_same_rows(shared, alone)
+    rows = records.read(shared / 'arms/only/records.jsonl')
+    assert {row['lane'] for row in rows if row['diverged']}
+    for where in (TWO, ONE):
+      with terminated_in_call(monkeypatch, 3):
+        assert not run_study(study(**where), mixed)
+    assert run_study(study(**TWO), mixed)
+    assert_same_rows(mixed, alone)
 
 
 @pytest.mark.parametrize(
@@ -142,7 +144,7 @@ def test_what_cannot_be_shared_is_refused(keys, words):
 def test_shares_are_equal_or_refused():
   config = small_config(**TWO, batch_sizes=(9, 27))
   with pytest.raises(ConfigError, match=r'does not divide the micro-batches \[9\]'):
-    device_data.study_devices(config, plan.make_plan(config, 150).first)
+    stage_run.check(config, data.load(config.data, config.seed), plan.make_plan(config, 150))
 
 
 @pytest.mark.parametrize(

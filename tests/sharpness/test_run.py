@@ -206,3 +206,11 @@ def test_a_study_of_stages_is_refused(tmp_path, workdir):
   workdirs.write_config(tmp_path, config)
   with pytest.raises(SystemExit, match=r'holds a study of stages \(only\)'):
     __main__.main([f'--workdir={tmp_path}'])
+
+
+def test_a_study_whose_lanes_shared_devices_is_measured_without_them(tmp_path, workdir):
+  shutil.copy(workdir / 'plan.csv', tmp_path)
+  config = workdirs.read_config(workdir)
+  config.execution.devices_per_lane = 64
+  workdirs.write_config(tmp_path, config)
+  assert len(study.load(tmp_path).plan.lanes) == 4
