@@ -167,9 +167,12 @@ def config_file() -> str:
   return str(config_flags.get_config_filename(flags.FLAGS['config'])).partition(':')[0]
 
 
+CONFIG_MODULE = 'config_config'  # the name that ml_collections gives the module that --config is
+
+
 def _names_of(file: str) -> dict[str, Any]:
-  """What a config file defines, run once: ml_collections keeps the module that --config is."""
-  module = sys.modules.get('config_config')
+  """What a config file defines, run once where it is the one of the command line."""
+  module = sys.modules.get(CONFIG_MODULE)
   ran = module is not None and getattr(module, '__file__', '') == file
   return vars(module) if ran else runpy.run_path(file)
 
@@ -196,6 +199,8 @@ def parse_flags(arguments: list[str]) -> list[str]:
   if '--version' in arguments:
     print(f'bsjax {bsjax.__version__}')
     sys.exit()
+  # Python would run a second file in the module of the first, whose other names stay.
+  sys.modules.pop(CONFIG_MODULE, None)
   try:
     arguments = config_files(arguments)
     remaining = flags.FLAGS(last_of_each(arguments))

@@ -165,14 +165,14 @@ def _settings_of_names(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[Reason]]:
     known = rows[key].where(rows[key].notna(), values) if key in rows else values
     if key != 'batch_size' and known.isna().any():
       if key in rows and rows[key].notna().any():
-        _missing(rows, key, rows.index[rows[key].isna()][0])
+        _missing(rows, key, int(rows.index[rows[key].isna()][0]))
       continue
     if known.isna().any():
-      _missing(rows, key, known.index[known.isna()][0])
+      _missing(rows, key, int(known.index[known.isna()][0]))
     rows = rows.assign(**{key: known if key in TEXTS else known.astype('float64')})
     notes.append(Reason('settings_of_names', key=key, example=str(rows[source].iloc[0])))
   if (rows['batch_size'] % 1 != 0).any() or (rows['batch_size'] < 1).any():
-    _missing(rows, 'batch_size', rows.index[~(rows['batch_size'] >= 1)][0])
+    _missing(rows, 'batch_size', int(rows.index[~(rows['batch_size'] >= 1)][0]))
   return rows, notes
 
 

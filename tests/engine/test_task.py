@@ -121,7 +121,9 @@ def test_probe_and_sharpness_measure_the_loss_of_the_task(regression):
   lane_params = jax.tree.map(lambda x: x[0, 0], group.parts[0].lane_params)
   train = jax.tree.map(lambda x: x[0], on_device.train)
   found = probe.probe(group.spec, 40, 0, state, lane_params, train, jnp.int32(0))
-  images, labels = probe._draw(group.spec, 40, lane_params, train, jnp.int32(0))
+  drawn = probe.chosen(group.spec, 40, lane_params.trial, jnp.int32(0))
+  images = stream.normalize(train.images[drawn], group.spec.mean, group.spec.std)
+  labels = train.labels[drawn]
   flat = images.reshape(len(images), -1)
   errors = Line().apply({'params': state.params}, images, False)[:, 0] - labels
   norms = (2 * errors) ** 2 * ((flat**2).sum(1) + 1)  # of the gradients, kernel and bias

@@ -8,7 +8,7 @@ import pytest
 from helpers import synthetic
 from helpers.figure_names import FIGURES
 from helpers.pages import save
-from helpers.staged import config, made
+from helpers.staged import config, grows, made
 
 from bsjax.analysis.claims.condition_contrasts import compare
 from bsjax.analysis.claims.conditions import Condition, hold
@@ -40,7 +40,13 @@ def arm(workdir, name, shift=0.0, seed=0, share=1.0, diverges=lambda lane: False
 
 def test_a_study_of_stages_and_branches_shows_both(tmp_path):
   rules = config(batch_size=['keep', 'multiply:2'])
-  summary = save(tmp_path, rules, *made(branches=BRANCHES))
+
+  def parts_after_the_head(lane, updates, epoch):
+    gains = 0.01 * (lane['branch'] == BRANCHES[1] and epoch > 4)
+    values = grows(lane, updates, epoch)
+    return values | {'val_accuracy': values['val_accuracy'] + gains * (1 + 0.1 * lane['trial'])}
+
+  summary = save(tmp_path, rules, *made(parts_after_the_head, branches=BRANCHES))
   page = study_page.write(tmp_path).read_text()
   assert '<h1>In the branch tail:keep, ' in page
   for part in ('stage_table', 'stage_claims', 'other_stage_claims', 'contrasts', 'forest'):
