@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from bsjax.analysis.claims.causes import EDGE, RATES, STALE, UNKNOWN, Confound
-from bsjax.analysis.claims.claim import REFUTED, SUPPORTED, UNDETERMINED, Claim, Finding, Kind
+from bsjax.analysis.claims.causes import DECISIVE, EDGE, RATES, STALE, UNKNOWN, Confound
+from bsjax.analysis.claims.claim import REFUTED, SUPPORTED, Claim, Finding, Kind
+from bsjax.analysis.claims.pooling import better_side, overall, trend_ends
 from bsjax.analysis.measures.batch_size_contrasts import Comparison
-from bsjax.audit.confounds import DECISIVE, SCALES
+from bsjax.audit.confounds import SCALES
 from bsjax.audit.given import Given
-from bsjax.audit.losses import LOSS
 from bsjax.config.metrics import USUAL
-from bsjax.stats.estimate import Estimate, Reason
+from bsjax.stats.estimate import Reason
 
 # A difference that no two batch sizes exceed, for all pairs at once, is called equivalent below it.
 EQUIVALENT = 0.01
@@ -41,7 +41,7 @@ def of_cell(of: Given, claims: Sequence[Claim], confounds: Sequence[Confound]) -
   pairs = [c for c in claims if c.kind == Kind.PAIR and c.question.margin is None]
   beaten = [c.subject[1] for c in pairs if c.verdict == SUPPORTED]
   level = [c.subject[1] for c in pairs if c.verdict != SUPPORTED]
-  better = _better(claims)
+  better = better_side(claims)
   by = [c.estimate.value for c in pairs if c.verdict == SUPPORTED]
   about: dict[str, Any] = {'best': best, 'beaten': beaten, 'level': level, 'better': better}
   about |= {'by': [min(by), max(by)] if by else [], 'slope': _slope(claims, of.loss_only)}
@@ -68,10 +68,7 @@ def of_cell(of: Given, claims: Sequence[Claim], confounds: Sequence[Confound]) -
 def of_cells(pooled: Sequence[Claim], confounds: Sequence[Confound], cells: int) -> Finding:
   """The answer over several cells."""
   there = [c.code for c in confounds if c.present is True and c.code in DECISIVE]
-  shown = [c for c in pooled if c.verdict != UNDETERMINED]
-  about = {'cells': cells, 'better': _better(pooled), 'open': there, 'causes': []}
-  about['slope'] = _slope(pooled)
-  return _found(Code.CELLS, **about, shown=len(shown), asked=len(pooled))
+  return _found(Code.CELLS, cells=cells, open=there, **overall(pooled))
 
 
 def largest_difference(of: Given) -> float | None:
@@ -97,27 +94,10 @@ def _by_running_statistics(claims: Sequence[Claim]) -> str:
   return ''
 
 
-def _trend(claims: Sequence[Claim]) -> Claim | None:
-  """The trend at equal epochs."""
-  for claim in claims:
-    asked = claim.kind, claim.budget, claim.question.margin
-    if asked == (Kind.TREND, 'epochs', None) and claim.quantity in (USUAL.val, LOSS):
-      return claim
-  return None
-
-
-def _better(claims: Sequence[Claim]) -> str:
-  """'smaller' or 'larger' where the trend at equal epochs is shown."""
-  trend = _trend(claims)
-  return {SUPPORTED: 'smaller', REFUTED: 'larger'}.get(trend.verdict, '') if trend else ''
-
-
-def _slope(claims: Sequence[Claim], log_loss: bool = False) -> list[float | None]:
+def _slope(claims: Sequence[Claim], log_loss: bool) -> list[float | None]:
   """The change per doubling and the ends of its interval, of a loss from those of -log(loss)."""
-  found = trend.estimate if (trend := _trend(claims)) else Estimate(None)
-  if log_loss:
-    return [None if x is None else -x for x in (found.value, found.high, found.low)]
-  return [found.value, found.low, found.high]
+  value, low, high = trend_ends(claims)
+  return [None if x is None else -x for x in (value, high, low)] if log_loss else [value, low, high]
 
 
 def _found(code: str, *reasons: Reason, **about: Any) -> Finding:

@@ -9,7 +9,16 @@ from typing import NamedTuple
 import numpy as np
 
 from bsjax.analysis.claims import causes
-from bsjax.analysis.claims.causes import EDGE, RATES, STALE, UNKNOWN, UPDATES, Confound
+from bsjax.analysis.claims.causes import (
+  DECISIVE,
+  EDGE,
+  RATES,
+  STALE,
+  UNDERTRAINED,
+  UNKNOWN,
+  UPDATES,
+  Confound,
+)
 from bsjax.analysis.claims.claim import Claim, Family, Kind
 from bsjax.analysis.measures.contrast import DIFFERENCE, contrast, effect
 from bsjax.analysis.runs.budgets import readings
@@ -17,11 +26,9 @@ from bsjax.audit.given import Given
 from bsjax.config.metrics import USUAL
 from bsjax.stats.estimate import Estimate, Reason
 
-UNDERTRAINED, FEW_TRIALS, DROPPED = 'undertrained', 'too_few_trials', 'dropped_examples'
+FEW_TRIALS, DROPPED = 'too_few_trials', 'dropped_examples'
 CURSE, SCALES, EPOCHS_ONLY = 'winners_curse', 'time_scales', 'budget_in_epochs'
 SMOOTHED, TEST, TRAINING_MODE = 'metric_smoothed', 'test_set_used', 'training_mode_metric'
-# Those that can make the whole difference, so that it is not claimed while one is open.
-DECISIVE = (RATES, EDGE, STALE, UNDERTRAINED)
 CAUSES = (*DECISIVE, UPDATES, DROPPED)  # the others bear on how far to trust, and cause nothing
 LATE = 0.8  # of training: what is still gained from here on says whether runs were done
 SHARE = 0.25  # of the difference: a gain since then of so much is one that may decide it

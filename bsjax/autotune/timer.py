@@ -150,9 +150,8 @@ def measure(
 def _timed(run: Lanes, on_device: DeviceData, blocks: int) -> float:
   """Seconds per block; from the start of training if there is no room for so many any more."""
   begun = now()
-  if not (
-    done := run.advance(on_device, blocks)
-  ):  # data that are fed end with a block of the study
+  done = run.advance(on_device, blocks)
+  if not done:  # data that are fed end with a block of the study
     run.place(0)
     done = run.advance(on_device, blocks)
   run.wait()

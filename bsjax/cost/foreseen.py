@@ -19,7 +19,7 @@ from bsjax.cost.targets import Target
 from bsjax.data import Dataset, windows
 from bsjax.engine import device_axis, device_data, fed_data, memory, programs, seats
 from bsjax.engine.device_axis import AXIS, Devices
-from bsjax.engine.device_data import DeviceSplit, epochs_at_hand, reach
+from bsjax.engine.device_data import DeviceSplit, reach
 from bsjax.engine.lanes import Source
 from bsjax.engine.own import CONFIGS, Own
 from bsjax.engine.programs import Programs
@@ -207,15 +207,14 @@ def _lanes(
 
 def _source(foreseer: Foreseer) -> Source:
   study, train, trials = foreseer.study, foreseer.dataset.train, foreseer.config.trials
-  examples = train.images, train.labels
-  epochs, length = epochs_at_hand(reach(study), study.train_examples), study.train_examples
+  examples, length, read = (train.images, train.labels), study.train_examples, reach(study)
   if foreseer.fed:
-    length, window_reach = _span(foreseer)
-    epochs, count = windows.epochs(length, window_reach), trials * window_reach
+    length, read = _span(foreseer)
+    count = trials * read
     examples = jax.tree.map(
       lambda x: jax.ShapeDtypeStruct((count, *x.shape[1:]), x.dtype), examples
     )
-  orders = jax.ShapeDtypeStruct((trials, epochs, length), np.int32)
+  orders = jax.ShapeDtypeStruct((trials, windows.epochs(length, read), length), np.int32)
   held = (*examples, orders, jax.ShapeDtypeStruct((), np.int32))
   return Source(*(_on_all(foreseer, tree) for tree in held))
 

@@ -2,20 +2,12 @@
 
 import concurrent.futures
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int, Int32
 
 from bsjax.data.dataset import Split, leaves, of_each
-
-
-class Window(NamedTuple):
-  """What trials read from a position on, `[trial * example, ...]`, one trial after the other."""
-
-  start: int  # position of the first example of each trial
-  images: Any
-  labels: Any
 
 
 def example_bytes(split: Split) -> int:
@@ -39,7 +31,7 @@ def take(split: Split, examples: Int[np.ndarray, ' example'] | slice) -> Split:
 
 
 def epochs(length: int, reach: int) -> int:
-  """Returns how many epochs of `length` positions a window takes part in, wherever it begins."""
+  """Returns how many epochs of `length` positions `reach` of them lie in, wherever they begin."""
   return 1 + -(-reach // length)
 
 

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from bsjax.config.errors import ConfigError
 from bsjax.config.own import OWN
-from bsjax.data import Dataset, sampler, stratify, stream, views
+from bsjax.data import Dataset, sampler, stratify, stream, views, windows
 from bsjax.data.dataset import of_each
 from bsjax.engine import device_axis, processes
 from bsjax.engine.lanes import LaneParams, LaneState, Source
@@ -96,11 +96,6 @@ def reach(study: plan.StagePlan) -> int:
   return study.block_examples + largest_micro_batch(study)  # a probe looks one micro-batch ahead
 
 
-def epochs_at_hand(read: int, examples: int) -> int:
-  """Returns of how many epochs of so many examples a device has the orders at a time."""
-  return -(-read // examples) + 1  # a call may begin on the last example of an epoch
-
-
 class DeviceData:
   """A data set on the devices of a study, and the example orders of the epochs at hand.
 
@@ -119,7 +114,8 @@ class DeviceData:
     if indices is None:
       indices = views.examples_in_use(study.stage, dataset.strata, config.seed)
     examples = study.train_examples if indices is None else len(indices)
-    self._num_epochs = epochs_at_hand(self._reach(dataset, config, study), examples)
+    # Of which a device has the orders at a time.
+    self._num_epochs = windows.epochs(examples, self._reach(dataset, config, study))
     self._examples = examples
     sample = sampler.create(config.data, dataset.strata, indices)
 

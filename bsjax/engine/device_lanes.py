@@ -51,6 +51,8 @@ class Lanes:
   ):
     self.programs, self.group, self.origin, self._first = programs, group, study.origin, first
     self.diverged: dict[int, Divergence] = {}  # by lane
+    # What `memory.temporary_bytes` was told, by the shape of a part: they share a program.
+    self.temporary_bytes: dict[tuple[int, ...], int | None] = {}
     length = study.total_examples - study.origin
     self._factors = rate_sums.factors(programs.spec.schedule, length, group.micro_batch)
     self.restart(1)

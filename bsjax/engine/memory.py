@@ -29,13 +29,15 @@ def temporary_bytes(lanes: Lanes, part: Part, data: DeviceData) -> int | None:
 
   None: it has no room, which the compiler of a TPU says itself.
   """
-  try:
-    compiled = lanes.lower(part, data).compile()
-  except jax.errors.JaxRuntimeError as error:
-    if not out_of_memory(error):
-      raise
-    return None
-  return compiled.memory_analysis().temp_size_in_bytes
+  known, shape = lanes.temporary_bytes, (part.rows, *part.order.shape)
+  if shape not in known:
+    try:
+      known[shape] = lanes.lower(part, data).compile().memory_analysis().temp_size_in_bytes
+    except jax.errors.JaxRuntimeError as error:
+      if not out_of_memory(error):
+        raise
+      known[shape] = None
+  return known[shape]
 
 
 def bytes_per_lane(lanes: Lanes, data: DeviceData) -> int | None:

@@ -16,14 +16,15 @@ from typing import Any
 from absl import app, flags
 
 from bsjax import cli
-from bsjax.analysis.claims.causes import EDGE, RATES, STALE
-from bsjax.analysis.claims.claim import REFUTED, SUPPORTED, UNDETERMINED, Claim, Kind, Question
+from bsjax.analysis.claims.causes import DECISIVE
+from bsjax.analysis.claims.claim import Claim, Kind, Question
 from bsjax.analysis.claims.conditions import Condition, differences
-from bsjax.analysis.claims.pooling import pooled
+from bsjax.analysis.claims.pooling import asked, overall, pooled
 from bsjax.config.metrics import judged, judging
 from bsjax.console import printable
 from bsjax.report import audit_page, page
 from bsjax.report.compared import Compared, Refused, read_all
+from bsjax.report.panels import style
 from bsjax.report.panels.audit import AuditSource
 from bsjax.report.text import audit_answer
 from bsjax.report.text.claim_blocks import block
@@ -33,7 +34,6 @@ from bsjax.stats.estimate import Estimate
 from bsjax.storage import records
 
 KINDS = (Kind.TREND, Kind.EXPONENT, Kind.AUDIT, Kind.CURVE)  # that may be asked of any study
-DECISIVE = (RATES, EDGE, STALE, 'undertrained')
 MOST_KEYS = 60
 
 
@@ -62,21 +62,11 @@ def together(studies: Sequence[Compared]) -> dict[str, Any]:
   'differs' holds {'key', 'values': one for each study} of what the configurations differ in.
   """
   of_all = pooled([_claims(study) for study in studies], 'studies')
-  trends = [
-    claim
-    for claim in of_all
-    if (claim.kind, claim.budget, claim.question.margin) == (Kind.TREND, 'epochs', None)
-    and claim.quantity in (judged().val, 'val_loss')
-  ]
-  sides = {SUPPORTED: 'smaller', REFUTED: 'larger'}
-  better = sides.get(trends[0].verdict, '') if trends else ''
-  slope = trends[0].estimate if trends else Estimate(None)
-  open_ = [code for code in DECISIVE
-           if any(row['confound'] == code and row['present'] is True
-                  for study in studies for row in study.confounds)]  # fmt: skip
-  codes = {'code': 'cells', 'cells': len(studies), 'better': better, 'open': open_}
-  codes |= {'slope': [slope.value, slope.low, slope.high], 'best': None, 'over': 'studies'}
-  codes |= {'shown': sum(c.verdict != UNDETERMINED for c in of_all), 'asked': len(of_all)}
+  present = {
+    row['confound'] for study in studies for row in study.confounds if row['present'] is True
+  }
+  codes = {'code': 'cells', 'cells': len(studies), 'best': None, 'over': 'studies'}
+  codes |= {'open': [code for code in DECISIVE if code in present], **overall(of_all)}
   said = audit_answer.sentence(codes, studies[0].loss_only)
   keep = 'name', 'answer', 'claims', 'confounds', 'batch_sizes'
   return {
@@ -89,21 +79,20 @@ def together(studies: Sequence[Compared]) -> dict[str, Any]:
 
 def _claims(study: Compared) -> list[Claim]:
   """The claims that may be asked of any study, from the rows of a file."""
-  codes = {unit.name: code for code, unit in units().items()}
-  return [
-    Claim(
-      row['kind'],
-      tuple(row['subject']),
-      row['quantity'],
-      row['budget'],
-      Question(**row['question']),
-      Estimate(row['effect'], *row['ci95'], n=row['n']),
-      row['verdict'],
-      unit=codes[row['unit']],
-    )
-    for row in study.claims
-    if row['kind'] in KINDS
-  ]
+  return [_claim(row) for row in study.claims if row['kind'] in KINDS]
+
+
+def _claim(row: Mapping[str, Any]) -> Claim:
+  return Claim(
+    row['kind'],
+    tuple(row['subject']),
+    row['quantity'],
+    row['budget'],
+    Question(**row['question']),
+    Estimate(row['effect'], *row['ci95'], n=row['n']),
+    row['verdict'],
+    unit={unit.name: code for code, unit in units().items()}[row['unit']],
+  )
 
 
 def _differs(studies: Sequence[Compared]) -> list[dict[str, Any]]:
@@ -141,7 +130,7 @@ def _context(result: Mapping[str, Any], studies: Sequence[Compared]) -> dict[str
     ],
     'differs': result['differs'][:MOST_KEYS],
     'top': page.figures([audit_page.STUDIES], source, {})[0],
-    'spectrum': ['#1f5fbf'],
+    'spectrum': [style.VALIDATION],
   }
 
 
@@ -156,19 +145,13 @@ def _count(row: Mapping[str, Any]) -> int:
   return row['trials'] if 'trials' in row else row.get(judged().val, {}).get('n', 0)
 
 
-def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:
-  """What a claim asks, whatever the batch sizes of its study."""
-  kind, named = row['kind'], [part for part in row['subject'] if isinstance(part, str)]
-  if kind == Kind.CURVE:
-    kind, named = Kind.AUDIT, ['keeps_dynamics', *named]
-  if kind == Kind.AUDIT:
-    return kind, *named
-  return kind, row['quantity'], row['budget'], *row['question'].values()
-
-
 def _same(claim: Mapping[str, Any], study: Compared) -> list[Mapping[str, Any]]:
   """The rows of a study that ask what a claim over studies does."""
-  return [row for row in study.claims if row['kind'] in KINDS and _key(row) == _key(claim)]
+  return [
+    row
+    for row in study.claims
+    if row['kind'] in KINDS and asked(_claim(row)) == asked(_claim(claim))
+  ]
 
 
 def _present(code: str, study: Compared) -> Any:

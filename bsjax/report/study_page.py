@@ -30,7 +30,7 @@ from bsjax.report.panels import clocks, learning_rate, noise, sharpness
 from bsjax.report.panels.source import Source
 from bsjax.report.stored_study import StoredStudy, load
 from bsjax.report.text import words
-from bsjax.report.text.answer import CONFOUNDS, Answer, answer, chosen, noise_remark
+from bsjax.report.text.answer import CONFOUNDS, answer, noise_remark
 from bsjax.report.text.changes import of_study
 from bsjax.report.text.claim_blocks import blocks
 from bsjax.report.text.formats import nouns
@@ -89,7 +89,6 @@ def _context(study: StoredStudy, source: Source) -> dict[str, Any]:
   whole, pairs = blocks(summary['claims'])
   plan, rows = study.first
   critical, trials = summary['critical_batch_size'], len({row['trial'] for row in plan})
-  said, noises = answer(summary), noise_remark(summary['batch_sizes'])
   # Of stages each has a cost of its own, and a target may lie in any.
   timed = cost and not any(row['stage'] for row in cost['rows'])
   return {
@@ -105,8 +104,8 @@ def _context(study: StoredStudy, source: Source) -> dict[str, Any]:
     'diverged': summary.get('diverged', []),
     'goals': summary['recommendation'] + rendered([run_alone(critical, cost)] if timed else []),
     'seconds_to_target': seconds_to_target(critical, cost) if timed else {},
-    'answer': _first_screen(said, summary['batch_sizes'], noises),
-    'noises': noises,
+    'answer': answer(summary, brief=True),
+    'noises': noise_remark(summary['batch_sizes']),
     'spanned': spanned([row['batch_size'] for row in summary['batch_sizes']]),
     'changes': of_study(summary),
     'limits': [f'Data: {doubt}.' for doubt in study.doubts],
@@ -132,12 +131,6 @@ def _context(study: StoredStudy, source: Source) -> dict[str, Any]:
     'methodology': paragraph(study.config, study.plan, summary, cost),
     'hardware': summary.get('hardware', ''),
   }
-
-
-def _first_screen(said: Answer, rows: list[Row], noises: list[str]) -> Answer:
-  """The answer without what stands by the results: how they are read, and the noise scale."""
-  remarks = [text for text in said.remarks if text not in noises]
-  return said._replace(detail=said.detail.removesuffix(chosen(rows)).strip(), remarks=remarks)
 
 
 def _setup(study: StoredStudy) -> Markup:

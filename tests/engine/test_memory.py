@@ -77,6 +77,16 @@ def test_lanes_for_which_a_compiler_has_no_room_take_turns(study, room_for, most
   assert (held is None) == (most == 0)
 
 
+def test_parts_of_one_shape_are_compiled_once(study, room_for, monkeypatch):
+  room_for(1)
+  compiled, compile_ = [], Lowered.compile
+  monkeypatch.setattr(Lowered, 'compile', lambda self: compiled.append(1) or compile_(self))
+  lanes = lanes_of(study)
+  memory.fit(lanes, study[3], 0.0)
+  assert memory.bytes_per_lane(lanes, study[3]) > 600
+  assert len(lanes.parts) == 4 and len(compiled) == 3  # of four seats, of two, and of one
+
+
 def test_other_errors_of_a_compiler_are_raised(study, room_for):
   room_for(2, 'INTERNAL: something else')
   with pytest.raises(jax.errors.JaxRuntimeError, match='something else'):

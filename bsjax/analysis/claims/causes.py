@@ -48,6 +48,9 @@ UPDATES, RATES, EDGE, STALE = (
   'optimum_at_grid_edge',
   'stale_batch_norm',
 )
+UNDERTRAINED = 'undertrained'  # of audits
+# Those that can make the whole difference, so that it is not claimed while one is open.
+DECISIVE = (RATES, EDGE, STALE, UNDERTRAINED)
 # Key of `config.optimizer` -> the confound that its time scale is.
 DECAYS = {
   'momentum': 'momentum_time_scale',

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from bsjax.analysis.claims.claim import Claim, Kind, judge
+from bsjax.analysis.claims.claim import REFUTED, SUPPORTED, UNDETERMINED, Claim, Kind, judge
 from bsjax.analysis.measures.contrast import exact
-from bsjax.stats.estimate import Reason
+from bsjax.config.metrics import judged
+from bsjax.stats.estimate import Estimate, Reason
 from bsjax.stats.intervals import mean_interval
 
 
@@ -23,11 +24,39 @@ def pooled(of_studies: Sequence[Sequence[Claim]], over: str) -> list[Claim]:
   for number, claims in enumerate(of_studies):
     for claim in claims:
       if claim.kind != Kind.PAIR:
-        groups.setdefault(_asked(claim), []).append((number, claim))
+        groups.setdefault(asked(claim), []).append((number, claim))
   return [_together(group, len(of_studies), over) for group in groups.values()]
 
 
-def _asked(claim: Claim) -> tuple:
+def overall(claims: Sequence[Claim]) -> dict[str, Any]:
+  """What an answer over studies rests on: {'better', 'slope', 'shown', 'asked'}."""
+  shown = sum(claim.verdict != UNDETERMINED for claim in claims)
+  about = {'better': better_side(claims), 'slope': trend_ends(claims)}
+  return about | {'shown': shown, 'asked': len(claims)}
+
+
+def better_side(claims: Sequence[Claim]) -> str:
+  """'smaller' or 'larger' where the trend at equal epochs is shown."""
+  trend = _trend(claims)
+  return {SUPPORTED: 'smaller', REFUTED: 'larger'}.get(trend.verdict, '') if trend else ''
+
+
+def trend_ends(claims: Sequence[Claim]) -> list[float | None]:
+  """The trend at equal epochs per doubling, and the ends of its interval."""
+  found = trend.estimate if (trend := _trend(claims)) else Estimate(None)
+  return [found.value, found.low, found.high]
+
+
+def _trend(claims: Sequence[Claim]) -> Claim | None:
+  """Of the metric at equal epochs, or where a table has none of the loss."""
+  for claim in claims:
+    about = claim.kind, claim.budget, claim.question.margin
+    if about == (Kind.TREND, 'epochs', None) and claim.quantity in (judged().val, 'val_loss'):
+      return claim
+  return None
+
+
+def asked(claim: Claim) -> tuple:
   """What a claim asks, whatever the batch sizes of its study."""
   named = [part for part in claim.subject if isinstance(part, str | float)]
   moving = claim.kind == Kind.AUDIT and claim.subject[0] == 'rate_is_cause'

@@ -22,7 +22,6 @@ UNREADABLE = (
   KeyError,
   EOFError,
   MemoryError,
-  NotImplementedError,
   RuntimeError,
   OverflowError,
   SyntaxError,

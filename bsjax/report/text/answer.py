@@ -50,14 +50,15 @@ class Answer(NamedTuple):
   remarks: list[str]
 
 
-def answer(summary: Mapping[str, Any]) -> Answer:
+def answer(summary: Mapping[str, Any], brief: bool = False) -> Answer:
   """The answer to 'which batch size?' by the validation metric.
 
   It rests on the claims 'batch size X beats Y' and on the trend, with intervals that hold for all
   at once, and with BatchNorm by both kinds of statistics. What explains it, as far as the runs can
-  tell, stands in it.
+  tell, stands in it. `brief` leaves out what a page has beside its results: how these are read, and
+  the noise scale.
   """
-  found = _answer(summary)
+  found = _answer(summary, brief)
   remarks = [*_limits(summary), *_rare_classes(summary), *found.remarks]
   if 'branch' not in summary:
     return found._replace(remarks=remarks)
@@ -65,21 +66,23 @@ def answer(summary: Mapping[str, Any]) -> Answer:
   return Answer(f'In the branch {summary["branch"]}, {headline}', found.detail, remarks)
 
 
-def _answer(summary: Mapping[str, Any]) -> Answer:
-  remarks = _remarks(summary['batch_sizes'])
+def _answer(summary: Mapping[str, Any], brief: bool) -> Answer:
+  remarks = _remarks(summary['batch_sizes'], brief)
   rows = [row for row in summary['batch_sizes'] if row['learning_rate'] is not None]
   if not rows:
     detail = 'None has a learning rate at which every trial reached the end.'
     return Answer('No batch size has a result.', detail, remarks)
   best = max(rows, key=lambda row: judged().metric.merit(row[judged().val]['mean']))
   size, final = best['batch_size'], best[judged().val]
+  how = [] if brief else selection(rows)
   if len(rows) == 1:
-    detail = f'At learning rate {best["learning_rate"]:.4g}, n = {final["n"]}. {chosen(rows)}'
+    detail = ' '.join([f'At learning rate {best["learning_rate"]:.4g}, n = {final["n"]}.', *how])
     remarks.insert(0, 'Only one batch size has a result, so there is nothing to compare it with.')
     return Answer(f'Batch size {size} reaches {reached(final)}.', detail, remarks)
   if final['n'] < 2:
     first = f'The {judged().best_mean} mean is that of batch size {size}: {reached(final)}'
-    detail = f'{first}. One trial has no spread, so no difference can be shown. {chosen(rows)}'
+    detail = f'{first}. One trial has no spread, so no difference can be shown.'
+    detail = ' '.join([detail, *how])
     return Answer('One trial cannot tell the batch sizes apart.', detail, remarks)
   headline, text = _compare(rows, summary['claims'])
   better, trend = _trend(summary['claims'])
@@ -89,7 +92,7 @@ def _answer(summary: Mapping[str, Any]) -> Answer:
   if shown:
     headline = _qualified(headline, summary['confounds'])
     remarks = [*_open_causes(summary['confounds']), *remarks]
-  return Answer(headline, ' '.join(filter(None, (text, trend, chosen(rows)))), remarks)
+  return Answer(headline, ' '.join(filter(None, (text, trend, *how))), remarks)
 
 
 def _qualified(headline: str, confounds: Sequence[Mapping[str, Any]]) -> str:
@@ -212,11 +215,6 @@ def _headline(size: int, beaten: Sequence[int], level: Sequence[int]) -> str:
   return f'Batch size {size} beats {joined(beaten)}, not {joined(level, "or")}.'
 
 
-def chosen(rows: Sequence[Row]) -> str:
-  """How the batch sizes that have a result are read."""
-  return ' '.join(selection(rows))
-
-
 def _largest(claims: Sequence[Mapping[str, Any]], level: Sequence[int]) -> float | None:
   """The largest difference that their intervals leave between the best and any of these."""
   ends = [
@@ -231,7 +229,7 @@ def _largest(claims: Sequence[Mapping[str, Any]], level: Sequence[int]) -> float
   return (100 if judged().metric.percent else 1) * max(map(abs, ends))
 
 
-def _remarks(rows: Sequence[Row]) -> list[str]:
+def _remarks(rows: Sequence[Row], brief: bool) -> list[str]:
   remarks = []
   untuned = [row['batch_size'] for row in rows if 'note' in row]
   at_edge = [row['batch_size'] for row in rows if row['at_grid_edge'] and 'note' not in row]
@@ -250,7 +248,7 @@ def _remarks(rows: Sequence[Row]) -> list[str]:
     for row in rows
     if 'reason' in row
   ]
-  return remarks + noise_remark(rows)
+  return remarks if brief else remarks + noise_remark(rows)
 
 
 def noise_remark(rows: Sequence[Row]) -> list[str]:

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bsjax.analysis.claims.causes import EDGE, RATES, STALE, UNKNOWN, UPDATES
+from bsjax.analysis.claims.causes import (
+  DECISIVE,
+  EDGE,
+  RATES,
+  STALE,
+  UNDERTRAINED,
+  UNKNOWN,
+  UPDATES,
+)
 from bsjax.analysis.claims.claim import SUPPORTED, UNDETERMINED, Kind
 from bsjax.config.metrics import judged
 from bsjax.report.text.formats import count
@@ -14,7 +22,7 @@ REMEDIES = {
   RATES: 'try three or more learning rates at every batch size',
   EDGE: 'widen the grid of learning rates beyond the best one',
   STALE: 're-estimate the BatchNorm statistics before each evaluation',
-  'undertrained': 'train until the slowest batch size has stopped gaining',
+  UNDERTRAINED: 'train until the slowest batch size has stopped gaining',
   UPDATES: 'run the larger batches for as many updates as the smallest',
 }
 _SPREAD = 'Repeat each batch size at least three times: one run has no spread.'
@@ -34,11 +42,10 @@ def of_audit(answer: Mapping[str, Any], confounds: Rows) -> list[str]:
 
 def of_study(summary: Mapping[str, Any]) -> list[str]:
   """Of a study's summary: the same, with the trials that would show the trend that was found."""
-  decisive = (RATES, EDGE, STALE)
   wanted = _remedies(
     row['confound']
     for row in summary['confounds']
-    if row['explains'] == UNKNOWN or (row['present'] is True and row['confound'] in decisive)
+    if row['explains'] == UNKNOWN or (row['present'] is True and row['confound'] in DECISIVE)
   )
   trials = [row[judged().val]['n'] for row in summary['batch_sizes'] if judged().val in row]
   if trials and max(trials) < 2:
