@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -123,7 +123,7 @@ def _check_resumed(rows: pd.DataFrame, clashing: pd.DataFrame) -> None:
       _refuse(rows, second, 'run' if 'run' in rows else 'trial', what, remedy)
 
 
-def _refuse(rows: pd.DataFrame, place: int, column: str, what: str, remedy: str) -> None:
+def _refuse(rows: pd.DataFrame, place: Hashable, column: str, what: str, remedy: str) -> None:
   raise Problem(rows.loc[place, 'file'], rows.loc[place, 'row'], column, what, remedy)
 
 
