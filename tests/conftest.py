@@ -35,7 +35,12 @@ def _known(options):
   return known
 
 
-CHEAP = _known([('xla_cpu_use_fusion_emitters', False)])
+# The older of two ways to fuse loops; and no threads, which gain nothing in small programs.
+CHEAP = _known(
+  [('xla_cpu_use_fusion_emitters', False), ('xla_cpu_parallel_codegen_split_count', 1)]
+)
+# Nobody reads where in Python an operation of a compiled test came from; to note it costs time.
+jax.config.update('jax_traceback_in_locations_limit', 0)
 
 # Every jaxtyping annotation of the package is checked while the tests run.
 typed.install('bsjax')
@@ -50,7 +55,7 @@ def _types_are_checked_again():
 
 @contextlib.contextmanager
 def _cheap_programs(monkeypatch):
-  """Compiles in half the time to slower programs, by the older of XLA's two ways to fuse loops."""
+  """Compiles in half the time, to slower programs."""
 
   def cheaper(*arguments, **keywords):
     options = GET_COMPILE_OPTIONS(*arguments, **keywords)
@@ -61,6 +66,17 @@ def _cheap_programs(monkeypatch):
   jax.config.update('jax_disable_most_optimizations', True)
   yield
   jax.config.update('jax_disable_most_optimizations', False)
+
+
+@pytest.fixture(autouse=True, scope='session')
+def _seldom_collected():
+  """Traces make millions of objects that are soon gone, among modules that stay.
+
+  Each search for circles of garbage would pass through all of them.
+  """
+  gc.collect()
+  gc.freeze()
+  gc.set_threshold(100_000, 50, 100)
 
 
 @pytest.fixture(autouse=True, scope='session')
