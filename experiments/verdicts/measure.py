@@ -5,8 +5,8 @@
 simulates studies (`tests/helpers/worlds.py`) and deals them from real runs
 (`tests/helpers/null_studies.py`), writes each as a workdir, runs the analysis of this checkout on
 it and holds what it says against the truth (`tests/helpers/verdicts.py`). Without --worlds it takes
-all. Every rate comes with its count and 95% Wilson interval. A cell is written as it ends, in place of
-the one that stands in the file. With --kept=DIR each study is stored there as it ends, and a run that
+all. Every rate comes with its count and 95% Wilson interval. A cell is written as it ends, in place
+of the one that stands in the file. With --kept=DIR each study is stored as it ends, and a run that
 was cut off goes on behind it.
 """
 
