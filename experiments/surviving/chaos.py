@@ -4,10 +4,11 @@
 
 Studies of stages with branches, of arms, with evaluations on a subset, and with every checkpoint
 kept run undisturbed on two devices first. Then each is begun anew, killed (SIGKILL) at a random
-moment, from the start of its command to its end, and continued on one to three devices, until it
-has ended. What it holds then is held against the undisturbed one, byte by byte. It goes on where
-chaos.json ends. Processes are forks of one that has imported everything, so that moments are those
-of the study, and figures are left blank.
+moment, and continued on one to three devices, until it has ended: one time in six between the start
+of the command and its first row of records, else between that row and its end. What it holds then
+is held against the undisturbed one, byte by byte. It goes on where chaos.json ends. Processes are
+forks of one that has imported everything, so that moments are those of the study, and figures are
+left blank.
 """
 
 import argparse
@@ -45,7 +46,8 @@ FEW = {
   'micro_batch': 8,
 }
 MOST_KILLS = 6  # of a study, before it may end
-FILES = 'records.jsonl', 'subset_records.jsonl', 'plan.csv', 'methodology.txt'
+FILES = 'records.jsonl', 'subset_records.jsonl', 'plan.csv'
+OF_A_START = 'provenance', 'hardware'  # of summary.json: on which machine and devices it began
 
 
 def staged():
@@ -112,7 +114,7 @@ def _holds(workdir):
     if path.name in FILES:
       found[name] = path.read_text()
     elif path.name == 'summary.json':
-      found[name] = json.dumps(_without(records.read_json(path), 'provenance'), sort_keys=True)
+      found[name] = json.dumps(_without(records.read_json(path), OF_A_START), sort_keys=True)
     elif path.name == 'checkpoints':
       with checkpoint.open_to_read(path.parent) as manager:
         for examples, step in checkpoint.steps(manager).items():
@@ -121,10 +123,10 @@ def _holds(workdir):
   return found
 
 
-def _without(content, name):
+def _without(content, names):
   if isinstance(content, dict):
-    return {key: _without(value, name) for key, value in content.items() if key != name}
-  return [_without(item, name) for item in content] if isinstance(content, list) else content
+    return {key: _without(value, names) for key, value in content.items() if key not in names}
+  return [_without(item, names) for item in content] if isinstance(content, list) else content
 
 
 def different(found, expected, kind):
@@ -142,37 +144,57 @@ def _examples(name):
   return int(name.rpartition(' ')[2])
 
 
+def rows(workdir):
+  """How many rows of records there are, of each training."""
+  return {p.parent.name: p.read_text().count('\n') for p in workdir.rglob('records.jsonl')}
+
+
+def watched(process, until):
+  """Waits until the process has ended, or `until` says so; returns whether it has ended."""
+  while not (over := os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT)):
+    if until():
+      return False
+    time.sleep(0.005)
+  return bool(over)
+
+
 def undisturbed(kind, folder):
-  """What it holds, and how long the command takes."""
+  """What it holds, the seconds to its first row of records, and those from there to its end."""
   workdir, start = folder / kind, time.monotonic()
-  assert ended(child(kind, workdir, 2)) == 0, workdir.with_suffix('.log').read_text()
-  seconds = time.monotonic() - start
+  process = child(kind, workdir, 2)
+  watched(process, lambda: any(rows(workdir).values()))
+  first = time.monotonic() - start
+  assert ended(process) == 0, workdir.with_suffix('.log').read_text()
+  seconds = time.monotonic() - start - first
   found = holds(workdir)
   assert any('checkpoints' in name for name in found), found.keys()
-  return found, seconds
+  return found, first, seconds
 
 
-def disturbed(kind, folder, seconds, chance, expected):
-  """{'kind', 'kills': [{'after', 'devices', 'evaluations'}], 'different'} of one study."""
+def killed(process, workdir, chance, first, seconds):
+  """Kills a child at a random moment, unless it has ended; returns its exit code."""
+  before, early = rows(workdir), chance.random() < 1 / 6
+  after = chance.uniform(0.0, first if early else seconds)
+  if early or not watched(process, lambda: rows(workdir) != before):
+    deadline = time.monotonic() + after
+    if not watched(process, lambda: time.monotonic() >= deadline):
+      os.kill(process, signal.SIGKILL)
+  return ended(process)
+
+
+def disturbed(kind, folder, chance, expected, *times):
+  """{'kind', 'kills': [{'devices', 'rows', 'ending'}], 'different'} of one study."""
   workdir, kills = folder / 'study', []
   for path in (workdir, workdir.with_suffix('.log')):
     shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
   for attempt in itertools.count():
     devices = chance.choice((1, 2, 3))
-    process, after = child(kind, workdir, devices), chance.uniform(0.0, seconds)
-    if attempt < MOST_KILLS:
-      deadline = time.monotonic() + after
-      while time.monotonic() < deadline and not os.waitid(
-        os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT
-      ):
-        time.sleep(0.005)
-      os.kill(process, signal.SIGKILL)
-    code = ended(process)
+    process = child(kind, workdir, devices)
+    code = killed(process, workdir, chance, *times) if attempt < MOST_KILLS else ended(process)
     if code != -signal.SIGKILL:
       break
-    done = {str(p.parent.name): p.read_text().count('\n') for p in workdir.rglob('records.jsonl')}
-    finishing = any(workdir.rglob('summary.json'))
-    kills.append({'after': round(after, 2), 'devices': devices, 'rows': done, 'ending': finishing})
+    ending = any(workdir.rglob('summary.json'))
+    kills.append({'devices': devices, 'rows': rows(workdir), 'ending': ending})
   wrong = different(holds(workdir), expected, kind) if code == 0 else [f'exit code {code}']
   return {'kind': kind, 'kills': kills, 'different': wrong, 'last_devices': devices}
 
@@ -191,8 +213,7 @@ def main():
     end = time.monotonic() + 60 * flags.minutes
     while sum(len(study['kills']) for study in studies) < flags.kills and time.monotonic() < end:
       kind = list(KINDS)[len(studies) % len(KINDS)]
-      expected, seconds = known[kind]
-      study = disturbed(kind, folder, seconds, random.Random(len(studies)), expected)
+      study = disturbed(kind, folder, random.Random(len(studies)), *known[kind])
       studies.append(study)
       print(study, flush=True)
       if study['different']:
@@ -206,6 +227,7 @@ def summed(studies):
     kind: {
       'studies': len(own),
       'kills': sum(len(study['kills']) for study in own),
+      'before_any_row': sum(not any(k['rows'].values()) for study in own for k in study['kills']),
       'while_ending': sum(kill['ending'] for study in own for kill in study['kills']),
       'different': sum(bool(study['different']) for study in own),
     }
