@@ -174,7 +174,7 @@ def values_of(raw: Raw, column: Column) -> pd.Series:
   """The values of a column in our unit; Problem where one cannot be."""
   source = raw.frame[column.source[0]]
   if column.name in TEXTS:
-    parts = [raw.frame[name].map(_as_text) for name in column.source]
+    parts = [_texts(raw.frame[name]) for name in column.source]
     if len(parts) == 1:
       return parts[0]
     texts = [name + '=' + part.astype(str) for name, part in zip(column.source, parts, strict=True)]
@@ -195,6 +195,13 @@ def values_of(raw: Raw, column: Column) -> pd.Series:
   if column.name in (*METRICS, *ERRORS):
     return _fractions(raw.name, name, column.name, numbers, percent)
   return _possible(raw.name, name, column.name, numbers)
+
+
+def _texts(values: pd.Series) -> pd.Series:
+  """Labels as text, each different one made once."""
+  numbers, different = pd.factorize(values, use_na_sentinel=False)
+  texts = np.array([_as_text(value) for value in different], dtype=object)
+  return pd.Series(texts[numbers], values.index, dtype=object)
 
 
 def _as_text(value: object) -> object:

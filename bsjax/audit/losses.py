@@ -1,7 +1,8 @@
 """Of tables that hold losses alone: what was found of the log of the loss, said of the loss.
 
 The analysis compares minus the logarithm of the validation loss, of which more is better, as of the
-metric. A difference of 0.01 is then 1% of the loss. Here claims get that unit and its sentences.
+metric. Differences are then said in log points, a hundredth each. Here claims get that unit and its
+sentences.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ UNITS = {
 }
 _FLIPPED = ('per_doubling', 'over_range')  # changes: of the loss itself, which more is worse of
 _SIDES = {'above': 'below', 'below': 'above', 'within': 'within'}
-# Reasons that speak of percentage points -> the same of percent of the loss.
+# Reasons that speak of percentage points -> the same of log points.
 _OF_LOSS = {
   'crosses_margin': 'loss_crosses_margin',
   'at_equal_updates': 'loss_at_equal_updates',
@@ -30,7 +31,6 @@ _OF_LOSS = {
   'gained_late': 'loss_gained_late',
   'as_good': 'loss_as_good',
   'at_stake': 'loss_at_stake',
-  'equivalent_within': 'loss_equivalent_within',
   'good_means': 'loss_good_means',
 }
 

@@ -14,6 +14,7 @@ from bsjax.report.panels import audit
 from bsjax.report.panels.audit import AuditSource
 from bsjax.report.text import audit_answer
 from bsjax.report.text.claim_blocks import block
+from bsjax.report.text.formats import LOG_POINTS_ARE
 
 _SIZE = (4.3, 3.3)
 _VERDICTS = ('supported', 'refuted', 'undetermined')
@@ -129,6 +130,7 @@ def _context(result: Mapping[str, Any]) -> dict[str, Any]:
     ],
     'told': _told(result),
     'names': audit_answer.NAMES,
+    'log_points': LOG_POINTS_ARE if result['read']['loss_only'] else '',
     'value': partial(value_text, loss_only=result['read']['loss_only']),
   }
 

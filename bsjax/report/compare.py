@@ -28,7 +28,7 @@ from bsjax.report.panels import style
 from bsjax.report.panels.audit import AuditSource
 from bsjax.report.text import audit_answer
 from bsjax.report.text.claim_blocks import block
-from bsjax.report.text.formats import units, value_text
+from bsjax.report.text.formats import LOG_POINTS_ARE, units, value_text
 from bsjax.report.text.rendered import rendered
 from bsjax.stats.estimate import Estimate
 from bsjax.storage import records
@@ -118,6 +118,7 @@ def _context(result: Mapping[str, Any], studies: Sequence[Compared]) -> dict[str
     'answer': result['answer'],
     'studies': studies,
     'shared': block('', known).notes,
+    'log_points': LOG_POINTS_ARE if loss_only else '',
     'value': _value,
     'count': _count,
     'more_keys': max(0, len(result['differs']) - MOST_KEYS),

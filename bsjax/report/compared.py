@@ -67,9 +67,11 @@ def _study(folder: Path, name: str) -> Compared:
     )
   summary = stored.summary
   with judging(stored.judged):
-    said = answer(summary)._asdict()
+    said = answer(summary, brief=True)
+  doubts = [f'Data: {doubt}.' for doubt in stored.doubts]
+  shown = said._replace(remarks=said.remarks + doubts)._asdict()
   parts = summary['claims'], summary['confounds'], summary['batch_sizes']
-  return Compared(name, stored.judged, False, stored.config, said, *parts)
+  return Compared(name, stored.judged, False, stored.config, shown, *parts)
 
 
 def _audited(folder: Path) -> list[Compared]:

@@ -144,34 +144,55 @@ def _curve(
   places = np.unique(np.linspace(0, len(grid) - 1, min(points, len(grid))).round().astype(int))
   grid = [grid[place] for place in places]
   at = np.array([row['examples'] for row in grid], dtype=float)
+  drawn = [_drawn(rows, {row['examples'] for row in grid}) for rows in runs]
   return {
     'size': setting.batch_size,
     'rate': setting.learning_rate,
     'trials': len(runs),
     'lost': lost,
     'x': [_plain(np.array([row[clock] for row in grid], dtype=float)) for clock in clocks],
-    'y': [_over_trials(runs, at, quantity) for quantity in quantities],
+    'y': [_over_trials(runs, drawn, at, quantity) for quantity in quantities],
   }
 
 
+def _drawn(rows: Sequence[Row], places: set[int]) -> Sequence[Row]:
+  """The records at these places alone: of a thousand runs few are drawn."""
+  return [row for row in rows if row['examples'] in places]
+
+
 def _over_trials(
-  runs: Sequence[Sequence[Row]], at: np.ndarray, quantity: Quantity
+  runs: Sequence[Sequence[Row]],
+  drawn: Sequence[Sequence[Row]],
+  at: np.ndarray,
+  quantity: Quantity,
 ) -> list[list[int | float | None]] | None:
-  values = np.array([_read(rows, at, quantity) for rows in runs])
+  values = np.array([_read(*rows, at, quantity) for rows in zip(drawn, runs, strict=True)])
   if not np.isfinite(values).any():
     return None
   mean = _plain(values.mean(axis=0))
   return [mean] if len(runs) < 2 else [mean, _plain(values.min(axis=0)), _plain(values.max(axis=0))]
 
 
-def _read(rows: Sequence[Row], at: np.ndarray, quantity: Quantity) -> np.ndarray:
-  """The values of a run there, between two records on the line through them."""
-  pairs = ((row['examples'], quantity.value(row)) for row in rows)
-  known = [(x, y * quantity.scale) for x, y in pairs if y is not None and math.isfinite(y)]
+def _read(
+  drawn: Sequence[Row], rows: Sequence[Row], at: np.ndarray, quantity: Quantity
+) -> np.ndarray:
+  """The values of a run there, between two of all of its records on the line through them."""
+  known = _known(drawn, quantity)
+  if len(known) < len(at):
+    known = _known(rows, quantity)
   if not known:
     return np.full(len(at), math.nan)
   x, y = np.array(known, dtype=float).T
   return np.interp(at, x, y, left=math.nan, right=math.nan)
+
+
+def _known(rows: Sequence[Row], quantity: Quantity) -> list[tuple[int, float]]:
+  values = [quantity.value(row) for row in rows]
+  return [
+    (row['examples'], value * quantity.scale)
+    for row, value in zip(rows, values, strict=True)
+    if value is not None and math.isfinite(value)
+  ]
 
 
 def _plain(values: np.ndarray) -> list[int | float | None]:

@@ -3,7 +3,8 @@
   python experiments/audit/planted.py --out=experiments/audit/planted.json --tables=200 --trials=5
 
 Each table is simulated (`tests/helpers/audit_worlds.py`), written as a CSV and audited as the
-command does it. Shares come with their 95% Wilson intervals. It goes on where the file ends.
+command does it. Shares come with their 95% Wilson intervals. It goes on where the file ends, and
+writes the table of the README beside it anew.
 """
 
 import argparse
@@ -24,6 +25,17 @@ from helpers import audit_worlds  # noqa: E402
 from bsjax.audit import audit  # noqa: E402
 
 KINDS = 'named', 'false'
+# What is planted in each world, in the words of the README.
+SAID = {
+  'real_effect': 'batch sizes 0.5 to 1.5 points worse, the rest alike',
+  'only_updates': 'accuracy depends on the number of updates alone',
+  'only_stale': 'running statistics (momentum 0.99, said) are to 0.99^updates still the first '
+  'ones, which costs 20 points',
+  'only_stale_reestimated': 'the same lag, with a column of re-estimated accuracy',
+  'only_untuned': 'one rate, which suits one batch size',
+  'only_undertrained': 'larger batches go slower, and are cut off',
+  'nothing': 'all batch sizes alike',
+}
 
 
 def one(name, trials, seed, folder):
@@ -39,6 +51,22 @@ def wilson(count, total):
   middle = (share + z * z / (2 * total)) / (1 + z * z / total)
   half = z / (1 + z * z / total) * math.sqrt(share * (1 - share) / total + (z / (2 * total)) ** 2)
   return [max(0.0, round(middle - half, 4)), round(middle + half, 4)]
+
+
+def table(result):
+  """The rows of the README, from the content of the file: world, named, claimed, answers."""
+  lines = []
+  for key, cell in result.items():
+    name = key.partition(',')[0]
+    shares = [
+      f'{100 * cell[kind]["count"] / cell["tables"]:.1f} '
+      f'[{", ".join(f"{100 * end:.1f}" for end in cell[kind]["ci95"])}] of {cell["tables"]}'
+      for kind in KINDS
+    ]
+    answers = sorted(cell['answers'].items(), key=lambda pair: -pair[1])
+    codes = ', '.join(f'{code} {count}' for code, count in answers)
+    lines.append(f'| `{name}`: {SAID[name]} | {" | ".join(shares)} | {codes} |')
+  return '\n'.join(lines)
 
 
 def main():
@@ -57,14 +85,19 @@ def main():
     answers, start = collections.Counter(known['answers']), time.process_time()
     with tempfile.TemporaryDirectory() as folder:
       for number in range(known['tables'], given.tables):
-        table = one(name, given.trials, (given.trials, number), folder)
-        counts = {kind: counts[kind] + bool(table[kind]) for kind in KINDS}
-        answers[table['code']] += 1
+        found = one(name, given.trials, (given.trials, number), folder)
+        counts = {kind: counts[kind] + bool(found[kind]) for kind in KINDS}
+        answers[found['code']] += 1
         if (number + 1) % 10 == 0 or number + 1 == given.tables:
           seconds = known['cpu_seconds'] + time.process_time() - start
           result[key] = row(number + 1, counts, answers, seconds)
           path.write_text(json.dumps(result, indent=1) + '\n')
     print(name, result[key], flush=True)
+  readme = path.with_name('README.md')
+  if readme.exists():
+    head, rule, rest = readme.read_text().partition('|---|---|---|---|\n')
+    _, blank, tail = rest.partition('\n\n')
+    readme.write_text(head + rule + table(result) + blank + tail)
 
 
 def row(tables, counts, answers, seconds):

@@ -5,13 +5,16 @@
 simulates studies (`tests/helpers/worlds.py`) and deals them from real runs
 (`tests/helpers/null_studies.py`), writes each as a workdir, runs the analysis of this checkout on
 it and holds what it says against the truth (`tests/helpers/verdicts.py`). Without --worlds it takes
-all. Every rate comes with its count and 95% Wilson interval; cells are written as they end.
+all. Every rate comes with its count and 95% Wilson interval. A cell is written as it ends, in place
+of the one that stands in the file. With --kept=DIR each study is stored as it ends, and a run that
+was cut off goes on behind it.
 """
 
 import argparse
 import functools
 import json
 import math
+import os
 import statistics
 import subprocess
 import sys
@@ -81,7 +84,7 @@ def summed(studies):
       continue
     if isinstance(values[0], bool):
       cell[key] = rate(sum(values), len(values))
-    elif isinstance(values[0], tuple):
+    elif isinstance(values[0], (tuple, list)):
       cell[key] = rate(sum(count for count, _ in values), sum(of for _, of in values))
     else:
       mean, middle = statistics.fmean(values), statistics.median(values)
@@ -104,21 +107,44 @@ def rate(count, of, z=1.959964):
   }
 
 
-def measure(worlds, trials, studies, seed, workers, out=None):
+def measure(worlds, trials, studies, seed, workers, out=None, kept=None):
   """{'seed', 'cells': [...]}, each with its commit; `out` is written anew after each cell."""
   assert Path(bsjax.__file__).is_relative_to(ROOT), bsjax.__file__
-  result, commit = {'seed': seed, 'cells': []}, _commit()
+  known = json.loads(out.read_text()) if out and out.exists() else {'cells': []}
+  result, commit = {'seed': seed, 'cells': known['cells']}, _commit()
+  assert known.get('seed', seed) == seed, f'{out} is of seed {known["seed"]}'
   with ProcessPoolExecutor(workers) as pool:
     for name in worlds:
       for n in trials:
-        one = functools.partial(one_study, name, n)
-        done = list(pool.map(one, [(seed, n, i) for i in range(studies)], chunksize=4))
-        about = {'world': name, 'trials': n, 'commit': commit}
-        result['cells'].append(about | summed(done))
-        print(_line(result['cells'][-1]), flush=True)
+        done = _studies(pool, name, n, studies, seed, kept)
+        cell = {'world': name, 'trials': n, 'commit': commit} | summed(done)
+        _put(result['cells'], cell)
+        print(_line(cell), flush=True)
         if out:
           out.write_text(json.dumps(result, indent=1) + '\n')
   return result
+
+
+def _studies(pool, name, n, studies, seed, kept):
+  """What each study says: those that are kept, then the others."""
+  path = kept / f'{name}-{n}-{seed}.jsonl' if kept else Path(os.devnull)
+  done = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+  one = functools.partial(one_study, name, n)
+  with path.open('a') as file:
+    for study in pool.map(one, [(seed, n, i) for i in range(len(done), studies)], chunksize=2):
+      file.write(json.dumps(study) + '\n')
+      file.flush()
+      done.append(study)
+  return done[:studies]
+
+
+def _put(cells, cell):
+  """The cell in place of the one of its world and trials, or behind all."""
+  which = [(old['world'], old['trials']) for old in cells]
+  if (key := (cell['world'], cell['trials'])) in which:
+    cells[which.index(key)] = cell
+  else:
+    cells.append(cell)
 
 
 def _line(cell):
@@ -146,11 +172,12 @@ def main():
   parser.add_argument('--seed', type=int, default=0)
   parser.add_argument('--workers', type=int, default=1)
   parser.add_argument('--out', type=Path, required=True)
+  parser.add_argument('--kept', type=Path, help='where studies are stored that a cell is made of')
   flags = parser.parse_args()
   worlds, trials = flags.worlds.split(','), [int(n) for n in flags.trials.split(',')]
   if unknown := set(worlds) - set(names.split(',')):
     parser.error(f'no such worlds: {", ".join(sorted(unknown))}; there are {names}')
-  measure(worlds, trials, flags.studies, flags.seed, flags.workers, flags.out)
+  measure(worlds, trials, flags.studies, flags.seed, flags.workers, flags.out, flags.kept)
 
 
 if __name__ == '__main__':

@@ -153,5 +153,5 @@ def test_every_branch_is_read_and_the_answer_says_what_is_of_the_first():
   assert [row['claims'][0]['branch'] for row in found] == [row['branch'] for row in found]
   assert json.loads(json.dumps(summary['stages'], allow_nan=False)) == summary['stages']
   told = ' '.join(answer(summary).remarks)
-  assert 'All of this page but what is headed "Stages" and "Branches" is of the first, keep' in told
+  assert 'All but what is headed "Stages" and "Branches" is of the first, keep' in told
   assert 'later they change: head (keep and multiply:2) and tail (keep and multiply:2)' in told

@@ -153,7 +153,7 @@ def test_a_table_of_losses_speaks_of_losses():
   assert trend['claim'].endswith('smaller batches reach lower validation loss')
   assert trend['verdict'] == 'supported' and trend['question']['side'] == 'above'
   assert trend['effect'] == pytest.approx(math.log(1.02), abs=0.001)
-  assert '% of the loss' in trend['why'] and 'percentage' not in str(found.result)
+  assert 'log points' in trend['why'] and 'percentage' not in str(found.result)
   rows = found.result['batch_sizes']
   assert rows[0]['value']['mean'] == pytest.approx(2, abs=0.01)
   assert rows[0]['value']['ci95'][0] < rows[0]['value']['mean'] < rows[0]['value']['ci95'][1]

@@ -30,3 +30,13 @@ def test_shares_are_their_counts(name):
   for share in shares:
     expected = share['count'] / share['of'] if share['of'] else None
     assert share['rate'] == pytest.approx(expected)
+
+
+def test_the_table_of_planted_causes_is_that_of_its_file():
+  folder = FOLDER.parent / 'audit'
+  spec = importlib.util.spec_from_file_location('planted', folder / 'planted.py')
+  planted = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(planted)
+  result = json.loads((folder / 'planted.json').read_text())
+  assert planted.table(result) in (folder / 'README.md').read_text()
+  assert {cell['tables'] for cell in result.values()} == {200}

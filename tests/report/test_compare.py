@@ -93,6 +93,9 @@ def test_the_page_has_the_answers_side_by_side_and_no_network(written):
   for each in result['studies']:
     assert f'<p class="pick">{escape(each["answer"]["headline"])}</p>' in page
     assert each['answer']['headline'] in plain
+    for remark in each['answer']['remarks']:
+      assert f'<li>{escape(remark)}</li>' in page and remark in plain
+  assert any(each['answer']['remarks'] for each in result['studies'])
   assert page.index('<h1>') < page.index('<svg') < page.index('id="answers"')
   assert not re.search(r'https?://|@import|<script|<link|src=', page) and len(page) < 3_000_000
   seeds = next(row for row in result['differs'] if row['key'] == 'seed')

@@ -79,6 +79,26 @@ def test_many_lanes_are_thinned_to_fit_a_page():
   assert (line['x'][1][0], line['x'][1][-1], len(line['x'][1])) == (1, 200, found['points'])
 
 
+def test_what_is_recorded_less_often_is_drawn_between_its_records(monkeypatch):
+  """At the places of a thinned curve too, of which most have no record of it."""
+  monkeypatch.setattr(interactive, 'NUMBERS', 1300)
+  plan = synthetic.plan((8,), (0.1,), 2)
+  rows = [
+    {'lane': lane['lane'], 'examples': lane['examples'] * i // 200, 'updates': i, 'epoch': i / 9.0,
+     'diverged': False} | dict.fromkeys(('val_accuracy', 'train_accuracy'), i / 217)
+    | {'train_loss': 3 - i / 100 if i % 10 == 0 else None, 'val_loss': None}
+    for lane in plan for i in range(201)
+  ]  # fmt: skip
+  found = curves(plan, rows)
+  line = found['studies'][0]['settings'][0]
+  at = np.array(line['x'][1])
+  assert found['points'] < 200 and (at % 10 != 0).any()
+  losses = line['y'][[title for title, _ in found['quantities']].index('training loss')]
+  drawn = np.array(losses[0], dtype=float)
+  np.testing.assert_allclose(drawn[at >= 10], 3 - at[at >= 10] / 100, rtol=1e-3)
+  assert np.isnan(drawn[at < 10]).all()
+
+
 def test_without_curves_or_rates_there_are_none(study):
   plan, rows = study
   ends = [row for row in rows if row['examples'] in (0, plan[0]['examples'])]

@@ -336,6 +336,21 @@ def test_a_stage_that_does_not_fit_is_refused_before_anything_compiles(tmp_path,
   assert not (tmp_path / 'w').exists()
 
 
+def test_a_batch_larger_than_the_first_stage_is_refused_by_its_name(tmp_path):
+  config = staged_config({'epochs': 1.0}, {'epochs': 9.0})
+  config.batch_sizes = (8, 256)
+  with pytest.raises(ConfigError, match=r"256 is larger than the 150 examples of stage 'a'"):
+    study_run.run_study(config, tmp_path / 'w')
+  assert not (tmp_path / 'w').exists()
+
+
+def test_a_batch_larger_than_the_training_set_goes_on_into_its_next_epoch():
+  """In the first of two stages, of three epochs; the second halves it, to fewer than there are."""
+  config = staged_config({'epochs': 3.0}, {'epochs': 2.0, 'batch_size': ('multiply:0.5',)})
+  config.batch_sizes = (160,)
+  assert_equals_plain_loops(config)
+
+
 def test_stages_are_overridden_and_left_out_by_flags():
   config = staged_config({'epochs': 3.0}, {'epochs': 1.0})
   config.stages.order = ('b',)

@@ -18,6 +18,7 @@ from helpers.interrupted import terminated_in_call
 from helpers.results import results
 from helpers.small import small_config
 
+from bsjax.autotune import execution
 from bsjax.config.errors import ConfigError
 from bsjax.engine import memory
 from bsjax.engine.validate import validate
@@ -241,6 +242,32 @@ def test_a_full_disk_is_said_and_what_was_saved_goes_on(tmp_path, undisturbed, m
       study_run.run_study(config(), tmp_path)
   assert study_run.run_study(config(), tmp_path)
   assert results(tmp_path) == results(undisturbed)
+
+
+@pytest.mark.parametrize('code', [errno.EROFS, errno.EACCES])
+@pytest.mark.parametrize('name', ['study', 'new'])
+def test_a_workdir_that_is_read_only_is_refused_before_any_work(
+  code, name, unfinished, tmp_path, monkeypatch
+):
+  """Folders and files to write are refused here as the system does, which root never is."""
+  before = {path: path.read_bytes() for path in unfinished.rglob('*') if path.is_file()}
+  opened, made = os.open, os.mkdir
+
+  def refusing(function, reads):
+    def call(path, *arguments, **keywords):
+      if str(path).startswith(str(tmp_path)) and not reads(path, *arguments):
+        raise OSError(code, os.strerror(code), str(path))
+      return function(path, *arguments, **keywords)
+
+    return call
+
+  monkeypatch.setattr(os, 'open', refusing(opened, lambda _, flags, *__: flags == os.O_RDONLY))
+  monkeypatch.setattr(os, 'mkdir', refusing(made, lambda path, *_: Path(path).exists()))
+  monkeypatch.setattr(loop.TrainLoop, 'run', lambda *_: pytest.fail('it trained'))
+  monkeypatch.setattr(execution, 'choose', lambda *_: pytest.fail('it timed'))
+  with pytest.raises(ConfigError, match=f'{name} cannot be written to .*another --workdir'):
+    study_run.run_study(config(), tmp_path / name)
+  assert before == {path: path.read_bytes() for path in unfinished.rglob('*') if path.is_file()}
 
 
 @pytest.mark.parametrize('said', ['RESOURCE_EXHAUSTED: 9 bytes', 'INTERNAL: std::bad_alloc'])

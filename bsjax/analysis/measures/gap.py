@@ -28,7 +28,7 @@ from bsjax.analysis.runs.budgets import (
   readings,
   trained_rows,
 )
-from bsjax.analysis.runs.histories import Curve, Setting
+from bsjax.analysis.runs.histories import Curve, LaneHistory, Row, Setting
 from bsjax.config.metrics import REESTIMATED, judged
 from bsjax.stats.estimate import Estimate, Reason
 from bsjax.stats.intervals import mean_interval
@@ -94,9 +94,10 @@ def curves(chosen: Mapping[int, Setting]) -> dict[str, dict[str, dict[int, Curve
   The quantities are those of `quantities` but for the clocks. Curves end where a trial has no
   finite value any more; with one trial the interval is NaN, which draws nothing.
   """
+  told = {size: [_told(lane) for lane in setting.lanes] for size, setting in chosen.items()}
   return {
     clock: {
-      name: {size: curve(setting, key, name) for size, setting in chosen.items()}
+      name: {size: _curve(lanes, key, name) for size, lanes in told.items()}
       for name in _drawn(chosen)
     }
     for clock, key in CLOCKS.items()
@@ -165,7 +166,16 @@ def curve(setting: Setting, key: str, name: str) -> Curve:
 
   On the records of its first trial, as far as all trials reach.
   """
-  trials = [_finite_part(lane, key, name) for lane in setting.lanes]
+  return _curve([_told(lane) for lane in setting.lanes], key, name)
+
+
+def _told(lane: LaneHistory) -> list[tuple[Row, dict[str, float]]]:
+  """The records of a lane after the start, each with its quantities."""
+  return [(row, quantities(row)) for row in trained_rows(lane)]
+
+
+def _curve(lanes: Sequence[Sequence[tuple[Row, dict[str, float]]]], key: str, name: str) -> Curve:
+  trials = [_finite_part(told, key, name) for told in lanes]
   if any(len(x) == 0 for x, _ in trials):
     return Curve()
   start, end = max(x[0] for x, _ in trials), min(x[-1] for x, _ in trials)
@@ -179,11 +189,13 @@ def curve(setting: Setting, key: str, name: str) -> Curve:
   return Curve(grid.tolist(), *(list(column) for column in columns))
 
 
-def _finite_part(lane: Any, key: str, name: str) -> tuple[list[float], list[float]]:
+def _finite_part(
+  told: Sequence[tuple[Row, dict[str, float]]], key: str, name: str
+) -> tuple[list[float], list[float]]:
   """The clock and the quantity up to the first record that is not finite or has diverged."""
   x, y = [], []
-  for row in trained_rows(lane):
-    value, at = quantities(row)[name], row.get(key)
+  for row, values in told:
+    value, at = values[name], row.get(key)
     if row['diverged'] or at is None or not math.isfinite(at) or not math.isfinite(value):
       break
     x.append(float(at))

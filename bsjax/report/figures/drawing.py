@@ -11,6 +11,7 @@ from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
@@ -128,11 +129,21 @@ def lines_of(panels: Sequence[Panel], columns: int) -> list[Sequence[Panel]]:
   return [panels[start : start + columns] for start in range(0, len(panels), columns)]
 
 
+def _lay_out(figure: Figure) -> None:
+  """Places the panels as saving would, which for that draws all of the figure once more."""
+  FigureCanvasSVG(figure)
+  if engine := figure.get_layout_engine():
+    figure.dpi = FigureCanvasSVG.fixed_dpi
+    engine.execute(figure)
+    figure.set_layout_engine('none')
+
+
 def svg(figure: Figure, name: str) -> str:
   """The figure as SVG to stand inside a page: scalable, text as text, ids apart by `name`."""
   file = io.StringIO()
   nothing = dict.fromkeys(('Creator', 'Date', 'Format', 'Type'))
   with matplotlib.rc_context({'svg.fonttype': 'none', 'svg.hashsalt': name}):
+    _lay_out(figure)
     figure.savefig(file, format='svg', metadata=nothing)
   text = file.getvalue()
   text = text[text.index('<svg') :]

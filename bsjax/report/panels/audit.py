@@ -17,6 +17,7 @@ from bsjax.analysis.runs.histories import LaneHistory
 from bsjax.config.metrics import USUAL, judged
 from bsjax.report.panels import marks, style
 from bsjax.report.panels.style import BEST, MUTED, VALIDATION
+from bsjax.report.text.formats import LOG_POINTS
 
 _LATE = 0.1  # of a curve: its first part is cut off
 _MOST_CELLS = 40
@@ -148,7 +149,7 @@ def draw_cells(axes: Axes, source: AuditSource) -> None:
   scale = 100 if source.loss_only or metric.percent else 1
   axes.xaxis.set_major_formatter(lambda x, _: f'{scale * x:.3g}')
   points = f'points of {metric.title}' if metric.percent else metric.unit or metric.title
-  axes.set_xlabel('% of the loss' if source.loss_only else points)
+  axes.set_xlabel(f'{LOG_POINTS} of the loss' if source.loss_only else points)
 
 
 def _trend(claims: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:

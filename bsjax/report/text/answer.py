@@ -124,9 +124,8 @@ def _limits(summary: Mapping[str, Any]) -> list[str]:
   if 'branch' in summary:
     others = [name for name in summary['conditions']['names'] if name != summary['branch']]
     remarks.append(
-      f'The study has branches. All of this page but what is headed "Stages" and "Branches" is of '
-      f'the first, {summary["branch"]}; the other{"s are" if len(others) > 1 else " is"} '
-      f'{joined(others)}.'
+      f'The study has branches. All but what is headed "Stages" and "Branches" is of the first, '
+      f'{summary["branch"]}; the other{"s are" if len(others) > 1 else " is"} {joined(others)}.'
     )
   rules = [
     f'{row["name"]} ({joined(row["settings"]["batch_size"])})'

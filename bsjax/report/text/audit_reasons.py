@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from bsjax.config.metrics import USUAL
-from bsjax.report.text.formats import count, named, points
+from bsjax.report.text.formats import LOG_POINTS, count, named, points
 
 
 def _guessed(pairs: Sequence[Sequence[str]]) -> str:
@@ -155,8 +155,8 @@ OF_AUDIT: dict[str, str | Callable[..., str]] = {
   'good_means': 'a rate is good that lacks at most {margin:percent} points of the best; batch '
   'sizes '
   '{sizes:list}',
-  'loss_good_means': 'a rate is good whose loss is at most {margin:percent}% above the best; batch '
-  'sizes {sizes:list}',
+  'loss_good_means': 'a rate is good whose loss is at most {margin:percent} log points above the '
+  'best; batch sizes {sizes:list}',
   'good_range_leaves_grid': 'at {sizes:list} the good rates reach the end of the grid, so how many '
   'there are is not known',
   'grid_spans': 'it speaks of learning rates {rates[0]:.4g} to {rates[1]:.4g} and batch sizes '
@@ -165,7 +165,7 @@ OF_AUDIT: dict[str, str | Callable[..., str]] = {
   'where '
   'runs stand at different losses or rates it says little of the batch size',
   'at_one_rate': _at_one_rate('percentage points'),
-  'loss_at_one_rate': _at_one_rate('% of the loss'),
+  'loss_at_one_rate': _at_one_rate(LOG_POINTS),
   'over_studies': 'known in {known} of {of} {over}, which are the sample',
   'no_schedule_runs': 'no run changes its batch size and has one beside it that keeps it',
   'freezing_not_given': 'the table does not say where layers are frozen',
@@ -175,7 +175,7 @@ OF_AUDIT: dict[str, str | Callable[..., str]] = {
   'percent_stale': _percent_stale,
   'no_reading_late': 'not all have a record in the last fifth of training and before',
   'gained_late': _gained('percentage points'),
-  'loss_gained_late': _gained('% of the loss'),
+  'loss_gained_late': _gained(LOG_POINTS),
   'enough_trials': '{trials} trials were enough to show what is said',
   'trials_needed': _needed,
   'train_examples_not_known': 'the number of training examples is not known: say '
@@ -203,13 +203,12 @@ OF_AUDIT: dict[str, str | Callable[..., str]] = {
   '{rates[1]:.4g}, '
   'and nothing beyond',
   'price': _price,
-  'loss_as_good': '{size} is within {margin:percent}% of the loss of {best}, by its whole '
-  'interval, '
-  'and needs fewer updates',
+  'loss_as_good': 'the loss of {size} is within {margin:percent} log points of that of {best}, '
+  'by its whole interval, and {size} needs fewer updates',
   'loss_at_stake': 'whether {other} is as good is undetermined: {best} is ahead of {other} by '
-  '{value:points}% of the loss, interval {low:points} to {high:points}',
-  'loss_crosses_margin': 'the interval crosses the margin of {margin:percent}% of the loss; '
+  '{value:points} log points, interval {low:points} to {high:points}',
+  'loss_crosses_margin': 'the interval crosses the margin of {margin:percent} log points; '
   '{trials:count} trials of this spread would decide it',
-  'loss_at_equal_updates': 'of {whole:points}% of the loss at equal epochs, {value:points} '
+  'loss_at_equal_updates': 'of {whole:points} log points at equal epochs, {value:points} '
   '[{low:points}, {high:points}] are left at equal updates',
 }

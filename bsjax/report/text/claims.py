@@ -8,7 +8,15 @@ from typing import Any
 from bsjax.analysis.claims.claim import Claim, Kind
 from bsjax.config.metrics import judged
 from bsjax.report.text.audit_claims import ASKED
-from bsjax.report.text.formats import LOG_LOSSES, filled, margin_text, nouns, points, units
+from bsjax.report.text.formats import (
+  LOG_LOSSES,
+  LOG_POINTS,
+  filled,
+  margin_text,
+  nouns,
+  points,
+  units,
+)
 from bsjax.report.text.reasons import coded, full_sentence
 from bsjax.stats.estimate import Estimate
 
@@ -116,7 +124,7 @@ def claim_sentence(claim: Claim) -> str:
     noun=noun,
     the_noun=f'the {noun}' if claim.quantity == 'gap' else noun,
     says=_says(claim),
-    points=margin and (f'{100 * margin:g} percent' if of_loss else margin_text(margin)),
+    points=margin and (f'{100 * margin:g} {LOG_POINTS}' if of_loss else margin_text(margin)),
     way=_WAYS.get(claim.subject[-1]) if claim.kind == Kind.WAY else None,
     growth=_GROWTH.get(claim.question.center),
     asked=filled(ASKED[claim.subject[0]], *claim.subject) if claim.kind == Kind.AUDIT else None,

@@ -56,14 +56,20 @@ def units() -> dict[str, Unit]:
 
 
 # Of tables of others' runs, whose losses are compared by their logarithms.
+LOG_POINTS = 'log points'
+LOG_POINTS_ARE = (
+  'A log point is a hundredth of the natural logarithm of the loss: 1 more is a loss 1% higher, '
+  'but 40 more is one 49% higher, and 40 less one 33% lower. The answer on top is in percent.'
+)
 LOG_LOSSES = {
-  'log_loss': Unit('log of the loss', '% of the loss', '%', 100),
-  'log_loss_per_doubling': Unit(
-    f'log of the loss, {_SLOPE} of the batch size', f'% of the loss {_SLOPE}', f'% {_SLOPE}', 100
-  ),
-  'log_loss_over_range': Unit(
-    f'log of the loss, {_RANGE} of batch sizes', f'% of the loss {_RANGE}', f'% {_RANGE}', 100
-  ),
+  'log_loss': Unit('log of the loss', LOG_POINTS, LOG_POINTS, 100),
+  **{
+    f'log_loss_{code}': Unit(f'log of the loss, {how} of {of}', *[f'{LOG_POINTS} {how}'] * 2, 100)
+    for code, how, of in (
+      ('per_doubling', _SLOPE, 'the batch size'),
+      ('over_range', _RANGE, 'batch sizes'),
+    )
+  },
 }
 
 
