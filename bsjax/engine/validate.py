@@ -11,7 +11,7 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from bsjax import data, models, writers
-from bsjax.config import bounds
+from bsjax.config import bounds, decide_keys
 from bsjax.config.errors import ConfigError, unknown
 from bsjax.config.keys import BY_NAME, KEYS
 from bsjax.config.own import OWN
@@ -128,6 +128,13 @@ CONFLICTS: tuple[tuple[Callable[[ConfigDict], list[str]], tuple[str, ...]], ...]
     ),
   ),
   (stages.conflicts, ('stages.order', 'noise_scale.exact_examples', 'data.crop', 'data.flip')),
+  (
+    decide_keys.problems,
+    (
+      *('decide.question', 'decide.margin', 'decide.most_trials', 'decide.budget_unit', 'trials'),
+      *('decide.price_per_hour', 'batch_sizes', 'scaling.rule', 'stages.order', 'arms.order'),
+    ),
+  ),
   (_lender, ('transfer.workdir',)),
   (own.conflicts, ('model.name', 'data.source', 'optimizer.name', 'stages.order')),
   (writers.problems, ('writers',)),
