@@ -33,6 +33,7 @@ from bsjax.report.text import words
 from bsjax.report.text.answer import CONFOUNDS, answer, noise_remark
 from bsjax.report.text.changes import of_study
 from bsjax.report.text.claim_blocks import blocks
+from bsjax.report.text.decision import rounds
 from bsjax.report.text.formats import nouns
 from bsjax.report.text.method_setup import data_name
 from bsjax.report.text.methodology import paragraph
@@ -105,6 +106,7 @@ def _context(study: StoredStudy, source: Source) -> dict[str, Any]:
     'goals': summary['recommendation'] + rendered([run_alone(critical, cost)] if timed else []),
     'seconds_to_target': seconds_to_target(critical, cost) if timed else {},
     'answer': answer(summary, brief=True),
+    'rounds': rounds(summary['decision']) if 'decision' in summary else [],
     'noises': noise_remark(summary['batch_sizes']),
     'spanned': spanned([row['batch_size'] for row in summary['batch_sizes']]),
     'changes': of_study(summary),

@@ -10,6 +10,7 @@ from bsjax.analysis.claims.claim import REFUTED, SUPPORTED, UNDETERMINED, Kind, 
 from bsjax.analysis.runs.histories import Row
 from bsjax.config.metrics import judged
 from bsjax.format import by_reason, joined, sizes_text
+from bsjax.report.text import decision
 from bsjax.report.text.claim_blocks import effect_text
 from bsjax.report.text.formats import change, reached
 from bsjax.report.text.results import noise_scale_text, noise_source
@@ -59,6 +60,8 @@ def answer(summary: Mapping[str, Any], brief: bool = False) -> Answer:
   the noise scale.
   """
   found = _answer(summary, brief)
+  if asked := summary.get('decision'):
+    found = found._replace(headline=decision.headline(asked), detail=decision.detail(asked))
   remarks = [*_limits(summary), *_rare_classes(summary), *found.remarks]
   if 'branch' not in summary:
     return found._replace(remarks=remarks)
