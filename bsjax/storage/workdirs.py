@@ -100,7 +100,11 @@ def read_config(workdir: Path) -> ConfigDict:
 
 def _before() -> dict[str, Any]:
   """What studies did that were begun before there was a key for it."""
-  return {key.name: key.before for key in KEYS if key.before is not None}
+  return {
+    key.name: list(key.before) if isinstance(key.before, tuple) else key.before
+    for key in KEYS
+    if key.before is not None
+  }
 
 
 def _flat(tree: dict[str, Any], prefix: str = '') -> dict[str, Any]:
