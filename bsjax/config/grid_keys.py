@@ -2,6 +2,7 @@
 
 from bsjax.config.key import Key, zero
 
+SETTINGS = 'batch_sizes', 'learning_rates', 'trials', 'rounds'  # of which a study may get more
 _TWICE = 'names one twice; use trials for repetitions'
 
 GRID = (

@@ -14,11 +14,11 @@ from ml_collections import ConfigDict
 
 from bsjax.config.bounds import shown_value
 from bsjax.config.errors import ConfigError
+from bsjax.config.grid_keys import SETTINGS
 from bsjax.format import joined
 from bsjax.plan import plan, rounds
 from bsjax.storage.records import Row
 
-ADDED = (*rounds.SPANNED, 'trials', 'rounds')  # keys of which a study may get more
 ELSE = 'or choose another --workdir'
 
 
@@ -45,10 +45,10 @@ def taken_over(old: ConfigDict, new: ConfigDict, train_examples: int) -> dict[st
   if new.pretrain:
     keys = {
       f'pretrain.{key}': old.pretrain.get(key, old[key])
-      for key in ADDED[:-1]
+      for key in SETTINGS[:-1]
       if key not in new.pretrain and (key in old.pretrain or old[key] != new[key])
     }
-  if {*old.batch_sizes} == {*new.batch_sizes} and old.evaluation.at == new.evaluation.at:
+  if {*old.batch_sizes} == {*new.batch_sizes} and new.evaluation.at in ((), old.evaluation.at):
     return keys
   before = plan.make_plan(old, train_examples)
   marks = [mark for part in before.stages for mark in part.evaluations if mark]
@@ -81,7 +81,7 @@ def _refuse_other_ends(before: plan.StudyPlan, after: plan.StudyPlan, new: Confi
 def with_keys(config: ConfigDict, keys: Mapping[str, Any], arm: str = '') -> ConfigDict:
   """Returns a config with other values of keys, such as 'evaluation.at', or those of an arm."""
   changed = copy.deepcopy(config)
-  with changed.unlocked():
+  with changed.unlocked(), changed.ignore_type():
     for name, value in keys.items():
       *path, last = (*(('arms', arm) if arm else ()), *name.split('.'))
       node = changed
@@ -101,11 +101,11 @@ def extension(
   `differing` are the keys of which it has other values, as (there, now). Raises ConfigError where
   something else than settings differs, settings are taken away, or lanes would not be the same.
   """
-  if other := [name for name in differing if name not in (*ADDED, *KEPT)]:
+  if other := [name for name in differing if name not in (*SETTINGS, *KEPT)]:
     was, now = differing[other[0]]
     raise ConfigError(
       f'{other[0]}={shown_value(now)}, and the study there has {shown_value(was)}: a study gets '
-      f'more {joined(name.replace("_", " ") for name in ADDED[:-1])}, and nothing else; give '
+      f'more {joined(name.replace("_", " ") for name in SETTINGS[:-1])}, and nothing else; give '
       f'what is there, {ELSE}'
     )
   _refuse_fewer(config, rows)
@@ -115,7 +115,7 @@ def extension(
   return Extension(whole, numbers)
 
 
-KEPT = ('evaluation.at', *(f'pretrain.{key}' for key in ADDED))
+KEPT = ('evaluation.at', *(f'pretrain.{key}' for key in SETTINGS))
 
 
 def _refuse_fewer(config: ConfigDict, rows: Sequence[Row]) -> None:

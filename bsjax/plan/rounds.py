@@ -114,12 +114,13 @@ def extended(config: ConfigDict, boxes: Iterable[Sequence[Any]]) -> ConfigDict:
       together.append(box)
   spanned = _span(together)
   grid = Box(spanned['batch_sizes'], spanned['learning_rates'], spanned['trials'])
-  for key in SPANNED:
-    known = tuple(config[key])
-    changed[key] = (*known, *sorted(x for x in spanned[key] if x not in known))
-  changed.trials = spanned['trials']
   full = _runs(together) == _runs([grid])
-  changed.rounds = () if full else tuple(tuple(box) for box in together)
+  with changed.ignore_type():
+    for key in SPANNED:
+      known = tuple(config[key])
+      changed[key] = (*known, *sorted(x for x in spanned[key] if x not in known))
+    changed.trials = spanned['trials']
+    changed.rounds = () if full else tuple(tuple(box) for box in together)
   return changed
 
 

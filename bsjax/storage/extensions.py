@@ -32,8 +32,9 @@ def folder(workdir: Path) -> Path:
   """Returns where the next extension is made, or where one is being made."""
   numbers = [int(path.name) for path in workdir.glob(f'{FOLDER}/*') if path.name.isdecimal()]
   last = max(numbers, default=0)
-  unfinished = last and (workdir / FOLDER / str(last) / 'config.json').exists()
-  return workdir / FOLDER / str(last if unfinished else last + 1)
+  made = workdir / FOLDER / str(last)
+  unfinished = last and ((made / 'config.json').exists() or not (made / BEFORE).exists())
+  return made if unfinished else workdir / FOLDER / str(last + 1)
 
 
 def taking_its_place(workdir: Path) -> bool:
