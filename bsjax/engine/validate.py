@@ -19,7 +19,7 @@ from bsjax.data import sampling
 from bsjax.engine import device_axis, device_data, own, strategies
 from bsjax.models import arithmetic, normalization
 from bsjax.optim import entries, schedules
-from bsjax.plan import arms, hyperparameters, scaling_rules, stages
+from bsjax.plan import arms, hyperparameters, rounds, scaling_rules, stages
 
 FEWEST_EXACT = 32  # examples of which the spread of single gradients means something
 FEWEST_BLOCKS = 4  # one Hessian, two gradients, and one to leave out
@@ -106,6 +106,7 @@ def _lender(config: ConfigDict) -> list[str]:
 # A check, and the keys that it reads: where one of them is wrong by itself, it has nothing to add.
 CONFLICTS: tuple[tuple[Callable[[ConfigDict], list[str]], tuple[str, ...]], ...] = (
   (_micro_batch, ('batch_sizes',)),
+  (rounds.conflicts, ('batch_sizes', 'learning_rates', 'trials')),
   (_exact_noise, ('noise_scale.exact_examples', 'noise_scale.curvature_blocks')),
   (
     lambda config: data.source_conflicts(config.data),

@@ -60,6 +60,7 @@ def _changed(config: ConfigDict, changes: Any, where: str, stages: bool = False)
     changed.arms = ConfigDict({'order': ()})
     if stages:
       changed.stages = ConfigDict({'order': ()})
+      changed.rounds = changed.evaluation.at = ()  # which it need not have in common
       changed.pretrain = ConfigDict()
       changed.transfer.workdir = ''
   try:

@@ -15,14 +15,19 @@ from bsjax.storage.records import Damaged, Row
 
 FOLDER = 'shards'  # in a workdir
 DONE = 'done.json'  # in that of a shard that has come to its end
+LANES = 'lanes.json'  # beside shards that are not dealt like cards: the lanes of each, by index
 
 
 @dataclasses.dataclass(frozen=True, order=True)
 class Shard:
-  """Which share of the lanes of a study this is: `index` of `count`, from 1."""
+  """Which share of the lanes of a study this is: `index` of `count`, from 1.
+
+  `lanes` are its own where they are not dealt like cards, as those of an extension (extensions.py).
+  """
 
   index: int
   count: int
+  lanes: frozenset[int] | None = dataclasses.field(default=None, compare=False)
 
   @classmethod
   def parse(cls, text: str) -> 'Shard':
@@ -42,6 +47,8 @@ class Shard:
     Lanes are dealt like cards: neighbours in a plan cost about the same, and as trials are its
     innermost axis, shards whose number divides that of trials have whole trials.
     """
+    if self.lanes is not None:
+      return lane in self.lanes
     return lane % self.count == self.index - 1
 
   def folder(self, workdir: Path) -> Path:
@@ -61,6 +68,9 @@ def all_of(workdir: Path) -> list[Shard]:
 
   None of another study.
   """
+  if (path := workdir / FOLDER / LANES).is_file():
+    lanes = records.read_json(path)
+    return [Shard(int(i), len(lanes), frozenset(mine)) for i, mine in lanes.items()]
   count = max((shard.count for shard in begun(workdir)), default=0)
   return [Shard(index, count) for index in range(1, count + 1)]
 
@@ -150,7 +160,7 @@ def merge(workdir: Path) -> None:
   marks = sorted({row['examples'] for row in merged} | {row['examples'] for row in plan})
   records.check(merged, plan, workdir / FOLDER, marks)
   starts = [
-    start | {'shard': str(shard)}
+    start | ({'shard': str(shard)} if shard.lanes is None else {})
     for shard in all_of(workdir)
     for start in provenance.read(shard.folder(workdir))
   ]

@@ -25,9 +25,10 @@ OPEN_ABOVE |= {f'optimizer.{name}' for name in ('momentum', 'b1', 'b2')}
 OPEN_ABOVE |= {f'optimizer.rmsprop_{name}' for name in ('decay', 'momentum')}
 OPEN_ABOVE |= {name.replace('optimizer.', 'axes.') for name in OPEN_ABOVE if 'optimizer' in name}
 LOWS = {  # of those that begin elsewhere than at 0
-  **dict.fromkeys(('batch_sizes', 'trials', 'evaluations', 'noise_scale.every'), 1),
+  **dict.fromkeys(('batch_sizes', 'trials', 'evaluations', 'evaluation.at'), 1),
   **dict.fromkeys(('scaling.base_batch_size', 'evaluation.batch_size', 'data.imbalance_factor'), 1),
   **{
+    'noise_scale.every': 1,
     'native_cost.batch_sizes': 1,
     'native_cost.repeats': 5,
     'transfer.lane': -1,
