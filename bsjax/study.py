@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ml_collections import ConfigDict
 
+from bsjax.config.errors import ConfigError
 from bsjax.plan.arms import FOLDER
 from bsjax.storage import frames, records, shards, workdirs
 from bsjax.storage.records import Row
@@ -173,7 +174,17 @@ class Study(StudyResults):
     too, such as 'H100', it compiles for that accelerator, which need not be there. Raises
     ConfigError, DataError or TransferError, with what to do, before anything is compiled.
     """
-    return self._run.run(dry_run, target)
+    if not self.config.decide.question or dry_run:
+      return self._run.run(dry_run, target)
+    from bsjax.train.decide import decide
+
+    if self.shard:
+      raise ConfigError(
+        f'--shard={self.shard}: rounds of decide.question={self.config.decide.question!r} are '
+        'trained undivided; leave one of both out'
+      )
+    given = {} if self._own is None else {'own': self._own}
+    return decide(self.config, self.workdir, self.writers, **given)
 
   @functools.cached_property
   def _run(self) -> 'StudyRun':

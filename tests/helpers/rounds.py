@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bsjax.analysis.decide.looks import Box, Look, Round, replay
+from bsjax.analysis.decide.looks import Look, Round, replay
 from bsjax.analysis.decide.planning import Plan, next_round
 from bsjax.plan import plan
+from bsjax.plan.rounds import Box
 from helpers.world_files import config_of, rows
 from helpers.world_runs import simulate
 from helpers.worlds import TRAIN_EXAMPLES, World

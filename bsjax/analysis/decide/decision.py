@@ -8,11 +8,13 @@ from typing import Any, NamedTuple
 
 from bsjax.analysis.claims.claim import Claim
 from bsjax.analysis.decide.claims import FACTOR, joint
-from bsjax.analysis.decide.looks import Box, Look, Round, decided, replay, shown
-from bsjax.analysis.decide.planning import next_round
+from bsjax.analysis.decide.looks import Look, Round, decided, replay, shown
+from bsjax.analysis.decide.planning import Plan, next_round
 from bsjax.analysis.runs.histories import Row
 from bsjax.config.decide_keys import BEST, BEST_RATE, Asked, asked
 from bsjax.config.metrics import judged
+from bsjax.plan import rounds
+from bsjax.plan.rounds import Box
 
 
 class Done(NamedTuple):
@@ -25,13 +27,16 @@ class Done(NamedTuple):
   @classmethod
   def of(cls, row: Sequence[Any]) -> Done:
     boxes, why, seconds = row
-    return cls(tuple(Box(tuple(box[0]), tuple(box[1]), box[2]) for box in boxes), why, seconds)
+    return cls(tuple(map(Box.of, boxes)), why, seconds)
+
+  @property
+  def plain(self) -> tuple[Any, ...]:
+    return tuple(map(tuple, self.boxes)), self.why, self.seconds
 
 
 def rounds_of(config: Mapping[str, Any]) -> list[Done]:
   """The rounds of a study; of one without any the grid of its config."""
-  grid = Box(tuple(config['batch_sizes']), tuple(config['learning_rates']), config['trials'])
-  return [Done.of(row) for row in config['decide']['rounds']] or [Done((grid,))]
+  return [Done.of(row) for row in config['decide']['rounds']] or [Done(rounds.of(config))]
 
 
 def decision(
@@ -45,10 +50,7 @@ def decision(
   """
   question = asked(config['decide'])
   assert question is not None
-  done = rounds_of(config)
-  config = first_config(config, done)
-  found = replay(config, [one.boxes for one in done], plan_rows, record_rows)
-  plan = next_round(config, found, budget_left(config, found, done))
+  done, found, plan = _planned(config, plan_rows, record_rows)
   sizes = tuple(found[0].sizes)
   last = next((look for look in reversed(found) if look.error is not None), None)
   factor = question.kind == BEST_RATE
@@ -72,9 +74,19 @@ def decision(
   }
 
 
-def first_config(config: Mapping[str, Any], done: Sequence[Done]) -> Mapping[str, Any]:
-  """The config as it was before trials were added, from which looks are counted."""
-  return {**config, 'trials': max(box.trials for box in done[0].boxes)}
+def coming(config: Mapping[str, Any], plan_rows: Sequence[Row], record_rows: Sequence[Row]) -> Plan:
+  """The round that comes after those of a study."""
+  return _planned(config, plan_rows, record_rows)[2]
+
+
+def _planned(
+  config: Mapping[str, Any], plan_rows: Sequence[Row], record_rows: Sequence[Row]
+) -> tuple[list[Done], list[Look], Plan]:
+  done = rounds_of(config)
+  # As it was before trials were added: looks are counted from there.
+  config = {**config, 'trials': max(box.trials for box in done[0].boxes)}
+  found = replay(config, [one.boxes for one in done], plan_rows, record_rows)
+  return done, found, next_round(config, found, budget_left(config, found, done))
 
 
 def budget_left(config: Mapping[str, Any], found: Sequence[Look], done: Sequence[Done]) -> float:

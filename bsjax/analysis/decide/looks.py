@@ -19,24 +19,10 @@ from bsjax.analysis.runs.histories import Row, Setting, settings
 from bsjax.analysis.runs.selection import Tuned, tune
 from bsjax.config.decide_keys import BEST, BEST_RATE, EQUIVALENT, Asked, asked
 from bsjax.config.metrics import judged
+from bsjax.plan.rounds import Box
 from bsjax.stats import looks
 
 MOST_RATE_ROUNDS = 6  # one after another, that add learning rates and no look
-
-
-class Box(NamedTuple):
-  """Every combination of these batch sizes and learning rates, in trials 0 to `trials` - 1."""
-
-  batch_sizes: tuple[int, ...]
-  learning_rates: tuple[float, ...]
-  trials: int
-
-  def holds(self, lane: Row) -> bool:
-    return (
-      lane['batch_size'] in self.batch_sizes
-      and lane['learning_rate'] in self.learning_rates
-      and lane['trial'] < self.trials
-    )
 
 
 Round = tuple[Box, ...]  # what is added at once
@@ -91,12 +77,18 @@ def replay(
   boxes: list[Box] = []
   for round_ in rounds:
     boxes += round_
-    plan = [row for row in plan_rows if any(box.holds(row) for box in boxes)]
+    plan = [row for row in plan_rows if any(holds(box, row) for box in boxes)]
     new = [row for row in plan if row['lane'] not in here]
     here |= {row['lane'] for row in plan}
     rows = [row for row in record_rows if row['lane'] in here]
     found.append(_look(question, settings(plan, rows), new, found, errors))
   return found
+
+
+def holds(box: Box, lane: Row) -> bool:
+  """Whether a lane is one of those of a box."""
+  sizes, rates, trials = box
+  return lane['batch_size'] in sizes and lane['learning_rate'] in rates and lane['trial'] < trials
 
 
 def spending(config: Mapping[str, Any]) -> dict[int, float]:

@@ -16,7 +16,6 @@ from bsjax.analysis.claims.claim import UNDETERMINED, Claim
 from bsjax.analysis.decide.claims import FACTOR
 from bsjax.analysis.decide.looks import (
   MOST_RATE_ROUNDS,
-  Box,
   Look,
   Round,
   decided,
@@ -27,6 +26,7 @@ from bsjax.analysis.decide.looks import (
 from bsjax.analysis.decide.rates import kept
 from bsjax.config.decide_keys import BEST, BEST_RATE, EQUIVALENT, Asked, asked
 from bsjax.config.metrics import judged
+from bsjax.plan.rounds import Box
 from bsjax.stats.estimate import Estimate
 from bsjax.stats.paired import trials_needed
 

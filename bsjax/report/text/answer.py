@@ -61,7 +61,8 @@ def answer(summary: Mapping[str, Any], brief: bool = False) -> Answer:
   """
   found = _answer(summary, brief)
   if asked := summary.get('decision'):
-    found = found._replace(headline=decision.headline(asked), detail=decision.detail(asked))
+    said = _explained(decision.headline(asked), summary['confounds'])
+    found = found._replace(headline=said, detail=decision.detail(asked))
   remarks = [*_limits(summary), *_rare_classes(summary), *found.remarks]
   if 'branch' not in summary:
     return found._replace(remarks=remarks)
@@ -103,6 +104,10 @@ def _qualified(headline: str, confounds: Sequence[Mapping[str, Any]]) -> str:
   by_code = {row['confound']: row for row in confounds}
   if any(by_code[code]['present'] is True for code in (causes.RATES, causes.EDGE)):
     headline = f'At the rates tried, {headline[0].lower()}{headline[1:]}'
+  return _explained(headline, confounds)
+
+
+def _explained(headline: str, confounds: Sequence[Mapping[str, Any]]) -> str:
   explained = [EXPLAINS[row['confound']] for row in confounds if row['explains'] is True]
   return f'{headline[:-1]}; {joined(explained)} it.' if explained else headline
 

@@ -1,4 +1,4 @@
-"""The words of a question that rounds are to decide: its answer, what it cost, what it would take."""
+"""The words of a question that rounds are to decide: answer, cost, what more it would take."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def _best(decision: Mapping[str, Any]) -> str:
   elif alike:
     said.append(f'{joined(alike)} are each equivalent to {best} within {margin}')
   lower = [_lower(one, best, first=not said and not i) for i, one in enumerate(parts['worse'])]
-  if not said and lower:
+  if not said and lower and not parts['open']:
     said.append(f'batch size {best} does best')
   said += [joined(lower)] if lower else []
   if parts['open']:
@@ -136,7 +136,9 @@ def _rates(decision: Mapping[str, Any]) -> str:
   if not known:
     return ''
   if decision['decided']:
-    return f'the best learning rates are, within a factor of {decision["margin"]:g}: {joined(known)}'
+    return (
+      f'the best learning rates are, within a factor of {decision["margin"]:g}: {joined(known)}'
+    )
   left = [str(one['batch_size']) for one in decision['rates'] if not one['known']]
   return f'the best learning rate of {joined(left)} is known less well' if left else ''
 
