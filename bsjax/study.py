@@ -174,9 +174,14 @@ class Study(StudyResults):
     too, such as 'H100', it compiles for that accelerator, which need not be there. Raises
     ConfigError, DataError or TransferError, with what to do, before anything is compiled.
     """
-    if not self.config.decide.question or dry_run:
+    if not self.config.decide.question:
       return self._run.run(dry_run, target)
-    from bsjax.train.decide import decide
+    from bsjax.train.decide import decide, foreseen
+
+    if dry_run:
+      done = self._run.run(dry_run, target)
+      print(*foreseen(self.config, self.workdir), sep='\n')
+      return done
 
     if self.shard:
       raise ConfigError(

@@ -59,6 +59,13 @@ DECIDE = (
     **zero('not known'),
   ),
   _how(
+    'decide.spread',
+    0.0,
+    'For --dry_run: the standard deviation, over trials, of the difference of two batch sizes, in '
+    'the unit of the metric.',
+    **zero('that of the runs in the workdir, if any'),
+  ),
+  _how(
     'decide.rounds',
     (),
     'What has been added, round by round: boxes, why, and seconds. Written as rounds end.',

@@ -8,16 +8,19 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from bsjax.analysis.decide.decision import Done, coming, rounds_of
+from bsjax.analysis.decide import power
+from bsjax.analysis.decide.decision import Done, coming, decision, rounds_of
 from bsjax.analysis.decide.planning import Plan
 from bsjax.analysis.runs.judging import judged_by
+from bsjax.config.decide_keys import BEST_RATE, asked
 from bsjax.config.errors import ConfigError
-from bsjax.config.metrics import judging
+from bsjax.config.metrics import judged, judged_of, judging
 from bsjax.console import make_console
 from bsjax.engine import processes
 from bsjax.engine.own import CONFIGS, Own
 from bsjax.engine.validate import validate
 from bsjax.plan import rounds
+from bsjax.report.text import decision as text
 from bsjax.storage import records, workdirs
 from bsjax.storage.writers import Writer
 from bsjax.train import finish
@@ -56,6 +59,33 @@ def decide(
     console.print(f'Round {len(done)}: {plan.why}, {plan.lane_examples:,} examples.')
   processes.first(lambda: finish.again(path))
   return True
+
+
+def foreseen(config: ConfigDict, workdir: str | Path) -> list[str]:
+  """Sentences on what the planned trials can see, from `decide.spread` or the runs in `workdir`."""
+  path, decide = workdirs.local(workdir), config.decide
+  with judging(judged_of(config)):
+    question = asked(decide)
+    if question is None or question.kind == BEST_RATE:
+      return []
+    spread = decide.spread or processes.first(lambda: _spread(path))
+    if not spread:
+      return [text.no_spread()]
+    margin = question.margin or judged().margin
+    design = spread, margin, config.trials
+    planned = power.seen(*design, decide.most_trials, decide.error)
+    return text.foreseen(spread, margin, planned, power.smallest(*design, decide.error))
+
+
+def _spread(path: Path) -> float | None:
+  """That of the last look at the runs of a workdir."""
+  if not (path / 'records.jsonl').is_file():
+    return None
+  config, rows = records.read_json(path / 'config.json'), records.read_all(path)
+  if not config.get('decide', {}).get('question'):
+    return None
+  found = decision(config, records.read_plan(path / 'plan.csv'), rows)
+  return power.spread_of(found['claims'])
 
 
 def with_rounds(config: ConfigDict, done: Sequence[Done]) -> ConfigDict:

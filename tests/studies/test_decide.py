@@ -35,8 +35,9 @@ class Trainer:
     old = records.read_all(workdir) if lanes else []
     new = missing(boxes_of.of(config), lanes, plan.lane_rows(planned)[0])
     self.calls.append(len(new))
-    runs = simulate(WORLD, new, examples, len(lanes))
-    made = [*old, *rows(runs, new, examples)]
+    made = list(old)
+    if new:
+      made += rows(simulate(WORLD, new, examples, len(lanes)), new, examples)
     workdir.mkdir(exist_ok=True)
     write_workdir(workdir, config, [*lanes, *new], iter(made), VALIDATION_EXAMPLES)
     records.write_json(workdir / 'summary.json', {'hardware': 'none'})
@@ -120,3 +121,14 @@ def test_minutes_are_converted_by_how_long_rounds_took(tmp_path, monkeypatch, co
   found = replay(stored, [one.boxes for one in done], lanes, made)
   assert budget_left(stored, found, done) < 0
   assert budget_left(stored, found[:1], done[:1]) == pytest.approx(found[0].lane_examples)
+
+
+def test_dry_run_says_what_trials_can_see(tmp_path, monkeypatch, config):
+  assert 'give decide.spread' in loop.foreseen(config, tmp_path / 'none')[0]
+  config.decide.spread = 0.006
+  planned, fewest = loop.foreseen(config, tmp_path)
+  assert 'varies by 0.6 percentage points over trials' in planned
+  assert 'takes up to' in fewest
+  run(monkeypatch, config, tmp_path)
+  config.decide.spread = 0.0
+  assert 'varies by' in loop.foreseen(config, tmp_path)[0]  # from the runs there

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bsjax.analysis.claims.claim import REFUTED, SUPPORTED, worse
+from bsjax.analysis.decide.power import ENOUGH, MOST, Seen
 from bsjax.analysis.runs.histories import Row
 from bsjax.config.decide_keys import BEST, BEST_RATE, EQUIVALENT, TREND
 from bsjax.config.metrics import judged
@@ -190,3 +191,26 @@ def _interval(subject: tuple, rows: Sequence[Row]) -> str:
   if row['kind'] != 'pair' and worse().side in shown:
     word = ', falls'
   return f'{who} {change(row["effect"])} [{low}, {high}]{word}'
+
+
+def no_spread() -> str:
+  """What a dry run says that knows of no spread."""
+  return (
+    'What the planned trials can see is not known: give decide.spread, the standard deviation over '
+    'trials of the difference of two batch sizes, or the workdir of a study with this question.'
+  )
+
+
+def foreseen(spread: float, margin: float, planned: Seen, smallest: int | None) -> list[str]:
+  """What a number of trials can see, and the fewest that see enough."""
+  least = 'no difference up to four times that'
+  if planned.difference is not None:
+    least = f'a difference of {margin_text(planned.difference)}'
+  fewest = f'up to {smallest}' if smallest else f'more than {MOST}'
+  return [
+    f'A difference of two batch sizes varies by {margin_text(spread)} over trials (one standard '
+    f'deviation). Up to {planned.trials} trials show equal ones to be within '
+    f'{margin_text(margin)} in {100 * planned.alike:.0f}% of studies, and {least} in 80%.',
+    f'To show equal ones to be within {margin_text(margin)} in {100 * ENOUGH:.0f}% of studies '
+    f'takes {fewest} trials (2,000 simulated studies of one pair).',
+  ]
