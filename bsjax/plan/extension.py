@@ -83,7 +83,7 @@ def with_keys(config: ConfigDict, keys: Mapping[str, Any], arm: str = '') -> Con
   changed = copy.deepcopy(config)
   with changed.unlocked(), changed.ignore_type():
     for name, value in keys.items():
-      *path, last = (*(('arms', arm) if arm else ()), *name.split('.'))
+      *path, last = (f'arms.{arm}.{name}' if arm else name).split('.')
       node = changed
       for part in path:
         if part not in node:
