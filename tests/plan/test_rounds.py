@@ -63,6 +63,8 @@ def test_positions_are_taken_over_where_more_batch_sizes_would_move_them():
   assert [*plan.make_plan(held, 150).first.evaluations] == [0, *marks]
   assert extension.taken_over(held, held, 150) == {}
   assert extension.taken_over(held, new, 150) == keys  # given without them once more
+  with pytest.raises(ConfigError, match=r'evaluation.at=\(768,\), and the runs there were'):
+    extension.taken_over(old, extension.with_keys(new, {'evaluation.at': (768,)}), 150)
   assert extension.taken_over(old, small_config(batch_sizes=(8, 32), trials=9), 150) == {}
 
 

@@ -79,12 +79,16 @@ def test_an_unfinished_study_is_finished_first_and_an_extension_before_the_next(
   tmp_path, monkeypatch
 ):
   workdir, one = tmp_path / 'study', config_of(batch_sizes=(8,), trials=1)
+  more = config_of(batch_sizes=(8,))
   with terminated_in_call(monkeypatch, 1):
     assert not run_study(one, workdir)
-  more = config_of(batch_sizes=(8,))
-  with terminated_in_call(monkeypatch, 3):  # the first of the study, then those of its extension
+  with terminated_in_call(monkeypatch, 1):  # while it is finished
     assert not Study(more, workdir).extend()  # of which the command makes 75
-  assert run_study(one, workdir)  # the study is finished
+  assert not (workdir / 'extensions').exists()
+  assert run_study(one, workdir)
+  with terminated_in_call(monkeypatch, 1):  # while its extension is trained
+    assert not Study(more, workdir).extend()
+  assert run_study(one, workdir)  # it is as it was
   refused(
     'is unfinished, whose trials is 2 and not 3; finish that first',
     config_of(batch_sizes=(8,), trials=3),

@@ -1,4 +1,4 @@
-"""Extended studies are those run at once, bit by bit, with programs as they are compiled for use."""
+"""Extended studies are those run at once, bit by bit, with programs as users compile them."""
 
 import jax
 import numpy as np
