@@ -27,8 +27,8 @@ GRID = (
   Key(
     'rounds',
     (),
-    'Boxes of batch sizes, learning rates and a number of trials, in the order in which a study got '
-    'them: its runs are those of any of them, within the keys above. '
+    'Boxes of batch sizes, learning rates and a number of trials, in the order in which a study '
+    'got them: its runs are those of any of them, within the keys above. '
     'plan.rounds.extended(config, boxes) adds some.',
     item=object,
     remedy='(): every batch size with every learning rate and all trials',

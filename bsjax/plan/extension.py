@@ -48,13 +48,18 @@ def taken_over(old: ConfigDict, new: ConfigDict, train_examples: int) -> dict[st
       for key in SETTINGS[:-1]
       if key not in new.pretrain and (key in old.pretrain or old[key] != new[key])
     }
-  if {*old.batch_sizes} == {*new.batch_sizes} and new.evaluation.at in ((), old.evaluation.at):
+  if {*old.batch_sizes} == {*new.batch_sizes} and old.evaluation.at == new.evaluation.at:
     return keys
   before = plan.make_plan(old, train_examples)
   marks = [mark for part in before.stages for mark in part.evaluations if mark]
   after = plan.make_plan(new, train_examples)
   _refuse_other_ends(before, after, new)
   if [mark for part in after.stages for mark in part.evaluations if mark] != marks:
+    if new.evaluation.at:
+      raise ConfigError(
+        f'evaluation.at={shown_value(tuple(new.evaluation.at))}, and the runs there were evaluated '
+        f'at {shown_value(tuple(marks))}; give these or none, {ELSE}'
+      )
     keys['evaluation.at'] = tuple(marks)
     block = after.first.block_examples
     if odd := [mark for mark in marks if mark % block]:
@@ -83,7 +88,7 @@ def with_keys(config: ConfigDict, keys: Mapping[str, Any], arm: str = '') -> Con
   changed = copy.deepcopy(config)
   with changed.unlocked(), changed.ignore_type():
     for name, value in keys.items():
-      *path, last = (*(('arms', arm) if arm else ()), *name.split('.'))
+      *path, last = (f'arms.{arm}.{name}' if arm else name).split('.')
       node = changed
       for part in path:
         if part not in node:

@@ -70,6 +70,9 @@ class StagePlan:
   evaluations: tuple[int, ...]  # of the first stage the first is at 0; the last ends the stage
   start_epoch: float  # passes over training sets before `start`
   further: tuple[int, ...] = ()  # positions of evaluations on a subset alone
+  # (batch size, micro-batch) of all lanes as the study begins, also of those that a share leaves to
+  # others: what a program holds for them is in that of a share too, so that it rounds alike.
+  micro_batches: tuple[tuple[int, int], ...] = ()
 
   @property
   def lanes(self) -> list[Lane]:
@@ -149,6 +152,7 @@ def regroup(config: ConfigDict, plan: StudyPlan, micro_batches: dict[int, int]) 
   parts = []
   for part in plan.stages:
     states = batch_size_paths.begin_all(part.stage, lanes, states, plan.train_examples)
+    part = dataclasses.replace(part, micro_batches=tuple(micro_batches.items()))
     parts.append(with_batch_sizes(config, part, lanes, states))
   return dataclasses.replace(plan, stages=tuple(parts))
 

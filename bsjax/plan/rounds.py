@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, TypeAlias
 from ml_collections import ConfigDict
 
 from bsjax.config.bounds import shown_value
+from bsjax.config.errors import ConfigError
 from bsjax.plan import scaling_rules
 
 Config: TypeAlias = Mapping[str, Any] | ConfigDict
@@ -50,7 +51,8 @@ class Box(NamedTuple):
 def of(config: Config) -> tuple[Box, ...]:
   """Returns the boxes of a valid config, the whole grid where it names none."""
   given = tuple(map(Box.of, config.get('rounds') or ()))
-  return given or (Box(*(tuple(config[key]) for key in SPANNED), config['trials']),)
+  grid = Box(tuple(config['batch_sizes']), tuple(config['learning_rates']), config['trials'])
+  return given or (grid,)
 
 
 SPANNED = ('batch_sizes', 'learning_rates')  # by all boxes, as trials are
@@ -81,8 +83,8 @@ def conflicts(config: ConfigDict) -> list[str]:
       boxes.append(Box((), (), 0))
     if not boxes[-1].sound:
       return [
-        f'rounds: {shown_value(value)} is no box; give each as (batch sizes, learning rates, number '
-        'of trials), such as ((8, 16), (0.1,), 3), nothing twice'
+        f'rounds: {shown_value(value)} is no box; give each as (batch sizes, learning rates, '
+        'number of trials), such as ((8, 16), (0.1,), 3), nothing twice'
       ]
   if not boxes:
     return []
@@ -100,7 +102,7 @@ def extended(config: ConfigDict, boxes: Iterable[Sequence[Any]]) -> ConfigDict:
   """Returns the config of the study that has the runs of these boxes too.
 
   Where all boxes make a full grid it is that of the grid, without rounds, and boxes that add
-  nothing leave it as it is. Raises ValueError for what is no box.
+  nothing leave it as it is. Raises ConfigError for what is no box.
   """
   changed, together = copy.deepcopy(config), list(of(config))
   for value in boxes:
@@ -109,7 +111,9 @@ def extended(config: ConfigDict, boxes: Iterable[Sequence[Any]]) -> ConfigDict:
     except (TypeError, ValueError):
       box = Box((), (), 0)
     if not box.sound:
-      raise ValueError(f'{value!r} is no box: give (batch sizes, learning rates, number of trials)')
+      raise ConfigError(
+        f'{value!r} is no box: give (batch sizes, learning rates, number of trials)'
+      )
     if _runs([*together, box]) != _runs(together):
       together.append(box)
   spanned = _span(together)

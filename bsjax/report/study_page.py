@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +126,7 @@ def _context(study: StoredStudy, source: Source) -> dict[str, Any]:
     'bars': _bars(summary['batch_sizes']),
     'updates': _updates(plan, rows),
     'trials': trials,
-    'over': f'n = {trials} trials' if trials > 1 else 'one trial, hence no intervals',
+    'over': _over(plan),
     'setup': _setup(study),
     'reestimated': judged().reestimated_val in summary['batch_sizes'][0],
     'plan_columns': list(records.PLAN_COLUMNS),
@@ -133,6 +134,15 @@ def _context(study: StoredStudy, source: Source) -> dict[str, Any]:
     'methodology': paragraph(study.config, study.plan, summary, cost),
     'hardware': summary.get('hardware', ''),
   }
+
+
+def _over(plan: Sequence[Mapping[str, Any]]) -> str:
+  """Over what intervals are; settings of several rounds have more trials and fewer."""
+  counts = Counter((row['batch_size'], row['learning_rate']) for row in plan).values()
+  if max(counts) < 2:
+    return 'one trial, hence no intervals'
+  few = '' if min(counts) == max(counts) else f'{min(counts)} to '
+  return f'n = {few}{max(counts)} trials'
 
 
 def _setup(study: StoredStudy) -> Markup:

@@ -89,7 +89,9 @@ def take_place(workdir: Path) -> None:
   shutil.rmtree(made / shards.FOLDER / '1-of-2', ignore_errors=True)  # before/ has them
 
 
-def _move(source: Path, target: Path, but: tuple[str, ...], first: str = '', last: str = '') -> None:
+def _move(
+  source: Path, target: Path, but: tuple[str, ...], first: str = '', last: str = ''
+) -> None:
   names = [path.name for path in source.iterdir()]
   for name in sorted(names, key=lambda name: (name != first, name == last, name)):
     if name not in but and not name.startswith('.'):

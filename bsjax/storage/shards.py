@@ -33,7 +33,7 @@ class Shard:
   def parse(cls, text: str) -> 'Shard':
     """Reads 'i/n'; raises ConfigError where it is none."""
     matched = re.fullmatch(r'([1-9]\d{0,5})/([1-9]\d{0,5})', text, re.ASCII)
-    shard = cls(*map(int, matched.groups())) if matched else cls(1, 0)
+    shard = cls(int(matched[1]), int(matched[2])) if matched else cls(1, 0)
     if shard.index > shard.count:
       raise ConfigError(f'--shard={text!r}: give i/n with i from 1 to n, such as 2/4')
     return shard
@@ -60,7 +60,7 @@ def begun(workdir: Path) -> list[Shard]:
   """Returns the shards that have begun, in order."""
   names = [path.parent.name for path in workdir.glob(f'{FOLDER}/*/config.json')]
   found = (re.fullmatch(r'(\d+)-of-(\d+)', name, re.ASCII) for name in names)
-  return sorted(Shard(*map(int, name.groups())) for name in found if name)
+  return sorted(Shard(int(name[1]), int(name[2])) for name in found if name)
 
 
 def all_of(workdir: Path) -> list[Shard]:

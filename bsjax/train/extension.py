@@ -18,7 +18,7 @@ from bsjax.config.keys import KEYS
 from bsjax.config.metrics import judged_of, judging
 from bsjax.engine import processes
 from bsjax.engine.own import CONFIGS, Own
-from bsjax.plan import arms, extension, rounds
+from bsjax.plan import arms, extension, plan, rounds
 from bsjax.plan.extension import Extension
 from bsjax.storage import extensions, records, workdirs
 from bsjax.storage.writers import Mirrors, Writer
@@ -50,9 +50,9 @@ def extend(
   begun = [run.workdir, *folders.values()]
   if not processes.first(lambda: any(_is_begun(path) for path in begun)):
     return run.run(dry_run)
-  with judging(judged_of(run.config)):
-    with contextlib.nullcontext() if dry_run else run.held(run.workdir):
-      keys = _extend_all(run, folders or {'': run.workdir}, dry_run)
+  held = contextlib.nullcontext() if dry_run else run.held(run.workdir)
+  with judging(judged_of(run.config)), held:
+    keys = _extend_all(run, folders or {'': run.workdir}, dry_run)
   if keys is None or dry_run:
     return keys is not None
   for arm, of_arm in keys.items():
@@ -76,10 +76,10 @@ def _extend_all(
   configs = arms.configs(run.config) or {'': run.config}
   for path in () if dry_run else folders.values():
     processes.first(lambda path=path: _settle(path))
-  processes.first(lambda: _refuse_other_arms(run.workdir, [*configs]))
-  there = {name: path for name, path in folders.items() if processes.first(path.exists)}
-  parts = [_Part(run, name, configs[name], path) for name, path in there.items()]
-  parts = [part for part in parts if part.begun]
+  there = processes.first(lambda: workdirs.read_config(run.workdir))
+  _refuse_other_arms(run.workdir, there, [*configs])
+  of_arms = arms.configs(there) or {'': there}
+  parts = [_Part(run, name, configs[name], folders[name], of_arms[name]) for name in of_arms]
   for part in parts:
     part.check()
   for part in parts:
@@ -93,34 +93,36 @@ def _settle(path: Path) -> None:
     extensions.take_place(path)
 
 
-def _refuse_other_arms(workdir: Path, names: Sequence[str]) -> None:
-  stored = records.read_json(workdir / 'config.json').get('arms', {}).get('order') or ['']
-  if lacking := [name for name in stored if name not in names]:
+def _refuse_other_arms(workdir: Path, there: ConfigDict, names: Sequence[str]) -> None:
+  if lacking := [name for name in there.arms.order or ('',) if name not in names]:
+    has = f'the arm {lacking[0]}' if lacking[0] else 'no arms'
     raise ConfigError(
-      f'arms.order={tuple(filter(None, names))}, and {workdir} has '
-      f'{f"the arm {lacking[0]}" if lacking[0] else "no arms"}: nothing is taken away from a study; '
-      'give all that is there, or choose another --workdir'
+      f'arms.order={tuple(filter(None, names))}, and {workdir} has {has}: nothing is taken away '
+      'from a study; give all that is there, or choose another --workdir'
     )
 
 
 class _Part:
   """One training that is to be extended: that of a study, or of an arm."""
 
-  def __init__(self, run: StudyRun, arm: str, config: ConfigDict, path: Path):
+  def __init__(self, run: StudyRun, arm: str, config: ConfigDict, path: Path, there: ConfigDict):
+    """`there` is its config in that of the whole study, if it has not begun."""
     self._run, self.arm, self._path = run, arm, path
-    self.begun = processes.first((path / 'config.json').exists)
-    if not self.begun:
-      return
-    self._stored = processes.first(lambda: _stored(path, config))
+    self._begun = processes.first((path / 'config.json').exists)
+    stored = processes.first(lambda: workdirs.read_config(path)) if self._begun else there
+    self._stored = _run_as(stored, config)
     self._dataset = run.dataset(config)
     self.keys = extension.taken_over(self._stored, config, len(self._dataset.train))
     self._config = extension.with_keys(config, self.keys)
-    self._differing = processes.first(lambda: workdirs.differences(path, self._config))
     self._training: Training | None = None
+
+  def _differing(self) -> dict[str, tuple[Any, Any]]:
+    return processes.first(lambda: workdirs.differences(self._path, self._config))
 
   def check(self) -> None:
     """Raises ConfigError where the study there is no part of the new one."""
-    if self._differing and processes.first((self._path / 'plan.csv').exists):
+    planned = self._begun and processes.first((self._path / 'plan.csv').exists)
+    if planned and self._differing():
       self._plan()
 
   def _plan(self) -> Extension:
@@ -132,7 +134,7 @@ class _Part:
       )
     examples, plan_csv = len(self._dataset.train), self._path / 'plan.csv'
     rows = processes.first(lambda: records.read_plan(plan_csv))
-    whole = extension.extension(self._config, rows, examples, self._differing)
+    whole = extension.extension(self._config, rows, examples, self._differing())
     if not whole.missing:
       raise ConfigError(f'{self._path} has all runs of this configuration: nothing to extend')
     if self._training is None:
@@ -154,7 +156,7 @@ class _Part:
 
   def run(self) -> bool:
     """Trains what is missing, and makes one study of all; False: it was asked to stop."""
-    if not self._differing:
+    if self._begun and not self._differing():
       return True
     if not self._finish():
       return False
@@ -170,18 +172,17 @@ class _Part:
   def _finish(self) -> bool:
     """Trains what is there to its end; also where it ended early, as all lanes had diverged."""
     path, run = self._path, StudyRun(self._stored, self._path, own=self._run.own)
-    if not processes.first((path / 'summary.json').exists):
-      if not run.train(self._stored, path, dry_run=False, shard=None):
-        return False
+    ended = processes.first((path / 'summary.json').exists)
+    if not ended and not run.train(self._stored, path, dry_run=False, shard=None):
+      return False
     if processes.first(lambda: _reached(path)):
       return True
     training = Training(self._stored, path, self._dataset, run.console, own=run.own)
     return training.run(Mirrors([]), go_on=True)
 
 
-def _stored(path: Path, config: ConfigDict) -> ConfigDict:
+def _run_as(stored: ConfigDict, config: ConfigDict) -> ConfigDict:
   """The config of the study there, which runs as the new one does and reads its data there."""
-  stored = workdirs.read_config(path)
   now = {key.name: bounds.at(config, key.name) for key in KEYS if not key.computes}
   return extension.with_keys(stored, now | {'data.path': config.data.path})
 
@@ -212,9 +213,9 @@ def _held(path: Path, whole: Extension) -> execution.Execution:
 
 def _take_over(path: Path, made: Path, whole: Extension) -> None:
   extensions.take_over(path, made, whole.numbers, len(whole.plan.lanes))
-  timed, sizes = 'native_cost.json', {row['batch_size'] for row in records.read_plan(path / 'plan.csv')}
-  if (path / timed).exists() and sizes == {lane.batch_size for lane in whole.plan.lanes}:
-    shutil.copy(path / timed, made / timed)
+  timed, there = path / 'native_cost.json', records.read_plan(path / 'plan.csv')
+  if timed.exists() and {*plan.micro_batches(there)} == {*whole.plan.micro_batches}:
+    shutil.copy(timed, made / timed.name)
 
 
 def _reached(path: Path) -> bool:
