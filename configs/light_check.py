@@ -1,8 +1,9 @@
 """Is batch size 32 good enough, among 16, 32 and 64? A light check on long-tailed CIFAR-10.
 
 The most frequent class keeps 4,500 images and the rarest 45 (Cao et al. 2019); a batch is drawn
-with the same chance for each class, as in long_tail.py. The question is whether each other batch
-size is worse than the best one or within two points of it, and the check may take 30 minutes; then
+with the same chance for each class, as in long_tail.py. 3 batch sizes x 3 learning rates x
+2 trials = 18 lanes of a small CNN are the first round; others follow until each other batch size is
+shown to be worse than the best one or within two points of it. The check may take 30 minutes; then
 it says what a decision would take.
 
   python -m bsjax.main --config=configs/light_check.py --workdir=runs/light_check

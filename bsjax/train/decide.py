@@ -68,7 +68,7 @@ def foreseen(config: ConfigDict, workdir: str | Path) -> list[str]:
     question = asked(decide)
     if question is None or question.kind == BEST_RATE:
       return []
-    spread = decide.spread or processes.first(lambda: _spread(path))
+    spread = config.decide.spread or processes.first(lambda: _spread(path))
     if not spread:
       return [text.no_spread()]
     margin = question.margin or judged().margin
