@@ -121,6 +121,10 @@ def test_what_would_not_be_the_study_at_once_is_refused(tmp_path, first):
     r'evaluation.subset=64: rows of a subset': {'trials': 3, 'evaluation__subset': 64},
   }.items():
     refused(words, config_of(**keys), first)
+  other = shutil.copytree(first, tmp_path / 'other')
+  facts = records.read_json(other / 'data.json') | {'fingerprint': 'another'}
+  records.write_json(other / 'data.json', facts)
+  refused('begun with other images or labels', config_of(trials=3), other)
   refused('is no box: give', config_of(), first, boxes=[((8,), (), 2)])
   with pytest.raises(ConfigError, match='--shard=1/2: an extension is trained undivided'):
     Study(config_of(trials=3), first, shard='1/2').extend()
