@@ -34,6 +34,8 @@ def main(_: list[str]) -> None:
       processes.join(given.coordinator, given.processes, given.process)
     parts = cli.parts(given.config, cli.config_file())
     study = Study(given.config, given.workdir, shard=given.shard, **parts)
+    if given.extend and given.target:
+      raise ConfigError(f'--target={given.target} is for a whole study; leave --extend out')
     if given.extend:
       done = study.extend(dry_run=given.dry_run)
     else:

@@ -58,7 +58,8 @@ def extend(
   for arm, of_arm in keys.items():
     config = extension.with_keys(config, of_arm, arm)
   run = StudyRun(config, workdir, writers, own=own)
-  processes.first(lambda: workdirs.write_config(run.workdir, run.config))
+  if folders:  # each has its own; that of all is written last
+    processes.first(lambda: workdirs.write_config(run.workdir, run.config))
   return run.run()
 
 
@@ -132,6 +133,7 @@ class _Part:
         f'evaluation.subset={self._config.evaluation.subset}: rows of a subset are not merged, so '
         'such a study is not extended; choose another --workdir'
       )
+    self._there()  # which refuses other data than those it was begun with
     examples, plan_csv = len(self._dataset.train), self._path / 'plan.csv'
     rows = processes.first(lambda: records.read_plan(plan_csv))
     whole = extension.extension(self._config, rows, examples, self._differing())
@@ -147,6 +149,11 @@ class _Part:
       )
       self._training.check()
     return whole
+
+  def _there(self) -> Training:
+    """The training of what is there."""
+    study = self._stored, self._path, self._dataset, self._run.console
+    return Training(*study, own=self._run.own)
 
   def show(self) -> bool:
     """Prints the plan of what is missing."""
@@ -171,14 +178,14 @@ class _Part:
 
   def _finish(self) -> bool:
     """Trains what is there to its end; also where it ended early, as all lanes had diverged."""
-    path, run = self._path, StudyRun(self._stored, self._path, own=self._run.own)
+    path, mirrors = self._path, [self._run.mirrors]
+    run = StudyRun(self._stored, path, mirrors, own=self._run.own)
     ended = processes.first((path / 'summary.json').exists)
     if not ended and not run.train(self._stored, path, dry_run=False, shard=None):
       return False
     if processes.first(lambda: _reached(path)):
       return True
-    training = Training(self._stored, path, self._dataset, run.console, own=run.own)
-    return training.run(Mirrors([]), go_on=True)
+    return self._there().run(Mirrors(mirrors), go_on=True)
 
 
 def _run_as(stored: ConfigDict, config: ConfigDict) -> ConfigDict:

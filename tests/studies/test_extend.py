@@ -115,12 +115,16 @@ def test_what_would_not_be_the_study_at_once_is_refused(tmp_path, first):
     r'epochs=2.0, and the study there has 1.28: a study gets more': {'epochs': 2.0},
     r'evaluations=3, and the study there has 2': {'evaluations': 3},
     r'every 64 examples, and the runs there were evaluated at 96': {'batch_sizes': (8, 32, 64)},
-    r'would end at 128 examples, and the runs there ended it at 192': {'batch_sizes': (8, 32, 128)},
+    r'would end at 256 examples, and the runs there ended it at 192': {'batch_sizes': (8, 32, 128)},
     r'micro_batch=8 does not divide the batch sizes \[4\]': {'batch_sizes': (4, 8, 32)},
     r'rounds have the trials 2, but trials=3': {'trials': 3, 'rounds': (((8, 32), (0.1,), 2),)},
     r'evaluation.subset=64: rows of a subset': {'trials': 3, 'evaluation__subset': 64},
   }.items():
     refused(words, config_of(**keys), first)
+  other = shutil.copytree(first, tmp_path / 'other')
+  facts = records.read_json(other / 'data.json') | {'fingerprint': 'another'}
+  records.write_json(other / 'data.json', facts)
+  refused('begun with other images or labels', config_of(trials=3), other)
   refused('is no box: give', config_of(), first, boxes=[((8,), (), 2)])
   with pytest.raises(ConfigError, match='--shard=1/2: an extension is trained undivided'):
     Study(config_of(trials=3), first, shard='1/2').extend()
