@@ -49,9 +49,10 @@ def outcome(world, seed):
 def main():
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument('--studies', type=int, default=60)
-  studies = parser.parse_args().studies
-  table = {}
-  for world in WORLDS:
+  parser.add_argument('--only', default='', help='worlds whose names hold this')
+  flags = parser.parse_args()
+  studies, table = flags.studies, json.loads(OUT.read_text()) if OUT.exists() else {}
+  for world in (world for world in WORLDS if flags.only in world.name):
     columns = list(zip(*(outcome(world, seed) for seed in range(studies)), strict=True))
     table[world.name] = {
       'studies': studies,
