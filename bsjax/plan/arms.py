@@ -63,6 +63,8 @@ def _changed(config: ConfigDict, changes: Any, where: str, stages: bool = False)
       changed.rounds = changed.evaluation.at = ()  # which it need not have in common
       changed.pretrain = ConfigDict()
       changed.transfer.workdir = ''
+  if not stages:
+    changed.pretrain.unlock()  # it has no keys but those that are changed
   try:
     changed.update(changes)
   except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
