@@ -1,5 +1,7 @@
 """`python -m bsjax.main --config=FILE --workdir=DIR`: flags, and nothing else.
 
+More trials of the study there: `... --config.trials=8 --extend`.
+
 Exit codes: 0, nothing is left to do; 75, stopped by a signal, run the same command again; 1,
 something is wrong, which stands on stderr.
 """
@@ -32,7 +34,12 @@ def main(_: list[str]) -> None:
       processes.join(given.coordinator, given.processes, given.process)
     parts = cli.parts(given.config, cli.config_file())
     study = Study(given.config, given.workdir, shard=given.shard, **parts)
-    done = study.run(given.dry_run, given.target)
+    if given.extend and given.target:
+      raise ConfigError(f'--target={given.target} is for a whole study; leave --extend out')
+    if given.extend:
+      done = study.extend(dry_run=given.dry_run)
+    else:
+      done = study.run(given.dry_run, given.target)
   except (ConfigError, DataError, TransferError, Damaged, OSError) as error:
     logging.debug('', exc_info=error)
     processes.leave()
@@ -52,5 +59,10 @@ if __name__ == '__main__':
   cli.define_process_flags()
   flags.DEFINE_string('shard', '', 'i/n: train this share of the lanes, for one of n tasks.')
   flags.DEFINE_bool('dry_run', False, 'Print the plan, with its cost, and stop.')
+  flags.DEFINE_bool(
+    'extend',
+    False,
+    'Add to the study in --workdir what it lacks, such as --config.trials=8: only that is trained.',
+  )
   flags.DEFINE_string('target', '', 'With --dry_run: an accelerator to foresee, such as H100.')
   app.run(main, flags_parser=cli.parse_flags)

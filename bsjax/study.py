@@ -1,12 +1,13 @@
 """The public class: a study in a workdir, to plan, run and read; and a stored one, to read."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ml_collections import ConfigDict
 
+from bsjax.config.errors import ConfigError
 from bsjax.plan.arms import FOLDER
 from bsjax.storage import frames, records, shards, workdirs
 from bsjax.storage.records import Row
@@ -173,7 +174,40 @@ class Study(StudyResults):
     too, such as 'H100', it compiles for that accelerator, which need not be there. Raises
     ConfigError, DataError or TransferError, with what to do, before anything is compiled.
     """
-    return self._run.run(dry_run, target)
+    if not self.config.decide.question:
+      return self._run.run(dry_run, target)
+    from bsjax.train.decide import decide, foreseen
+
+    if dry_run:
+      done = self._run.run(dry_run, target)
+      print(*foreseen(self.config, self.workdir), sep='\n')
+      return done
+
+    if self.shard:
+      raise ConfigError(
+        f'--shard={self.shard}: rounds of decide.question={self.config.decide.question!r} are '
+        'trained undivided; leave one of both out'
+      )
+    given = {} if self._own is None else {'own': self._own}
+    return decide(self.config, self.workdir, self.writers, **given)
+
+  def extend(self, boxes: Iterable[Sequence[Any]] = (), dry_run: bool = False) -> bool:
+    """Trains what the study has and its workdir lacks; True: nothing is left.
+
+    The study of the workdir is part of this one, which has more trials, learning rates or batch
+    sizes, also by `boxes` of (batch sizes, learning rates, number of trials). What is there stays,
+    and the workdir then holds the study as if it had been run at once. An interrupted call goes on
+    when made again. With `dry_run` it prints the plan of what is missing. Raises ConfigError where
+    what is there is no part of the study, before anything is compiled.
+    """
+    from bsjax.train.extension import extend
+
+    if self.shard:
+      raise ConfigError(
+        f'--shard={self.shard}: an extension is trained undivided; leave --shard out'
+      )
+    given = {} if self._own is None else {'own': self._own}
+    return extend(self.config, self.workdir, boxes, dry_run, self.writers, **given)
 
   @functools.cached_property
   def _run(self) -> 'StudyRun':

@@ -12,9 +12,10 @@ from bsjax.analysis.claims.claims import all_claims
 from bsjax.analysis.claims.condition_contrasts import claims as condition_claims
 from bsjax.analysis.claims.condition_contrasts import compare
 from bsjax.analysis.claims.conditions import of_study, problems_by_rate
-from bsjax.analysis.claims.pairs import rank
+from bsjax.analysis.claims.pairs import JOINT, rank
 from bsjax.analysis.claims.scaling_rules import scaling_rules
 from bsjax.analysis.claims.stages import stage_claims, stages
+from bsjax.analysis.decide.decision import decision
 from bsjax.analysis.measures import noise
 from bsjax.analysis.measures.critical_batch_size import critical_batch_size
 from bsjax.analysis.measures.gap import estimate, generalization_gap
@@ -57,10 +58,15 @@ def _summarize(
   hardware: str,
   facts: classes.Facts | None,
 ) -> dict[str, Any]:
+  asks = config.get('decide', {}).get('question')
+  asked = {'decision': decision(config, plan_rows, record_rows)} if asks else {}
+  # The headline's family spends what the last look may, as it is read after others.
+  joint = asked['decision']['confidence'] if asks else None
   parts = by_branch(plan_rows, record_rows)
   grids = {branch: settings(*part) for branch, part in parts.items()}
   first = next(iter(grids))
-  result = _of_branch(hyperparameters.of_branch(config, first), grids[first], facts)
+  of_first = hyperparameters.of_branch(config, first)
+  result = _of_branch(of_first, grids[first], facts, joint or JOINT) | asked
   if config.get('stages', {}).get('order'):
     chosen = {branch: select(grid).chosen for branch, grid in grids.items()}
     result['stages'] = stages(config, grids, chosen)
@@ -75,7 +81,7 @@ def _summarize(
 
 
 def _of_branch(
-  config: Mapping[str, Any], grid: Tried, facts: classes.Facts | None
+  config: Mapping[str, Any], grid: Tried, facts: classes.Facts | None, joint: float = JOINT
 ) -> dict[str, Any]:
   """All that follows from one branch, or from a study without any."""
   reestimated = config['model']['normalization'] == 'batch'
@@ -90,7 +96,7 @@ def _of_branch(
   critical = critical_batch_size(grid, 'train_loss')
   critical['validation'] = critical_batch_size(grid, 'val_loss')
   read = {budget: readings(chosen, budget) for budget in CLOCKS}
-  ranking = rank(read['epochs'])
+  ranking = rank(read['epochs'], joint=joint)
   claims = all_claims(grid, chosen, read, ranking, exponent)
   scaled = scaling_rules(config, grid)
   result = {

@@ -16,8 +16,7 @@ from bsjax.data import Dataset
 from bsjax.engine.device_axis import describe, devices
 from bsjax.engine.own import CONFIGS, Own
 from bsjax.engine.strategies import STRATEGIES, Strategy, candidates, kind
-from bsjax.plan import plan
-from bsjax.plan.scaling_rules import learning_rates_of
+from bsjax.plan import plan, rounds
 from bsjax.storage import records
 
 FILE = 'execution.json'  # in a workdir
@@ -120,7 +119,7 @@ def _rows(config: ConfigDict) -> int:
 
 
 def _lanes(config: ConfigDict, batch_size: int) -> int:
-  return len(learning_rates_of(config, batch_size)) * config.trials
+  return sum(rounds.trials_of(config, batch_size).values())
 
 
 def _fastest_micro_batches(

@@ -2,6 +2,7 @@
 
 from bsjax.config.key import Key, zero
 
+SETTINGS = 'batch_sizes', 'learning_rates', 'trials', 'rounds'  # of which a study may get more
 _TWICE = 'names one twice; use trials for repetitions'
 
 GRID = (
@@ -22,6 +23,16 @@ GRID = (
     'Of each setting, with another initialization and example order.',
     low=1,
     high=10_000,
+  ),
+  Key(
+    'rounds',
+    (),
+    'Boxes of batch sizes, learning rates and a number of trials, in the order in which a study '
+    'got them: its runs are those of any of them, within the keys above. '
+    'plan.rounds.extended(config, boxes) adds some.',
+    item=object,
+    remedy='(): every batch size with every learning rate and all trials',
+    before=(),
   ),
   Key('epochs', 30.0, 'Passes over the training set, the same for every lane.', above=0),
   Key(

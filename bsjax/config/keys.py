@@ -4,12 +4,13 @@ import re
 
 from ml_collections import ConfigDict, config_dict
 
+from bsjax.config.decide_keys import DECIDE
 from bsjax.config.grid_keys import GRID
 from bsjax.config.key import Key
 from bsjax.config.running_keys import RUNNING
 from bsjax.config.training_keys import TRAINING
 
-KEYS: tuple[Key, ...] = (*GRID, *TRAINING, *RUNNING)
+KEYS: tuple[Key, ...] = (*GRID, *TRAINING, *RUNNING, *DECIDE)
 BY_NAME = {key.name: key for key in KEYS}
 
 

@@ -55,6 +55,18 @@ RUNNING = (
     before=EVEN,
   ),
   Key(
+    'evaluation.at',
+    (),
+    'Where evaluations fall, besides the start and the ends of stages, in place of those that '
+    '`evaluations` and `evaluation.positions` would choose: as where batch sizes were added to a '
+    'study.',
+    'examples',
+    item=int,
+    low=1,
+    remedy='(): by evaluation.positions',
+    before=(),
+  ),
+  Key(
     'evaluation.subset',
     0,
     'Training and as many validation examples, drawn by the seed and the same for all, on which '

@@ -40,9 +40,11 @@ def lane_spec(
   the config names such a part and there is none.
   """
   refuse_without(config, own)
-  alone = any(lane.accumulation == 1 for lane in group.lanes)
+  # Those of the whole study's group: a share of its lanes runs the program of all.
+  sizes = {size for size, micro in study.micro_batches if micro == group.micro_batch}
   if config.stages.order:  # which may lead there
-    alone |= group.micro_batch in study.possible_sizes
+    sizes = {*study.possible_sizes}
+  alone = group.micro_batch in sizes
   model = own.model
   if model is None:
     conv = convolution.conv((strategy or fixed_strategy(config)).conv)
@@ -78,7 +80,7 @@ def lane_spec(
     with_replacement=sampler.with_replacement(config.data),
     stream=study.stream,
     trainable=trainable,
-    every_tick=not config.stages.order and all(x.accumulation == 1 for x in group.lanes),
+    every_tick=not config.stages.order and sizes == {group.micro_batch},
     task=own.task,
     arguments=optimizers.arguments(config.optimizer.name) if varied else {},
     average_half_life=config.averaging.half_life,

@@ -11,7 +11,7 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from bsjax import data, models, writers
-from bsjax.config import bounds
+from bsjax.config import bounds, decide_keys
 from bsjax.config.errors import ConfigError, unknown
 from bsjax.config.keys import BY_NAME, KEYS
 from bsjax.config.own import OWN
@@ -19,7 +19,7 @@ from bsjax.data import sampling
 from bsjax.engine import device_axis, device_data, own, strategies
 from bsjax.models import arithmetic, normalization
 from bsjax.optim import entries, schedules
-from bsjax.plan import arms, hyperparameters, scaling_rules, stages
+from bsjax.plan import arms, hyperparameters, rounds, scaling_rules, stages
 
 FEWEST_EXACT = 32  # examples of which the spread of single gradients means something
 FEWEST_BLOCKS = 4  # one Hessian, two gradients, and one to leave out
@@ -106,6 +106,7 @@ def _lender(config: ConfigDict) -> list[str]:
 # A check, and the keys that it reads: where one of them is wrong by itself, it has nothing to add.
 CONFLICTS: tuple[tuple[Callable[[ConfigDict], list[str]], tuple[str, ...]], ...] = (
   (_micro_batch, ('batch_sizes',)),
+  (rounds.conflicts, ('batch_sizes', 'learning_rates', 'trials')),
   (_exact_noise, ('noise_scale.exact_examples', 'noise_scale.curvature_blocks')),
   (
     lambda config: data.source_conflicts(config.data),
@@ -128,6 +129,13 @@ CONFLICTS: tuple[tuple[Callable[[ConfigDict], list[str]], tuple[str, ...]], ...]
     ),
   ),
   (stages.conflicts, ('stages.order', 'noise_scale.exact_examples', 'data.crop', 'data.flip')),
+  (
+    decide_keys.problems,
+    (
+      *('decide.question', 'decide.margin', 'decide.most_trials', 'decide.budget_unit', 'trials'),
+      *('decide.price_per_hour', 'batch_sizes', 'scaling.rule', 'stages.order', 'arms.order'),
+    ),
+  ),
   (_lender, ('transfer.workdir',)),
   (own.conflicts, ('model.name', 'data.source', 'optimizer.name', 'stages.order')),
   (writers.problems, ('writers',)),

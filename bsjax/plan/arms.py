@@ -60,8 +60,11 @@ def _changed(config: ConfigDict, changes: Any, where: str, stages: bool = False)
     changed.arms = ConfigDict({'order': ()})
     if stages:
       changed.stages = ConfigDict({'order': ()})
+      changed.rounds = changed.evaluation.at = ()  # which it need not have in common
       changed.pretrain = ConfigDict()
       changed.transfer.workdir = ''
+  if not stages:
+    changed.pretrain.unlock()  # it has no keys but those that are changed
   try:
     changed.update(changes)
   except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:

@@ -15,7 +15,9 @@ from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
+from bsjax.config.errors import ConfigError
 from bsjax.config.running_keys import EVEN, MATCHED
+from bsjax.format import joined
 from bsjax.plan import batch_size_paths, batch_size_rules
 from bsjax.plan.stages import Stage
 from bsjax.storage.position import BatchSizeState
@@ -24,6 +26,7 @@ LOGARITHMIC = 1 / 8  # of training: there, others are placed by the logarithm of
 # Shares of a stage, in updates of the slowest lanes: others are matched after the first; what is
 # matched after the second needs no match nearer to the end (`budgets` looks for them there too).
 LATE, NEAR = 1 / 2, 3 / 4
+SHOWN = 5  # positions that an error names
 LONGEST_SEARCH = 10_000  # blocks: where lanes stand at whole blocks repeats long before
 
 Path = tuple[int, ...]  # the batch sizes of a lane, by stage
@@ -97,6 +100,21 @@ def positions(line: Timeline, count: int, how: str, asked: Sequence[float] = ())
     return tuple(sorted(_filled(line, _matched(line, count, marks), count)))
   even = {round(total * i / count / block) * block for i in range(1, 1 + count)}
   return tuple(sorted({0, *line.ends, *even}))
+
+
+def given(line: Timeline, at: Sequence[int]) -> tuple[int, ...]:
+  """Returns the start, the ends of stages and the positions that a config gives.
+
+  Raises ConfigError where not all lanes have just updated at one, or none trains that far.
+  """
+  total, block = line.ends[-1], line.block
+  if odd := sorted(mark for mark in at if mark > total or mark % block):
+    raise ConfigError(
+      f'evaluation.at: {joined(odd[:SHOWN])}{" and more" * (len(odd) > SHOWN)}: evaluations fall '
+      f'where all batch sizes have just updated, every {block:,} examples up to {total:,}; give '
+      'multiples of that, or () to have them placed'
+    )
+  return tuple(sorted({0, *line.ends, *at}))
 
 
 def further(line: Timeline, marks: Sequence[int]) -> tuple[int, ...]:

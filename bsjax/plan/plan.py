@@ -10,8 +10,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from bsjax.config.errors import ConfigError
-from bsjax.plan import batch_size_paths, evaluations, hyperparameters, stages
-from bsjax.plan.scaling_rules import learning_rates_of, rate_factor
+from bsjax.plan import batch_size_paths, evaluations, hyperparameters, rounds, stages
+from bsjax.plan.scaling_rules import rate_factor
 from bsjax.plan.stages import Stage
 from bsjax.storage import records
 from bsjax.storage.position import BatchSizeState
@@ -70,6 +70,9 @@ class StagePlan:
   evaluations: tuple[int, ...]  # of the first stage the first is at 0; the last ends the stage
   start_epoch: float  # passes over training sets before `start`
   further: tuple[int, ...] = ()  # positions of evaluations on a subset alone
+  # (batch size, micro-batch) of all lanes as the study begins, also of those that a share leaves to
+  # others: what a program holds for them is in that of a share too, so that it rounds alike.
+  micro_batches: tuple[tuple[int, int], ...] = ()
 
   @property
   def lanes(self) -> list[Lane]:
@@ -149,6 +152,7 @@ def regroup(config: ConfigDict, plan: StudyPlan, micro_batches: dict[int, int]) 
   parts = []
   for part in plan.stages:
     states = batch_size_paths.begin_all(part.stage, lanes, states, plan.train_examples)
+    part = dataclasses.replace(part, micro_batches=tuple(micro_batches.items()))
     parts.append(with_batch_sizes(config, part, lanes, states))
   return dataclasses.replace(plan, stages=tuple(parts))
 
@@ -191,7 +195,10 @@ def _timeline(
   line = evaluations.timeline(parsed, ends, block, config.batch_sizes, train_examples)
   asked = np.interp(config.report.epochs, np.cumsum([0, *passes]), [0, *ends]).tolist()
   how = evaluations.way(config, parsed)
-  marks = evaluations.positions(line, config.evaluations, how, asked)
+  if config.evaluation.at:
+    marks = evaluations.given(line, config.evaluation.at)
+  else:
+    marks = evaluations.positions(line, config.evaluations, how, asked)
   matched = config.evaluation.subset and how == evaluations.MATCHED
   further = evaluations.further(line, marks) if matched else ()
   plans = []
@@ -230,9 +237,9 @@ def _lanes(
   settings = (
     (size, rate, branch, trial)
     for size in sorted(micro_batches, key=lambda size: (rank[micro_batches[size]], size))
-    for rate in learning_rates_of(config, size)
+    for rate, trials in rounds.trials_of(config, size).items()
     for branch in branches
-    for trial in range(config.trials)
+    for trial in range(trials)
   )
   return [
     Lane(

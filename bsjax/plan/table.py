@@ -1,6 +1,8 @@
 """The plan as a table to print, one row per batch size, with notes."""
 
+import collections
 import itertools
+from collections.abc import Sequence
 
 from ml_collections import ConfigDict
 from rich.table import Table
@@ -8,7 +10,7 @@ from rich.table import Table
 from bsjax.config.metrics import judged
 from bsjax.format import joined
 from bsjax.plan import evaluations
-from bsjax.plan.plan import StagePlan, StudyPlan
+from bsjax.plan.plan import Lane, StagePlan, StudyPlan
 
 NOTABLE = 0.05  # a share of training that a person should know of
 
@@ -38,7 +40,7 @@ def table(
     cells = {
       'batch size': size,
       'learning rates': ' '.join(f'{rate:.4g}' for rate in rates),
-      'trials': len({row.trial for row in rows}),
+      'trials': _trials(rows),
       'lanes': len(rows),
       'group': lane.group,
       'micro-batch': lane.micro_batch,
@@ -53,6 +55,12 @@ def table(
       result.add_column(column, justify='right')
     result.add_row(*map(str, cells.values()))
   return result
+
+
+def _trials(lanes: Sequence[Lane]) -> str:
+  """How many a batch size has, where its learning rates may have more and fewer."""
+  counts = collections.Counter((lane.learning_rate, lane.branch) for lane in lanes).values()
+  return str(min(counts)) if min(counts) == max(counts) else f'{min(counts)} to {max(counts)}'
 
 
 def notes(config: ConfigDict, plan: StudyPlan) -> list[str]:
@@ -79,7 +87,7 @@ def notes(config: ConfigDict, plan: StudyPlan) -> list[str]:
       f'a tick trains on only {smallest} example(s), which is slow; batch sizes with a larger '
       'common divisor train faster'
     )
-  if count < config.evaluations and len(plan.stages) == 1:
+  if count < config.evaluations and len(plan.stages) == 1 and not config.evaluation.at:
     remarks.append(
       f'evaluations={config.evaluations} became {count}: all lanes have just updated only '
       f'every {plan.first.block_examples} examples'

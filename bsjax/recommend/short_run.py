@@ -28,6 +28,7 @@ def short_config(config: ConfigDict, train_examples: int, share: float = SHARE) 
   sizes = sorted(config.batch_sizes)
   with short.unlocked():
     short.batch_sizes = (sizes[len(sizes) // 2],)
+    short.rounds = short.evaluation.at = ()
     short.trials = max(config.trials, TRIALS)
     short.epochs = float(config.epochs * share)
     short.evaluations = EVALUATIONS

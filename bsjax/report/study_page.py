@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from bsjax.report.text import words
 from bsjax.report.text.answer import CONFOUNDS, answer, noise_remark
 from bsjax.report.text.changes import of_study
 from bsjax.report.text.claim_blocks import blocks
+from bsjax.report.text.decision import rounds
 from bsjax.report.text.formats import nouns
 from bsjax.report.text.method_setup import data_name
 from bsjax.report.text.methodology import paragraph
@@ -105,6 +107,7 @@ def _context(study: StoredStudy, source: Source) -> dict[str, Any]:
     'goals': summary['recommendation'] + rendered([run_alone(critical, cost)] if timed else []),
     'seconds_to_target': seconds_to_target(critical, cost) if timed else {},
     'answer': answer(summary, brief=True),
+    'rounds': rounds(summary['decision']) if 'decision' in summary else [],
     'noises': noise_remark(summary['batch_sizes']),
     'spanned': spanned([row['batch_size'] for row in summary['batch_sizes']]),
     'changes': of_study(summary),
@@ -123,7 +126,7 @@ def _context(study: StoredStudy, source: Source) -> dict[str, Any]:
     'bars': _bars(summary['batch_sizes']),
     'updates': _updates(plan, rows),
     'trials': trials,
-    'over': f'n = {trials} trials' if trials > 1 else 'one trial, hence no intervals',
+    'over': _over(plan),
     'setup': _setup(study),
     'reestimated': judged().reestimated_val in summary['batch_sizes'][0],
     'plan_columns': list(records.PLAN_COLUMNS),
@@ -131,6 +134,15 @@ def _context(study: StoredStudy, source: Source) -> dict[str, Any]:
     'methodology': paragraph(study.config, study.plan, summary, cost),
     'hardware': summary.get('hardware', ''),
   }
+
+
+def _over(plan: Sequence[Mapping[str, Any]]) -> str:
+  """Over what intervals are; settings of several rounds have more trials and fewer."""
+  counts = Counter((row['batch_size'], row['learning_rate']) for row in plan).values()
+  if max(counts) < 2:
+    return 'one trial, hence no intervals'
+  few = '' if min(counts) == max(counts) else f'{min(counts)} to '
+  return f'n = {few}{max(counts)} trials'
 
 
 def _setup(study: StoredStudy) -> Markup:

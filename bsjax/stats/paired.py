@@ -114,7 +114,7 @@ def trials_needed(interval: Estimate, half_width: float, confidence: float = 0.9
   if interval.low is None or half_width <= 0:
     return None
   df = _df(interval)
-  sd = _error(interval) * math.sqrt(interval.n) * math.sqrt(df / float(chdtri(df, 0.95)))
+  sd = standard_error(interval) * math.sqrt(interval.n) * math.sqrt(df / float(chdtri(df, 0.95)))
   n = np.arange(2, MOST_TRIALS + 1)
   quantiles = _student((1 + confidence) / 2, round(df / (interval.n - 1), 6))
   enough = quantiles * sd / np.sqrt(n) < half_width
@@ -125,14 +125,14 @@ def p_value_of(interval: Estimate) -> float | None:
   """The two-sided p-value of zero, from the interval; None without a spread."""
   if interval.low is None or has_no_width(interval):
     return None
-  return 2 * float(stdtr(_df(interval), -abs(interval.value) / _error(interval)))
+  return 2 * float(stdtr(_df(interval), -abs(interval.value) / standard_error(interval)))
 
 
 def _df(interval: Estimate) -> float:
   return float(interval.n - 1 if interval.df is None else interval.df)
 
 
-def _error(interval: Estimate) -> float:
+def standard_error(interval: Estimate) -> float:
   """The standard error behind an interval."""
   half = (interval.high - interval.low) / 2
   return half / float(stdtrit(_df(interval), (1 + interval.confidence) / 2))

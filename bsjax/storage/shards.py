@@ -15,20 +15,25 @@ from bsjax.storage.records import Damaged, Row
 
 FOLDER = 'shards'  # in a workdir
 DONE = 'done.json'  # in that of a shard that has come to its end
+LANES = 'lanes.json'  # beside shards that are not dealt like cards: the lanes of each, by index
 
 
 @dataclasses.dataclass(frozen=True, order=True)
 class Shard:
-  """Which share of the lanes of a study this is: `index` of `count`, from 1."""
+  """Which share of the lanes of a study this is: `index` of `count`, from 1.
+
+  `lanes` are its own where they are not dealt like cards, as those of an extension (extensions.py).
+  """
 
   index: int
   count: int
+  lanes: frozenset[int] | None = dataclasses.field(default=None, compare=False)
 
   @classmethod
   def parse(cls, text: str) -> 'Shard':
     """Reads 'i/n'; raises ConfigError where it is none."""
     matched = re.fullmatch(r'([1-9]\d{0,5})/([1-9]\d{0,5})', text, re.ASCII)
-    shard = cls(*map(int, matched.groups())) if matched else cls(1, 0)
+    shard = cls(int(matched[1]), int(matched[2])) if matched else cls(1, 0)
     if shard.index > shard.count:
       raise ConfigError(f'--shard={text!r}: give i/n with i from 1 to n, such as 2/4')
     return shard
@@ -42,6 +47,8 @@ class Shard:
     Lanes are dealt like cards: neighbours in a plan cost about the same, and as trials are its
     innermost axis, shards whose number divides that of trials have whole trials.
     """
+    if self.lanes is not None:
+      return lane in self.lanes
     return lane % self.count == self.index - 1
 
   def folder(self, workdir: Path) -> Path:
@@ -53,7 +60,7 @@ def begun(workdir: Path) -> list[Shard]:
   """Returns the shards that have begun, in order."""
   names = [path.parent.name for path in workdir.glob(f'{FOLDER}/*/config.json')]
   found = (re.fullmatch(r'(\d+)-of-(\d+)', name, re.ASCII) for name in names)
-  return sorted(Shard(*map(int, name.groups())) for name in found if name)
+  return sorted(Shard(int(name[1]), int(name[2])) for name in found if name)
 
 
 def all_of(workdir: Path) -> list[Shard]:
@@ -61,6 +68,9 @@ def all_of(workdir: Path) -> list[Shard]:
 
   None of another study.
   """
+  if (path := workdir / FOLDER / LANES).is_file():
+    lanes = records.read_json(path)
+    return [Shard(int(i), len(lanes), frozenset(mine)) for i, mine in lanes.items()]
   count = max((shard.count for shard in begun(workdir)), default=0)
   return [Shard(index, count) for index in range(1, count + 1)]
 
@@ -150,7 +160,7 @@ def merge(workdir: Path) -> None:
   marks = sorted({row['examples'] for row in merged} | {row['examples'] for row in plan})
   records.check(merged, plan, workdir / FOLDER, marks)
   starts = [
-    start | {'shard': str(shard)}
+    start | ({'shard': str(shard)} if shard.lanes is None else {})
     for shard in all_of(workdir)
     for start in provenance.read(shard.folder(workdir))
   ]

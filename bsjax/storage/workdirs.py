@@ -9,6 +9,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from bsjax.config.errors import ConfigError
+from bsjax.config.grid_keys import SETTINGS
 from bsjax.config.keys import KEYS, base_config, computes
 from bsjax.config.own import OWN, lacking
 from bsjax.storage import records
@@ -50,20 +51,29 @@ def refuse_another(workdir: Path, config: ConfigDict) -> None:
   stored, wanted = records.read_json(path), json.loads(config.to_json())
   if sentence := lacking(stored, wanted.get(OWN) or {}):
     raise ConfigError(f'{workdir}: {sentence}')
-  old, new = _before() | _flat(stored), _flat(wanted)
+  if differing := differences(workdir, config):
+    same_keys = (_before() | _flat(stored)).keys() == _flat(wanted).keys()
+    more = ', with --extend to add to it' if {*SETTINGS}.issuperset(differing) else ''
+    raise ConfigError(
+      f'{workdir} holds another study; choose another --workdir{more}, or give its configuration:\n'
+      + '\n'.join(f'  - {key}: {was!r} there, {now!r} now' for key, (was, now) in differing.items())
+      + ('' if same_keys else '\n(it was begun by another version of bsjax)')
+    )
+
+
+def differences(workdir: Path, config: ConfigDict) -> dict[str, tuple[Any, Any]]:
+  """Returns the keys that change what is computed and of which a study has other values than those
+  of a config: (there, now).
+  """
+  old = _before() | _flat(records.read_json(workdir / 'config.json'))
+  new = _flat(json.loads(config.to_json()))
   # Data are known by their fingerprint, wherever they lie; a training compares it.
   may_move = {'data.path'} if _data_known(workdir) else set()
-  differing = [
-    f'{key}: {old.get(key)!r} there, {new.get(key)!r} now'
+  return {
+    key: (old.get(key), new.get(key))
     for key in sorted(old.keys() | new.keys())
     if old.get(key) != new.get(key) and computes(key) and key not in may_move
-  ]
-  if differing:
-    raise ConfigError(
-      f'{workdir} holds another study; choose another --workdir, or give its configuration:\n'
-      + '\n'.join(f'  - {line}' for line in differing)
-      + ('' if old.keys() == new.keys() else '\n(it was begun by another version of bsjax)')
-    )
+  }
 
 
 def refuse_other_data(workdir: Path, begun_with: str, fingerprint: str) -> None:
@@ -100,7 +110,11 @@ def read_config(workdir: Path) -> ConfigDict:
 
 def _before() -> dict[str, Any]:
   """What studies did that were begun before there was a key for it."""
-  return {key.name: key.before for key in KEYS if key.before is not None}
+  return {
+    key.name: list(key.before) if isinstance(key.before, tuple) else key.before
+    for key in KEYS
+    if key.before is not None
+  }
 
 
 def _flat(tree: dict[str, Any], prefix: str = '') -> dict[str, Any]:

@@ -40,6 +40,18 @@ def finish(
   console.print(f'Report: {path}', soft_wrap=True)
 
 
+def again(workdir: Path) -> Path:
+  """Writes anew what follows from the files of a finished study; returns the page."""
+  from bsjax.report.summaries import summarize
+
+  config, path = records.read_json(workdir / 'config.json'), workdir / 'summary.json'
+  lanes, rows = records.read_plan(workdir / 'plan.csv'), records.read_all(workdir)
+  hardware = records.read_json(path).get('hardware', '')
+  facts, starts = records.read_json(workdir / 'data.json'), provenance.read(workdir)
+  records.write_json(path, summarize(config, lanes, rows, hardware, facts, starts))
+  return write_report(workdir)
+
+
 def complete(
   config: ConfigDict,
   workdir: Path,

@@ -70,6 +70,7 @@ class TrainLoop:
     self.asked = False  # this process, by a signal
     self.stop = False  # all processes, as agreed
     self.lost = False  # whether all lanes had diverged at the last evaluation on record
+    self.to_the_end = False  # whether it trains on all the same
 
   def _open_manager(self) -> Any:
     """The checkpoints, which the first process alone reads and writes."""
@@ -235,7 +236,7 @@ class TrainLoop:
     if processes.is_first():
       records.append(self.records, rows)
       self.mirrors.rows(rows)
-    self.evaluated, self.lost = mark, all(row['diverged'] for row in rows)
+    self.evaluated, self.lost = mark, self._lost(rows)
     self.line.note(best_line(rows, self.plan.lanes))
     for row in rows:
       if row['diverged']:
@@ -291,7 +292,11 @@ class TrainLoop:
     rows = processes.first(self._kept_rows)
     self._remember(rows)
     last = [row for row in rows if row['examples'] == self.evaluated]
-    self.lost = bool(last) and all(row['diverged'] for row in last)
+    self.lost = bool(last) and self._lost(last)
+
+  def _lost(self, rows: list[records.Row]) -> bool:
+    """Whether there is nothing left to train, by the rows of an evaluation."""
+    return not self.to_the_end and all(row['diverged'] for row in rows)
 
   def _kept_rows(self) -> list[records.Row]:
     """The rows up to the checkpoint, all that there are from now on."""

@@ -61,7 +61,7 @@ class StudyRun:
     config, self.own = with_own(config, own), own
     processes.together(lambda: validate(config))
     self.config, self.workdir = config, workdirs.local(workdir)
-    self._mirrors, self._console = Mirrors(writers), make_console(processes.is_first())
+    self.mirrors, self.console = Mirrors(writers), make_console(processes.is_first())
     self._datasets: dict[tuple[str, int], data.Dataset] = {}
     self._trainings: dict[Path, Training] = {}
     self._target = ''  # the accelerator of a dry run, if not that at hand
@@ -88,12 +88,12 @@ class StudyRun:
     configs = self.check()
     workdir = self._shard.folder(self.workdir) if self._shard else self.workdir
     # What is wrong is said before there is a folder.
-    with contextlib.nullcontext() if dry_run else self._held(workdir):
+    with contextlib.nullcontext() if dry_run else self.held(workdir):
       for path, training in list(self._trainings.items()):
         if training.outdated():
           del self._trainings[path]
       if not configs:
-        return self._run(self.config, self.workdir, dry_run, self._shard)
+        return self.train(self.config, self.workdir, dry_run, self._shard)
       return self._run_arms(configs, dry_run)
 
   def check(self) -> dict[str, ConfigDict]:
@@ -118,7 +118,7 @@ class StudyRun:
       processes.first(lambda arm=arm: shards.refuse_otherwise(arm, self._shard))
 
   @contextlib.contextmanager
-  def _held(self, workdir: Path) -> Iterator[None]:
+  def held(self, workdir: Path) -> Iterator[None]:
     """Has the first process hold a workdir."""
     with contextlib.ExitStack() as stack:
       processes.first(lambda: stack.enter_context(lock.held(workdir)))
@@ -130,7 +130,7 @@ class StudyRun:
     """Keeps other shards out of a workdir that they share, where there are any."""
     if not self._shard:
       return contextlib.nullcontext()
-    return shard_run.turn(workdir, self._console, lambda: self._refuse_another(configs))
+    return shard_run.turn(workdir, self.console, lambda: self._refuse_another(configs))
 
   def _run_arms(self, configs: Mapping[str, ConfigDict], dry_run: bool) -> bool:
     if not dry_run:
@@ -139,8 +139,8 @@ class StudyRun:
     for name, config in configs.items():
       if self._asked_to_stop:
         return False
-      self._console.print(f'Arm {name}:')
-      if not self._run(config, arms.workdir(self.workdir, name), dry_run, self._shard):
+      self.console.print(f'Arm {name}:')
+      if not self.train(config, arms.workdir(self.workdir, name), dry_run, self._shard):
         return False
     if not dry_run:
       with self._turn(self.workdir, configs):
@@ -152,10 +152,10 @@ class StudyRun:
     summaries = [arms.workdir(self.workdir, name) / 'summary.json' for name in configs]
     if processes.first(lambda: all(path.exists() for path in summaries)):
       path = processes.first(lambda: finish.write_report(self.workdir))
-      self._console.print(f'Report of all arms: {path}', soft_wrap=True)
+      self.console.print(f'Report of all arms: {path}', soft_wrap=True)
 
-  def _run(self, config: ConfigDict, workdir: Path, dry_run: bool, shard: Shard | None) -> bool:
-    """Runs one training, after that which lends it its weights, if there is one."""
+  def train(self, config: ConfigDict, workdir: Path, dry_run: bool, shard: Shard | None) -> bool:
+    """Runs one training, after that which lends it its weights; returns whether nothing is left."""
     training = self._training(
       config, workdir, shard
     )  # what is wrong must not wait for the lender to end
@@ -167,7 +167,7 @@ class StudyRun:
     if dry_run:
       training.show(self._target)
       return True
-    told = Mirrors([self._mirrors, *chosen_by(config, self.workdir, workdir)])
+    told = Mirrors([self.mirrors, *chosen_by(config, self.workdir, workdir)])
     done = self._trainings.pop(workdir).run(told)
     self._asked_to_stop |= training.asked_to_stop
     return done
@@ -175,9 +175,9 @@ class StudyRun:
   def _pretrain(self, config: ConfigDict, workdir: Path, dry_run: bool) -> bool:
     """Runs the training that lends its weights, undivided; of several shards one does."""
     if dry_run:
-      return self._run(config, workdir, dry_run, None)
-    with self._turn(workdir, {}) if self._shard else self._held(workdir):
-      return self._run(config, workdir, dry_run, None)
+      return self.train(config, workdir, dry_run, None)
+    with self._turn(workdir, {}) if self._shard else self.held(workdir):
+      return self.train(config, workdir, dry_run, None)
 
   def _check_arm(self, name: str, config: ConfigDict) -> None:
     """Raises ConfigError where an arm does not fit data or model, as one that has begun did."""
@@ -192,14 +192,15 @@ class StudyRun:
   def _training(self, config: ConfigDict, workdir: Path, shard: Shard | None = None) -> Training:
     """The training of a workdir, known to fit its data and, before it has begun, its model."""
     if workdir not in self._trainings:
-      dataset = self._dataset(config)
-      training = Training(config, workdir, dataset, self._console, shard, self.own)
+      dataset = self.dataset(config)
+      training = Training(config, workdir, dataset, self.console, shard, self.own)
       if not training.recorded:
         training.check()
       self._trainings[workdir] = training
     return self._trainings[workdir]
 
-  def _dataset(self, config: ConfigDict) -> data.Dataset:
+  def dataset(self, config: ConfigDict) -> data.Dataset:
+    """Returns the data set of a config, read once."""
     if self.own.data is not None:
       return self.own.data
     key = config.data.to_json(), config.seed

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import functools
 from pathlib import Path
+from typing import NamedTuple
 
 from absl import logging
 from ml_collections import ConfigDict
@@ -21,7 +22,7 @@ from bsjax.engine.device_data import study_devices
 from bsjax.engine.own import CONFIGS, Own, fingerprints
 from bsjax.plan import plan, table
 from bsjax.report.text import foreseen as text
-from bsjax.storage import provenance, records, shards, workdirs
+from bsjax.storage import extensions, provenance, records, shards, workdirs
 from bsjax.storage.shards import Shard
 from bsjax.storage.writers import Mirrors
 from bsjax.train import finish, shard_run, spread, stage_run, transfer
@@ -30,10 +31,18 @@ from bsjax.train.loop import TrainLoop
 OWN_FILE = 'own.json'  # in a workdir: what parts from outside compute
 
 
+class Extended(NamedTuple):
+  """The study that an extension extends: its workdir, and how the whole runs, as that did."""
+
+  workdir: Path
+  execution: execution.Execution
+
+
 class Training:
   """The training of a valid config in a workdir, from wherever an earlier call left it.
 
-  Of a shard it is that of its lanes, in a workdir of its own within `whole`, that of the study.
+  Of a shard it is that of its lanes, in a workdir of its own within `whole`, that of the study; of
+  an extension the lanes that the study lacks are a shard, too.
   Raises ConfigError where the workdir holds another study, or the plan cannot be.
   """
 
@@ -45,10 +54,11 @@ class Training:
     console: Console,
     shard: Shard | None = None,
     own: Own = CONFIGS,
+    extends: Extended | None = None,
   ):
     self.config, self.whole, self.dataset, self.console = config, whole, dataset, console
     self.shard, self.workdir = shard, shard.folder(whole) if shard else whole
-    self.own = own
+    self.own, self.extends = own, extends
     self._refuse_another()
     self.recorded = processes.first(self._read_execution)
     self._refuse_other_data()
@@ -68,6 +78,7 @@ class Training:
     return processes.first(self._read_execution) != self.recorded
 
   def _refuse_another(self) -> None:
+    processes.first(lambda: extensions.refuse_halfway(self.whole))
     processes.first(lambda: shards.refuse_otherwise(self.whole, self.shard))
     for workdir in dict.fromkeys((self.whole, self.workdir)):
       processes.first(lambda workdir=workdir: workdirs.refuse_another(workdir, self.config))
@@ -77,7 +88,7 @@ class Training:
     recorded = execution.read(self.workdir)
     if recorded is None and (of_others := execution.read(self.whole)):
       recorded = dataclasses.replace(of_others, parts={})
-    return recorded
+    return recorded or (self.extends.execution if self.extends else None)
 
   def _refuse_other_data(self) -> None:
     """Raises ConfigError where the workdir was begun with other data, wherever these are now."""
@@ -144,9 +155,12 @@ class Training:
   def _mine(self, whole: plan.StudyPlan) -> plan.StudyPlan:
     return plan.share(whole, self.shard) if self.shard else whole
 
-  def run(self, mirrors: Mirrors) -> bool:
-    """Trains to the end; returns whether it came there, and was not asked to stop."""
-    if processes.first(lambda: self._is_finished(mirrors)):
+  def run(self, mirrors: Mirrors, go_on: bool = False) -> bool:
+    """Trains to the end; returns whether it came there, and was not asked to stop.
+
+    With `go_on` also where it had ended before that, as all lanes had diverged.
+    """
+    if processes.first(lambda: not go_on and self._is_finished(mirrors)):
       return True
     self.check()
     with self._turn():
@@ -157,9 +171,12 @@ class Training:
       _ = self.study_plan  # made by all, before the first process writes it
       processes.first(self._begin)
     self._say_plan()
-    weights = processes.first(lambda: transfer.lent_weights(self.config, self.whole))
+    lender = self.extends.workdir if self.extends else self.whole
+    weights = processes.first(lambda: transfer.lent_weights(self.config, lender))
     study = self.config, self.workdir, self.dataset, self.study_plan
     loop = TrainLoop(*study, self.chosen, self.console, mirrors, weights, self.own)
+    # Lanes that are not of this share may go on.
+    loop.to_the_end = go_on or self.shard is not None
     if processes.is_first():
       mirrors.begin(self.config, plan.lane_rows(self.study_plan))
     try:
@@ -240,8 +257,9 @@ class Training:
 
   def _say_plan(self, bytes_per_lane: dict[int, int | None] | None = None) -> None:
     if self.shard:
+      which = 'Extension' if self.extends else f'Shard {self.shard}'
       lanes = f'{len(self.study_plan.lanes)} of the {len(self._whole_plan.lanes)} lanes'
-      self.console.print(f'Shard {self.shard}: {lanes}, in {self.workdir}.', soft_wrap=True)
+      self.console.print(f'{which}: {lanes}, in {self.workdir}.', soft_wrap=True)
     self.console.print(*self._freezing, sep='\n')
     plan_table = table.table(self.config, self.study_plan, bytes_per_lane)
     self.console.print(plan_table, *self.chosen.lines(), sep='\n')

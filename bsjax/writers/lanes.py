@@ -12,7 +12,7 @@ from bsjax.config.keys import BY_NAME
 from bsjax.storage.records import Row
 
 _SETTING = ('batch_size', 'learning_rate', 'trial', 'branch')
-_GRID = ('batch_sizes', 'learning_rates', 'trials', 'writers')  # of all lanes, or of none
+_GRID = ('batch_sizes', 'learning_rates', 'trials', 'rounds', 'writers')  # of all lanes, or of none
 _ENDS = ('low', 'high')  # of an interval
 
 

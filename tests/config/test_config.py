@@ -124,8 +124,10 @@ def test_every_key_has_a_reader_and_every_reader_a_key():
     name = key.split('.')[-1]
     if key in by_entry:
       continue
-    assert re.search(
-      rf'\b(config|c|keys|schedule|noise_scale|data|model)(\.\w+)*\.{name}\b', code
+    assert (
+      re.search(rf'\b(config|c|keys|schedule|noise_scale|data|model)(\.\w+)*\.{name}\b', code)
+      or f"decide']['{name}']" in code
+      or f"decide['{name}']" in code
     ), key
   sections = {key.split('.')[0] for key in keys if '.' in key}
   for section, name in re.findall(r'config\.(\w+)\.(\w+)\b', code):
@@ -133,3 +135,29 @@ def test_every_key_has_a_reader_and_every_reader_a_key():
       assert f'{section}.{name}' in keys or name in ('items', 'to_json', 'NAME', 'get'), (
         f'{section}.{name}'
       )
+
+
+@pytest.mark.parametrize(
+  'overrides, words',
+  [
+    ({'decide__question': 'best_batch'}, 'give one of best_batch_size'),
+    ({'decide__question': 'equivalent:8'}, "'equivalent:8': give one of"),
+    ({'decide__question': 'equivalent:8,12'}, 'names [12]'),
+    ({'decide__question': 'equivalent:8,8'}, 'twice'),
+    ({'decide__question': 'trend', 'trials': 1}, '2 or more at first'),
+    ({'decide__question': 'trend', 'trials': 3, 'decide__most_trials': 2}, 'decide.most_trials=2'),
+    ({'decide__question': 'trend', 'decide__error': 0.5}, 'decide.error=0.5'),
+    ({'decide__question': 'best_learning_rate', 'decide__margin': 0.5}, 'factor above 1'),
+    (
+      {'decide__question': 'trend', 'decide__budget': 9.0, 'decide__budget_unit': 'price'},
+      'takes decide.price_per_hour',
+    ),
+    ({'decide__question': 'trend', 'scaling__rule': 'sqrt'}, 'scaling.rule is set'),
+  ],
+)
+def test_a_question_that_cannot_be_asked_is_refused(overrides, words):
+  given = {'batch_sizes': (8, 16), 'trials': 2} | overrides
+  with pytest.raises(ConfigError) as error:
+    validate(small_config(**given))
+  assert words in str(error.value)
+  assert str(error.value).startswith('1 problem')

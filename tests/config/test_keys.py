@@ -19,19 +19,21 @@ from bsjax.plan import stages
 from bsjax.storage import workdirs
 
 OPEN_BELOW = {'learning_rates', 'epochs', 'data.validation_share', 'schedule.factor'}
-OPEN_BELOW |= {'report.epochs', 'stages.epochs', 'stages.data_share'}
-OPEN_ABOVE = {'data.validation_share', 'data.sampler_beta'}
+OPEN_BELOW |= {'report.epochs', 'stages.epochs', 'stages.data_share', 'decide.error'}
+OPEN_ABOVE = {'data.validation_share', 'data.sampler_beta', 'decide.error'}
 OPEN_ABOVE |= {f'optimizer.{name}' for name in ('momentum', 'b1', 'b2')}
 OPEN_ABOVE |= {f'optimizer.rmsprop_{name}' for name in ('decay', 'momentum')}
 OPEN_ABOVE |= {name.replace('optimizer.', 'axes.') for name in OPEN_ABOVE if 'optimizer' in name}
 LOWS = {  # of those that begin elsewhere than at 0
-  **dict.fromkeys(('batch_sizes', 'trials', 'evaluations', 'noise_scale.every'), 1),
+  **dict.fromkeys(('batch_sizes', 'trials', 'evaluations', 'evaluation.at'), 1),
   **dict.fromkeys(('scaling.base_batch_size', 'evaluation.batch_size', 'data.imbalance_factor'), 1),
   **{
+    'noise_scale.every': 1,
     'native_cost.batch_sizes': 1,
     'native_cost.repeats': 5,
     'transfer.lane': -1,
     'stages.crop': -1,
+    'decide.most_trials': 2,
   },
 }
 NUMBERS = [key for key in KEYS if key.kind in (int, float) and not isinstance(key.default, tuple)]
@@ -77,9 +79,10 @@ def test_the_bounds_of_the_table():
     'evaluations': 100_000,
     'model.width': 65_536,
     'model.depth': 1_000,
+    'decide.most_trials': 10_000,
   }
   assert {key.above for key in keys.values()} == {None, 0}
-  assert {key.below for key in keys.values()} == {None, 1}
+  assert {key.below for key in keys.values()} == {None, 0.5, 1}
 
 
 @pytest.mark.parametrize('key', NUMBERS, ids=lambda key: key.name)
@@ -225,7 +228,7 @@ def test_the_usual_models_have_no_problems(name):
 
 
 def test_which_keys_change_what_is_computed():
-  quiet = {'writers', 'execution', 'native_cost', 'checkpoint', 'report'}
+  quiet = {'writers', 'execution', 'native_cost', 'checkpoint', 'report', 'decide'}
   for key in KEYS:
     expected = key.name.partition('.')[0] not in quiet and key.name != 'data.cache_dir'
     assert key.computes == computes(key.name) == expected, key.name

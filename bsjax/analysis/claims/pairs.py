@@ -43,18 +43,18 @@ class Ranking(NamedTuple):
   again: float
 
 
-def rank(read: Mapping[int, Reading], quantity: str = '') -> Ranking:
+def rank(read: Mapping[int, Reading], quantity: str = '', joint: float = JOINT) -> Ranking:
   """The batch size of the best mean against every other; by default of the validation metric.
 
   The family is that of *all* pairs, as which one is the best was read off the same numbers, and of
-  the trend, which is quoted where no pair is told apart.
+  the trend, which is quoted where no pair is told apart. `joint` is what is asked of it.
   """
   quantity = quantity or judged().val
   plain, fresh = Comparison(read, quantity), Comparison(read, REESTIMATED + quantity)
   both = any(REESTIMATED + quantity in reading.values for reading in read.values())
   out = confounds.left_out(plain.out)
-  confidence = plain.pairs_and_slope.confidence(JOINT) if len(plain.sizes) > 1 else 0.95
-  again = fresh.pairs_and_slope.confidence(JOINT) if both and len(fresh.sizes) > 1 else confidence
+  confidence = plain.pairs_and_slope.confidence(joint) if len(plain.sizes) > 1 else 0.95
+  again = fresh.pairs_and_slope.confidence(joint) if both and len(fresh.sizes) > 1 else confidence
   if len(plain.sizes) < 2:
     return Ranking([], out, confidence, again)
   best = max(

@@ -111,7 +111,7 @@ def tune(tried: Sequence[Setting]) -> Tuned | Reason:
   x = np.log([setting.learning_rate for setting in usable])
   top = valley.top(x, np.array(means), best, NEAR_MARGINS * judged().margin)
   nearest = usable[min(top.window, key=lambda place: abs(x[place] - top.at))]
-  unsafe = tuple(setting.learning_rate for setting in tried if _diverged(setting))
+  unsafe = tuple(setting.learning_rate for setting in tried if diverged(setting))
   distance = abs(math.log(nearest.learning_rate) - top.at)
   near_unsafe = any(abs(math.log(rate) - top.at) < distance for rate in unsafe)
   kind = SelectionKind.PARABOLA if len(top.window) >= valley.FEWEST else SelectionKind.BEST_RATE
@@ -153,7 +153,7 @@ def _skipped(usable: Sequence[Setting], best: float, unsafe: Sequence[float]) ->
   return tuple(rate for rate in unsafe if low < rate < high)
 
 
-def _diverged(setting: Setting) -> bool:
+def diverged(setting: Setting) -> bool:
   problems = (lane.problem for lane in setting.lanes)
   return any(problem and problem.code in ('diverged', 'no_metric') for problem in problems)
 

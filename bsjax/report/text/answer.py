@@ -10,6 +10,7 @@ from bsjax.analysis.claims.claim import REFUTED, SUPPORTED, UNDETERMINED, Kind, 
 from bsjax.analysis.runs.histories import Row
 from bsjax.config.metrics import judged
 from bsjax.format import by_reason, joined, sizes_text
+from bsjax.report.text import decision
 from bsjax.report.text.claim_blocks import effect_text
 from bsjax.report.text.formats import change, reached
 from bsjax.report.text.results import noise_scale_text, noise_source
@@ -59,6 +60,9 @@ def answer(summary: Mapping[str, Any], brief: bool = False) -> Answer:
   the noise scale.
   """
   found = _answer(summary, brief)
+  if asked := summary.get('decision'):
+    said = _explained(decision.headline(asked), summary['confounds'])
+    found = found._replace(headline=said, detail=decision.detail(asked))
   remarks = [*_limits(summary), *_rare_classes(summary), *found.remarks]
   if 'branch' not in summary:
     return found._replace(remarks=remarks)
@@ -100,6 +104,10 @@ def _qualified(headline: str, confounds: Sequence[Mapping[str, Any]]) -> str:
   by_code = {row['confound']: row for row in confounds}
   if any(by_code[code]['present'] is True for code in (causes.RATES, causes.EDGE)):
     headline = f'At the rates tried, {headline[0].lower()}{headline[1:]}'
+  return _explained(headline, confounds)
+
+
+def _explained(headline: str, confounds: Sequence[Mapping[str, Any]]) -> str:
   explained = [EXPLAINS[row['confound']] for row in confounds if row['explains'] is True]
   return f'{headline[:-1]}; {joined(explained)} it.' if explained else headline
 

@@ -34,8 +34,11 @@ def evaluation(config: Config, plan_rows: Sequence[Row]) -> str:
     return ''
   blocks = plan_rows[0]['examples'] // math.lcm(*(row['batch_size'] for row in plan_rows))
   batches = f', in batches of {size:,}' if size else ''
-  where = ''
-  if config.get('evaluation', {}).get('positions') == MATCHED and not _follows(config):
+  times, where = min(count, blocks), ''
+  if at := config.get('evaluation', {}).get('at'):
+    ends = {*at, plan_rows[0]['examples']}
+    times, where = len(ends), f': after {joined(f"{mark:,}" for mark in sorted(ends))} examples'
+  elif config.get('evaluation', {}).get('positions') == MATCHED and not _follows(config):
     where = (
       ': where batch sizes had made equally many updates, as far as that number of evaluations '
       'allows, and else more often at first'
@@ -57,7 +60,7 @@ def evaluation(config: Config, plan_rows: Sequence[Row]) -> str:
     else ''
   )
   return (
-    f'Training and validation sets were evaluated {min(count, blocks)} times while training, '
+    f'Training and validation sets were evaluated {times} times while training, '
     f'whole, in evaluation mode{batches}{where}.{also}{average}'
   )
 

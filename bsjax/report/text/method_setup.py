@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import collections
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
@@ -15,7 +17,7 @@ from bsjax.data.sampling import SAMPLERS
 from bsjax.format import joined, number
 from bsjax.models import MODELS
 from bsjax.optim.entries import OPTIMIZERS, SCHEDULES
-from bsjax.plan import hyperparameters
+from bsjax.plan import hyperparameters, rounds
 from bsjax.report.text.key_phrases import phrase, phrases, shown
 from bsjax.report.text.own_parts import model_name, own_part
 
@@ -213,16 +215,34 @@ def rates(config: Config) -> str:
   where = f' at batch size {base["base_batch_size"]}' if base.get('rule', 'none') != 'none' else ''
   if len(rates) == 1:
     return f'One learning rate was tried{where}, {rates[0]:g}.'
-  return f'Learning rates of {joined(f"{rate:g}" for rate in sorted(rates))} were tried{where}.'
+  some = ', not all of them at every batch size' if _lacks_rates(config) else ''
+  return (
+    f'Learning rates of {joined(f"{rate:g}" for rate in sorted(rates))} were tried{where}{some}.'
+  )
+
+
+def _lacks_rates(config: Config) -> bool:
+  """Whether a study that was put together of rounds lacks a learning rate at a batch size."""
+  settings = {
+    setting
+    for box in map(rounds.Box.of, config.get('rounds') or ())
+    for setting in itertools.product(box.batch_sizes, box.learning_rates)
+  }
+  return 0 < len(settings) < len(config['batch_sizes']) * len(config['learning_rates'])
 
 
 def trials(config: Config, plan_rows: Sequence[Row]) -> str:
-  trials = len({row['trial'] for row in plan_rows})
+  counts = collections.Counter(
+    (row['batch_size'], row['learning_rate'], row.get('branch', '')) for row in plan_rows
+  ).values()
+  trials = max(counts, default=0)
   seed = f' from seed {config["seed"]}' if 'seed' in config else ''
   if trials < 2:
     return f'Every setting was run once{seed}.' if trials else ''
   lent = ' of the last layer' if initial_weights(config) else ''
+  few = min(counts)
+  every = f'Every setting was run in {trials}'
   return (
-    f'Every setting was run in {trials} trials{seed}, which differ in initialization{lent} and '
-    'example order; runs of one trial share both.'
+    f'{every if few == trials else f"Settings were run in {few} to {trials}"} trials{seed}, which '
+    f'differ in initialization{lent} and example order; runs of one trial share both.'
   )

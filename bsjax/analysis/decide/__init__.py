@@ -1,0 +1,1 @@
+"""Studies that go on in rounds until a question is decided: what each round says, and of what."""

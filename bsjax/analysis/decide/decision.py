@@ -1,0 +1,151 @@
+"""The entry 'decision' of summary.json: what was asked, what the rounds cost, what they showed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from bsjax.analysis.claims.claim import Claim
+from bsjax.analysis.decide.claims import FACTOR, joint
+from bsjax.analysis.decide.looks import Look, Round, decided, replay, shown
+from bsjax.analysis.decide.planning import Plan, next_round
+from bsjax.analysis.runs.histories import Row
+from bsjax.config.decide_keys import BEST, BEST_RATE, Asked, asked
+from bsjax.config.metrics import judged
+from bsjax.plan import rounds
+from bsjax.plan.rounds import Box
+
+
+class Done(NamedTuple):
+  """A round as `decide.rounds` has it: what was added, why, and how long it took."""
+
+  boxes: Round
+  why: str = 'first'
+  seconds: float | None = None
+
+  @classmethod
+  def of(cls, row: Sequence[Any]) -> Done:
+    boxes, why, seconds = row
+    return cls(tuple(map(Box.of, boxes)), why, seconds)
+
+  @property
+  def plain(self) -> tuple[Any, ...]:
+    return tuple(map(tuple, self.boxes)), self.why, self.seconds
+
+
+def rounds_of(config: Mapping[str, Any]) -> list[Done]:
+  """The rounds of a study; of one without any the grid of its config."""
+  return [Done.of(row) for row in config['decide']['rounds']] or [Done(rounds.of(config))]
+
+
+def decision(
+  config: Mapping[str, Any],
+  plan_rows: Sequence[Row],
+  record_rows: Sequence[Row],
+) -> dict[str, Any]:
+  """What the rounds decide.
+
+  'state' is 'decided', or why no round is planned ('budget', 'most_trials', 'no_rates'), or 'open'.
+  """
+  question = asked(config['decide'])
+  assert question is not None
+  done, found, plan = _planned(config, plan_rows, record_rows)
+  sizes = tuple(found[0].sizes)
+  last = next((look for look in reversed(found) if look.error is not None), None)
+  factor = question.kind == BEST_RATE
+  return {
+    'question': config['decide']['question'],
+    'kind': question.kind,
+    'margin': question.margin or (FACTOR if factor else judged().margin),
+    'error': config['decide']['error'],
+    'confidence': joint(last.error) if last and last.error else None,
+    'decided': decided(question, sizes, found),
+    'state': 'open' if plan.boxes else plan.why,
+    'shown': _shown(question, sizes, found),
+    'claims': list(last.claims) if last else [],
+    'rates': [one._asdict() for one in last.known] if last and factor else [],
+    'rounds': [_round(*both) for both in zip(done, found, strict=True)],
+    'next': {
+      'lane_examples': plan.lane_examples,
+      'most_trials_needed': plan.trials,
+      'most_examples_needed': plan.more,
+    },
+  }
+
+
+def coming(config: Mapping[str, Any], plan_rows: Sequence[Row], record_rows: Sequence[Row]) -> Plan:
+  """The round that comes after those of a study."""
+  return _planned(config, plan_rows, record_rows)[2]
+
+
+def _planned(
+  config: Mapping[str, Any], plan_rows: Sequence[Row], record_rows: Sequence[Row]
+) -> tuple[list[Done], list[Look], Plan]:
+  done = rounds_of(config)
+  # As it was before trials were added: looks are counted from there.
+  config = {**config, 'trials': max(box.trials for box in done[0].boxes)}
+  found = replay(config, [one.boxes for one in done], plan_rows, record_rows)
+  return done, found, next_round(config, found, budget_left(config, found, done))
+
+
+def budget_left(config: Mapping[str, Any], found: Sequence[Look], done: Sequence[Done]) -> float:
+  """What rounds may still take, in lane-examples; of minutes by how long these took so far."""
+  decide = config['decide']
+  spent = sum(look.lane_examples for look in found)
+  if not decide['budget']:
+    return math.inf
+  if decide['budget_unit'] == 'lane_examples':
+    return decide['budget'] - spent
+  timed = [(one.seconds, look.lane_examples) for one, look in zip(done, found, strict=True)]
+  known = [(seconds, examples) for seconds, examples in timed if seconds]
+  if not known:
+    return math.inf
+  took = sum(seconds for seconds, _ in known)
+  minutes = decide['budget']
+  if decide['budget_unit'] == 'price':
+    minutes *= 60 / decide['price_per_hour']
+  return (60 * minutes - took) * sum(examples for _, examples in known) / took
+
+
+def _shown(question: Asked, sizes: Sequence[int], found: Sequence[Look]) -> list[dict[str, Any]]:
+  if question.kind != BEST:
+    return []
+  return [
+    {
+      'batch_size': one.size,
+      'state': one.state,
+      'best': one.best,
+      'round': None if one.look is None else one.look + 1,
+      **(one.claim.estimate.to_json('effect') if one.claim else {}),
+    }
+    for one in shown(question, sizes, found)
+  ]
+
+
+def _round(done: Done, look: Look) -> dict[str, Any]:
+  return {
+    'why': done.why,
+    'boxes': [list(box) for box in done.boxes],
+    'lanes': look.lanes,
+    'lane_examples': look.lane_examples,
+    'seconds': done.seconds,
+    'trials': look.trials,
+    'sizes': list(look.sizes),
+    'error': look.error,
+    'rates': {str(size): rates.state for size, rates in look.rates.items()},
+    'intervals': [_interval(claim) for claim in look.claims],
+    'known': [one._asdict() for one in look.known],
+  }
+
+
+def _interval(claim: Claim) -> dict[str, Any]:
+  """A claim in few numbers; all of the last look stand under 'claims'."""
+  return {
+    'kind': str(claim.kind),
+    'subject': list(claim.subject),
+    'side': claim.question.side,
+    'verdict': claim.verdict,
+    **claim.estimate.to_json('effect'),
+    'unit': claim.unit,
+  }

@@ -1,0 +1,193 @@
+"""What each round of a study could say of the question, and what all looks together decide.
+
+All of it follows from the config, the plan and the records, so that rounds are seen again as they
+were: at each one the runs that were there by then, and no later ones. A round that leaves some
+batch size without rates on both sides of its best one is no look, and spends no error; at each
+number of trials there is one look at most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from bsjax.analysis.claims.claim import SUPPORTED, Claim
+from bsjax.analysis.decide.claims import KnownRate, claims, known_rates
+from bsjax.analysis.decide.rates import Rates, rates_of
+from bsjax.analysis.runs.budgets import readings
+from bsjax.analysis.runs.histories import Row, Setting, settings
+from bsjax.analysis.runs.selection import Tuned, tune
+from bsjax.config.decide_keys import BEST, BEST_RATE, EQUIVALENT, Asked, asked
+from bsjax.config.metrics import judged
+from bsjax.plan.rounds import Box
+from bsjax.stats import looks
+
+MOST_RATE_ROUNDS = 6  # one after another, that add learning rates and no look
+
+
+Round = tuple[Box, ...]  # what is added at once
+
+
+class Look(NamedTuple):
+  """A round: its cost, how the learning rates lie, and, of a look, what it says of the question.
+
+  `trials` is that of the batch sizes that go on, `sizes`. `error` is what it spends; None where it
+  is no look. `lane_examples` are those of the runs that came with it.
+  """
+
+  trials: int
+  sizes: tuple[int, ...]
+  lanes: int
+  lane_examples: int
+  rates: Mapping[int, Rates]
+  tuned: Mapping[int, Tuned]
+  tried: Mapping[int, Sequence[Setting]]
+  error: float | None = None
+  claims: tuple[Claim, ...] = ()
+  known: tuple[KnownRate, ...] = ()
+
+  @property
+  def lacks_rates(self) -> dict[int, Rates]:
+    """The batch sizes whose best rate is not surrounded, with what to try next."""
+    return {size: rates for size, rates in self.rates.items() if rates.add}
+
+
+class Shown(NamedTuple):
+  """What is shown of a batch size at a look: 'worse' or 'alike' than `best`, or 'open'."""
+
+  size: int
+  state: str
+  best: int | None = None
+  claim: Claim | None = None
+  look: int | None = None
+
+
+def replay(
+  config: Mapping[str, Any],
+  rounds: Sequence[Round],
+  plan_rows: Sequence[Row],
+  record_rows: Sequence[Row],
+) -> list[Look]:
+  """Each round as it was when it ended; the first is the grid of the config."""
+  question = asked(config['decide'])
+  assert question is not None
+  errors = spending(config)
+  found: list[Look] = []
+  here: set[int] = set()
+  boxes: list[Box] = []
+  for round_ in rounds:
+    boxes += round_
+    plan = [row for row in plan_rows if any(holds(box, row) for box in boxes)]
+    new = [row for row in plan if row['lane'] not in here]
+    here |= {row['lane'] for row in plan}
+    rows = [row for row in record_rows if row['lane'] in here]
+    found.append(_look(question, settings(plan, rows), new, found, errors))
+  return found
+
+
+def holds(box: Box, lane: Row) -> bool:
+  """Whether a lane is one of those of a box."""
+  sizes, rates, trials = box
+  return lane['batch_size'] in sizes and lane['learning_rate'] in rates and lane['trial'] < trials
+
+
+def spending(config: Mapping[str, Any]) -> dict[int, float]:
+  """The numbers of trials at which one may look, each with the error that it may spend."""
+  decide = config['decide']
+  return looks.spending(looks.ladder(config['trials'], decide['most_trials']), decide['error'])
+
+
+def _look(
+  question: Asked,
+  tried: Mapping[int, Sequence[Setting]],
+  new: Sequence[Row],
+  before: Sequence[Look],
+  errors: Mapping[int, float],
+) -> Look:
+  count = {size: max(len(one.lanes) for one in tried[size]) for size in tried}
+  trials = max(count.values())
+  going = tuple(size for size in tried if count[size] == trials)
+  tuned = {size: tune(tried[size]) for size in going}
+  rates = {size: rates_of(tried[size], tuned[size]) for size in going}
+  found = {size: one for size, one in tuned.items() if isinstance(one, Tuned)}
+  look = Look(
+    trials, going, len(new), sum(row['examples'] for row in new), rates, found, dict(tried)
+  )
+  if trials not in errors or any(one.error and one.trials == trials for one in before):
+    return look
+  if look.lacks_rates and rate_rounds([*before, look]) <= MOST_RATE_ROUNDS:
+    return look
+  sure = {size: one for size, one in found.items() if rates[size].state == 'bracketed'}
+  here = {size: tried[size] for size in sure}
+  known = tuple(known_rates(question, sure, errors[trials])) if question.kind == BEST_RATE else ()
+  return look._replace(
+    error=errors[trials],
+    claims=tuple(_claims(question, here, sure, errors[trials])),
+    known=known,
+  )
+
+
+def _claims(
+  question: Asked,
+  tried: Mapping[int, Sequence[Setting]],
+  sure: Mapping[int, Tuned],
+  error: float,
+) -> Iterable[Claim]:
+  return claims(question, tried, sure, readings(sure, 'epochs'), error) if len(sure) > 1 else ()
+
+
+def rate_rounds(found: Sequence[Look]) -> int:
+  """How many of the last rounds left batch sizes without rates around the best one."""
+  last = [one.error is None for one in reversed(found)]
+  return last.index(False) if False in last else len(last)
+
+
+def shown(question: Asked, sizes: Sequence[int], found: Sequence[Look]) -> list[Shown]:
+  """Of each batch size that is asked about, what the looks up to now have shown.
+
+  All intervals of all looks hold together, so what one has shown stays shown, also of a batch size
+  that has had no further trials since.
+  """
+  of_size: dict[int, Shown] = {}
+  alike: dict[frozenset[int], Shown] = {}
+  best = None
+  for number, look in enumerate(found):
+    for claim in look.claims:
+      if claim.kind != 'pair':
+        continue
+      best, other = claim.subject
+      of_size.setdefault(other, Shown(other, 'open', best, claim, number))
+      if claim.verdict == SUPPORTED and claim.question.side == 'within':
+        alike[frozenset((best, other))] = Shown(other, 'alike', best, claim, number)
+      elif of_size[other].state == 'open' or claim.verdict == SUPPORTED:
+        state = 'worse' if claim.verdict == SUPPORTED else 'open'
+        of_size[other] = Shown(other, state, best, claim, number)
+  result = []
+  for size in question.sizes or sizes:
+    if size == best:
+      continue
+    pair = alike.get(frozenset((best, size)))
+    result.append(pair._replace(size=size) if pair else of_size.get(size, Shown(size, 'open')))
+  return result
+
+
+def decided(question: Asked, sizes: Sequence[int], found: Sequence[Look]) -> bool:
+  """Whether the question is answered, each of its batch sizes with rates around its best one."""
+  last = [look for look in found if look.error is not None][-1:]
+  if not last:
+    return False
+  look = last[0]
+  if question.kind == BEST:
+    return bool(look.claims) and all(one.state != 'open' for one in shown(question, sizes, found))
+  if question.kind == EQUIVALENT:
+    within = [claim for one in found for claim in one.claims if claim.question.side == 'within']
+    return any(claim.verdict != 'undetermined' for claim in within)
+  if look.claims:
+    sign, none = look.claims
+    return sign.verdict != 'undetermined' or none.verdict == SUPPORTED
+  return {one.batch_size for one in look.known if one.known} >= set(sizes)
+
+
+def margin(question: Asked) -> float:
+  """The largest difference that counts as none."""
+  return question.margin or judged().margin

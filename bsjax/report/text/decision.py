@@ -1,0 +1,216 @@
+"""The words of a question that rounds are to decide: answer, cost, what more it would take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bsjax.analysis.claims.claim import REFUTED, SUPPORTED, worse
+from bsjax.analysis.decide.power import ENOUGH, MOST, Seen
+from bsjax.analysis.runs.histories import Row
+from bsjax.config.decide_keys import BEST, BEST_RATE, EQUIVALENT, TREND
+from bsjax.config.metrics import judged
+from bsjax.format import joined, number
+from bsjax.report.text.formats import change, margin_text
+
+ASKED = {
+  BEST: 'which batch size is best',
+  EQUIVALENT: 'whether two batch sizes are equivalent',
+  TREND: 'whether results change with batch size',
+  BEST_RATE: 'where the best learning rates lie',
+}
+WHY = {'first': 'the grid of the config', 'rates': 'learning rates', 'trials': 'trials'}
+STATES = {
+  'decided': 'decided',
+  'open': 'the next round is yet to come',
+  'budget': 'the next round would take more than the budget leaves',
+  'most_trials': 'no setting may have more trials',
+  'no_rates': 'no batch size has a learning rate to go on with',
+}
+
+
+def headline(decision: Mapping[str, Any]) -> str:
+  """The answer in the words of the question, or what keeps it open."""
+  of_kind = {BEST: _best, EQUIVALENT: _equivalent, TREND: _trend, BEST_RATE: _rates}
+  said = of_kind[decision['kind']](decision)
+  if decision['decided']:
+    return f'{said[0].upper()}{said[1:]}.'
+  return f'Not decided: {said or "there was no look at the question yet"}.'
+
+
+def detail(decision: Mapping[str, Any]) -> str:
+  """What was asked, what the rounds took, with what error, and what a decision would take."""
+  rounds, margin = decision['rounds'], _margin(decision)
+  seconds = [one['seconds'] for one in rounds if one['seconds']]
+  took = f'{len(rounds)} round{"s" * (len(rounds) > 1)}, {sum(r["lanes"] for r in rounds)} runs, '
+  took += f'{number(sum(one["lane_examples"] for one in rounds))} examples'
+  took += f', {number(sum(seconds) / 60)} minutes' if seconds else ''
+  text = f'Asked: {ASKED[decision["kind"]]}, where {margin}. It took {took}. Intervals are those '
+  text += 'of repeated looks: what is said at any of them, all together, is wrong in at most '
+  text += f'{100 * decision["error"]:g}% of studies.'
+  return text if decision['decided'] else f'{text} {more(decision)}'
+
+
+def more(decision: Mapping[str, Any]) -> str:
+  """Why no further round is there, and a bound on what a decision would take."""
+  bound, text = decision['next'], STATES[decision['state']]
+  text = f'{text[0].upper()}{text[1:]}'
+  if bound['most_trials_needed'] is None:
+    return f'{text}; what a decision would take is not known.'
+  return (
+    f'{text}. At most {bound["most_trials_needed"]} trials of each setting that is left, '
+    f'{number(bound["most_examples_needed"])} examples more, would decide it if the means stay '
+    'where they are: a bound, from the upper end of what the spread may be.'
+  )
+
+
+def _margin(decision: Mapping[str, Any]) -> str:
+  if decision['kind'] == BEST_RATE:
+    return f'a factor of {decision["margin"]:g} does not matter'
+  return f'less than {margin_text(decision["margin"])} does not matter'
+
+
+def _best(decision: Mapping[str, Any]) -> str:
+  parts = _by_state(decision['shown'])
+  best = next((one['best'] for one in reversed(decision['shown']) if one['best']), None)
+  if best is None:
+    return ''
+  alike = [one['batch_size'] for one in parts['alike']]
+  margin, said = margin_text(decision['margin']), []
+  if len(alike) == 1:
+    said.append(f'{joined(sorted([best, *alike]))} are equivalent within {margin}')
+  elif alike:
+    said.append(f'{joined(alike)} are each equivalent to {best} within {margin}')
+  lower = [_lower(one, best, first=not said and not i) for i, one in enumerate(parts['worse'])]
+  if not said and lower and not parts['open']:
+    said.append(f'batch size {best} does best')
+  said += [joined(lower)] if lower else []
+  if parts['open']:
+    left = joined([one['batch_size'] for one in parts['open']])
+    said.insert(0, f'{left} and {best} are not told apart, nor shown to be within {margin}')
+  return '; '.join(said)
+
+
+def _by_state(shown: Sequence[Row]) -> dict[str, list[Row]]:
+  return {state: [one for one in shown if one['state'] == state] for state in STATES_OF_SIZES}
+
+
+STATES_OF_SIZES = 'alike', 'worse', 'open'
+
+
+def _lower(one: Row, best: int, first: bool) -> str:
+  unit = judged().of_points if first else ''
+  than = '' if one['best'] == best else f' than {one["best"]}'
+  return f'{one["batch_size"]} is {change(abs(one["effect"]))[1:]}{unit} worse{than}'
+
+
+def _equivalent(decision: Mapping[str, Any]) -> str:
+  within = [row for row in decision['claims'] if row['question']['side'] == 'within']
+  if not within:
+    return ''
+  claim, margin = within[0], margin_text(decision['margin'])
+  (first, second), by = claim['subject'], change(abs(claim['effect'] or 0.0))[1:]
+  if claim['verdict'] == SUPPORTED:
+    return f'{joined(sorted((first, second)))} are equivalent within {margin}'
+  if claim['verdict'] == REFUTED:
+    return f'{first} is {by}{judged().of_points} better than {second}, more than {margin}'
+  low, high = (change(end) for end in claim['ci95'])
+  return f'{first} less {second} lies between {low} and {high}{judged().of_points}'
+
+
+def _trend(decision: Mapping[str, Any]) -> str:
+  if not decision['claims']:
+    return ''
+  sign, none = decision['claims']
+  if sign['verdict'] in (SUPPORTED, REFUTED):
+    size = 'smaller' if (sign['verdict'] == SUPPORTED) else 'larger'
+    by = f'{change(sign["effect"])}{judged().of_points} per doubling'
+    return f'{size} batches do better ({by})'
+  if none['verdict'] == SUPPORTED:
+    return f'results change by less than {margin_text(decision["margin"])} over the batch sizes'
+  low, high = (change(end) for end in none['ci95'])
+  return f'from the smallest to the largest batch size the change lies between {low} and {high}'
+
+
+def _rates(decision: Mapping[str, Any]) -> str:
+  known = [f'{one["rate"]["mean"]:.3g} at {one["batch_size"]}' for one in decision['rates']]
+  if not known:
+    return ''
+  if decision['decided']:
+    return (
+      f'the best learning rates are, within a factor of {decision["margin"]:g}: {joined(known)}'
+    )
+  left = [str(one['batch_size']) for one in decision['rates'] if not one['known']]
+  return f'the best learning rate of {joined(left)} is known less well' if left else ''
+
+
+def rounds(decision: Mapping[str, Any]) -> list[dict[str, Any]]:
+  """A row for each round: what was added, what it took, and what it said."""
+  return [_row(i, one, decision) for i, one in enumerate(decision['rounds'], 1)]
+
+
+def _row(i: int, one: Row, decision: Mapping[str, Any]) -> dict[str, Any]:
+  unclear = [size for size, state in one['rates'].items() if state != 'bracketed']
+  if one['error'] is None:
+    said = f'no look: best rates are not surrounded at {joined(unclear)}' if unclear else 'no look'
+  else:
+    said = '; '.join(_said(one, decision)) or 'nothing to compare'
+  seconds = one['seconds']
+  return {
+    'number': i,
+    'why': WHY[one['why']],
+    'sizes': joined(sorted({size for box in one['boxes'] for size in box[0]})),
+    'trials': one['trials'],
+    'runs': one['lanes'],
+    'examples': number(one['lane_examples']),
+    'minutes': number(seconds / 60) if seconds else '–',
+    'error': '–' if one['error'] is None else f'{100 * one["error"]:.2g}%',
+    'said': said,
+  }
+
+
+def _said(one: Row, decision: Mapping[str, Any]) -> list[str]:
+  """Each interval of a look once, with what it shows."""
+  if decision['kind'] == BEST_RATE:
+    known = [row for row in one['known'] if row['factor']]
+    return [f'{row["batch_size"]} within a factor of {row["factor"]:.2g}' for row in known]
+  pairs: dict[tuple, list[Row]] = {}
+  for row in one['intervals']:
+    pairs.setdefault(tuple(row['subject']), []).append(row)
+  return [_interval(subject, rows) for subject, rows in pairs.items()]
+
+
+def _interval(subject: tuple, rows: Sequence[Row]) -> str:
+  row = rows[-1]
+  who = f'{subject[0]} less {subject[1]}' if row['kind'] == 'pair' else 'largest less smallest'
+  if row['effect'] is None:
+    return f'{who}: no value'
+  low, high = (None if end is None else change(end) for end in row['ci95'])
+  shown = [one['side'] for one in rows if one['verdict'] == SUPPORTED]
+  word = ', alike' if 'within' in shown else ', better' if shown and row['kind'] == 'pair' else ''
+  if row['kind'] != 'pair' and worse().side in shown:
+    word = ', falls'
+  return f'{who} {change(row["effect"])} [{low}, {high}]{word}'
+
+
+def no_spread() -> str:
+  """What a dry run says that knows of no spread."""
+  return (
+    'What the planned trials can see is not known: give decide.spread, the standard deviation over '
+    'trials of the difference of two batch sizes, or the workdir of a study with this question.'
+  )
+
+
+def foreseen(spread: float, margin: float, planned: Seen, smallest: int | None) -> list[str]:
+  """What a number of trials can see, and the fewest that see enough."""
+  least = 'no difference up to four times that'
+  if planned.difference is not None:
+    least = f'a difference of {margin_text(planned.difference)}'
+  fewest = f'up to {smallest}' if smallest else f'more than {MOST}'
+  return [
+    f'A difference of two batch sizes varies by {margin_text(spread)} over trials (one standard '
+    f'deviation). Up to {planned.trials} trials show equal ones to be within '
+    f'{margin_text(margin)} in {100 * planned.alike:.0f}% of studies, and {least} in 80%.',
+    f'To show equal ones to be within {margin_text(margin)} in {100 * ENOUGH:.0f}% of studies '
+    f'takes {fewest} trials (2,000 simulated studies of one pair).',
+  ]

@@ -1,0 +1,133 @@
+"""Studies that get more settings in their workdir: interrupted anywhere, or refused."""
+
+import os
+import shutil
+
+import pytest
+from helpers.extended import config_of, same, same_but_for_noise
+from helpers.interrupted import terminated_in_call
+
+from bsjax import Study
+from bsjax.config.errors import ConfigError
+from bsjax.storage import records
+from bsjax.train import transfer
+from bsjax.train.extension import extend
+from bsjax.train.study_run import run_study
+
+pytestmark = pytest.mark.usefixtures('blank_figures')
+
+
+@pytest.fixture(scope='module')
+def first(tmp_path_factory):
+  from matplotlib.figure import Figure
+
+  from bsjax.report.figures import drawing
+
+  with pytest.MonkeyPatch.context() as monkeypatch:
+    monkeypatch.setattr(drawing, 'draw', lambda *_: Figure((1, 1)))
+    workdir = tmp_path_factory.mktemp('first')
+    assert run_study(config_of(), workdir)
+  return workdir
+
+
+def test_wherever_it_was_interrupted_the_next_call_goes_on(tmp_path, first, monkeypatch):
+  """While what is there and what is new become one, and while that takes the workdir's place."""
+  more, replace = config_of(trials=3), os.replace
+  workdir = shutil.copytree(first, tmp_path / 'study')
+
+  def interrupted(workdir, source, target):
+    """Extends, until a file is about to be moved from one folder of the workdir to another."""
+
+    def cut(here, there):
+      if os.fspath(here) == os.fspath(workdir / source) and str(there) == str(workdir / target):
+        raise KeyboardInterrupt
+      replace(here, there)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+      patch.setattr(os, 'replace', cut)
+      extend(more, workdir)
+
+  made = 'extensions/1'
+  # The lanes are trained; each cut goes on from there.
+  interrupted(workdir, f'{made}/records.jsonl.tmp', f'{made}/records.jsonl')
+  whole = shutil.copytree(workdir, tmp_path / 'whole', symlinks=True)
+  assert extend(more, whole)
+  assert run_study(more, tmp_path / 'at_once')
+  same_but_for_noise(whole, tmp_path / 'at_once')
+  for source, target, halfway in (
+    (f'{made}/summary.json.tmp', f'{made}/summary.json', False),
+    ('records.jsonl', f'{made}/before.part/records.jsonl', True),
+    (f'{made}/before.part', f'{made}/before', True),
+    (f'{made}/records.jsonl', 'records.jsonl', True),
+    (f'{made}/config.json', 'config.json', True),
+  ):
+    one = shutil.copytree(workdir, tmp_path / 'one', symlinks=True)
+    interrupted(one, source, target)
+    if halfway:
+      for config in (config_of(), more):
+        with pytest.raises(ConfigError, match='was interrupted while it took its place; give'):
+          run_study(config, one)
+    else:
+      assert run_study(config_of(), one)  # the study there is as it was
+    assert extend(more, one)
+    same(one, whole)
+    assert transfer.read(one, 5)
+    shutil.rmtree(one)
+
+
+def test_an_unfinished_study_is_finished_first_and_an_extension_before_the_next(
+  tmp_path, monkeypatch
+):
+  workdir, one = tmp_path / 'study', config_of(batch_sizes=(8,), trials=1)
+  more = config_of(batch_sizes=(8,))
+  with terminated_in_call(monkeypatch, 1):
+    assert not run_study(one, workdir)
+  with terminated_in_call(monkeypatch, 1):  # while it is finished
+    assert not Study(more, workdir).extend()  # of which the command makes 75
+  assert not (workdir / 'extensions').exists()
+  assert run_study(one, workdir)
+  with terminated_in_call(monkeypatch, 1):  # while its extension is trained
+    assert not Study(more, workdir).extend()
+  assert run_study(one, workdir)  # it is as it was
+  refused(
+    'is unfinished, whose trials is 2 and not 3; finish that first',
+    config_of(batch_sizes=(8,), trials=3),
+    workdir,
+  )
+  assert Study(more, workdir).extend()
+  assert run_study(more, workdir)
+  assert {row['trial'] for row in records.read_plan(workdir / 'plan.csv')} == {0, 1}
+
+
+def refused(words, config, workdir, **given):
+  with pytest.raises(ConfigError, match=words):
+    extend(config, workdir, **given)
+
+
+def test_what_would_not_be_the_study_at_once_is_refused(tmp_path, first):
+  files = sorted(path.relative_to(first) for path in first.rglob('*'))
+  with pytest.raises(ConfigError, match='choose another --workdir, with --extend to add to it'):
+    run_study(config_of(trials=3), first)
+  for words, keys in {
+    r'trials=1, and the study there has 2: nothing is taken away': {'trials': 1},
+    r'batch_sizes=\(8, 16\), and the study there has 32: nothing': {'batch_sizes': (8, 16)},
+    r'give batch size 8 0 trials at learning rate 0.1': {'learning_rates': (0.2,)},
+    r'epochs=2.0, and the study there has 1.28: a study gets more': {'epochs': 2.0},
+    r'evaluations=3, and the study there has 2': {'evaluations': 3},
+    r'every 64 examples, and the runs there were evaluated at 96': {'batch_sizes': (8, 32, 64)},
+    r'would end at 256 examples, and the runs there ended it at 192': {'batch_sizes': (8, 32, 128)},
+    r'micro_batch=8 does not divide the batch sizes \[4\]': {'batch_sizes': (4, 8, 32)},
+    r'rounds have the trials 2, but trials=3': {'trials': 3, 'rounds': (((8, 32), (0.1,), 2),)},
+    r'evaluation.subset=64: rows of a subset': {'trials': 3, 'evaluation__subset': 64},
+  }.items():
+    refused(words, config_of(**keys), first)
+  other = shutil.copytree(first, tmp_path / 'other')
+  facts = records.read_json(other / 'data.json') | {'fingerprint': 'another'}
+  records.write_json(other / 'data.json', facts)
+  refused('begun with other images or labels', config_of(trials=3), other)
+  refused('is no box: give', config_of(), first, boxes=[((8,), (), 2)])
+  with pytest.raises(ConfigError, match='--shard=1/2: an extension is trained undivided'):
+    Study(config_of(trials=3), first, shard='1/2').extend()
+  assert extend(config_of(trials=3), first, dry_run=True)
+  assert extend(config_of(), first)  # there is nothing to add
+  assert sorted(path.relative_to(first) for path in first.rglob('*')) == files

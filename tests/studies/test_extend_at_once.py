@@ -1,0 +1,72 @@
+"""Extended studies are those run at once, bit by bit, with programs as users compile them."""
+
+import jax
+import numpy as np
+import pytest
+from helpers.extended import config_of, same, stored
+from helpers.interrupted import terminated_in_call
+
+from bsjax import Study, arms, stages
+from bsjax.config.errors import ConfigError
+from bsjax.storage import records
+from bsjax.train import transfer
+from bsjax.train.extension import extend
+from bsjax.train.study_run import run_study
+
+pytestmark = [pytest.mark.usefixtures('blank_figures'), pytest.mark.optimized, pytest.mark.slow]
+
+
+def test_trials_then_rates_that_diverge_then_batch_sizes_are_the_study_at_once(
+  tmp_path, monkeypatch
+):
+  workdir = tmp_path / 'study'
+  assert run_study(config_of(), workdir)
+  before = (workdir / 'records.jsonl').read_bytes()
+  more = config_of(trials=3)
+  with terminated_in_call(monkeypatch, 2):
+    assert not Study(more, workdir).extend()  # of which the command makes 75
+  assert (workdir / 'records.jsonl').read_bytes() == before  # and the study there can be read
+  assert Study(more, workdir).extend()
+  assert run_study(more, workdir)  # it is finished
+  assert (workdir / 'extensions/1/before/records.jsonl').read_bytes() == before
+  # One trial at one batch size, lost at once: those of the others go on without it.
+  assert extend(more, workdir, [((32,), (1e9,), 1)])
+  assert extend(stored(workdir, more), workdir, [((16,), (0.1,), 3)])
+  config = stored(workdir, more)
+  assert config.rounds == [[[8, 32], [0.1], 3], [[32], [1e9], 1], [[16], [0.1], 3]]
+  assert run_study(config, tmp_path / 'whole')
+  same(workdir, tmp_path / 'whole')
+  rows = records.read(workdir / 'records.jsonl')
+  assert {row['lane'] for row in rows} == set(range(10)) and any(row['diverged'] for row in rows)
+  for lane in (0, 5, 8):
+    weights = transfer.read(workdir, lane), transfer.read(tmp_path / 'whole', lane)
+    jax.tree.map(np.testing.assert_array_equal, *weights)
+
+
+def test_stages_branches_arms_and_pretraining_are_extended(tmp_path, monkeypatch):
+  """Of a study that was not finished, and an arm that had not begun."""
+  config = config_of(batch_sizes=(8, 16), trials=1, evaluations=4)
+  stages.add(config, 'first', epochs=0.64)
+  stages.add(config, 'last', epochs=0.64, batch_size=('multiply:2', 'keep'), reset_optimizer=True)
+  with config.unlocked():
+    config.pretrain = {'epochs': 0.64}
+  arms.add(config, 'one', {})
+  arms.add(config, 'two', {'schedule': {'name': 'cosine'}})
+  with terminated_in_call(monkeypatch, 3):
+    assert not run_study(config, tmp_path / 'study')
+  config.trials = 2
+  with pytest.raises(ConfigError, match=r"arms.order=\('one',\), and .* has the arm two"):
+    extend(one_arm(config), tmp_path / 'study')
+  assert extend(config, tmp_path / 'study', [((16,), (0.2,), 1)])
+  whole = stored(tmp_path / 'study', config)
+  assert whole.arms.one.pretrain.trials == 1
+  assert run_study(whole, tmp_path / 'whole')
+  for arm in ('one', 'two'):
+    same(tmp_path / 'study/arms' / arm, tmp_path / 'whole/arms' / arm)
+  assert (tmp_path / 'study/report.html').exists()
+
+
+def one_arm(config):
+  only = config.copy_and_resolve_references()
+  only.arms.order = ('one',)
+  return only
