@@ -5,10 +5,10 @@
 Studies of stages with branches, of arms, with evaluations on a subset, and with every checkpoint
 kept run undisturbed on two devices first. Then each is begun anew, killed (SIGKILL) at a random
 moment, and continued on two or three devices, until it has ended: one time in six between the start
-of the command and its first row of records, else between that row and its end. What it holds then
-is held against the undisturbed one, byte by byte. It goes on where chaos.json ends. Processes are
-forks of one that has imported everything, so that moments are those of the study, and figures are
-left blank.
+of the command and its first row of records, else within half of the time from a new row to the end.
+What it holds then is held against the undisturbed one, byte by byte. It goes on where chaos.json
+ends. Processes are forks of one that has imported everything, so that moments are those of the
+study, and figures are left blank.
 """
 
 import argparse
@@ -175,7 +175,7 @@ def undisturbed(kind, folder):
 def killed(process, workdir, chance, first, seconds):
   """Kills a child at a random moment, unless it has ended; returns its exit code."""
   before, early = rows(workdir), chance.random() < 1 / 6
-  after = chance.uniform(0.0, first if early else seconds)
+  after = chance.uniform(0.0, first if early else seconds / 2)  # most are killed, few end before
   if early or not watched(process, lambda: rows(workdir) != before):
     deadline = time.monotonic() + after
     if not watched(process, lambda: time.monotonic() >= deadline):
