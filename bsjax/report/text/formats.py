@@ -90,8 +90,13 @@ RULES = {name: rule.way for name, rule in scaling_rules.RULES.items()}
 
 
 def points(value: float, scale: int | None = None) -> str:
-  """A difference with its sign; without a scale one of the metric, of fractions in points."""
-  return f'{(units()[judged().unit].scale if scale is None else scale) * value:+.3g}'
+  """A difference with its sign; without a scale one of the metric, of fractions in points.
+
+  Of these a billionth is a rounding of the machine at hand, and zero.
+  """
+  scale = units()[judged().unit].scale if scale is None else scale
+  shown = round(scale * value, 9) + 0.0 if scale == 100 else value * scale
+  return f'{shown:+.3g}'
 
 
 def change(value: float) -> str:
