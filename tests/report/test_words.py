@@ -5,7 +5,7 @@ import json
 import pytest
 
 from bsjax.format import measured, number
-from bsjax.report.text import reasons, words
+from bsjax.report.text import formats, reasons, words
 from bsjax.report.text.claim_blocks import blocks, effect_text
 from bsjax.report.text.reasons import sentence
 from bsjax.stats.estimate import Reason
@@ -23,6 +23,16 @@ def test_numbers_have_three_digits_and_no_powers_of_ten():
     '0.00123',
     '12.3',
     '1,234',
+  ]
+
+
+def test_one_percentage_point_is_singular():
+  texts = [formats.margin_text(margin) for margin in (0.005, 0.01, 0.011, 0.02)]
+  assert [text.split(' ', 1)[1] for text in texts] == [
+    'percentage points',
+    'percentage point',
+    'percentage points',
+    'percentage points',
   ]
 
 

@@ -105,8 +105,10 @@ def change(value: float) -> str:
 
 
 def margin_text(margin: float) -> str:
-  """'0.5 percentage points', of a difference of the metric."""
-  return f'{margin_number(margin)}{judged().of_points}'
+  """'0.5 percentage points', of a difference of the metric; '1 percentage point'."""
+  number, points = margin_number(margin), judged().of_points
+  one = judged().metric.percent and number == '1'
+  return f'{number}{points.removesuffix("s") if one else points}'
 
 
 def margin_number(margin: float) -> str:
