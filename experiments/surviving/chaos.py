@@ -45,7 +45,7 @@ FEW = {
   'checkpoint__seconds': 0.0,
   'micro_batch': 8,
 }
-DEVICES = 2, 2, 3  # of which each has two of the four lanes; with all four XLA rounds otherwise
+DEVICES = 2, 2, 3  # each has two of the four lanes; one with all four rounds otherwise
 MOST_KILLS = 6  # of a study, before it may end
 FILES = 'records.jsonl', 'subset_records.jsonl', 'plan.csv'
 OF_A_START = 'provenance', 'hardware'  # of summary.json: on which machine and devices it began
