@@ -11,7 +11,7 @@ from bsjax.config.keys import base_config
 from bsjax.storage import workdirs
 
 # How a study runs, and what is measured or shown beside it.
-FREE = ('execution', 'checkpoint', 'report', 'native_cost', 'writers')
+FREE = ('decide', 'execution', 'checkpoint', 'report', 'native_cost', 'writers')
 
 
 def leaves(config, prefix=''):
