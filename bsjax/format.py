@@ -47,6 +47,13 @@ def plus_minus(estimate: Mapping[str, Any]) -> str:
   return f'{mean:,.{decimals}f} ± {half:,.{decimals}f}'
 
 
+def from_to(counts: Iterable[int]) -> str:
+  """'3', or '3 to 8' where some have fewer than others."""
+  every = {*counts}
+  low, high = min(every), max(every)
+  return f'{low}' if low == high else f'{low} to {high}'
+
+
 def joined(items: Iterable[Any], last: str = 'and') -> str:
   """'8', '8 and 16', '8, 16 and 32'."""
   words = [str(item) for item in items]

@@ -157,7 +157,8 @@ class Study(StudyResults):
     super().__init__(workdir)
     self.config, self.writers, self.shard = config, tuple(writers), shard
     parts = model, data, task, optimizer
-    self._own = None if all(part is None for part in parts) else _own(*parts)
+    # Where there are none the engine's own default stands.
+    self._parts = {} if all(part is None for part in parts) else {'own': _own(*parts)}
 
   @property
   def plan(self) -> 'StudyPlan':
@@ -182,14 +183,12 @@ class Study(StudyResults):
       done = self._run.run(dry_run, target)
       print(*foreseen(self.config, self.workdir), sep='\n')
       return done
-
     if self.shard:
       raise ConfigError(
         f'--shard={self.shard}: rounds of decide.question={self.config.decide.question!r} are '
         'trained undivided; leave one of both out'
       )
-    given = {} if self._own is None else {'own': self._own}
-    return decide(self.config, self.workdir, self.writers, **given)
+    return decide(self.config, self.workdir, self.writers, **self._parts)
 
   def extend(self, boxes: Iterable[Sequence[Any]] = (), dry_run: bool = False) -> bool:
     """Trains what the study has and its workdir lacks; True: nothing is left.
@@ -206,15 +205,13 @@ class Study(StudyResults):
       raise ConfigError(
         f'--shard={self.shard}: an extension is trained undivided; leave --shard out'
       )
-    given = {} if self._own is None else {'own': self._own}
-    return extend(self.config, self.workdir, boxes, dry_run, self.writers, **given)
+    return extend(self.config, self.workdir, boxes, dry_run, self.writers, **self._parts)
 
   @functools.cached_property
   def _run(self) -> 'StudyRun':
     from bsjax.train.study_run import StudyRun
 
-    given = {} if self._own is None else {'own': self._own}
-    return StudyRun(self.config, self.workdir, self.writers, self.shard, **given)
+    return StudyRun(self.config, self.workdir, self.writers, self.shard, **self._parts)
 
 
 def _own(model: Any, data: Any, task: 'Task | None', optimizer: Any) -> 'Own':

@@ -119,9 +119,7 @@ def optimized_programs(monkeypatch):
 
 @pytest.fixture
 def blank_figures(monkeypatch):
-  """Figures take most of the time of a page, and other tests draw them."""
-  from matplotlib.figure import Figure
+  """Pages of the test have blank ones."""
+  from helpers import blank  # drawing takes a while to import
 
-  from bsjax.report.figures import drawing
-
-  monkeypatch.setattr(drawing, 'draw', lambda *_: Figure((1, 1)))
+  blank.figures(monkeypatch)

@@ -11,14 +11,15 @@ _how = functools.partial(Key, computes=False)  # runs are those of config.rounds
 
 BEST, EQUIVALENT, TREND = 'best_batch_size', 'equivalent', 'trend'
 BEST_RATE = 'best_learning_rate'
-QUESTIONS = (BEST, f'{EQUIVALENT}:A,B', TREND, BEST_RATE)
+KINDS = BEST, EQUIVALENT, TREND, BEST_RATE
+QUESTIONS = ', '.join(f'{kind}:A,B' if kind == EQUIVALENT else kind for kind in KINDS)
 
 DECIDE = (
   _how(
     'decide.question',
     '',
-    f'What rounds are planned for until it is decided: {", ".join(QUESTIONS)} (A and B batch '
-    'sizes). Trials of the first round are config.trials.',
+    f'What rounds are planned for until it is decided: {QUESTIONS} (A and B batch sizes). '
+    'Trials of the first round are config.trials.',
     remedy="'' asks nothing: the study ends as it was planned",
   ),
   _how(
@@ -96,8 +97,8 @@ def asked(decide: Any) -> Asked | None:
     sizes = tuple(map(int, named.split(','))) if named else ()
   except ValueError:
     sizes = ()
-  if kind not in (BEST, EQUIVALENT, TREND, BEST_RATE) or len(sizes) != 2 * (kind == EQUIVALENT):
-    raise ValueError(f'decide.question={decide["question"]!r}: give one of {", ".join(QUESTIONS)}')
+  if kind not in KINDS or len(sizes) != 2 * (kind == EQUIVALENT):
+    raise ValueError(f'decide.question={decide["question"]!r}: give one of {QUESTIONS}')
   return Asked(kind, sizes, decide['margin'] or None)
 
 

@@ -20,6 +20,8 @@ from bsjax.plan import plan, rounds
 from bsjax.storage.records import Row
 
 ELSE = 'or choose another --workdir'
+# What `taken_over` may give other values than a config has.
+KEPT = ('evaluation.at', *(f'pretrain.{key}' for key in SETTINGS))
 
 
 class Extension(NamedTuple):
@@ -115,30 +117,27 @@ def extension(
     )
   _refuse_fewer(config, rows)
   held = plan.micro_batches(list(rows))
-  whole = plan.make_plan(config, train_examples, micro_batches(config, held, train_examples))
-  numbers = _numbers(whole, rows)
-  return Extension(whole, numbers)
-
-
-KEPT = ('evaluation.at', *(f'pretrain.{key}' for key in SETTINGS))
+  whole = plan.make_plan(config, train_examples)
+  whole = plan.regroup(config, whole, micro_batches(config, held, whole.first.possible_sizes))
+  return Extension(whole, _numbers(whole, rows))
 
 
 def _refuse_fewer(config: ConfigDict, rows: Sequence[Row]) -> None:
   """Raises ConfigError where a setting of plan.csv is none of the config."""
-  for key, there in (
-    ('batch_sizes', {row['batch_size'] for row in rows}),
-    ('trials', {row['trial'] for row in rows}),
+  sizes = {row['batch_size'] for row in rows} - {*config.batch_sizes}
+  trials_there = max(row['trial'] for row in rows) + 1
+  for key, lacking, given, there in (
+    ('batch_sizes', sizes, tuple(config.batch_sizes), min(sizes, default=0)),
+    ('trials', trials_there > config.trials, config.trials, trials_there),
   ):
-    now = {*config.batch_sizes} if key == 'batch_sizes' else {*range(config.trials)}
-    if lacking := sorted(there - now):
-      given = tuple(config.batch_sizes) if key == 'batch_sizes' else config.trials
-      what = f'{lacking[0]}' if key == 'batch_sizes' else f'{len(there)}'
+    if lacking:
       raise ConfigError(
-        f'{key}={given}, and the study there has {what}: nothing is taken away from a study; give '
+        f'{key}={given}, and the study there has {there}: nothing is taken away from a study; give '
         f'all that is there, {ELSE}'
       )
+  planned = {size: rounds.trials_of(config, size) for size in config.batch_sizes}
   for row in rows:
-    trials = rounds.trials_of(config, row['batch_size']).get(row['learning_rate'], 0)
+    trials = planned[row['batch_size']].get(row['learning_rate'], 0)
     if row['trial'] >= trials:
       raise ConfigError(
         f'learning_rates={tuple(config.learning_rates)} and rounds give batch size '
@@ -148,13 +147,13 @@ def _refuse_fewer(config: ConfigDict, rows: Sequence[Row]) -> None:
 
 
 def micro_batches(
-  config: ConfigDict, held: Mapping[int, int], train_examples: int
+  config: ConfigDict, held: Mapping[int, int], sizes: frozenset[int]
 ) -> dict[int, int]:
   """Returns the micro-batch of each batch size: those `held` stay, others are as near ones.
 
-  Raises ConfigError where the lanes that hold them would have others in the whole study.
+  `sizes` are all that lanes may come to have. Raises ConfigError where the lanes that hold them
+  would have others in the whole study.
   """
-  sizes = plan.make_plan(config, train_examples).first.possible_sizes
   default = plan.default_micro_batches(config, sizes)
   fixed = config.micro_batch != 'auto' or config.model.normalization == 'batch'
   if fixed or sizes != {*config.batch_sizes}:

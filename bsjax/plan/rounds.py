@@ -37,25 +37,29 @@ class Box(NamedTuple):
     sizes, rates, trials = value
     return cls(tuple(sizes), tuple(rates), trials)
 
-  @property
-  def sound(self) -> bool:
-    """Whether its numbers could be those of a study, names nothing twice and is not empty."""
-    whole = (*self.batch_sizes, self.trials)
-    return (
+  @classmethod
+  def if_sound(cls, value: Any) -> Box | None:
+    """The box of numbers that could be a study's, nothing twice and nothing empty; else None."""
+    try:
+      box = cls.of(value)
+    except (TypeError, ValueError):
+      return None
+    whole = (*box.batch_sizes, box.trials)
+    sound = (
       all(isinstance(x, Integral) and not isinstance(x, bool) and x > 0 for x in whole)
-      and all(isinstance(x, Real) and not isinstance(x, bool) and x > 0 for x in self[1])
-      and all(items and len(set(items)) == len(items) for items in self[:2])
+      and all(isinstance(x, Real) and not isinstance(x, bool) and x > 0 for x in box.learning_rates)
+      and all(items and len(set(items)) == len(items) for items in box[:2])
     )
+    return box if sound else None
 
 
 def of(config: Config) -> tuple[Box, ...]:
   """Returns the boxes of a valid config, the whole grid where it names none."""
-  given = tuple(map(Box.of, config.get('rounds') or ()))
-  grid = Box(tuple(config['batch_sizes']), tuple(config['learning_rates']), config['trials'])
-  return given or (grid,)
+  return tuple(map(Box.of, config.get('rounds') or ())) or (_grid(config),)
 
 
-SPANNED = ('batch_sizes', 'learning_rates')  # by all boxes, as trials are
+def _grid(config: Config) -> Box:
+  return Box(tuple(config['batch_sizes']), tuple(config['learning_rates']), config['trials'])
 
 
 def trials_of(config: Config, batch_size: int) -> dict[float, int]:
@@ -77,24 +81,22 @@ def conflicts(config: ConfigDict) -> list[str]:
   if not isinstance(rounds, tuple | list):
     rounds = [rounds]
   for value in rounds:
-    try:
-      boxes.append(Box.of(value))
-    except (TypeError, ValueError):
-      boxes.append(Box((), (), 0))
-    if not boxes[-1].sound:
+    if (box := Box.if_sound(value)) is None:
       return [
         f'rounds: {shown_value(value)} is no box; give each as (batch sizes, learning rates, '
         'number of trials), such as ((8, 16), (0.1,), 3), nothing twice'
       ]
+    boxes.append(box)
   if not boxes:
     return []
-  spanned = _span(boxes)
+  grid = _grid(config)
+  spans = zip(Box._fields, grid, _span([grid]), _span(boxes), strict=True)
   return [
-    f'rounds have the {key.replace("_", " ")} {shown_value(spans)}, but {key}='
-    f'{shown_value(config[key] if key == "trials" else tuple(config[key]))}; give there what all '
-    'rounds have, or make them with plan.rounds.extended(config, boxes)'
-    for key, spans in spanned.items()
-    if (spans != config[key] if key == 'trials' else {*spans} != {*config[key]})
+    f'rounds have the {key.replace("_", " ")} {shown_value(all_boxes)}, but {key}='
+    f'{shown_value(given)}; give there what all rounds have, or make them with '
+    'plan.rounds.extended(config, boxes)'
+    for key, given, ascending, all_boxes in spans
+    if ascending != all_boxes
   ]
 
 
@@ -106,34 +108,28 @@ def extended(config: ConfigDict, boxes: Iterable[Sequence[Any]]) -> ConfigDict:
   """
   changed, together = copy.deepcopy(config), list(of(config))
   for value in boxes:
-    try:
-      box = Box.of(value)
-    except (TypeError, ValueError):
-      box = Box((), (), 0)
-    if not box.sound:
+    if (box := Box.if_sound(value)) is None:
       raise ConfigError(
         f'{value!r} is no box: give (batch sizes, learning rates, number of trials)'
       )
     if _runs([*together, box]) != _runs(together):
       together.append(box)
-  spanned = _span(together)
-  grid = Box(spanned['batch_sizes'], spanned['learning_rates'], spanned['trials'])
-  full = _runs(together) == _runs([grid])
+  span = _span(together)
+  full = _runs(together) == _runs([span])
   with changed.ignore_type():
-    for key in SPANNED:
+    for key in ('batch_sizes', 'learning_rates'):
       known = tuple(config[key])
-      changed[key] = (*known, *sorted(x for x in spanned[key] if x not in known))
-    changed.trials = spanned['trials']
+      changed[key] = (*known, *(x for x in getattr(span, key) if x not in known))
+    changed.trials = span.trials
     changed.rounds = () if full else tuple(tuple(box) for box in together)
   return changed
 
 
-def _span(boxes: Sequence[Box]) -> dict[str, Any]:
-  """What boxes span together, by key of the config."""
-  return {
-    **{key: tuple(sorted({x for box in boxes for x in getattr(box, key)})) for key in SPANNED},
-    'trials': max(box.trials for box in boxes),
-  }
+def _span(boxes: Sequence[Box]) -> Box:
+  """The smallest full grid that has all boxes, ascending."""
+  sizes = {size for box in boxes for size in box.batch_sizes}
+  rates = {rate for box in boxes for rate in box.learning_rates}
+  return Box(tuple(sorted(sizes)), tuple(sorted(rates)), max(box.trials for box in boxes))
 
 
 def _runs(boxes: Iterable[Box]) -> dict[tuple[int, float], int]:

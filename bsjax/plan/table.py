@@ -1,16 +1,15 @@
 """The plan as a table to print, one row per batch size, with notes."""
 
-import collections
 import itertools
-from collections.abc import Sequence
+from collections import Counter
 
 from ml_collections import ConfigDict
 from rich.table import Table
 
 from bsjax.config.metrics import judged
-from bsjax.format import joined
+from bsjax.format import from_to, joined
 from bsjax.plan import evaluations
-from bsjax.plan.plan import Lane, StagePlan, StudyPlan
+from bsjax.plan.plan import StagePlan, StudyPlan
 
 NOTABLE = 0.05  # a share of training that a person should know of
 
@@ -40,7 +39,7 @@ def table(
     cells = {
       'batch size': size,
       'learning rates': ' '.join(f'{rate:.4g}' for rate in rates),
-      'trials': _trials(rows),
+      'trials': from_to(Counter((row.learning_rate, row.branch) for row in rows).values()),
       'lanes': len(rows),
       'group': lane.group,
       'micro-batch': lane.micro_batch,
@@ -55,12 +54,6 @@ def table(
       result.add_column(column, justify='right')
     result.add_row(*map(str, cells.values()))
   return result
-
-
-def _trials(lanes: Sequence[Lane]) -> str:
-  """How many a batch size has, where its learning rates may have more and fewer."""
-  counts = collections.Counter((lane.learning_rate, lane.branch) for lane in lanes).values()
-  return str(min(counts)) if min(counts) == max(counts) else f'{min(counts)} to {max(counts)}'
 
 
 def notes(config: ConfigDict, plan: StudyPlan) -> list[str]:

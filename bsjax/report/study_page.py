@@ -21,7 +21,7 @@ from bsjax.analysis.runs.histories import Row
 from bsjax.analysis.runs.selection import select
 from bsjax.config.metrics import judged, judging
 from bsjax.config.own import OWN
-from bsjax.format import by_reason
+from bsjax.format import by_reason, from_to
 from bsjax.noise import entries
 from bsjax.report import comparisons, interactive, page
 from bsjax.report.audit_page import spanned
@@ -141,8 +141,7 @@ def _over(plan: Sequence[Mapping[str, Any]]) -> str:
   counts = Counter((row['batch_size'], row['learning_rate']) for row in plan).values()
   if max(counts) < 2:
     return 'one trial, hence no intervals'
-  few = '' if min(counts) == max(counts) else f'{min(counts)} to '
-  return f'n = {few}{max(counts)} trials'
+  return f'n = {from_to(counts)} trials'
 
 
 def _setup(study: StoredStudy) -> Markup:

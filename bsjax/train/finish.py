@@ -5,7 +5,9 @@ not wait for it to start.
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ml_collections import ConfigDict
 from rich.console import Console
@@ -26,14 +28,9 @@ def finish(
   mirrors: Mirrors,
 ) -> None:
   """Writes what follows from the records of a training that is done, on some hardware."""
-  from bsjax.report.summaries import summarize
   from bsjax.report.text.results import results
 
-  rows, lanes = records.read_all(workdir), records.read_plan(workdir / 'plan.csv')
-  facts = records.read_json(workdir / 'data.json')
-  starts = provenance.read(workdir)
-  summary = summarize(json.loads(config.to_json()), lanes, rows, hardware, facts, starts)
-  records.write_json(workdir / 'summary.json', summary)
+  summary = _write_summary(workdir, json.loads(config.to_json()), hardware)
   mirrors.summary(summary)
   path = complete(config, workdir, dataset, study_plan, console)
   console.print(results(summary))
@@ -42,14 +39,19 @@ def finish(
 
 def again(workdir: Path) -> Path:
   """Writes anew what follows from the files of a finished study; returns the page."""
+  config, old = (records.read_json(workdir / name) for name in ('config.json', 'summary.json'))
+  _write_summary(workdir, config, old.get('hardware', ''))
+  return write_report(workdir)
+
+
+def _write_summary(workdir: Path, config: Mapping[str, Any], hardware: str) -> dict[str, Any]:
   from bsjax.report.summaries import summarize
 
-  config, path = records.read_json(workdir / 'config.json'), workdir / 'summary.json'
-  lanes, rows = records.read_plan(workdir / 'plan.csv'), records.read_all(workdir)
-  hardware = records.read_json(path).get('hardware', '')
+  rows, lanes = records.read_all(workdir), records.read_plan(workdir / 'plan.csv')
   facts, starts = records.read_json(workdir / 'data.json'), provenance.read(workdir)
-  records.write_json(path, summarize(config, lanes, rows, hardware, facts, starts))
-  return write_report(workdir)
+  summary = summarize(config, lanes, rows, hardware, facts, starts)
+  records.write_json(workdir / 'summary.json', summary)
+  return summary
 
 
 def complete(

@@ -10,7 +10,6 @@ world.
 
 import argparse
 import json
-import math
 import sys
 import time
 from pathlib import Path
@@ -20,6 +19,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / 'tests')]  # the analysis measured is of t
 
 import numpy as np  # noqa: E402
 from helpers.decided_studies import ALL, PAIR, World, errors_of, quicken, study  # noqa: E402
+from scipy.stats import binomtest  # noqa: E402
 
 from bsjax.config.decide_keys import TREND, Asked  # noqa: E402
 
@@ -68,14 +68,6 @@ def cells():
   return table
 
 
-def wilson(count, of, z=1.959964):
-  """The 95% interval of a share."""
-  share, scale = count / of, 1 + z * z / of
-  middle = (share + z * z / (2 * of)) / scale
-  half = z * math.sqrt(share * (1 - share) / of + (z / (2 * of)) ** 2) / scale
-  return [max(0.0, middle - half), min(1.0, middle + half)]
-
-
 def chunk(cell, begin):
   """The outcomes of a hundred studies from `begin` on."""
   world, asked, design, first, most, _ = cell
@@ -91,7 +83,7 @@ def added(row, outcomes):
   row['decided'] += sum(one.decided for one in outcomes)
   row['wrong'] += sum(one.wrong for one in outcomes)
   row['trials'] += sum(one.cost for one in outcomes)
-  row['wrong_ci95'] = wilson(row['wrong'], row['studies'])
+  row['wrong_ci95'] = list(binomtest(row['wrong'], row['studies']).proportion_ci(method='wilson'))
   return row
 
 

@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 import pytest
-from helpers import synthetic
+from helpers import blank, synthetic
 from helpers.draws import draws
 from matplotlib.figure import Figure
 
@@ -213,7 +213,7 @@ def test_records_without_accuracies_by_class_say_so():
 
 
 def page(folder, monkeypatch, facts, *args, **keys):
-  monkeypatch.setattr(drawing, 'draw', lambda *_: Figure((1, 1)))
+  blank.figures(monkeypatch)
   config, plan, rows = study(*args, **keys)
   records.write_json(folder / 'config.json', config)
   records.write_plan(folder / 'plan.csv', plan)

@@ -1,7 +1,6 @@
 """Extended studies beside those run at once."""
 
 from bsjax.storage import records, workdirs
-from helpers.results import results
 from helpers.small import small_config
 
 
@@ -16,14 +15,6 @@ def stored(workdir, config):
   kept = workdirs.read_config(workdir)
   kept.execution = config.execution
   return kept
-
-
-def same(workdir, whole):
-  """Whether both hold the same, byte by byte."""
-  assert results(workdir) == results(whole)
-  for name in ('plan.csv', 'config.json', 'data.json', 'methodology.txt'):
-    assert (workdir / name).read_bytes() == (whole / name).read_bytes(), name
-  assert (workdir / 'report.html').exists()
 
 
 MEASURED = ('noise', 'noise_early', 'b_simple', 'b_simple_ci95')

@@ -4,8 +4,10 @@ import os
 import shutil
 
 import pytest
-from helpers.extended import config_of, same, same_but_for_noise
+from helpers import blank
+from helpers.extended import config_of, same_but_for_noise
 from helpers.interrupted import terminated_in_call
+from helpers.results import same
 
 from bsjax import Study
 from bsjax.config.errors import ConfigError
@@ -19,12 +21,8 @@ pytestmark = pytest.mark.usefixtures('blank_figures')
 
 @pytest.fixture(scope='module')
 def first(tmp_path_factory):
-  from matplotlib.figure import Figure
-
-  from bsjax.report.figures import drawing
-
   with pytest.MonkeyPatch.context() as monkeypatch:
-    monkeypatch.setattr(drawing, 'draw', lambda *_: Figure((1, 1)))
+    blank.figures(monkeypatch)
     workdir = tmp_path_factory.mktemp('first')
     assert run_study(config_of(), workdir)
   return workdir

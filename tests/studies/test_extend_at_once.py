@@ -3,8 +3,9 @@
 import jax
 import numpy as np
 import pytest
-from helpers.extended import config_of, same, stored
+from helpers.extended import config_of, stored
 from helpers.interrupted import terminated_in_call
+from helpers.results import same
 
 from bsjax import Study, arms, stages
 from bsjax.config.errors import ConfigError

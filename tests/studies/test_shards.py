@@ -6,8 +6,9 @@ import shutil
 import jax
 import numpy as np
 import pytest
+from helpers import blank
 from helpers.interrupted import terminated_in_call
-from helpers.results import results
+from helpers.results import results, same
 from helpers.small import small_config
 
 from bsjax import arms, load, stages
@@ -33,21 +34,10 @@ def run_shards(config, workdir, count, order=None):
     assert run_study(config, workdir, shard=f'{index}/{count}')
 
 
-def same(workdir, whole):
-  assert results(workdir) == results(whole)
-  for name in ('plan.csv', 'config.json', 'data.json', 'methodology.txt'):
-    assert (workdir / name).read_bytes() == (whole / name).read_bytes(), name
-  assert (workdir / 'report.html').exists()
-
-
 @pytest.fixture(scope='module')
 def undivided(tmp_path_factory):
-  from matplotlib.figure import Figure
-
-  from bsjax.report.figures import drawing
-
   with pytest.MonkeyPatch.context() as monkeypatch:
-    monkeypatch.setattr(drawing, 'draw', lambda *_: Figure((1, 1)))
+    blank.figures(monkeypatch)
     workdir = tmp_path_factory.mktemp('undivided')
     assert run_study(config_of(), workdir)
   return workdir

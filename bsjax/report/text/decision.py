@@ -71,31 +71,25 @@ def _margin(decision: Mapping[str, Any]) -> str:
 
 
 def _best(decision: Mapping[str, Any]) -> str:
-  parts = _by_state(decision['shown'])
   best = next((one['best'] for one in reversed(decision['shown']) if one['best']), None)
   if best is None:
     return ''
-  alike = [one['batch_size'] for one in parts['alike']]
+  of_state: dict[str, list[Row]] = {'alike': [], 'worse': [], 'open': []}
+  for one in decision['shown']:
+    of_state[one['state']].append(one)
+  alike, left = ([one['batch_size'] for one in of_state[state]] for state in ('alike', 'open'))
   margin, said = margin_text(decision['margin']), []
   if len(alike) == 1:
     said.append(f'{joined(sorted([best, *alike]))} are equivalent within {margin}')
   elif alike:
     said.append(f'{joined(alike)} are each equivalent to {best} within {margin}')
-  lower = [_lower(one, best, first=not said and not i) for i, one in enumerate(parts['worse'])]
-  if not said and lower and not parts['open']:
+  lower = [_lower(one, best, not said and not i) for i, one in enumerate(of_state['worse'])]
+  if not said and lower and not left:
     said.append(f'batch size {best} does best')
   said += [joined(lower)] if lower else []
-  if parts['open']:
-    left = joined([one['batch_size'] for one in parts['open']])
-    said.insert(0, f'{left} and {best} are not told apart, nor shown to be within {margin}')
+  if left:
+    said.insert(0, f'{joined(left)} and {best} are not told apart, nor shown to be within {margin}')
   return '; '.join(said)
-
-
-def _by_state(shown: Sequence[Row]) -> dict[str, list[Row]]:
-  return {state: [one for one in shown if one['state'] == state] for state in STATES_OF_SIZES}
-
-
-STATES_OF_SIZES = 'alike', 'worse', 'open'
 
 
 def _lower(one: Row, best: int, first: bool) -> str:

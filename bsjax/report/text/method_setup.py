@@ -14,7 +14,7 @@ from bsjax.config.metrics import judged
 from bsjax.config.own import OWN
 from bsjax.config.stage_keys import STAGE
 from bsjax.data.sampling import SAMPLERS
-from bsjax.format import joined, number
+from bsjax.format import from_to, joined, number
 from bsjax.models import MODELS
 from bsjax.optim.entries import OPTIMIZERS, SCHEDULES
 from bsjax.plan import hyperparameters, rounds
@@ -240,9 +240,8 @@ def trials(config: Config, plan_rows: Sequence[Row]) -> str:
   if trials < 2:
     return f'Every setting was run once{seed}.' if trials else ''
   lent = ' of the last layer' if initial_weights(config) else ''
-  few = min(counts)
-  every = f'Every setting was run in {trials}'
+  every = 'Every setting was' if min(counts) == trials else 'Settings were'
   return (
-    f'{every if few == trials else f"Settings were run in {few} to {trials}"} trials{seed}, which '
-    f'differ in initialization{lent} and example order; runs of one trial share both.'
+    f'{every} run in {from_to(counts)} trials{seed}, which differ in initialization{lent} and '
+    'example order; runs of one trial share both.'
   )
