@@ -71,8 +71,8 @@ def test_the_room_is_called_by_its_name(frame):
 
 @pytest.fixture
 def run(capsys):
-  if 'columns' not in flags.FLAGS:
-    command.define_flags()
+  kept = set(flags.FLAGS)
+  command.define_flags()
 
   def call(*arguments):
     rest = flags.FLAGS(['audit', *map(str, arguments)])
@@ -84,7 +84,9 @@ def run(capsys):
         flags.FLAGS[name].unparse()
     return capsys.readouterr().out
 
-  return call
+  yield call
+  for name in set(flags.FLAGS) - kept:  # commands that other tests run here have some of them
+    delattr(flags.FLAGS, name)
 
 
 def test_the_command_prints_the_answer_first(run, frame, tmp_path):

@@ -28,8 +28,8 @@ def studies(roundings, tmp_path_factory):
   found = []
   for name, pixel in (('as_it_is', None), ('one_bit', 0)):
     config = roundings.get_config()
-    config.batch_sizes, config.learning_rates, config.trials = (8, 256), (0.03, 0.1), 4
-    config.epochs, config.evaluations, config.model.width = 8.0, 8, 16
+    config.batch_sizes, config.learning_rates, config.trials = (8, 256), (0.01, 0.03), 8
+    config.epochs, config.evaluations, config.model.width = 12.0, 8, 16
     config.data.train_examples = 600
     config.noise_scale.online, config.noise_scale.exact_examples = False, 0
     found.append((folder / name, roundings.train(config, folder / name, pixel)))
