@@ -53,7 +53,8 @@ def set_up_machine() -> None:
   pin_options()
   mine = getattr(os, 'sched_getaffinity', lambda _: range(os.cpu_count() or 1))  # not on macOS
   jax.config.update('jax_num_cpu_devices', len(mine(0)))
-  jax.config.update('jax_compilation_cache_dir', str(user_cache.folder('xla')))
+  if jax.config.jax_compilation_cache_dir is None:  # else the user keeps one
+    jax.config.update('jax_compilation_cache_dir', str(user_cache.folder('xla')))
   jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.3)
 
 

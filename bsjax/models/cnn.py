@@ -6,7 +6,7 @@ import flax.linen as nn
 
 from bsjax.models import base
 from bsjax.models.base import ImageClassifier, Images, Logits
-from bsjax.models.convolution import max_pool
+from bsjax.models.pooling import max_pool
 
 
 class CNN(ImageClassifier, kw_only=True):

@@ -79,6 +79,11 @@ def rounded(channels: float) -> int:
   return nearest + 8 if nearest < 0.9 * channels else nearest
 
 
+def relu6(x: Float[Array, '*shape']) -> Float[Array, '*shape']:
+  """ReLU that ends at 6, by a comparison: `larger` of pooling.py tells why not by a minimum."""
+  return jnp.where(x > 6, 6, nn.relu(x))
+
+
 class MobileNetV2(ImageClassifier, kw_only=True):
   """Stages of inverted residuals with ReLU6.
 
@@ -92,7 +97,7 @@ class MobileNetV2(ImageClassifier, kw_only=True):
   width: int = USUAL_WIDTH
   stages: Stages = STAGES
   small_stride: int = 8
-  activation: Callable[[Array], Array] = nn.relu6
+  activation: Callable[[Array], Array] = relu6
   gated: int = 0  # input channels of a block for each channel of its gate; 0: no gates
   least_last: float = 1.0  # factor on the channels of the last convolution
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from bsjax.models.base import ImageClassifier, Images, Logits, classifier, conv_layer, norm_layer
-from bsjax.models.convolution import max_pool
+from bsjax.models.pooling import max_pool
 from bsjax.models.small_images import is_small
 
 

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, Float32
 
 from bsjax.models import base
 from bsjax.models.base import ImageClassifier, Images, Logits
-from bsjax.models.convolution import max_pool
+from bsjax.models.pooling import max_pool
 from bsjax.models.small_images import is_small
 
 POOLED = 7  # pixels a side that the dense layers see of large images

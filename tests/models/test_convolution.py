@@ -286,24 +286,3 @@ def test_flax_layer_accepts_each_form():
 def test_unknown_form_lists_the_known_ones():
   with pytest.raises(ValueError, match=r"'winograd'.*native, canonical, im2col, pallas"):
     convolution.conv('winograd')
-
-
-@pytest.mark.parametrize(
-  ('size', 'window', 'strides', 'padding'),
-  [
-    ((8, 6), (2, 2), (2, 2), 'VALID'),
-    ((9, 6), (3, 2), (3, 2), 'SAME'),
-    ((7, 7), (2, 2), (2, 2), 'VALID'),
-    ((7, 7), (2, 2), (2, 2), 'SAME'),
-    ((8, 8), (2, 2), (2, 2), ((1, 1), (1, 1))),
-    ((8, 8), (3, 3), (2, 2), ((1, 1), (1, 1))),
-  ],
-)
-def test_max_pool_equals_flax(size, window, strides, padding):
-  images = jnp.asarray(np.random.default_rng(0).normal(size=(2, *size, 3)), jnp.float32)
-
-  def value_and_gradient(pool):
-    pooled, vjp = jax.vjp(lambda x: pool(x, window, strides, padding), images)
-    return pooled, vjp(jnp.cos(pooled))
-
-  assert_close(value_and_gradient(convolution.max_pool), value_and_gradient(nn.max_pool), rtol=1e-6)

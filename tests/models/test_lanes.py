@@ -61,9 +61,7 @@ def shortened(monkeypatch, name):
     ('resnet18', 'none', 'auto'),
   ],
 )
-def test_lanes_equal_plain_optax_loops(request, monkeypatch, name, kind, micro):
-  if kind == 'batch':  # whose statistics make more of a last bit that is rounded otherwise
-    request.getfixturevalue('optimized_programs')
+def test_lanes_equal_plain_optax_loops(monkeypatch, name, kind, micro):
   shortened(monkeypatch, name)
   width = 16 if name == 'vit_tiny' else 4
   config = study_config(name, kind, model__width=width, micro_batch=micro)
