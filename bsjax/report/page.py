@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from bsjax.config.metrics import REESTIMATED, judged
 from bsjax.format import bytes_text, number
+from bsjax.report import side_by_side
 from bsjax.report.figures import drawing
 from bsjax.report.text import cost, formats, results
 from bsjax.report.text.claim_blocks import effect_text
@@ -35,15 +36,14 @@ def figures(
   drawings: Iterable[drawing.Drawing], source: Any, context: Mapping[str, Any]
 ) -> list[Shown]:
   """The figures that apply to a source; `context` fills their captions."""
+  drawings = [figure for figure in drawings if figure.applies(source)]
+
+  def drawn(index: int) -> str:
+    return drawing.svg(drawing.draw(drawings[index], source), drawings[index].name)
+
   return [
-    Shown(
-      figure.name,
-      Markup(drawing.svg(drawing.draw(figure, source), figure.name)),
-      _caption(figure, context),
-      figure.wide,
-    )
-    for figure in drawings
-    if figure.applies(source)
+    Shown(figure.name, Markup(svg), _caption(figure, context), figure.wide)
+    for figure, svg in zip(drawings, side_by_side.mapped(drawn, range(len(drawings))), strict=True)
   ]
 
 

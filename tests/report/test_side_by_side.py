@@ -1,0 +1,33 @@
+"""Work of a report on all cores: in order, with its errors, and by this process beside JAX."""
+
+import os
+import subprocess
+import sys
+
+import jax  # noqa: F401
+import pytest
+
+from bsjax.report import side_by_side
+
+FORKED = """
+import os, sys
+from bsjax.report import side_by_side
+side_by_side._cores = lambda: 3
+found = side_by_side.mapped(lambda item: (item * 2, os.getpid()), range(20))
+assert [value for value, _ in found] == list(range(0, 40, 2))
+assert os.getpid() not in {process for _, process in found}
+try:
+  side_by_side.mapped(lambda item: 1 / item, [1, 0])
+except ZeroDivisionError:
+  print('raised')
+"""
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='processes are forked on Linux alone')
+def test_forked_processes_return_in_order_and_raise():
+  printed = subprocess.check_output([sys.executable, '-c', FORKED], text=True)
+  assert printed.strip() == 'raised'
+
+
+def test_beside_jax_this_process_does_it():
+  assert set(side_by_side.mapped(lambda _: os.getpid(), range(4))) == {os.getpid()}
