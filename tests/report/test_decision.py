@@ -29,7 +29,8 @@ def write(workdir, found):
     ({}, '16 and 32 are equivalent within 0.5 percentage points; 64 is 0.99 worse.'),
     (
       {'most_trials': 5},
-      'Not decided: 32 and 16 are not told apart, nor shown to be within 0.5 percentage points; '
+      'Not decided: 32 is not told apart from 16, nor shown to be within 0.5 percentage points of '
+      'it; '
       '64 is 0.99 percentage points worse.',
     ),
     (
@@ -70,5 +71,5 @@ def test_page_and_text_tell_every_round(tmp_path):
 
 
 def test_before_any_look_nothing_is_said():
-  asked = {'kind': 'trend', 'decided': False, 'claims': []}
+  asked = {'kind': 'trend', 'decided': False, 'claims': [], 'rounds': []}
   assert decision.headline(asked) == 'Not decided: there was no look at the question yet.'

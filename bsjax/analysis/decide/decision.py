@@ -8,7 +8,15 @@ from typing import Any, NamedTuple
 
 from bsjax.analysis.claims.claim import Claim
 from bsjax.analysis.decide.claims import FACTOR, joint
-from bsjax.analysis.decide.looks import Look, Round, decided, replay, shown
+from bsjax.analysis.decide.looks import (
+  Look,
+  Round,
+  asked_about,
+  decided,
+  leader,
+  replay,
+  shown,
+)
 from bsjax.analysis.decide.planning import Plan, next_round
 from bsjax.analysis.runs.histories import Row
 from bsjax.config.decide_keys import BEST, BEST_RATE, Asked, asked
@@ -51,7 +59,7 @@ def decision(
   question = asked(config['decide'])
   assert question is not None
   done, found, plan = _planned(config, plan_rows, record_rows)
-  sizes = tuple(found[0].sizes)
+  sizes = asked_about(question, found[0].tried)
   last = next((look for look in reversed(found) if look.error is not None), None)
   factor = question.kind == BEST_RATE
   return {
@@ -62,6 +70,8 @@ def decision(
     'confidence': joint(last.error) if last and last.error else None,
     'decided': decided(question, sizes, found),
     'state': 'open' if plan.boxes else plan.why,
+    'sizes': list(sizes),
+    'best': leader(found) if question.kind == BEST else None,
     'shown': _shown(question, sizes, found),
     'claims': list(last.claims) if last else [],
     'rates': [one._asdict() for one in last.known] if last and factor else [],
@@ -82,9 +92,11 @@ def coming(config: Mapping[str, Any], plan_rows: Sequence[Row], record_rows: Seq
 def _planned(
   config: Mapping[str, Any], plan_rows: Sequence[Row], record_rows: Sequence[Row]
 ) -> tuple[list[Done], list[Look], Plan]:
-  done = rounds_of(config)
+  question, done = asked(config['decide']), rounds_of(config)
+  assert question is not None
   # As it was before trials were added: looks are counted from there.
-  config = {**config, 'trials': max(box.trials for box in done[0].boxes)}
+  first = [box.trials for box in done[0].boxes if asked_about(question, box.batch_sizes)]
+  config = {**config, 'trials': max(first)}
   found = replay(config, [one.boxes for one in done], plan_rows, record_rows)
   return done, found, next_round(config, found, budget_left(config, found, done))
 
@@ -132,6 +144,7 @@ def _round(done: Done, look: Look) -> dict[str, Any]:
     'seconds': done.seconds,
     'trials': look.trials,
     'sizes': list(look.sizes),
+    'behind': list(look.behind),
     'error': look.error,
     'rates': {str(size): rates.state for size, rates in look.rates.items()},
     'intervals': [_interval(claim) for claim in look.claims],

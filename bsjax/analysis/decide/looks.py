@@ -2,13 +2,15 @@
 
 All of it follows from the config, the plan and the records, so that rounds are seen again as they
 were: at each one the runs that were there by then, and no later ones. A round that leaves some
-batch size without rates on both sides of its best one is no look, and spends no error; at each
-number of trials there is one look at most.
+batch size that is asked about without rates on both sides of its best one, or with fewer trials
+than the others began with, is no look, and spends no error; at each number of trials there is one
+look at most.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from bsjax.analysis.claims.claim import SUPPORTED, Claim
@@ -17,7 +19,7 @@ from bsjax.analysis.decide.rates import Rates, rates_of
 from bsjax.analysis.runs.budgets import readings
 from bsjax.analysis.runs.histories import Row, Setting, settings
 from bsjax.analysis.runs.selection import Tuned, tune
-from bsjax.config.decide_keys import BEST, BEST_RATE, EQUIVALENT, Asked, asked
+from bsjax.config.decide_keys import BEST, BEST_RATE, EQUIVALENT, TREND, Asked, asked
 from bsjax.config.metrics import judged
 from bsjax.plan.rounds import Box
 from bsjax.stats import looks
@@ -31,8 +33,10 @@ Round = tuple[Box, ...]  # what is added at once
 class Look(NamedTuple):
   """A round: its cost, how the learning rates lie, and, of a look, what it says of the question.
 
-  `trials` is that of the batch sizes that go on, `sizes`. `error` is what it spends; None where it
-  is no look. `lane_examples` are those of the runs that came with it.
+  `trials` is that of the batch sizes that go on, `sizes`; those `behind` had fewer from the start
+  and are to come up to it. Both, and all of their `rates`, are of batch sizes asked about; `tried`
+  are all. `error` is what it spends; None where it is no look. `lane_examples` are those of the
+  runs that came with it.
   """
 
   trials: int
@@ -45,6 +49,7 @@ class Look(NamedTuple):
   error: float | None = None
   claims: tuple[Claim, ...] = ()
   known: tuple[KnownRate, ...] = ()
+  behind: tuple[int, ...] = ()
 
   @property
   def lacks_rates(self) -> dict[int, Rates]:
@@ -53,7 +58,11 @@ class Look(NamedTuple):
 
 
 class Shown(NamedTuple):
-  """What is shown of a batch size at a look: 'worse' or 'alike' than `best`, or 'open'."""
+  """What is shown of a batch size at a look: 'worse' or 'alike' than `best`, or 'open'.
+
+  `claim` is of `best` and this batch size, in that order. Where it is worse, `best` is the best of
+  that look, which another may have passed since.
+  """
 
   size: int
   state: str
@@ -91,6 +100,11 @@ def holds(box: Box, lane: Row) -> bool:
   return lane['batch_size'] in sizes and lane['learning_rate'] in rates and lane['trial'] < trials
 
 
+def asked_about(question: Asked, sizes: Iterable[int]) -> tuple[int, ...]:
+  """Those batch sizes of a study that the question is about: all where it names none."""
+  return tuple(size for size in sizes if not question.sizes or size in question.sizes)
+
+
 def spending(config: Mapping[str, Any]) -> dict[int, float]:
   """The numbers of trials at which one may look, each with the error that it may spend."""
   decide = config['decide']
@@ -104,25 +118,36 @@ def _look(
   before: Sequence[Look],
   errors: Mapping[int, float],
 ) -> Look:
-  count = {size: max(len(one.lanes) for one in tried[size]) for size in tried}
+  about = asked_about(question, tried)
+  count = {size: max(len(one.lanes) for one in tried[size]) for size in about}
   trials = max(count.values())
-  going = tuple(size for size in tried if count[size] == trials)
+  going = tuple(size for size in about if count[size] == trials)
+  # What was left out, for what a look has shown or for want of a rate, has once been among these.
+  there = {*going, *(size for one in before for size in one.sizes)}
   tuned = {size: tune(tried[size]) for size in going}
   rates = {size: rates_of(tried[size], tuned[size]) for size in going}
   found = {size: one for size, one in tuned.items() if isinstance(one, Tuned)}
   look = Look(
-    trials, going, len(new), sum(row['examples'] for row in new), rates, found, dict(tried)
+    trials,
+    going,
+    len(new),
+    sum(row['examples'] for row in new),
+    rates,
+    found,
+    dict(tried),
+    behind=tuple(size for size in about if size not in there),
   )
   if trials not in errors or any(one.error and one.trials == trials for one in before):
+    return look
+  if look.behind:
     return look
   if look.lacks_rates and rate_rounds([*before, look]) <= MOST_RATE_ROUNDS:
     return look
   sure = {size: one for size, one in found.items() if rates[size].state == 'bracketed'}
-  here = {size: tried[size] for size in sure}
   known = tuple(known_rates(question, sure, errors[trials])) if question.kind == BEST_RATE else ()
   return look._replace(
     error=errors[trials],
-    claims=tuple(_claims(question, here, sure, errors[trials])),
+    claims=tuple(_claims(question, tried, sure, errors[trials])),
     known=known,
   )
 
@@ -142,15 +167,20 @@ def rate_rounds(found: Sequence[Look]) -> int:
   return last.index(False) if False in last else len(last)
 
 
+def leader(found: Sequence[Look]) -> int | None:
+  """The batch size of the best mean at the last look that compares any."""
+  pairs = [claim for look in found for claim in look.claims if claim.kind == 'pair']
+  return pairs[-1].subject[0] if pairs else None
+
+
 def shown(question: Asked, sizes: Sequence[int], found: Sequence[Look]) -> list[Shown]:
-  """Of each batch size that is asked about, what the looks up to now have shown.
+  """Of each batch size that is asked about but the `leader`, what the looks have shown up to now.
 
   All intervals of all looks hold together, so what one has shown stays shown, also of a batch size
   that has had no further trials since.
   """
   of_size: dict[int, Shown] = {}
   alike: dict[frozenset[int], Shown] = {}
-  best = None
   for number, look in enumerate(found):
     for claim in look.claims:
       if claim.kind != 'pair':
@@ -162,13 +192,24 @@ def shown(question: Asked, sizes: Sequence[int], found: Sequence[Look]) -> list[
       elif of_size[other].state == 'open' or claim.verdict == SUPPORTED:
         state = 'worse' if claim.verdict == SUPPORTED else 'open'
         of_size[other] = Shown(other, state, best, claim, number)
-  result = []
+  first, result = leader(found), []
   for size in question.sizes or sizes:
-    if size == best:
+    if size == first:
       continue
-    pair = alike.get(frozenset((best, size)))
-    result.append(pair._replace(size=size) if pair else of_size.get(size, Shown(size, 'open')))
+    pair = alike.get(frozenset((first, size)))
+    result.append(_from(size, pair) if pair else of_size.get(size, Shown(size, 'open')))
   return result
+
+
+def _from(size: int, pair: Shown) -> Shown:
+  """What is shown of a pair, as of this one of the two."""
+  if pair.size == size or pair.claim is None:
+    return pair
+  was = pair.claim.estimate
+  value, low, high = (None if x is None else -x for x in (was.value, was.high, was.low))
+  turned = replace(was, value=value, low=low, high=high)
+  claim = replace(pair.claim, subject=(pair.size, size), estimate=turned)
+  return pair._replace(size=size, best=pair.size, claim=claim)
 
 
 def decided(question: Asked, sizes: Sequence[int], found: Sequence[Look]) -> bool:
@@ -182,7 +223,9 @@ def decided(question: Asked, sizes: Sequence[int], found: Sequence[Look]) -> boo
   if question.kind == EQUIVALENT:
     within = [claim for one in found for claim in one.claims if claim.question.side == 'within']
     return any(claim.verdict != 'undetermined' for claim in within)
-  if look.claims:
+  if question.kind == TREND:
+    if not look.claims or set(look.claims[0].subject) != set(sizes):
+      return False
     sign, none = look.claims
     return sign.verdict != 'undetermined' or none.verdict == SUPPORTED
   return {one.batch_size for one in look.known if one.known} >= set(sizes)

@@ -18,13 +18,14 @@ from bsjax.analysis.decide.looks import (
   MOST_RATE_ROUNDS,
   Look,
   Round,
+  asked_about,
   decided,
   rate_rounds,
   shown,
   spending,
 )
 from bsjax.analysis.decide.rates import kept
-from bsjax.config.decide_keys import BEST, BEST_RATE, EQUIVALENT, Asked, asked
+from bsjax.config.decide_keys import BEST, BEST_RATE, EQUIVALENT, TREND, Asked, asked
 from bsjax.config.metrics import judged
 from bsjax.plan.rounds import Box
 from bsjax.stats.estimate import Estimate
@@ -52,18 +53,24 @@ def next_round(config: Mapping[str, Any], found: Sequence[Look], left: float = m
   """The round after those found; `left` is what it may take, in lane-examples."""
   question = asked(config['decide'])
   assert question is not None
-  look, sizes = found[-1], tuple(found[0].sizes)
+  look, sizes = found[-1], asked_about(question, found[0].tried)
   if decided(question, sizes, found):
     return Plan((), 'decided')
-  lacking = {size: one for size, one in look.lacks_rates.items() if _goes_on(question, size)}
+  if look.behind:
+    boxes = tuple(
+      Box((size,), tuple(one.learning_rate for one in look.tried[size]), look.trials)
+      for size in look.behind
+    )
+    return _paid(Plan(boxes, 'trials', _cost(boxes, found)), found, left)
+  lacking = look.lacks_rates
   if lacking and look.error is None and rate_rounds(found) <= MOST_RATE_ROUNDS:
     boxes = tuple(Box((size,), one.add, look.trials) for size, one in lacking.items())
     return _paid(Plan(boxes, 'rates', _cost(boxes, found)), found, left)
   going = [size for size in open_sizes(question, sizes, found) if size in look.tuned]
   rungs = [rung for rung in spending(config) if rung > look.trials]
-  if not going:
+  if not _may_decide(question, sizes, found, going):
     return Plan((), 'no_rates')
-  trials, more = needed(question, found, going)
+  trials, more = needed(question, sizes, found, going)
   if not rungs:
     return Plan((), 'most_trials', 0, trials, more)
   rung = _rung(question, spending(config), look, rungs)
@@ -71,14 +78,26 @@ def next_round(config: Mapping[str, Any], found: Sequence[Look], left: float = m
   return _paid(Plan(boxes, 'trials', _cost(boxes, found), trials, more), found, left)
 
 
-def _goes_on(question: Asked, size: int) -> bool:
-  return not question.sizes or size in question.sizes
+def _open(question: Asked, sizes: Sequence[int], found: Sequence[Look]) -> set[int]:
+  """The batch sizes on which the question still hangs."""
+  if question.kind == BEST:
+    return {one.size for one in shown(question, sizes, found) if one.state == 'open'}
+  return set(sizes) - {one.batch_size for one in found[-1].known if one.known}
+
+
+def _may_decide(
+  question: Asked, sizes: Sequence[int], found: Sequence[Look], going: Sequence[int]
+) -> bool:
+  """Whether more trials of those that have a learning rate can answer more of the question."""
+  left = _open(question, sizes, found)
+  if question.kind in (EQUIVALENT, TREND):
+    return left <= set(going)
+  return bool(left & set(going)) and (question.kind == BEST_RATE or len(going) > 1)
 
 
 def open_sizes(question: Asked, sizes: Sequence[int], found: Sequence[Look]) -> list[int]:
-  """The batch sizes that more trials are worth: not those shown to be worse, nor those not asked
-  about."""
-  going = [size for size in found[-1].sizes if _goes_on(question, size)]
+  """The batch sizes that more trials are worth: not those shown to be worse."""
+  going = list(found[-1].sizes)
   if question.kind != BEST:
     return going
   worse = {one.size for one in shown(question, sizes, found) if one.state == 'worse'}
@@ -134,17 +153,28 @@ def _undecided(question: Asked, look: Look) -> list[tuple[Estimate, float]]:
 
 
 def needed(
-  question: Asked, found: Sequence[Look], going: Sequence[int]
+  question: Asked, sizes: Sequence[int], found: Sequence[Look], going: Sequence[int]
 ) -> tuple[int | None, int | None]:
-  """How many trials of each setting are enough, a bound, and the examples that they take."""
+  """How many trials of each setting are enough, a bound, and the examples that they take.
+
+  None where that is not known, also as the last look has compared not all that are left.
+  """
   looks = [look for look in found if look.error is not None]
-  parts = _undecided(question, looks[-1]) if looks else []
+  if not looks or not _open(question, sizes, found) <= _read(looks[-1]):
+    return None, None
+  parts = _undecided(question, looks[-1])
   counts = [trials_needed(estimate, room, estimate.confidence) for estimate, room in parts]
   if not counts or None in counts:
     return None, None
   most = max(count for count in counts if count is not None)
   boxes = tuple(Box((size,), _rates(question, found[-1], size), most) for size in going)
   return most, _cost(boxes, found)
+
+
+def _read(look: Look) -> set[Any]:
+  """The batch sizes of which a look says something."""
+  known = {one.batch_size for one in look.known}
+  return known.union(*(claim.subject for claim in look.claims))
 
 
 def _rung(question: Asked, errors: Mapping[int, float], look: Look, rungs: Sequence[int]) -> int:

@@ -25,7 +25,7 @@ STATES = {
   'open': 'the next round is yet to come',
   'budget': 'the next round would take more than the budget leaves',
   'most_trials': 'no setting may have more trials',
-  'no_rates': 'no batch size has a learning rate to go on with',
+  'no_rates': 'what is left open has no learning rate to go on with',
 }
 
 
@@ -35,7 +35,23 @@ def headline(decision: Mapping[str, Any]) -> str:
   said = of_kind[decision['kind']](decision)
   if decision['decided']:
     return f'{said[0].upper()}{said[1:]}.'
-  return f'Not decided: {said or "there was no look at the question yet"}.'
+  return f'Not decided: {said or _nothing(decision)}.'
+
+
+def _nothing(decision: Mapping[str, Any]) -> str:
+  """Why no round has said anything."""
+  if all(one['error'] is None for one in decision['rounds']):
+    return 'there was no look at the question yet'
+  return _unread(decision, decision['sizes']) or 'no batch sizes could be compared'
+
+
+def _unread(decision: Mapping[str, Any], sizes: Sequence[int]) -> str:
+  """Which of these batch sizes have no best learning rate that looks could take."""
+  states: dict[str, str] = {}
+  for one in decision['rounds']:
+    states |= one['rates']
+  lost = [size for size in sizes if states.get(str(size), 'bracketed') != 'bracketed']
+  return f'no learning rate of {joined(lost)} is surrounded by worse ones' if lost else ''
 
 
 def detail(decision: Mapping[str, Any]) -> str:
@@ -71,36 +87,47 @@ def _margin(decision: Mapping[str, Any]) -> str:
 
 
 def _best(decision: Mapping[str, Any]) -> str:
-  best = next((one['best'] for one in reversed(decision['shown']) if one['best']), None)
+  best = decision['best']
   if best is None:
     return ''
-  of_state: dict[str, list[Row]] = {'alike': [], 'worse': [], 'open': []}
+  of_state: dict[str, list[Row]] = {'alike': [], 'worse': [], 'open': [], 'apart': []}
   for one in decision['shown']:
-    of_state[one['state']].append(one)
-  alike, left = ([one['batch_size'] for one in of_state[state]] for state in ('alike', 'open'))
+    state = 'apart' if one['state'] == 'open' and one['best'] != best else one['state']
+    of_state[state].append(one)
+  alike, left, apart = (
+    [one['batch_size'] for one in of_state[state]] for state in ('alike', 'open', 'apart')
+  )
   margin, said = margin_text(decision['margin']), []
   if len(alike) == 1:
     said.append(f'{joined(sorted([best, *alike]))} are equivalent within {margin}')
   elif alike:
     said.append(f'{joined(alike)} are each equivalent to {best} within {margin}')
-  lower = [_lower(one, best, not said and not i) for i, one in enumerate(of_state['worse'])]
-  if not said and lower and not left:
+  than = None if apart and not said and not left else best
+  lower = [_lower(one, than, not said and not i) for i, one in enumerate(of_state['worse'])]
+  if not said and lower and not left and not apart:
     said.append(f'batch size {best} does best')
   said += [joined(lower)] if lower else []
   if left:
-    said.insert(0, f'{joined(left)} and {best} are not told apart, nor shown to be within {margin}')
+    each, verb = (' each', 'are') if len(left) > 1 else ('', 'is')
+    text = f'{joined(left)} {verb}{each} not told apart from {best}, nor shown to be within '
+    said.insert(0, f'{text}{margin} of it')
+  if apart:
+    verb = 'are' if len(apart) > 1 else 'is'
+    text = f'{joined(apart)} {verb} not compared with {best}'
+    said.append(', as '.join(filter(None, (text, _unread(decision, apart)))))
   return '; '.join(said)
 
 
-def _lower(one: Row, best: int, first: bool) -> str:
+def _lower(one: Row, named: int | None, first: bool) -> str:
+  """By how much one is worse, than which batch size where that is not the one just named."""
   unit = judged().of_points if first else ''
-  than = '' if one['best'] == best else f' than {one["best"]}'
+  than = '' if one['best'] == named else f' than {one["best"]}'
   return f'{one["batch_size"]} is {change(abs(one["effect"]))[1:]}{unit} worse{than}'
 
 
 def _equivalent(decision: Mapping[str, Any]) -> str:
   within = [row for row in decision['claims'] if row['question']['side'] == 'within']
-  if not within:
+  if not within or None in within[0]['ci95']:
     return ''
   claim, margin = within[0], margin_text(decision['margin'])
   (first, second), by = claim['subject'], change(abs(claim['effect'] or 0.0))[1:]
@@ -113,17 +140,19 @@ def _equivalent(decision: Mapping[str, Any]) -> str:
 
 
 def _trend(decision: Mapping[str, Any]) -> str:
-  if not decision['claims']:
+  if not decision['claims'] or None in decision['claims'][-1]['ci95']:
     return ''
   sign, none = decision['claims']
+  if not decision['decided']:
+    low, high = (change(end) for end in none['ci95'])
+    first, *_, last = none['subject']
+    text = f'from {first} to {last} the change lies between {low} and {high}{judged().of_points}'
+    return '; '.join(filter(None, (text, _unread(decision, decision['sizes']))))
   if sign['verdict'] in (SUPPORTED, REFUTED):
     size = 'smaller' if (sign['verdict'] == SUPPORTED) else 'larger'
     by = f'{change(sign["effect"])}{judged().of_points} per doubling'
     return f'{size} batches do better ({by})'
-  if none['verdict'] == SUPPORTED:
-    return f'results change by less than {margin_text(decision["margin"])} over the batch sizes'
-  low, high = (change(end) for end in none['ci95'])
-  return f'from the smallest to the largest batch size the change lies between {low} and {high}'
+  return f'results change by less than {margin_text(decision["margin"])} over the batch sizes'
 
 
 def _rates(decision: Mapping[str, Any]) -> str:
@@ -135,7 +164,8 @@ def _rates(decision: Mapping[str, Any]) -> str:
       f'the best learning rates are, within a factor of {decision["margin"]:g}: {joined(known)}'
     )
   left = [str(one['batch_size']) for one in decision['rates'] if not one['known']]
-  return f'the best learning rate of {joined(left)} is known less well' if left else ''
+  text = f'the best learning rate of {joined(left)} is known less well' if left else ''
+  return '; '.join(filter(None, (text, _unread(decision, decision['sizes']))))
 
 
 def rounds(decision: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -147,6 +177,8 @@ def _row(i: int, one: Row, decision: Mapping[str, Any]) -> dict[str, Any]:
   unclear = [size for size, state in one['rates'].items() if state != 'bracketed']
   if one['error'] is None:
     said = f'no look: best rates are not surrounded at {joined(unclear)}' if unclear else 'no look'
+    if one['behind']:
+      said = f'no look: fewer trials at {joined(one["behind"])}'
   else:
     said = '; '.join(_said(one, decision)) or 'nothing to compare'
   seconds = one['seconds']
@@ -176,7 +208,8 @@ def _said(one: Row, decision: Mapping[str, Any]) -> list[str]:
 
 def _interval(subject: tuple, rows: Sequence[Row]) -> str:
   row = rows[-1]
-  who = f'{subject[0]} less {subject[1]}' if row['kind'] == 'pair' else 'largest less smallest'
+  first, last = (subject[0], subject[-1]) if row['kind'] == 'pair' else (subject[-1], subject[0])
+  who = f'{first} less {last}'
   if row['effect'] is None:
     return f'{who}: no value'
   low, high = (None if end is None else change(end) for end in row['ci95'])
