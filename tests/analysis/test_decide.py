@@ -1,6 +1,7 @@
 """Rounds until a question is decided: on real records, and often enough on numbers alone."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,10 +9,15 @@ from helpers import decided_studies, rounds
 from helpers.decided_studies import ALL, PAIR
 from helpers.worlds import World
 
+from bsjax.analysis.claims.claim import Claim, better, within
 from bsjax.analysis.decide.claims import claims
-from bsjax.analysis.decide.looks import shown
+from bsjax.analysis.decide.decision import decision
+from bsjax.analysis.decide.looks import Look, shown
+from bsjax.analysis.decide.rates import rates_of
+from bsjax.analysis.runs.selection import tune
 from bsjax.analysis.summary import summarize
 from bsjax.config.decide_keys import BEST, Asked
+from bsjax.stats.estimate import Estimate
 
 THREE = World(
   'three', batch_sizes=(16, 32, 64), learning_rates=(0.03, 0.1, 0.3), worse=(0.0, 0.0, 1.2)
@@ -97,6 +103,64 @@ def test_budget_ends_the_rounds_and_says_what_a_decision_would_take():
   assert not entry['decided']
   assert entry['next']['most_trials_needed'] > 3
   assert entry['next']['most_examples_needed'] > entry['next']['lane_examples']
+
+
+PLAIN = World(
+  'plain', batch_sizes=(16, 32, 64), learning_rates=(0.03, 0.1, 0.3), unaligned=0.0, curvature=0.6
+)
+
+
+def entry(found):
+  return decision(found.config, found.plan, found.records)
+
+
+@pytest.mark.parametrize('lost', [32, 64])
+def test_trend_is_not_decided_without_a_batch_size(lost):
+  world = replace(PLAIN, worse=(0.0, 0.6, 1.2))
+  assert entry(rounds.study(world, 1, question='trend'))['decided']
+  found = entry(rounds.study(world, 1, question='trend', lost=[lost]))
+  assert found['claims'][0].subject == tuple({16, 32, 64} - {lost})
+  assert not found['decided']
+  assert found['state'] == 'no_rates'  # and no trials of the others are bought
+  assert found['next']['most_trials_needed'] is None
+
+
+def test_batch_sizes_with_fewer_trials_at_first_come_up_to_the_others():
+  world = replace(PLAIN, worse=(1.0, 0.0, 0.0))
+  given = rounds.study(world, 1, trials=8, begun={64: 3}, most_trials=12)
+  found = entry(given)
+  first, second = given.looks[:2]
+  assert (first.behind, first.error) == ((64,), None)
+  assert (second.trials, second.sizes, second.behind) == (8, (16, 32, 64), ())
+  assert second.error
+  assert found['sizes'] == [16, 32, 64]
+  assert {found['best'], *(one['batch_size'] for one in found['shown'])} == {16, 32, 64}
+  assert not any(look.behind for look in given.looks[1:])  # what is dropped stays so
+
+
+@pytest.mark.parametrize('begun', [{}, {64: 8}])
+def test_batch_sizes_not_asked_about_hold_up_no_look(begun):
+  world = replace(PLAIN, optimum=0.08, optimum_power=1.0, curvature=1.0, lane_sd=0.05)
+  given = rounds.study(world, 1, begun=begun, question='equivalent:16,32', most_trials=3)
+  look = given.looks[-1]
+  assert rates_of(look.tried[64], tune(look.tried[64])).state == 'edge'
+  assert not any(64 in one.rates for one in given.looks)
+  assert (look.trials, look.sizes, look.error) == (3, (16, 32), pytest.approx(0.05))
+
+
+def test_what_was_shown_of_a_pair_is_told_of_the_other_of_the_two():
+  def look(best, other, *ends):
+    about = Estimate(0.001, *ends, n=3)
+    asked = [(question, question.verdict(about)) for question in (better(), within(0.005))]
+    claims = [Claim('pair', (best, other), '', '', one, about, said) for one, said in asked]
+    return Look(3, (16, 32, 64), 0, 0, {}, {}, {}, 0.01, tuple(claims))
+
+  looks = [look(16, 32, -0.001, 0.003), look(32, 64, -0.1, 0.1)]
+  of_16, of_64 = shown(ALL, (16, 32, 64), looks)
+  assert (of_16.size, of_16.best, of_16.state) == (16, 32, 'alike')
+  turned = of_16.claim.estimate
+  assert (turned.value, turned.low, turned.high) == (-0.001, -0.003, 0.001)
+  assert (of_64.size, of_64.best, of_64.state) == (64, 32, 'open')
 
 
 @pytest.fixture

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,8 +32,18 @@ class Rounds(NamedTuple):
   last: Plan
 
 
-def study(world: World, seed: int, trials: int = 3, **decide: Any) -> Rounds:
-  """Trains round after round until none is planned; `decide` are keys of that section."""
+def study(
+  world: World,
+  seed: int,
+  trials: int = 3,
+  begun: Mapping[int, int] = MappingProxyType({}),
+  lost: Sequence[int] = (),
+  **decide: Any,
+) -> Rounds:
+  """Trains round after round until none is planned; `decide` are keys of that section.
+
+  `begun` are batch sizes with other numbers of trials at first; all runs of those `lost` diverge.
+  """
   config = config_of(world, trials)
   config.evaluations = 2
   config.decide.update({'question': 'best_batch_size'} | decide)
@@ -43,7 +54,10 @@ def study(world: World, seed: int, trials: int = 3, **decide: Any) -> Rounds:
   luck = np.random.default_rng((seed, 1)).normal(0, world.trial_sd / 100, 10_000)
   lanes: list[dict[str, Any]] = []
   records: list[dict[str, Any]] = []
-  rounds: list[Round] = [(Box(world.batch_sizes, world.learning_rates, trials),)]
+  counts = dict.fromkeys(world.batch_sizes, trials) | dict(begun)
+  boxes = [Box((size,), world.learning_rates, count) for size, count in counts.items()]
+  whole = Box(world.batch_sizes, world.learning_rates, trials)
+  rounds: list[Round] = [tuple(boxes) if begun else (whole,)]
   done = [(rounds[0], 'first', 10.0)]
   while True:
     new = missing(rounds[-1], lanes, template)
@@ -53,6 +67,7 @@ def study(world: World, seed: int, trials: int = 3, **decide: Any) -> Rounds:
     for row in rows(runs, new, examples):
       if row['examples']:
         row['val_accuracy'] += float(luck[by_lane[row['lane']]['trial']])
+        row['diverged'] |= by_lane[row['lane']]['batch_size'] in lost
       records.append(row)
     lanes += new
     looks = replay(plain, rounds, lanes, records)
