@@ -94,7 +94,7 @@ def test_batch_sizes_without_a_rate_are_named_so():
   for asked, begin in (
     ('equivalent:16,64', 'Not decided: no'),
     ('trend', 'Not decided: from 16 to 32 the change lies between '),
-    ('best_batch_size', 'Not decided: 32 and 16 are'),
+    ('best_batch_size', 'Not decided: 16 and 32 are equivalent within '),
   ):
     headline, entry = said(rounds.study(THREE, 1, question=asked, lost=[64], most_trials=18))
     assert headline.startswith(begin)
