@@ -145,6 +145,6 @@ def test_the_error_of_a_question_is_spent_once(tmp_path, first):
     records.write_json(workdir / 'config.json', stored)
     for keys in {}, question, question | more | {'decide__error': 0.1}:
       refused(r"decide.question='trend', and with --extend", config_of(trials=3, **keys), workdir)
-    assert extend(config_of(trials=3, **question, **more), workdir, dry_run=True)
+  assert extend(config_of(trials=3, **question, **more), workdir, dry_run=True)
   with pytest.raises(ConfigError, match='choose another --workdir, or give its configuration'):
     run_study(config_of(trials=3), workdir)  # and no --extend, which is refused
