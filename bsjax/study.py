@@ -177,17 +177,15 @@ class Study(StudyResults):
     """
     if not self.config.decide.question:
       return self._run.run(dry_run, target)
-    from bsjax.train.decide import decide, foreseen
+    from bsjax.train.decide import decide, show
 
-    if dry_run:
-      done = self._run.run(dry_run, target)
-      print(*foreseen(self.config, self.workdir), sep='\n')
-      return done
     if self.shard:
       raise ConfigError(
         f'--shard={self.shard}: rounds of decide.question={self.config.decide.question!r} are '
         'trained undivided; leave one of both out'
       )
+    if dry_run:
+      return show(self.config, self.workdir, target, **self._parts)
     return decide(self.config, self.workdir, self.writers, **self._parts)
 
   def extend(self, boxes: Iterable[Sequence[Any]] = (), dry_run: bool = False) -> bool:

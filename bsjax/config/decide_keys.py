@@ -12,6 +12,7 @@ _how = functools.partial(Key, computes=False)  # runs are those of config.rounds
 BEST, EQUIVALENT, TREND = 'best_batch_size', 'equivalent', 'trend'
 BEST_RATE = 'best_learning_rate'
 KINDS = BEST, EQUIVALENT, TREND, BEST_RATE
+FIXED = 'question', 'margin', 'error', 'most_trials'  # once looks have been taken
 QUESTIONS = ', '.join(f'{kind}:A,B' if kind == EQUIVALENT else kind for kind in KINDS)
 
 DECIDE = (
@@ -44,7 +45,8 @@ DECIDE = (
     'decide.budget',
     0.0,
     'What all rounds together may take, in the unit of decide.budget_unit; a round that would take '
-    'more is not begun.',
+    'more is not begun. How long rounds take is known of those that ended in one go; before there '
+    'is one, minutes and price bound nothing.',
     **zero('no bound'),
   ),
   _how(
@@ -127,6 +129,11 @@ def problems(config: Any) -> list[str]:
     found.append(f'decide.margin={decide.margin}: of a learning rate it is a factor above 1')
   if decide.budget_unit == 'price' and decide.budget and not decide.price_per_hour:
     found.append('decide.budget_unit=price takes decide.price_per_hour, which is 0')
+  if config.evaluation.subset:
+    found.append(
+      f'evaluation.subset={config.evaluation.subset}: rounds extend a study, and rows of a subset '
+      f'are not merged; leave it or decide.question={decide.question!r} out'
+    )
   others = {
     'scaling.rule': config.scaling.rule != 'none',
     'stages.order': config.stages.order,

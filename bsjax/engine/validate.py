@@ -134,6 +134,7 @@ CONFLICTS: tuple[tuple[Callable[[ConfigDict], list[str]], tuple[str, ...]], ...]
     (
       *('decide.question', 'decide.margin', 'decide.most_trials', 'decide.budget_unit', 'trials'),
       *('decide.price_per_hour', 'batch_sizes', 'scaling.rule', 'stages.order', 'arms.order'),
+      'evaluation.subset',
     ),
   ),
   (_lender, ('transfer.workdir',)),

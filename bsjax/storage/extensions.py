@@ -48,7 +48,7 @@ def refuse_halfway(workdir: Path) -> None:
   if taking_its_place(workdir):
     raise ConfigError(
       f'{workdir}: its extension in {folder(workdir)} was interrupted while it took its place; '
-      'give the command with --extend again'
+      'give the command that extends it again, with --extend or with its decide.question'
     )
 
 

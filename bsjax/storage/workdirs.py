@@ -53,7 +53,9 @@ def refuse_another(workdir: Path, config: ConfigDict) -> None:
     raise ConfigError(f'{workdir}: {sentence}')
   if differing := differences(workdir, config):
     same_keys = (_before() | _flat(stored)).keys() == _flat(wanted).keys()
-    more = ', with --extend to add to it' if {*SETTINGS}.issuperset(differing) else ''
+    asked = (stored.get('decide') or {}).get('question')  # whose rounds are not extended by hand
+    may_add = not asked and {*SETTINGS}.issuperset(differing)
+    more = ', with --extend to add to it' if may_add else ''
     raise ConfigError(
       f'{workdir} holds another study; choose another --workdir{more}, or give its configuration:\n'
       + '\n'.join(f'  - {key}: {was!r} there, {now!r} now' for key, (was, now) in differing.items())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,21 +13,20 @@ from bsjax.analysis.decide import power
 from bsjax.analysis.decide.decision import Done, coming, decision, rounds_of
 from bsjax.analysis.decide.planning import Plan
 from bsjax.analysis.runs.judging import judged_by
-from bsjax.config.decide_keys import BEST_RATE, asked
+from bsjax.config.decide_keys import BEST_RATE, FIXED, asked
 from bsjax.config.errors import ConfigError
 from bsjax.config.metrics import judged, judged_of, judging
 from bsjax.console import make_console
 from bsjax.engine import processes
-from bsjax.engine.own import CONFIGS, Own
+from bsjax.engine.own import CONFIGS, Own, with_own
 from bsjax.engine.validate import validate
 from bsjax.plan import rounds
 from bsjax.report.text import decision as text
-from bsjax.storage import records, workdirs
+from bsjax.storage import extensions, lock, records, workdirs
 from bsjax.storage.writers import Writer
 from bsjax.train import finish
-from bsjax.train.extension import extend
-
-FIXED = 'question', 'margin', 'error', 'most_trials'  # once looks have been taken
+from bsjax.train.extension import extend, settle
+from bsjax.train.study_run import StudyRun
 
 
 def decide(
@@ -41,24 +41,43 @@ def decide(
   """
   validate(config)
   path = workdirs.local(workdir)
+  processes.first(lambda: _settle(path))
   done = processes.first(lambda: _begun(path, config))
-  # Of what another command has trained it is not known how long it took.
-  untimed = len(done) == 1 and processes.first((path / 'summary.json').exists)
+  # Of what an earlier call has begun it is not known how long it took.
+  timed = not processes.first((path / 'config.json').exists)
   console = make_console(processes.is_first())
   while True:
     begin = time.monotonic()
     now = with_rounds(config, done)
     if not extend(now, path, writers=writers, own=own):
       return False
-    if done[-1].seconds is None and not (untimed and len(done) == 1):
+    if timed:
       done[-1] = done[-1]._replace(seconds=time.monotonic() - begin)
-    plan = processes.first(lambda: _next(path, done))
+    plan = processes.first(lambda: _next(path, config, done))
     if not plan.boxes:
       break
     done.append(Done(plan.boxes, plan.why))
+    timed = not processes.first((extensions.folder(path) / 'config.json').exists)
     console.print(f'Round {len(done)}: {plan.why}, {plan.lane_examples:,} examples.')
   processes.first(lambda: finish.again(path))
   return True
+
+
+def show(config: ConfigDict, workdir: str | Path, target: str = '', own: Own = CONFIGS) -> bool:
+  """Prints the plan of the rounds there, or of what the first one adds, and `foreseen`."""
+  validate(config)
+  path = workdirs.local(workdir)
+  now = with_rounds(config, processes.first(lambda: _begun(path, config)))
+  if not target and processes.first(lambda: _adds(path, with_own(now, own))):
+    done = extend(now, path, dry_run=True, own=own)
+  else:
+    done = StudyRun(now, path, own=own).run(dry_run=True, target=target)
+  print(*foreseen(config, path), sep='\n')
+  return done
+
+
+def _adds(path: Path, config: ConfigDict) -> bool:
+  return (path / 'config.json').exists() and bool(workdirs.differences(path, config))
 
 
 def foreseen(config: ConfigDict, workdir: str | Path) -> list[str]:
@@ -95,13 +114,20 @@ def with_rounds(config: ConfigDict, done: Sequence[Done]) -> ConfigDict:
   return whole
 
 
+def _settle(path: Path) -> None:
+  """Ends what an interruption left halfway, before config.json is read, which may be away."""
+  if extensions.taking_its_place(path):
+    with lock.held(path):
+      settle(path)
+
+
 def _begun(path: Path, config: ConfigDict) -> list[Done]:
   """The rounds of a workdir; the first alone where none was begun."""
   first = Done(rounds.of(config))
   if not (path / 'config.json').exists():
     return [first]
   stored = workdirs.read_config(path)
-  if not stored.decide.rounds:
+  if not stored.decide.question:
     return [first]
   done = rounds_of(stored.to_dict())
   for key in FIXED:
@@ -118,10 +144,11 @@ def _begun(path: Path, config: ConfigDict) -> list[Done]:
   return done
 
 
-def _next(path: Path, done: Sequence[Done]) -> Plan:
-  """Notes how long the rounds of a workdir took, and plans the one after them."""
-  config, rows = records.read_json(path / 'config.json'), records.read_all(path)
-  config['decide']['rounds'] = [one.plain for one in done]
-  records.write_json(path / 'config.json', config)
-  with judging(judged_by(config, rows)):
-    return coming(config, records.read_plan(path / 'plan.csv'), rows)
+def _next(path: Path, config: ConfigDict, done: Sequence[Done]) -> Plan:
+  """Notes what is asked now, and how long the rounds took; plans the one after them."""
+  stored, rows = records.read_json(path / 'config.json'), records.read_all(path)
+  # A study that was whole keeps its config.json, with another budget or no question.
+  stored['decide'] = json.loads(with_rounds(config, done).to_json())['decide']
+  records.write_json(path / 'config.json', stored)
+  with judging(judged_by(stored, rows)):
+    return coming(stored, records.read_plan(path / 'plan.csv'), rows)

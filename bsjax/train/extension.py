@@ -12,7 +12,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from bsjax.autotune import execution
-from bsjax.config import bounds
+from bsjax.config import bounds, decide_keys
 from bsjax.config.errors import ConfigError
 from bsjax.config.keys import KEYS
 from bsjax.config.metrics import judged_of, judging
@@ -75,9 +75,11 @@ def _extend_all(
   None: it was asked to stop.
   """
   configs = arms.configs(run.config) or {'': run.config}
-  for path in () if dry_run else folders.values():
-    processes.first(lambda path=path: _settle(path))
+  settled = extensions.refuse_halfway if dry_run else settle
+  for path in folders.values():
+    processes.first(lambda path=path: settled(path))
   there = processes.first(lambda: workdirs.read_config(run.workdir))
+  _refuse_spent(run.workdir, there, run.config)
   _refuse_other_arms(run.workdir, there, [*configs])
   of_arms = arms.configs(there) or {'': there}
   parts = [_Part(run, name, configs[name], folders[name], of_arms[name]) for name in of_arms]
@@ -89,7 +91,8 @@ def _extend_all(
   return {part.arm: part.keys for part in parts}
 
 
-def _settle(path: Path) -> None:
+def settle(path: Path) -> None:
+  """Ends what was interrupted while an extension took the place of the study in a workdir."""
   if extensions.taking_its_place(path):
     extensions.take_place(path)
 
@@ -100,6 +103,21 @@ def _refuse_other_arms(workdir: Path, there: ConfigDict, names: Sequence[str]) -
     raise ConfigError(
       f'arms.order={tuple(filter(None, names))}, and {workdir} has {has}: nothing is taken away '
       'from a study; give all that is there, or choose another --workdir'
+    )
+
+
+def _refuse_spent(workdir: Path, there: ConfigDict, config: ConfigDict) -> None:
+  """Raises ConfigError where a question of the study would have its whole error again."""
+  if not there.decide.question:
+    return
+  old, new = rounds.of_question(there), rounds.of_question(config)
+  same = all(there.decide[key] == config.decide[key] for key in decide_keys.FIXED)
+  if not same or new[: len(old)] != old:
+    raise ConfigError(
+      f'{workdir} was asked decide.question={there.decide.question!r}, and with --extend what its '
+      'looks have spent of the error would be forgotten; give the configuration of its first round '
+      f'without --extend, which goes on up to decide.most_trials={there.decide.most_trials}, or '
+      'choose another --workdir'
     )
 
 

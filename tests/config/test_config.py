@@ -153,6 +153,7 @@ def test_every_key_has_a_reader_and_every_reader_a_key():
       'takes decide.price_per_hour',
     ),
     ({'decide__question': 'trend', 'scaling__rule': 'sqrt'}, 'scaling.rule is set'),
+    ({'decide__question': 'trend', 'evaluation__subset': 64}, 'rows of a subset are not merged'),
   ],
 )
 def test_a_question_that_cannot_be_asked_is_refused(overrides, words):

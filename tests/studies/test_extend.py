@@ -19,6 +19,9 @@ from bsjax.train.study_run import run_study
 pytestmark = pytest.mark.usefixtures('blank_figures')
 
 
+BOX = (8, 32), (0.1,), 2  # of `first`
+
+
 @pytest.fixture(scope='module')
 def first(tmp_path_factory):
   with pytest.MonkeyPatch.context() as monkeypatch:
@@ -129,3 +132,19 @@ def test_what_would_not_be_the_study_at_once_is_refused(tmp_path, first):
   assert extend(config_of(trials=3), first, dry_run=True)
   assert extend(config_of(), first)  # there is nothing to add
   assert sorted(path.relative_to(first) for path in first.rglob('*')) == files
+
+
+def test_the_error_of_a_question_is_spent_once(tmp_path, first):
+  """Rounds of a question go on without --extend, which would begin with the whole error again."""
+  workdir, question = shutil.copytree(first, tmp_path / 'asked'), {'decide__question': 'trend'}
+  stored = records.read_json(workdir / 'config.json')
+  stored['decide']['question'] = 'trend'
+  more = {'decide__rounds': (((BOX,), 'first', 1.0), ((((8, 32), (0.1,), 3),), 'trials', None))}
+  for rounds in [], [[[BOX], 'first', 1.0]]:  # of a study whose first round was its grid
+    stored['decide']['rounds'] = rounds
+    records.write_json(workdir / 'config.json', stored)
+    for keys in {}, question, question | more | {'decide__error': 0.1}:
+      refused(r"decide.question='trend', and with --extend", config_of(trials=3, **keys), workdir)
+  assert extend(config_of(trials=3, **question, **more), workdir, dry_run=True)
+  with pytest.raises(ConfigError, match='choose another --workdir, or give its configuration'):
+    run_study(config_of(trials=3), workdir)  # and no --extend, which is refused

@@ -102,7 +102,10 @@ def _planned(
 
 
 def budget_left(config: Mapping[str, Any], found: Sequence[Look], done: Sequence[Done]) -> float:
-  """What rounds may still take, in lane-examples; of minutes by how long these took so far."""
+  """What rounds may still take, in lane-examples; of minutes by how long the timed ones took.
+
+  Rounds that are not timed count as if they had been as fast; where none is, there is no bound.
+  """
   decide = config['decide']
   spent = sum(look.lane_examples for look in found)
   if not decide['budget']:
@@ -117,7 +120,7 @@ def budget_left(config: Mapping[str, Any], found: Sequence[Look], done: Sequence
   minutes = decide['budget']
   if decide['budget_unit'] == 'price':
     minutes *= 60 / decide['price_per_hour']
-  return (60 * minutes - took) * sum(examples for _, examples in known) / took
+  return 60 * minutes * sum(examples for _, examples in known) / took - spent
 
 
 def _shown(question: Asked, sizes: Sequence[int], found: Sequence[Look]) -> list[dict[str, Any]]:

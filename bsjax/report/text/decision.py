@@ -60,7 +60,8 @@ def detail(decision: Mapping[str, Any]) -> str:
   seconds = [one['seconds'] for one in rounds if one['seconds']]
   took = f'{len(rounds)} round{"s" * (len(rounds) > 1)}, {sum(r["lanes"] for r in rounds)} runs, '
   took += f'{number(sum(one["lane_examples"] for one in rounds))} examples'
-  took += f', {number(sum(seconds) / 60)} minutes' if seconds else ''
+  part = '' if len(seconds) == len(rounds) else f' for {len(seconds)} of the rounds'
+  took += f', {number(sum(seconds) / 60)} minutes{part}' if seconds else ''
   text = f'Asked: {ASKED[decision["kind"]]}, where {margin}. It took {took}. Intervals are those '
   text += 'of repeated looks: what is said at any of them, all together, is wrong in at most '
   text += f'{100 * decision["error"]:g}% of studies.'
