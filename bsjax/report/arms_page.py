@@ -154,7 +154,7 @@ def render(summary: Mapping[str, Any], arms: Mapping[str, stored_study.StoredStu
     methodology=methods.of_studies(arms),
     rows=[{**row, **_facts(arms[row['name']])} for row in summary['arms']],
     runs=sum(len(study.plan) for study in studies),
-    trials=from_to([n for study in studies for n in trials_of_settings(study.plan)] or [0]),
+    trials_each=from_to([n for study in studies for n in trials_of_settings(study.plan)] or [0]),
     data=sorted({_data(study) for study in studies}),
   )
 
