@@ -16,6 +16,7 @@ from bsjax.analysis.measures.borrowed_rates import borrowed_rates
 from bsjax.analysis.measures.critical_batch_size import EARLY
 from bsjax.analysis.runs.histories import Tried
 from bsjax.analysis.runs.selection import Chosen, Tuned
+from bsjax.config.decide_keys import BEST
 from bsjax.config.metrics import judged
 from bsjax.stats.estimate import Reason
 from bsjax.stats.paired import Difference, against_best
@@ -25,20 +26,27 @@ GOALS = EXAMPLES, UPDATES, TIME = 'examples', 'updates', 'time'  # beside the be
 
 
 def recommendation(
-  chosen: Chosen, ranking: Ranking, critical: Mapping[str, Any], tried: Tried | None = None
+  chosen: Chosen,
+  ranking: Ranking,
+  critical: Mapping[str, Any],
+  tried: Tried | None = None,
+  asked: Mapping[str, Any] | None = None,
 ) -> list[Finding]:
   """One row for each goal, {'goal', 'batch_size', 'learning_rate'}; batch_size None if not shown.
 
   `ranking` is that of the batch sizes at equal epochs; `tried` are all learning rates, to tell
-  whether one that is recommended is at the edge of those tried.
+  whether one that is recommended is at the edge of those tried; `asked` is the decision of a study
+  that goes on in rounds, which may have shown a batch size to be worse that is not ranked any more.
 
   `critical` is {'target', 'points': [{'batch_size', 'learning_rate', 'examples': [a number or None
   for each trial]}], ...} or {'undefined': why}.
   """
-  return [_most_accurate(chosen, ranking, tried or {}), *_to_target(critical)]
+  return [_most_accurate(chosen, ranking, tried or {}, asked), *_to_target(critical)]
 
 
-def _most_accurate(chosen: Chosen, ranking: Ranking, tried: Tried) -> Finding:
+def _most_accurate(
+  chosen: Chosen, ranking: Ranking, tried: Tried, asked: Mapping[str, Any] | None
+) -> Finding:
   """The highest mean, or the largest batch size shown to be as good within the margin.
 
   One that was only not shown to be worse is not taken: with few trials that is nearly every one.
@@ -55,12 +63,15 @@ def _most_accurate(chosen: Chosen, ranking: Ranking, tried: Tried) -> Finding:
   beside = confounds.skipped(chosen, [best, *(pair.other for pair in pairs)])
   unsure = {reason.details['size'] for reason in beside}
   level = {p.other: p for p in pairs if p.other in unsure or not _shown(p, better())}
-  worse = [pair.other for pair in pairs if pair.other not in level]
+  worse = _shown_worse([pair.other for pair in pairs if pair.other not in level], best, asked)
+  beaten = worse.details['sizes']
+  level = {pair.other: pair for pair in pairs if pair.other not in beaten}
+  out = [reason for reason in out if reason.details['size'] not in beaten]
   alike = [other for other, pair in level.items() if _shown(pair, within())]
   size = max([best, *(other for other in alike if not unsure & {best, other})])
   why = [
     Reason('highest_mean', best=best, trials=n),
-    Reason('shown_worse', sizes=worse),
+    worse,
     Reason('not_shown_worse', sizes=list(level)),
   ]
   if size != best:
@@ -76,6 +87,22 @@ def _most_accurate(chosen: Chosen, ranking: Ranking, tried: Tried) -> Finding:
   if size in tried:
     why += confounds.tuning(tried, {size: taken}, [size])
   return _row(judged().val, size, [*why, *beside, *out], taken.learning_rate)
+
+
+def _shown_worse(ranked: list[int], best: int, asked: Mapping[str, Any] | None) -> Reason:
+  """The batch sizes that are shown to be worse, and how surely all at once.
+
+  `ranked` are those of the runs as they are. Where looks ask for the best batch size it is what
+  these have shown, with the error that they spend in all.
+  """
+  errors = [one['error'] for one in asked['rounds'] if one['error']] if asked else []
+  if not asked or not errors:
+    return Reason('shown_worse', sizes=ranked, level=0.95)
+  if asked['kind'] != BEST:
+    return Reason('shown_worse', sizes=ranked, level=1 - errors[-1])
+  states = {one['batch_size']: one['state'] for one in asked['shown']}
+  worse = [size for size, state in states.items() if state == 'worse' and size != best]
+  return Reason('shown_worse', sizes=worse, level=1 - asked['error'], looks=True)
 
 
 def _rate(chosen: Chosen, size: int) -> tuple[Tuned, list[Reason]]:

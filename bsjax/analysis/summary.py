@@ -59,14 +59,16 @@ def _summarize(
   facts: classes.Facts | None,
 ) -> dict[str, Any]:
   asks = config.get('decide', {}).get('question')
-  asked = {'decision': decision(config, plan_rows, record_rows)} if asks else {}
-  # The headline's family spends what the last look may, as it is read after others.
-  joint = asked['decision']['confidence'] if asks else None
+  asked = decision(config, plan_rows, record_rows) if asks else None
   parts = by_branch(plan_rows, record_rows)
   grids = {branch: settings(*part) for branch, part in parts.items()}
   first = next(iter(grids))
   of_first = hyperparameters.of_branch(config, first)
-  result = _of_branch(of_first, grids[first], facts, joint or JOINT) | asked
+  result = _of_branch(of_first, grids[first], facts, asked)
+  if asked:
+    result['decision'] = asked
+    # Of the difference that the headline is of; else of what the runs of all rounds together show.
+    result['confounds'] = asked.pop('confounds') or result['confounds']
   if config.get('stages', {}).get('order'):
     chosen = {branch: select(grid).chosen for branch, grid in grids.items()}
     result['stages'] = stages(config, grids, chosen)
@@ -81,9 +83,12 @@ def _summarize(
 
 
 def _of_branch(
-  config: Mapping[str, Any], grid: Tried, facts: classes.Facts | None, joint: float = JOINT
+  config: Mapping[str, Any],
+  grid: Tried,
+  facts: classes.Facts | None,
+  asked: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
-  """All that follows from one branch, or from a study without any."""
+  """All that follows from one branch, or from a study without any; `asked` is its decision."""
   reestimated = config['model']['normalization'] == 'batch'
   chosen = select(grid).chosen
   scales = [noise.beside(setting) for setting in chosen.values()]
@@ -96,7 +101,8 @@ def _of_branch(
   critical = critical_batch_size(grid, 'train_loss')
   critical['validation'] = critical_batch_size(grid, 'val_loss')
   read = {budget: readings(chosen, budget) for budget in CLOCKS}
-  ranking = rank(read['epochs'], joint=joint)
+  # The headline's family spends what the last look may, as it is read after others.
+  ranking = rank(read['epochs'], joint=(asked and asked['confidence']) or JOINT)
   claims = all_claims(grid, chosen, read, ranking, exponent)
   scaled = scaling_rules(config, grid)
   result = {
@@ -113,7 +119,7 @@ def _of_branch(
     'generalization_gap': generalization_gap(grid, chosen),
     'claims': claims,
     'confounds': causes(config, grid, chosen, read, claims),
-    'recommendation': recommendation(chosen, ranking, critical, grid),
+    'recommendation': recommendation(chosen, ranking, critical, grid, asked),
     **(_of_classes(config, grid, chosen, facts) if facts and 'class_counts' in facts else {}),
   }
   return result | ({'scaling_rules': scaled} if scaled else {})

@@ -12,6 +12,7 @@ from bsjax.audit.problem import Problem
 from bsjax.audit.table import STEP
 from bsjax.stats.estimate import Reason
 
+_RUN = ['cell', 'run']  # what tells runs apart that may change their batch size
 SAME = 1.1  # numbers that differ by less than this factor are taken for one
 MOST = 1e18  # examples of a run
 NOMINAL = 1_000_000.0  # examples of a training set whose size nobody said; only ratios are shown
@@ -62,6 +63,7 @@ def _steps(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[Reason]]:
     return rows, []
   others = [clock for clock in CLOCKS if clock in rows and rows[clock].notna().any()]
   known = rows[rows[STEP].notna()]
+  known = known[~_changes(known)]  # of others the batch size of the moment is not that of all steps
   if others:
     if 'updates' in others or 'epoch' not in others:
       return rows.drop(columns=STEP), []
@@ -112,7 +114,10 @@ def _implied(rows: pd.DataFrame) -> float | None:
   """Examples in an epoch, from rows with both clocks; Problem where batch sizes disagree."""
   if 'epoch' not in rows or not {'updates', 'examples'} & set(rows):
     return None
-  seen = rows['examples'] if 'examples' in rows else rows['updates'] * rows['batch_size']
+  if not (changes := _changes(rows)).all():
+    rows = rows[~changes]  # an epoch of others is of no one batch size
+  batch = rows['batch_size']
+  seen = rows['examples'] if 'examples' in rows else _summed(rows, rows['updates'], batch)
   use = (rows['epoch'] > 0) & (seen > 0)
   per_epoch = (seen[use] / rows['epoch'][use]).groupby(rows['batch_size'][use]).median()
   if not len(per_epoch):
@@ -134,7 +139,7 @@ def _filled(rows: pd.DataFrame, logged: tuple[str, ...], size: float | None) -> 
   """Each clock from those that a row has."""
   rows = rows.assign(**{clock: np.nan for clock in CLOCKS if clock not in rows})
   batch = rows['batch_size']
-  exact = rows['examples'].fillna(rows['updates'] * batch)
+  exact = rows['examples'].fillna(_summed(rows, rows['updates'], batch))
   epochs_lack, exact_lack = rows['epoch'].isna(), exact.isna()
   if size is None and epochs_lack.any() and exact_lack.any():
     at = rows[epochs_lack if logged[0] == 'epoch' else exact_lack].iloc[0]
@@ -149,5 +154,45 @@ def _filled(rows: pd.DataFrame, logged: tuple[str, ...], size: float | None) -> 
   if (beyond := ~(examples < MOST)).any():
     at = rows[beyond].iloc[0]
     raise Problem(at['file'], at['row'], logged[0], 'it lies beyond any training', 'Mend it')
-  updates = rows['updates'].fillna(exact / batch).fillna(examples / batch)
+  updates = rows['updates'].fillna(_summed(rows, exact, 1 / batch))
+  updates = updates.fillna(_summed(rows, examples, 1 / batch))
   return rows.assign(epoch=epoch, examples=examples, updates=updates)
+
+
+def _changes(rows: pd.DataFrame) -> pd.Series:
+  """Which rows are of runs that change their batch size; without a name of runs none is."""
+  if 'run' not in rows:
+    return pd.Series(False, index=rows.index)
+  return rows.groupby(_by_run(rows), dropna=False)['batch_size'].transform('nunique') > 1
+
+
+def _by_run(rows: pd.DataFrame) -> list[str]:
+  return [key for key in _RUN if key in rows]
+
+
+def _summed(rows: pd.DataFrame, clock: pd.Series, each: pd.Series) -> pd.Series:
+  """A clock times `each`, which is that of the moment: summed along runs in which it changes.
+
+  Raises Problem where such a run begins anew in the file: it may be two under one name.
+  """
+  total = clock * each
+  here = _changes(rows) & clock.notna()
+  if not here.any():
+    return total
+  some = rows[here].assign(clock=clock, each=each)
+  for _, run in some.groupby(_by_run(some), dropna=False):
+    back = run[run['clock'].diff() < 0]
+    anew = back[back['clock'] <= run['clock'].min()]
+    if len(anew) and not run['clock'].is_monotonic_decreasing:
+      _begins_anew(anew.iloc[0])
+  some = some.sort_values('clock', kind='stable')
+  before = some.groupby(_by_run(some), dropna=False)['clock'].shift(fill_value=0.0)
+  some['sum'] = (some['clock'] - before) * some['each']
+  total.loc[some.index] = some.groupby(_by_run(some), dropna=False)['sum'].cumsum()
+  return total
+
+
+def _begins_anew(at: pd.Series) -> None:
+  what = f'run {at["run"]!r} changes its batch size, and its rows begin anew here'
+  remedy = 'Put rows in the order of training, or give each run a name of its own'
+  raise Problem(at['file'], at['row'], 'run', what, remedy)

@@ -17,13 +17,14 @@ from bsjax.analysis.claims.across_arms import rules_across
 from bsjax.analysis.claims.condition_contrasts import claims, compare
 from bsjax.analysis.claims.conditions import Condition, of_study
 from bsjax.config.metrics import Judged, judged, judging
+from bsjax.format import from_to
 from bsjax.plan.arms import FOLDER
 from bsjax.report import comparisons, methods, page, stored_study, study_page
 from bsjax.report.figures.scaling import ACROSS
 from bsjax.report.text.across_arms import detail, headline
 from bsjax.report.text.answer import Answer, answer
 from bsjax.report.text.condition_words import condition_answer
-from bsjax.report.text.method_setup import data_name
+from bsjax.report.text.method_setup import data_name, trials_of_settings
 from bsjax.report.text.own_parts import model_name
 from bsjax.report.text.rendered import rendered
 from bsjax.storage import records, shards
@@ -153,7 +154,7 @@ def render(summary: Mapping[str, Any], arms: Mapping[str, stored_study.StoredStu
     methodology=methods.of_studies(arms),
     rows=[{**row, **_facts(arms[row['name']])} for row in summary['arms']],
     runs=sum(len(study.plan) for study in studies),
-    trials=max((row['trial'] + 1 for study in studies for row in study.plan), default=0),
+    trials_each=from_to([n for study in studies for n in trials_of_settings(study.plan)] or [0]),
     data=sorted({_data(study) for study in studies}),
   )
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -36,7 +35,7 @@ from bsjax.report.text.changes import of_study
 from bsjax.report.text.claim_blocks import blocks
 from bsjax.report.text.decision import rounds
 from bsjax.report.text.formats import nouns
-from bsjax.report.text.method_setup import data_name
+from bsjax.report.text.method_setup import data_name, trials_of_settings
 from bsjax.report.text.methodology import paragraph
 from bsjax.report.text.own_parts import model_name, optimizer_name
 from bsjax.report.text.rendered import rendered
@@ -90,7 +89,7 @@ def _context(study: StoredStudy, source: Source) -> dict[str, Any]:
   summary, cost = study.summary, study.native_cost
   whole, pairs = blocks(summary['claims'])
   plan, rows = study.first
-  critical, trials = summary['critical_batch_size'], len({row['trial'] for row in plan})
+  critical = summary['critical_batch_size']
   # Of stages each has a cost of its own, and a target may lie in any.
   timed = cost and not any(row['stage'] for row in cost['rows'])
   return {
@@ -125,7 +124,8 @@ def _context(study: StoredStudy, source: Source) -> dict[str, Any]:
     'spectrum': list(source.colours.values()),
     'bars': _bars(summary['batch_sizes']),
     'updates': _updates(plan, rows),
-    'trials': trials,
+    'trials': len({row['trial'] for row in plan}),
+    'trials_each': from_to(trials_of_settings(plan)),
     'over': _over(plan),
     'setup': _setup(study),
     'reestimated': judged().reestimated_val in summary['batch_sizes'][0],
@@ -138,7 +138,7 @@ def _context(study: StoredStudy, source: Source) -> dict[str, Any]:
 
 def _over(plan: Sequence[Mapping[str, Any]]) -> str:
   """Over what intervals are; settings of several rounds have more trials and fewer."""
-  counts = Counter((row['batch_size'], row['learning_rate']) for row in plan).values()
+  counts = trials_of_settings(plan)
   if max(counts) < 2:
     return 'one trial, hence no intervals'
   return f'n = {from_to(counts)} trials'

@@ -14,11 +14,13 @@ from bsjax.analysis.measures.exponent import exponent, points, saturation
 from bsjax.analysis.measures.learning_rate import learning_rates
 from bsjax.analysis.measures.optimum import Optimum, optimum, optimum_of
 from bsjax.analysis.runs import histories
+from bsjax.report.text import words
 from bsjax.report.text.rendered import rendered
 from bsjax.stats.estimate import Estimate, Reason, undefined
 
 RATES = 0.01 * 2.0 ** np.arange(8)
 STUDIES = 2000
+LEFT_OUT = 'Left out: batch size 256: it has 2 of 3 trials.'
 # Four standard errors of a share of 95% in 2000 studies are 1.9%; the claim is 93% to 97%.
 LOW, HIGH = 0.93, 0.97
 
@@ -247,6 +249,18 @@ def test_batch_sizes_without_an_optimum_are_named():
     assert (why.code, why.details['needed'], why.details['known']) == ('too_few_optima', 3, 2)
     codes = {size: left.code for size, left in why.details['left_out']}
     assert codes == {8: 'at_grid_edge'} | dict.fromkeys((16, 32, 64), 'next_to_divergence')
+
+
+def test_batch_sizes_of_fewer_trials_are_left_out_and_named():
+  found = optima(np.log(SIZES) * np.array([[0.4], [0.6], [0.8]]))
+  fewer = optima(np.log(SIZES) * np.array([[9.0], [9.5]]))
+  given = points(found | {256: fewer[256]})
+  assert given.left_out == {256: Reason('fewer_trials', trials=2, of=3)}
+  # The rest says what it says without that batch size.
+  del found[256]
+  without = exponent(points(found))
+  assert exponent(given) == without | {'left_out': {'256': given.left_out[256]}}
+  assert words.exponent(rendered(exponent(given)))[-1] == LEFT_OUT
 
 
 @pytest.mark.parametrize('planted', [10.0, 60.0, 300.0])

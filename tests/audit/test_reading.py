@@ -261,6 +261,52 @@ def test_clocks_follow_from_each_other():
   assert implied.train_examples == 3200
 
 
+def changing(examples=3200, epochs=4):
+  """A run that goes from batches of 64 to 32 after half, beside two that keep theirs."""
+  parts = []
+  for name, (first, then) in {'a': (64, 64), 'b': (16, 16), 'c': (64, 32)}.items():
+    made = 0
+    for epoch in range(1, epochs + 1):
+      size = first if epoch <= epochs / 2 else then
+      made += examples // size
+      parts.append((name, size, epoch, made, examples * epoch, 0.5 + 0.01 * epoch))
+  names = ['run', 'batch_size', 'epoch', 'updates', 'examples', 'val_accuracy']
+  return pd.DataFrame(parts, columns=names)
+
+
+@pytest.mark.parametrize('order', ['as trained', 'newest first', 'resumed'])
+@pytest.mark.parametrize('logged', [['updates'], ['epoch', 'updates'], ['epoch'], ['examples']])
+def test_clocks_of_a_run_that_changes_its_batch_size_are_summed(logged, order):
+  whole = changing()
+  if order == 'newest first':
+    whole = whole[::-1].reset_index(drop=True)
+  if order == 'resumed':
+    whole = pd.concat([whole.iloc[:-1], whole.iloc[-2:]], ignore_index=True)
+  left_out = {'epoch', 'updates', 'examples'} - set(logged)
+  frame = table.join([exports.Raw('x', whole.drop(columns=list(left_out)))], {}).rows
+  known = None if len(logged) > 1 else 3200
+  timed = clocks.align(frame, known, False)
+  assert timed.train_examples == 3200
+  for clock in ('epoch', 'updates', 'examples'):
+    np.testing.assert_allclose(timed.rows[clock], whole[clock], err_msg=clock)
+
+
+def test_steps_of_runs_that_change_their_batch_size_prove_nothing():
+  frame = changing().drop(columns='examples').rename(columns={'updates': 'step'})
+  rows = table.join([exports.Raw('x', frame)], {}).rows
+  timed = clocks.align(rows, None, False)
+  assert timed.notes[0].code == 'steps_are_updates'
+  of_c = timed.rows[timed.rows['run'] == 'c']
+  assert of_c['updates'].tolist() == [50, 100, 200, 300] and timed.train_examples == 3200
+
+
+def test_two_runs_of_one_name_are_no_run_that_changes_its_batch_size():
+  frame = changing().query("run != 'c'").drop(columns=['epoch', 'examples'])
+  frame = frame.sort_values('run', ascending=False, kind='stable').assign(run='a')
+  with pytest.raises(Problem, match='changes its batch size, and its rows begin anew'):
+    audit(frame)
+
+
 def test_no_number_rests_on_a_guessed_size_of_the_training_set():
   frame = rows(trials=3).assign(train_loss=lambda f: 1 / f['epoch'] + f['batch_size'] / 1000)
   goals = {goal['quantity']: goal for goal in audit(frame).result['recommendation']}

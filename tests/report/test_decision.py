@@ -1,6 +1,7 @@
 """The answer to a question that rounds decide, in its own words, and the rounds on the page."""
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -12,9 +13,16 @@ from ml_collections import ConfigDict
 from bsjax.analysis.decide.decision import decision as entry_of
 from bsjax.report import page, study_page
 from bsjax.report.stored_study import load
-from bsjax.report.text import decision
+from bsjax.report.text import decision, methodology
+from bsjax.report.text.answer import answer
 from bsjax.report.text.rendered import rendered
 
+FOUR = World(
+  'four',
+  batch_sizes=(16, 32, 64, 256),
+  learning_rates=(0.03, 0.1, 0.3),
+  worse=(0.0, 0.0, 0.0, 1.2),
+)
 THREE = World(
   'three', batch_sizes=(16, 32, 64), learning_rates=(0.03, 0.1, 0.3), worse=(0.0, 0.0, 1.2)
 )
@@ -65,6 +73,7 @@ def test_page_and_text_tell_every_round(tmp_path):
   written = study_page.write(tmp_path).read_text()
   assert 'Rounds were planned until the question was decided.' in written
   plain = (tmp_path / 'report.md').read_text()
+  assert re.search(r'trials of each setting(<[^>]*>|\s)+3 to \d+<', page)
   told = decision.rounds(load(tmp_path).summary['decision'])
   assert len(told) == 5
   assert [row['error'] for row in told] == ['–', '0.5%', '0.33%', '0.5%', '0.67%']
@@ -102,6 +111,59 @@ def test_batch_sizes_without_a_rate_are_named_so():
     assert 'What is left open has no learning rate' in decision.detail(entry)
   note = page.render('rounds.html', rounds=decision.rounds(entry), summary={'decision': entry})
   assert 'Rounds are planned until the question is decided, which it is not.' in note
+
+
+def test_all_parts_agree_on_a_batch_size_that_had_no_further_trials(tmp_path):
+  write(tmp_path, rounds.study(FOUR, 4))
+  study = load(tmp_path)
+  found = study.summary
+  assert found['answer']['headline'].endswith('256 is 1.32 worse.')
+  # What may have made the difference is told of the runs that showed it.
+  by_code = {row['confound']: row for row in found['confounds']}
+  assert by_code['unequal_updates']['explains'] == 'unknown'
+  assert by_code['learning_rate_not_tuned']['explains'] is False
+  assert 'the number of updates' in found['answer']['remarks'][0]
+  best = found['recommendation'][0]
+  assert 'worse, at 95% for all pairs and looks at once: 256.' in best['why']
+  assert 'takes no part' not in best['why']
+  text = methodology.topics(study.config, study.plan, found)
+  assert text['rounds'].startswith(
+    'The study went on in rounds to decide which batch size is best, where less than 0.5 '
+    'percentage points does not matter. After the first, 4 rounds added'
+  )
+  assert 'at 3, 5, 8 and 12 trials' in text['rounds'] and '99.5%, 99.67%' in text['rounds']
+  assert text['rounds'].endswith(
+    'Batch size 256 was given no further trials once shown to be worse.'
+  )
+  assert 'with 99.33%, as at the last look' in text['intervals']
+
+
+def test_level_of_other_questions_is_that_of_the_last_look(tmp_path):
+  write(tmp_path, rounds.study(THREE, 1, question='trend'))
+  found = load(tmp_path).summary
+  error = found['decision']['rounds'][-1]['error']
+  assert f'at {100 * (1 - error):.3g}% for all pairs at once' in found['recommendation'][0]['why']
+
+
+def explained(summary, **changed):
+  """The answer where the updates explain what is shown, of a decision with changes."""
+  rows = [row | {'explains': True} for row in summary['confounds'][:1]]
+  return answer(summary | {'confounds': rows, 'decision': summary['decision'] | changed})
+
+
+def test_only_a_difference_that_was_found_has_a_cause(tmp_path):
+  write(tmp_path, rounds.study(THREE, 1))
+  found = load(tmp_path).summary
+  headline = found['answer']['headline'][:-1]
+  said = f'{headline}; the number of updates explains the difference.'
+  assert explained(found).headline == said
+  assert 'explains' not in explained(found, decided=False).headline
+  alike = [one | {'state': 'alike'} for one in found['decision']['shown']]
+  assert 'explains' not in explained(found, shown=alike).headline
+  open_ = found['confounds'][:1]
+  assert open_[0]['explains'] == 'unknown' and found['answer']['remarks']
+  other = found | {'decision': found['decision'] | {'shown': alike}}
+  assert not any('cause' in remark for remark in answer(other).remarks)
 
 
 def test_before_any_look_nothing_is_said():

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from bsjax.analysis.claims.claim import Claim
 from bsjax.analysis.decide.claims import FACTOR, joint
+from bsjax.analysis.decide.differences import confounds
 from bsjax.analysis.decide.looks import (
   Look,
   Round,
@@ -73,6 +74,7 @@ def decision(
     'sizes': list(sizes),
     'best': leader(found) if question.kind == BEST else None,
     'shown': _shown(question, sizes, found),
+    'confounds': confounds(config, question, sizes, found),
     'claims': list(last.claims) if last else [],
     'rates': [one._asdict() for one in last.known] if last and factor else [],
     'rounds': [_round(*both) for both in zip(done, found, strict=True)],

@@ -46,16 +46,26 @@ class Points(NamedTuple):
 
 
 def points(optima: Mapping[int, Optimum]) -> Points:
-  """The optima that are known between the points of the grid, in ascending batch size."""
-  known = {size: best for size, best in sorted(optima.items()) if best.state == 'found'}
-  if len({best.rate.n for best in known.values()}) > 1:
-    counts = ', '.join(f'{size}: {best.rate.n}' for size, best in known.items())
-    raise ValueError(f'trials by batch size are {counts}: give all batch sizes the same trials.')
+  """The optima that are known between the points of the grid, in ascending batch size.
+
+  Those of fewer trials than others have are left out: the numbers here are of each trial. A study
+  that is to decide a question gives no more trials to a batch size that is shown to be worse.
+  """
+  found = {size: best for size, best in sorted(optima.items()) if best.state == 'found'}
+  most = max((best.rate.n for best in found.values()), default=0)
+  known = {size: best for size, best in found.items() if best.rate.n == most}
+  left_out = {
+    size: Reason('fewer_trials', trials=best.rate.n, of=most)
+    if size in found
+    else best.rate.reasons[0]
+    for size, best in sorted(optima.items())
+    if size not in known
+  }
   return Points(
     np.array(list(known), dtype=np.float64),
     np.array([best.log_rates for best in known.values()], dtype=np.float64).T,
     np.array([best.slack for best in known.values()], dtype=np.float64),
-    {size: best.rate.reasons[0] for size, best in sorted(optima.items()) if size not in known},
+    left_out,
   )
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from bsjax.analysis.claims import causes
 from bsjax.analysis.claims.claim import REFUTED, SUPPORTED, UNDETERMINED, Kind, better, worse
 from bsjax.analysis.runs.histories import Row
+from bsjax.config.decide_keys import BEST, BEST_RATE, EQUIVALENT, TREND
 from bsjax.config.metrics import judged
 from bsjax.format import by_reason, joined, sizes_text
 from bsjax.report.text import decision
@@ -60,14 +61,38 @@ def answer(summary: Mapping[str, Any], brief: bool = False) -> Answer:
   the noise scale.
   """
   found = _answer(summary, brief)
-  if asked := summary.get('decision'):
-    said = _explained(decision.headline(asked), summary['confounds'])
-    found = found._replace(headline=said, detail=decision.detail(asked))
+  if 'decision' in summary:
+    found = _decided(summary, found)
   remarks = [*_limits(summary), *_rare_classes(summary), *found.remarks]
   if 'branch' not in summary:
     return found._replace(remarks=remarks)
   headline = found.headline[0].lower() + found.headline[1:]
   return Answer(f'In the branch {summary["branch"]}, {headline}', found.detail, remarks)
+
+
+def _decided(summary: Mapping[str, Any], found: Answer) -> Answer:
+  """The answer to the question that rounds were planned for, in the place of that to the usual one.
+
+  Causes are those of a difference: they are told only where the question has found one.
+  """
+  asked, open_causes = summary['decision'], _open_causes(summary['confounds'])
+  headline, differs = decision.headline(asked), _shows_difference(asked)
+  if differs and asked['decided']:
+    headline = _explained(headline, summary['confounds'], 'the difference')
+  others = [remark for remark in found.remarks if remark not in open_causes]
+  remarks = [*open_causes, *others] if differs else others
+  return Answer(headline, decision.detail(asked), remarks)
+
+
+def _shows_difference(asked: Mapping[str, Any]) -> bool:
+  """Whether some batch size is shown to do better than another by what was asked."""
+  verdicts = [claim['verdict'] for claim in asked['claims']]
+  return {
+    BEST: any(one['state'] == 'worse' for one in asked['shown']),
+    EQUIVALENT: verdicts == [SUPPORTED, REFUTED],  # better, and by more than the margin
+    TREND: verdicts[:1] in ([SUPPORTED], [REFUTED]),
+    BEST_RATE: False,
+  }[asked['kind']]
 
 
 def _answer(summary: Mapping[str, Any], brief: bool) -> Answer:
@@ -107,9 +132,9 @@ def _qualified(headline: str, confounds: Sequence[Mapping[str, Any]]) -> str:
   return _explained(headline, confounds)
 
 
-def _explained(headline: str, confounds: Sequence[Mapping[str, Any]]) -> str:
+def _explained(headline: str, confounds: Sequence[Mapping[str, Any]], what: str = 'it') -> str:
   explained = [EXPLAINS[row['confound']] for row in confounds if row['explains'] is True]
-  return f'{headline[:-1]}; {joined(explained)} it.' if explained else headline
+  return f'{headline[:-1]}; {joined(explained)} {what}.' if explained else headline
 
 
 def _open_causes(confounds: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -27,6 +27,11 @@ def _nothing_to_compare(sizes: Sequence[int]) -> str:
   return f'{few} a result in every trial: nothing to compare'
 
 
+def _shown_worse(sizes: Sequence[int], level: float = 0.95, looks: bool = False) -> str:
+  every, which = 'pairs and looks' if looks else 'pairs', ', '.join(map(str, sizes)) or 'none'
+  return f'shown to be worse, at {100 * level:.3g}% for all {every} at once: {which}'
+
+
 def _too_few_reach(sizes: int, trials: int, run_whole: bool) -> str:
   sizes_run = f'{sizes} batch sizes{" run whole" * run_whole}'
   return f'{sizes_run} reach the target in every trial, over {trials} trials: too few to compare'
@@ -44,7 +49,7 @@ OF_GOALS: dict[str, str | Callable[..., str]] = {
   'one_trial_highest': 'one trial has no spread and shows no batch size to be best; '
   '{judged.best_mean} here: {best}',
   'highest_mean': 'batch size {best} has the {judged.best_mean} mean over {trials} trials',
-  'shown_worse': 'shown to be worse, at 95% for all pairs at once: {sizes:list}',
+  'shown_worse': _shown_worse,
   'not_shown_worse': 'not shown to be worse: {sizes:list}',
   'as_good': '{size} is within {margin:percent}{judged.of_points} of {best}, by its whole '
   'interval, and needs fewer updates',

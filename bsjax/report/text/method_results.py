@@ -8,7 +8,7 @@ from typing import Any
 from bsjax.analysis.runs.histories import Row
 from bsjax.config.metrics import judged
 from bsjax.format import joined, measured, number, sizes_text
-from bsjax.report.text import words
+from bsjax.report.text import method_rounds, words
 from bsjax.report.text.results import noise_source
 
 
@@ -55,6 +55,8 @@ def intervals(plan_rows: Sequence[Row], summary: Mapping[str, Any]) -> str:
     text += ' What a trial shares cancels in differences between batch sizes, whose spread is that '
     text += 'of all lanes near their best learning rates; the intervals of all pairs and of the '
     text += 'trend hold together.'
+    if level := method_rounds.level(summary.get('decision', {'rounds': ()})):
+      text += f' They do so with {level}, as at the last look at the question, not with 95%.'
   if any(row['noise_scale']['b_simple'] is not None for row in summary.get('batch_sizes', [])):
     text += " The interval of a noise scale is Student's of its reciprocal."
   return text

@@ -231,10 +231,14 @@ def _lacks_rates(config: Config) -> bool:
   return 0 < len(settings) < len(config['batch_sizes']) * len(config['learning_rates'])
 
 
+def trials_of_settings(plan_rows: Sequence[Row]) -> list[int]:
+  """How many trials each setting has."""
+  settings = ((row['batch_size'], row['learning_rate'], row.get('branch', '')) for row in plan_rows)
+  return list(collections.Counter(settings).values())
+
+
 def trials(config: Config, plan_rows: Sequence[Row]) -> str:
-  counts = collections.Counter(
-    (row['batch_size'], row['learning_rate'], row.get('branch', '')) for row in plan_rows
-  ).values()
+  counts = trials_of_settings(plan_rows)
   trials = max(counts, default=0)
   seed = f' from seed {config["seed"]}' if 'seed' in config else ''
   if trials < 2:

@@ -13,6 +13,7 @@ from bsjax.format import joined, sizes_text
 from bsjax.report.text import (
   method_measured,
   method_results,
+  method_rounds,
   method_scaling,
   method_setup,
   own_parts,
@@ -65,6 +66,7 @@ def topics(
     'hyperparameters': method_scaling.hyperparameter_rules(config, plan_rows),
     'selection': method_results.selection(summary),
     'trials': method_setup.trials(config, plan_rows),
+    'rounds': method_rounds.sentences(summary),
     'micro-batches': method_results.micro_batches(plan_rows, native_cost),
     'normalization': method_measured.batch_norm(config, plan_rows),
     'evaluation': method_measured.evaluation(config, plan_rows),
