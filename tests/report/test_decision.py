@@ -73,7 +73,7 @@ def test_page_and_text_tell_every_round(tmp_path):
   written = study_page.write(tmp_path).read_text()
   assert 'Rounds were planned until the question was decided.' in written
   plain = (tmp_path / 'report.md').read_text()
-  assert re.search(r'trials of each setting(<[^>]*>|\s)+3 to \d+<', page)
+  assert re.search(r'trials of each setting(<[^>]*>|\s)+3 to \d+<', written)
   told = decision.rounds(load(tmp_path).summary['decision'])
   assert len(told) == 5
   assert [row['error'] for row in told] == ['–', '0.5%', '0.33%', '0.5%', '0.67%']
@@ -117,7 +117,7 @@ def test_all_parts_agree_on_a_batch_size_that_had_no_further_trials(tmp_path):
   write(tmp_path, rounds.study(FOUR, 4))
   study = load(tmp_path)
   found = study.summary
-  assert found['answer']['headline'].endswith('256 is 1.32 worse.')
+  assert found['answer']['headline'].endswith('256 is 1.32 worse than 64.')
   # What may have made the difference is told of the runs that showed it.
   by_code = {row['confound']: row for row in found['confounds']}
   assert by_code['unequal_updates']['explains'] == 'unknown'
