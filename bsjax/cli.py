@@ -13,7 +13,7 @@ from ml_collections import ConfigDict, config_flags
 
 import bsjax
 from bsjax import configs
-from bsjax.storage import user_cache
+from bsjax.storage import provenance, user_cache
 
 # What a config file may give beside its config, by parts(config): arguments of `bsjax.Study`.
 PARTS = 'model', 'data', 'task', 'optimizer', 'writers'
@@ -51,8 +51,7 @@ def set_up_machine() -> None:
   import jax
 
   pin_options()
-  mine = getattr(os, 'sched_getaffinity', lambda _: range(os.cpu_count() or 1))  # not on macOS
-  jax.config.update('jax_num_cpu_devices', len(mine(0)))
+  jax.config.update('jax_num_cpu_devices', provenance.cores())
   if jax.config.jax_compilation_cache_dir is None:  # else the user keeps one
     jax.config.update('jax_compilation_cache_dir', str(user_cache.folder('xla')))
   jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.3)

@@ -42,7 +42,8 @@ def align(rows: pd.DataFrame, train_examples: int | None, keras: bool) -> Clocks
     raise Problem(at['file'], at['row'], 'epoch', 'it does not say where in training it is', remedy)
   rows = rows[rows[list(logged)].notna().any(axis=1)]
   size = float(train_examples) if train_examples else None
-  implied = _implied(rows)
+  changes = _changes(rows)
+  implied = _implied(rows, changes)
   if implied is not None and size is None:
     size = implied
     notes.append(Reason('implied_train_examples', examples=round(implied)))
@@ -50,7 +51,7 @@ def align(rows: pd.DataFrame, train_examples: int | None, keras: bool) -> Clocks
     at = rows.iloc[0]
     what = f'epochs and updates imply {implied:,.0f} training examples, and {size:,.0f} were given'
     raise Problem(at['file'], at['row'], 'updates', what, 'Mend --train_examples or the columns')
-  rows = _filled(rows, logged, size)
+  rows = _filled(rows, logged, size, changes)
   if size is None:
     unknown = 'updates_not_known' if logged == ('epoch',) else 'epochs_not_known'
     notes.append(Reason(unknown))
@@ -110,14 +111,14 @@ def _epochs_from_one(rows: pd.DataFrame, keras: bool) -> tuple[pd.DataFrame, lis
   return rows.assign(epoch=rows['epoch'] + 1), [] if keras else [Reason('epochs_from_zero')]
 
 
-def _implied(rows: pd.DataFrame) -> float | None:
+def _implied(rows: pd.DataFrame, changes: pd.Series) -> float | None:
   """Examples in an epoch, from rows with both clocks; Problem where batch sizes disagree."""
   if 'epoch' not in rows or not {'updates', 'examples'} & set(rows):
     return None
-  if not (changes := _changes(rows)).all():
-    rows = rows[~changes]  # an epoch of others is of no one batch size
+  if not changes.all():
+    rows, changes = rows[~changes], changes[~changes]  # an epoch of others is of no one batch size
   batch = rows['batch_size']
-  seen = rows['examples'] if 'examples' in rows else _summed(rows, rows['updates'], batch)
+  seen = rows['examples'] if 'examples' in rows else _summed(rows, changes, rows['updates'], batch)
   use = (rows['epoch'] > 0) & (seen > 0)
   per_epoch = (seen[use] / rows['epoch'][use]).groupby(rows['batch_size'][use]).median()
   if not len(per_epoch):
@@ -135,11 +136,13 @@ def _implied(rows: pd.DataFrame) -> float | None:
   return float(per_epoch.max())
 
 
-def _filled(rows: pd.DataFrame, logged: tuple[str, ...], size: float | None) -> pd.DataFrame:
+def _filled(
+  rows: pd.DataFrame, logged: tuple[str, ...], size: float | None, changes: pd.Series
+) -> pd.DataFrame:
   """Each clock from those that a row has."""
   rows = rows.assign(**{clock: np.nan for clock in CLOCKS if clock not in rows})
   batch = rows['batch_size']
-  exact = rows['examples'].fillna(_summed(rows, rows['updates'], batch))
+  exact = rows['examples'].fillna(_summed(rows, changes, rows['updates'], batch))
   epochs_lack, exact_lack = rows['epoch'].isna(), exact.isna()
   if size is None and epochs_lack.any() and exact_lack.any():
     at = rows[epochs_lack if logged[0] == 'epoch' else exact_lack].iloc[0]
@@ -154,8 +157,8 @@ def _filled(rows: pd.DataFrame, logged: tuple[str, ...], size: float | None) -> 
   if (beyond := ~(examples < MOST)).any():
     at = rows[beyond].iloc[0]
     raise Problem(at['file'], at['row'], logged[0], 'it lies beyond any training', 'Mend it')
-  updates = rows['updates'].fillna(_summed(rows, exact, 1 / batch))
-  updates = updates.fillna(_summed(rows, examples, 1 / batch))
+  updates = rows['updates'].fillna(_summed(rows, changes, exact, 1 / batch))
+  updates = updates.fillna(_summed(rows, changes, examples, 1 / batch))
   return rows.assign(epoch=epoch, examples=examples, updates=updates)
 
 
@@ -170,13 +173,13 @@ def _by_run(rows: pd.DataFrame) -> list[str]:
   return [key for key in _RUN if key in rows]
 
 
-def _summed(rows: pd.DataFrame, clock: pd.Series, each: pd.Series) -> pd.Series:
+def _summed(rows: pd.DataFrame, changes: pd.Series, clock: pd.Series, each: pd.Series) -> pd.Series:
   """A clock times `each`, which is that of the moment: summed along runs in which it changes.
 
   Raises Problem where such a run begins anew in the file: it may be two under one name.
   """
   total = clock * each
-  here = _changes(rows) & clock.notna()
+  here = changes & clock.notna()
   if not here.any():
     return total
   some = rows[here].assign(clock=clock, each=each)

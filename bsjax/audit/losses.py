@@ -13,7 +13,7 @@ from dataclasses import replace
 from bsjax.analysis.claims.causes import Confound
 from bsjax.analysis.claims.claim import Claim, Finding, Question
 from bsjax.config.metrics import USUAL
-from bsjax.stats.estimate import Estimate, Reason
+from bsjax.stats.estimate import Reason, minus
 
 LOSS = 'val_loss'
 UNITS = {
@@ -48,9 +48,9 @@ def claim_of_loss(claim: Claim) -> Claim:
   low, high = claim.ends
   return replace(
     claim,
-    estimate=_negative(claim.estimate),
+    estimate=claim.estimate.negated(),
     question=Question(side, center, question.margin),
-    ends=(_minus(high), _minus(low)),
+    ends=(minus(high), minus(low)),
   )
 
 
@@ -71,17 +71,8 @@ def _reason(reason: Reason, flip: bool) -> Reason:
   if details.get('unit') in UNITS:
     details['unit'] = UNITS[details['unit']]
     if flip and 'low' in details:
-      details |= {'low': _minus(details['high']), 'high': _minus(reason.details['low'])}
+      details |= {'low': minus(details['high']), 'high': minus(reason.details['low'])}
   if reason.code == 'at_one_rate':
     ends = {'value': 'value', 'low': 'high', 'high': 'low'}
-    details |= {name: _minus(reason.details[other]) for name, other in ends.items()}
+    details |= {name: minus(reason.details[other]) for name, other in ends.items()}
   return Reason(_OF_LOSS.get(reason.code, reason.code), **details)
-
-
-def _negative(estimate: Estimate) -> Estimate:
-  value, low, high = map(_minus, (estimate.value, estimate.low, estimate.high))
-  return replace(estimate, value=value, low=high, high=low)
-
-
-def _minus(value: float | None) -> float | None:
-  return None if value is None else -value + 0.0

@@ -1,6 +1,5 @@
 """Measures the batch sizes of a study, each run alone on one device; writes native_cost.json."""
 
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from bsjax.cost.meter import Limits, Meter, Row, count
 from bsjax.data import Dataset
 from bsjax.format import GIB
 from bsjax.plan import plan
-from bsjax.storage import records
+from bsjax.storage import provenance, records
 
 FILE = 'native_cost.json'  # in a workdir
 
@@ -114,8 +113,7 @@ def _hardware(device: jax.Device) -> str:
   """For people, such as '2 CPU cores (Intel Xeon)' or '1 x NVIDIA H200'."""
   if device.platform != 'cpu':
     return f'1 x {device.device_kind}'
-  mine = getattr(os, 'sched_getaffinity', lambda _: range(os.cpu_count() or 1))  # not on macOS
-  return f'{len(mine(0))} CPU cores ({timer.processor() or "of unknown kind"})'
+  return f'{provenance.cores()} CPU cores ({timer.processor() or "of unknown kind"})'
 
 
 def write(workdir: str | Path, measured: Mapping[str, Any]) -> Path:

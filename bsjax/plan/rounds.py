@@ -58,11 +58,6 @@ def of(config: Config) -> tuple[Box, ...]:
   return tuple(map(Box.of, config.get('rounds') or ())) or (_grid(config),)
 
 
-def of_question(config: Config) -> list[tuple[Box, ...]]:
-  """Returns the boxes of each round of `decide.rounds`, those of the study where there are none."""
-  return [tuple(map(Box.of, boxes)) for boxes, *_ in config['decide']['rounds']] or [of(config)]
-
-
 def _grid(config: Config) -> Box:
   return Box(tuple(config['batch_sizes']), tuple(config['learning_rates']), config['trials'])
 

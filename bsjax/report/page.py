@@ -38,12 +38,12 @@ def figures(
   """The figures that apply to a source; `context` fills their captions."""
   drawings = [figure for figure in drawings if figure.applies(source)]
 
-  def drawn(index: int) -> str:
-    return drawing.svg(drawing.draw(drawings[index], source), drawings[index].name)
+  def drawn(figure: drawing.Drawing) -> str:
+    return drawing.svg(drawing.draw(figure, source), figure.name)
 
   return [
     Shown(figure.name, Markup(svg), _caption(figure, context), figure.wide)
-    for figure, svg in zip(drawings, side_by_side.mapped(drawn, range(len(drawings))), strict=True)
+    for figure, svg in zip(drawings, side_by_side.mapped(drawn, drawings), strict=True)
   ]
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
-_do: Callable[[Any], Any]  # of this process, which a worker got when it was forked
+from bsjax.storage.provenance import cores
+
+_work: tuple[Callable[[Any], Any], Sequence[Any]]  # which a worker got when it was forked
 
 
 def mapped(function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
@@ -18,23 +19,20 @@ def mapped(function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
   Not where JAX is loaded, as after training, whose threads do not survive a fork, and on Linux
   alone, as elsewhere the system's libraries do not either.
   """
-  workers = min(len(items), _cores())
+  workers = min(len(items), cores())
   if workers < 2 or sys.platform != 'linux' or 'jax' in sys.modules:
     return [function(item) for item in items]
-  # A forked process has the function, which need not be picklable, with all that it refers to.
+  # Forked processes have function and items, which need not be picklable.
   context = multiprocessing.get_context('fork')
-  with ProcessPoolExecutor(workers, context, _start, (function,)) as pool:
-    return list(pool.map(_call, items))
+  with ProcessPoolExecutor(workers, context, _start, (function, items)) as pool:
+    return list(pool.map(_call, range(len(items))))
 
 
-def _cores() -> int:
-  return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else 1
+def _start(function: Callable[[Any], Any], items: Sequence[Any]) -> None:
+  global _work
+  _work = function, items
 
 
-def _start(function: Callable[[Any], Any]) -> None:
-  global _do
-  _do = function
-
-
-def _call(item: Any) -> Any:
-  return _do(item)
+def _call(index: int) -> Any:
+  function, items = _work
+  return function(items[index])

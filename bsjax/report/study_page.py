@@ -30,7 +30,7 @@ from bsjax.report.panels import clocks, learning_rate, noise, sharpness
 from bsjax.report.panels.source import Source
 from bsjax.report.stored_study import StoredStudy, load
 from bsjax.report.text import words
-from bsjax.report.text.answer import CONFOUNDS, answer, noise_remark
+from bsjax.report.text.answer import CONFOUNDS, answer
 from bsjax.report.text.changes import of_study
 from bsjax.report.text.claim_blocks import blocks
 from bsjax.report.text.decision import rounds
@@ -38,6 +38,7 @@ from bsjax.report.text.formats import nouns
 from bsjax.report.text.method_setup import data_name, trials_of_settings
 from bsjax.report.text.methodology import paragraph
 from bsjax.report.text.own_parts import model_name, optimizer_name
+from bsjax.report.text.remarks import noise_remark
 from bsjax.report.text.rendered import rendered
 from bsjax.report.text.results import noise_kind, noise_source
 from bsjax.storage import records, shards

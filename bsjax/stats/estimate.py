@@ -53,6 +53,11 @@ class Estimate:
     value, low, high = ends
     return replace(self, value=value, low=low, high=high)
 
+  def negated(self) -> Estimate:
+    """The estimate of the value with the other sign."""
+    value, low, high = map(minus, (self.value, self.low, self.high))
+    return replace(self, value=value, low=high, high=low)
+
   @property
   def has_interval(self) -> bool:
     """Whether the value is bounded on at least one side."""
@@ -67,6 +72,11 @@ class Estimate:
   def to_json(self, value: str = 'mean') -> dict[str, Any]:
     """As summary.json holds it: the value under its name there, 'ci95' and 'n'."""
     return {value: self.value, 'ci95': [self.low, self.high], 'n': self.n}
+
+
+def minus(value: float | None) -> float | None:
+  """A value with the other sign, never as -0.0; what is missing stays missing."""
+  return None if value is None else -value + 0.0
 
 
 def undefined(code: str, n: int | float = 0, **details: Any) -> Estimate:

@@ -43,6 +43,12 @@ def start(device: str) -> dict[str, Any]:
   }
 
 
+def cores() -> int:
+  """Returns the number of cores that this process may use."""
+  mine = getattr(os, 'sched_getaffinity', lambda _: range(os.cpu_count() or 1))  # not on macOS
+  return len(mine(0))
+
+
 def commit() -> str | None:
   """Returns the commit of the checkout that bsjax runs from, with '+' after it where files differ.
 

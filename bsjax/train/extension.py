@@ -11,6 +11,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from bsjax.analysis.decide.decision import rounds_of
 from bsjax.autotune import execution
 from bsjax.config import bounds, decide_keys
 from bsjax.config.errors import ConfigError
@@ -110,7 +111,7 @@ def _refuse_spent(workdir: Path, there: ConfigDict, config: ConfigDict) -> None:
   """Raises ConfigError where a question of the study would have its whole error again."""
   if not there.decide.question:
     return
-  old, new = rounds.of_question(there), rounds.of_question(config)
+  old, new = ([one.boxes for one in rounds_of(each.to_dict())] for each in (there, config))
   same = all(there.decide[key] == config.decide[key] for key in decide_keys.FIXED)
   if not same or new[: len(old)] != old:
     raise ConfigError(

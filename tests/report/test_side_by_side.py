@@ -12,7 +12,7 @@ from bsjax.report import side_by_side
 FORKED = """
 import os, sys
 from bsjax.report import side_by_side
-side_by_side._cores = lambda: 3
+side_by_side.cores = lambda: 3
 found = side_by_side.mapped(lambda item: (item * 2, os.getpid()), range(20))
 assert [value for value, _ in found] == list(range(0, 40, 2))
 assert os.getpid() not in {process for _, process in found}

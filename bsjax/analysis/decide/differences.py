@@ -28,14 +28,10 @@ def confounds(
   parts = []
   for number, claims in _by_look(question, sizes, found).items():
     look = found[number]
-    chosen = {size: one for size, one in look.tuned.items() if _is_sure(look, size)}
+    chosen = look.surrounded
     read = {budget: readings(chosen, budget) for budget in CLOCKS}
     parts.append(causes(config, look.tried, chosen, read, claims))
   return [_together(same) for same in zip(*parts, strict=True)]
-
-
-def _is_sure(look: Look, size: int) -> bool:
-  return look.rates[size].state == 'bracketed'
 
 
 def _by_look(

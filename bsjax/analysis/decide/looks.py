@@ -56,6 +56,11 @@ class Look(NamedTuple):
     """The batch sizes whose best rate is not surrounded, with what to try next."""
     return {size: rates for size, rates in self.rates.items() if rates.add}
 
+  @property
+  def surrounded(self) -> dict[int, Tuned]:
+    """The batch sizes with worse rates on both sides of their best one, tuned."""
+    return {size: one for size, one in self.tuned.items() if self.rates[size].state == 'bracketed'}
+
 
 class Shown(NamedTuple):
   """What is shown of a batch size at a look: 'worse' or 'alike' than `best`, or 'open'.
@@ -143,7 +148,7 @@ def _look(
     return look
   if look.lacks_rates and rate_rounds([*before, look]) <= MOST_RATE_ROUNDS:
     return look
-  sure = {size: one for size, one in found.items() if rates[size].state == 'bracketed'}
+  sure = look.surrounded
   known = tuple(known_rates(question, sure, errors[trials])) if question.kind == BEST_RATE else ()
   return look._replace(
     error=errors[trials],
@@ -205,10 +210,7 @@ def _from(size: int, pair: Shown) -> Shown:
   """What is shown of a pair, as of this one of the two."""
   if pair.size == size or pair.claim is None:
     return pair
-  was = pair.claim.estimate
-  value, low, high = (None if x is None else -x for x in (was.value, was.high, was.low))
-  turned = replace(was, value=value, low=low, high=high)
-  claim = replace(pair.claim, subject=(pair.size, size), estimate=turned)
+  claim = replace(pair.claim, subject=(pair.size, size), estimate=pair.claim.estimate.negated())
   return pair._replace(size=size, best=pair.size, claim=claim)
 
 

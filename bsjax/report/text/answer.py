@@ -10,17 +10,13 @@ from bsjax.analysis.claims.claim import REFUTED, SUPPORTED, UNDETERMINED, Kind, 
 from bsjax.analysis.runs.histories import Row
 from bsjax.config.decide_keys import BEST, BEST_RATE, EQUIVALENT, TREND
 from bsjax.config.metrics import judged
-from bsjax.format import by_reason, joined, sizes_text
+from bsjax.format import joined
 from bsjax.report.text import decision
-from bsjax.report.text.claim_blocks import effect_text
 from bsjax.report.text.formats import change, reached
-from bsjax.report.text.results import noise_scale_text, noise_source
+from bsjax.report.text.remarks import limits, of_results, rare_classes
 from bsjax.report.text.words import selection
 
-LONG_TAIL = 10.0  # from this ratio of the largest class to the smallest, rare ones are a headline
 UNDECIDED = 'No batch size is shown to be better.'
-
-
 INCOMPARABLE = 'The batch sizes cannot be compared.'
 # What a confound is called, and of those that runs can tell to be the cause, with the verb.
 CONFOUNDS = {
@@ -63,7 +59,7 @@ def answer(summary: Mapping[str, Any], brief: bool = False) -> Answer:
   found = _answer(summary, brief)
   if 'decision' in summary:
     found = _decided(summary, found)
-  remarks = [*_limits(summary), *_rare_classes(summary), *found.remarks]
+  remarks = [*limits(summary), *rare_classes(summary), *found.remarks]
   if 'branch' not in summary:
     return found._replace(remarks=remarks)
   headline = found.headline[0].lower() + found.headline[1:]
@@ -96,7 +92,7 @@ def _shows_difference(asked: Mapping[str, Any]) -> bool:
 
 
 def _answer(summary: Mapping[str, Any], brief: bool) -> Answer:
-  remarks = _remarks(summary['batch_sizes'], brief)
+  remarks = of_results(summary['batch_sizes'], brief)
   rows = [row for row in summary['batch_sizes'] if row['learning_rate'] is not None]
   if not rows:
     detail = 'None has a learning rate at which every trial reached the end.'
@@ -149,40 +145,6 @@ def _open_causes(confounds: Sequence[Mapping[str, Any]]) -> list[str]:
   if ruled_out:
     remarks.append(f'Shown not to be the cause of the difference: {joined(ruled_out)}.')
   return remarks
-
-
-def _limits(summary: Mapping[str, Any]) -> list[str]:
-  """What a study of branches or stages says of its batch sizes, and what it does not."""
-  remarks = []
-  if 'branch' in summary:
-    others = [name for name in summary['conditions']['names'] if name != summary['branch']]
-    remarks.append(
-      f'The study has branches. All but what is headed "Stages" and "Branches" is of the first, '
-      f'{summary["branch"]}; the other{"s are" if len(others) > 1 else " is"} {joined(others)}.'
-    )
-  rules = [
-    f'{row["name"]} ({joined(row["settings"]["batch_size"])})'
-    for row in summary.get('stages', {}).get('stages', ())
-    if set(row['settings'].get('batch_size', ())) - {'keep'}
-  ]
-  if rules:
-    remarks.append(
-      f'Batch sizes are those that runs begin with; later they change: {joined(rules)}.'
-    )
-  return remarks
-
-
-def _rare_classes(summary: Mapping[str, Any]) -> list[str]:
-  """Whether small batches hurt rare classes, where a study has some."""
-  found = summary.get('by_class', {})
-  if not found or found['imbalance'] < LONG_TAIL:
-    return []
-  return [
-    f'{claim["claim"][0].upper()}{claim["claim"][1:]}: {claim["verdict"]}, {effect_text(claim)} of '
-    f'batch size (n = {claim["n"]}).'
-    for claim in found.get('claims', ())
-    if claim['quantity'] in ('rare', 'rare_less_frequent') and claim['effect'] is not None
-  ]
 
 
 def _trend(claims: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
@@ -259,46 +221,3 @@ def _largest(claims: Sequence[Mapping[str, Any]], level: Sequence[int]) -> float
   if not ends or None in ends:
     return None
   return (100 if judged().metric.percent else 1) * max(map(abs, ends))
-
-
-def _remarks(rows: Sequence[Row], brief: bool) -> list[str]:
-  remarks = []
-  untuned = [row['batch_size'] for row in rows if 'note' in row]
-  at_edge = [row['batch_size'] for row in rows if row['at_grid_edge'] and 'note' not in row]
-  if at_edge:
-    remarks.append(
-      f'At {sizes_text(at_edge)} the best learning rate is at the edge of the grid: a better one '
-      'may lie outside.'
-    )
-  if untuned:
-    remarks.append(
-      f'At {sizes_text(untuned)} only one learning rate was tried: a difference may be one of '
-      'tuning, not of batch size.'
-    )
-  remarks += [
-    f'Batch size {row["batch_size"]} has no result ({row["reason"]}).'
-    for row in rows
-    if 'reason' in row
-  ]
-  return remarks if brief else remarks + noise_remark(rows)
-
-
-def noise_remark(rows: Sequence[Row]) -> list[str]:
-  """Which batch sizes lie, with the whole interval, below or above the noise scale found there."""
-  measured = [row for row in rows if row['noise_scale']['b_simple'] is not None]
-  if not measured:
-    return []
-  ends = [measured[0], measured[-1]] if len(measured) > 1 else measured
-  values = [f'{noise_scale_text(row["noise_scale"])} at {row["batch_size"]}' for row in ends]
-  text = f'Gradient noise scale, by batch size, late in training: {joined(values)}'
-  text += f'{noise_source(measured)}.'
-  bounds = [(row['batch_size'], *row['noise_scale']['ci95']) for row in measured]
-  noisy = [size for size, low, _ in bounds if low is not None and size < low]
-  calm = [size for size, _, high in bounds if high is not None and size > high]
-  if noisy:
-    text += f' At {sizes_text(noisy)}, below it, noise outweighs the gradient in each update.'
-  if calm:
-    text += f' At {sizes_text(calm)}, above it, larger batches bring diminishing returns.'
-  doubted = {row['batch_size']: row['noise_scale'] for row in measured}
-  caveats = {size: scale['caveat'] for size, scale in doubted.items() if 'caveat' in scale}
-  return [' '.join([text, *(f'{why[0].upper()}{why[1:]}.' for why in by_reason(caveats))])]

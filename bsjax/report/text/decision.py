@@ -56,7 +56,7 @@ def _unread(decision: Mapping[str, Any], sizes: Sequence[int]) -> str:
 
 def detail(decision: Mapping[str, Any]) -> str:
   """What was asked, what the rounds took, with what error, and what a decision would take."""
-  rounds, margin = decision['rounds'], _margin(decision)
+  rounds, margin = decision['rounds'], margin_clause(decision)
   seconds = [one['seconds'] for one in rounds if one['seconds']]
   took = f'{len(rounds)} round{"s" * (len(rounds) > 1)}, {sum(r["lanes"] for r in rounds)} runs, '
   took += f'{number(sum(one["lane_examples"] for one in rounds))} examples'
@@ -81,7 +81,7 @@ def more(decision: Mapping[str, Any]) -> str:
   )
 
 
-def _margin(decision: Mapping[str, Any]) -> str:
+def margin_clause(decision: Mapping[str, Any]) -> str:
   if decision['kind'] == BEST_RATE:
     return f'a factor of {decision["margin"]:g} does not matter'
   return f'less than {margin_text(decision["margin"])} does not matter'

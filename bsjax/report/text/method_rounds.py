@@ -6,10 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from bsjax.analysis.runs.histories import Row
-from bsjax.config.decide_keys import BEST_RATE
 from bsjax.format import joined, sizes_text
-from bsjax.report.text.decision import ASKED, STATES
-from bsjax.report.text.formats import margin_text
+from bsjax.report.text.decision import ASKED, STATES, margin_clause
 
 
 def sentences(summary: Mapping[str, Any]) -> str:
@@ -27,13 +25,10 @@ def level(asked: Mapping[str, Any]) -> str:
 
 
 def _question(asked: Mapping[str, Any]) -> str:
-  margin = f'less than {margin_text(asked["margin"])}'
-  if asked['kind'] == BEST_RATE:
-    margin = f'a factor of {asked["margin"]:g}'
   end = '' if asked['decided'] else f'; the study ended undecided, as {STATES[asked["state"]]}'
   return (
-    f'The study went on in rounds to decide {ASKED[asked["kind"]]}, where {margin} does not '
-    f'matter{end}.'
+    f'The study went on in rounds to decide {ASKED[asked["kind"]]}, where '
+    f'{margin_clause(asked)}{end}.'
   )
 
 
