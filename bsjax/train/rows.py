@@ -2,12 +2,12 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Int, PyTree
 
 from bsjax.config.metrics import judged
 from bsjax.engine.device_lanes import Snapshot
@@ -120,11 +120,9 @@ def lane_records(
   `guessing` is as in `why_diverged`.
   """
   rows = []
-  for i, lane in enumerate(lanes):
-    evaluation, windows, early, updates, probe = (
-      jax.tree.map(lambda x, i=i: x[i], getattr(snapshot, field.name))
-      for field in dataclasses.fields(snapshot)
-    )
+  fields = [getattr(snapshot, field.name) for field in dataclasses.fields(snapshot)]
+  for lane, one in zip(lanes, _by_lane(fields), strict=False):  # the last may be idle
+    evaluation, windows, early, updates, probe = one
     row = {
       **_place(lane, position, updates, rates),
       **means('train', evaluation.train),
@@ -153,11 +151,10 @@ def subset_records(
   Arguments as in `lane_records`; `evaluation` holds arrays `[lane, ...]`.
   """
   rows = []
-  for i, lane in enumerate(lanes):
-    one = jax.tree.map(lambda x, i=i: x[i], evaluation)
+  for lane, one, made in zip(lanes, _by_lane(evaluation), updates, strict=False):
     rows.append(
       {
-        **_place(lane, position, updates[i], rates),
+        **_place(lane, position, made, rates),
         'train_examples': int(one.train.count),
         'val_examples': int(one.validation.count),
         **means('train', one.train),
@@ -167,6 +164,12 @@ def subset_records(
       }
     )
   return rows
+
+
+def _by_lane(tree: PyTree) -> Iterator[PyTree]:
+  """What each lane has of a tree of arrays `[lane, ...]`; the tree is walked once for all."""
+  leaves, structure = jax.tree.flatten(tree)
+  return map(structure.unflatten, zip(*leaves, strict=True))
 
 
 def _place(
