@@ -21,7 +21,7 @@ from bsjax.console import Pace, ProgressLine, now
 from bsjax.engine import memory, processes
 from bsjax.engine.own import CONFIGS, Own
 from bsjax.models.task import CLASSIFICATION
-from bsjax.plan import plan
+from bsjax.plan.lanes import StagePlan, StudyPlan
 from bsjax.storage import checkpoint, records, workdirs
 from bsjax.storage.writers import Mirrors
 from bsjax.train import stopping
@@ -41,7 +41,7 @@ class TrainLoop:
     config: ConfigDict,
     workdir: Path,
     dataset: data.Dataset,
-    study_plan: plan.StudyPlan,
+    study_plan: StudyPlan,
     chosen: execution.Execution,
     console: Console,
     mirrors: Mirrors,
@@ -225,9 +225,7 @@ class TrainLoop:
     pending, self.pending = self.pending, None
     return pending() if pending else []
 
-  def _record(
-    self, mark: int, stage: plan.StagePlan, snapshots: list[tuple]
-  ) -> list[dict[str, Any]]:
+  def _record(self, mark: int, stage: StagePlan, snapshots: list[tuple]) -> list[dict[str, Any]]:
     rows, position = [], _position(stage, mark)
     for lanes, snapshot, rates, probed, diverged in snapshots:
       probe, guessing = (probed, stage.train_examples), self._guessing()
@@ -330,5 +328,5 @@ class TrainLoop:
       self.stop = True
 
 
-def _position(stage: plan.StagePlan, mark: int) -> dict[str, Any]:
+def _position(stage: StagePlan, mark: int) -> dict[str, Any]:
   return {'examples': mark, 'epoch': stage.epoch(mark), 'stage': stage.stage.index}

@@ -15,7 +15,7 @@ from bsjax.engine.evaluate import Evaluation, means
 from bsjax.engine.probe import Probe
 from bsjax.noise import entries, online
 from bsjax.noise.exact import from_curvature, from_products, ratio, spread
-from bsjax.plan import plan
+from bsjax.plan.lanes import Lane
 from bsjax.report.text.rendered import rendered
 from bsjax.stats.estimate import Reason
 from bsjax.stats.intervals import PairMoments
@@ -104,7 +104,7 @@ def _divergence(
 
 
 def lane_records(
-  lanes: Sequence[plan.Lane],
+  lanes: Sequence[Lane],
   snapshot: Snapshot,
   position: dict[str, Any],
   rates: tuple[float, Mapping[int, float]],
@@ -138,7 +138,7 @@ def lane_records(
 
 
 def subset_records(
-  lanes: Sequence[plan.Lane],
+  lanes: Sequence[Lane],
   evaluation: Evaluation,
   updates: Int[np.ndarray, ' lane'],
   position: dict[str, Any],
@@ -173,7 +173,7 @@ def _by_lane(tree: PyTree) -> Iterator[PyTree]:
 
 
 def _place(
-  lane: plan.Lane,
+  lane: Lane,
   position: dict[str, Any],
   updates: np.integer,
   rates: tuple[float, Mapping[int, float]],
@@ -199,7 +199,7 @@ def _other_weights(evaluation: Evaluation) -> dict[str, Any]:
   return row
 
 
-def best_line(rows: list[dict[str, Any]], lanes: Sequence[plan.Lane]) -> str:
+def best_line(rows: list[dict[str, Any]], lanes: Sequence[Lane]) -> str:
   """The lane that is best at an evaluation, for a log line."""
   known = [row for row in rows if row[judged().val] is not None and not row['diverged']]
   if not known:
