@@ -184,6 +184,8 @@ class Study(StudyResults):
         f'--shard={self.shard}: rounds of decide.question={self.config.decide.question!r} are '
         'trained undivided; leave one of both out'
       )
+    if target and not dry_run:
+      raise ConfigError(f'--target={target} says what would be there; add --dry_run')
     if dry_run:
       return show(self.config, self.workdir, target, **self._parts)
     return decide(self.config, self.workdir, self.writers, **self._parts)

@@ -46,7 +46,7 @@ DECIDE = (
     0.0,
     'What all rounds together may take, in the unit of decide.budget_unit; a round that would take '
     'more is not begun. How long rounds take is known of those that ended in one go; before there '
-    'is one, minutes and price bound nothing.',
+    'is one, minutes and price bound nothing, and the next round is as small as can be.',
     **zero('no bound'),
   ),
   _how(

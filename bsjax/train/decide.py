@@ -58,7 +58,7 @@ def decide(
       break
     done.append(Done(plan.boxes, plan.why))
     timed = not processes.first((extensions.folder(path) / 'config.json').exists)
-    console.print(f'Round {len(done)}: {plan.why}, {plan.lane_examples:,} examples.')
+    console.print(text.begins(len(done), plan), soft_wrap=True)
   processes.first(lambda: finish.again(path))
   return True
 

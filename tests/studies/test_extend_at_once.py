@@ -147,7 +147,7 @@ def test_stages_and_a_lender_are_longer_too(tmp_path, monkeypatch):
   stages.add(config, 'last', epochs=0.64, batch_size=('multiply:2', 'keep'), reset_optimizer=True)
   with config.unlocked():
     config.pretrain = {'epochs': 0.64}
-  with terminated_in_call(monkeypatch, 3):
+  with terminated_in_call(monkeypatch, 7):
     assert not run_study(config, tmp_path / 'study')
   lent = (tmp_path / 'study/pretrain/records.jsonl').read_bytes()
   config.stages.last.epochs, config.evaluations = 1.28, 6

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from bsjax.analysis.claims.claim import Claim
 from bsjax.analysis.decide.claims import FACTOR, joint
-from bsjax.analysis.decide.differences import confounds
+from bsjax.analysis.decide.differences import confounds, differ
 from bsjax.analysis.decide.looks import (
   Look,
   Round,
@@ -74,6 +74,7 @@ def decision(
     'sizes': list(sizes),
     'best': leader(found) if question.kind == BEST else None,
     'shown': _shown(question, sizes, found),
+    'differs': differ(question, sizes, found),
     'confounds': confounds(config, question, sizes, found),
     'claims': list(last.claims) if last else [],
     'rates': [one._asdict() for one in last.known] if last and factor else [],
@@ -103,10 +104,12 @@ def _planned(
   return done, found, next_round(config, found, budget_left(config, found, done))
 
 
-def budget_left(config: Mapping[str, Any], found: Sequence[Look], done: Sequence[Done]) -> float:
+def budget_left(
+  config: Mapping[str, Any], found: Sequence[Look], done: Sequence[Done]
+) -> float | None:
   """What rounds may still take, in lane-examples; of minutes by how long the timed ones took.
 
-  Rounds that are not timed count as if they had been as fast; where none is, there is no bound.
+  Rounds that are not timed count as if they had been as fast; where none is, it is not known: None.
   """
   decide = config['decide']
   spent = sum(look.lane_examples for look in found)
@@ -117,7 +120,7 @@ def budget_left(config: Mapping[str, Any], found: Sequence[Look], done: Sequence
   timed = [(one.seconds, look.lane_examples) for one, look in zip(done, found, strict=True)]
   known = [(seconds, examples) for seconds, examples in timed if seconds]
   if not known:
-    return math.inf
+    return None
   took = sum(seconds for seconds, _ in known)
   minutes = decide['budget']
   if decide['budget_unit'] == 'price':

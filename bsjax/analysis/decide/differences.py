@@ -34,6 +34,11 @@ def confounds(
   return [_together(same) for same in zip(*parts, strict=True)]
 
 
+def differ(question: Asked, sizes: Sequence[int], found: Sequence[Look]) -> bool:
+  """Whether some batch size is shown to do better than another by what was asked."""
+  return bool(_by_look(question, sizes, found))
+
+
 def _by_look(
   question: Asked, sizes: Sequence[int], found: Sequence[Look]
 ) -> dict[int, list[Claim]]:

@@ -40,6 +40,7 @@ class Plan(NamedTuple):
   `why`: 'rates', 'trials'; 'decided', 'most_trials', 'budget', 'no_rates'. `lane_examples` are what
   the boxes take. `trials` is how many of each setting would decide the question, a bound from the
   upper end of the spread, and `more` the examples that these would take besides; None: not known.
+  `bounded`: whether it was held against a budget, if there is one.
   """
 
   boxes: Round
@@ -47,10 +48,16 @@ class Plan(NamedTuple):
   lane_examples: int = 0
   trials: int | None = None
   more: int | None = None
+  bounded: bool = True
 
 
-def next_round(config: Mapping[str, Any], found: Sequence[Look], left: float = math.inf) -> Plan:
-  """The round after those found; `left` is what it may take, in lane-examples."""
+def next_round(
+  config: Mapping[str, Any], found: Sequence[Look], left: float | None = math.inf
+) -> Plan:
+  """The round after those found; `left` is what it may take, in lane-examples.
+
+  Where that is not known (None), as no round was timed yet, trials go up by the smallest step.
+  """
   question = asked(config['decide'])
   assert question is not None
   look, sizes = found[-1], asked_about(question, found[0].tried)
@@ -61,11 +68,11 @@ def next_round(config: Mapping[str, Any], found: Sequence[Look], left: float = m
       Box((size,), tuple(one.learning_rate for one in look.tried[size]), look.trials)
       for size in look.behind
     )
-    return _paid(Plan(boxes, 'trials', _cost(boxes, found)), found, left)
+    return _paid(Plan(boxes, 'trials', _cost(boxes, found)), left)
   lacking = look.lacks_rates
   if lacking and look.error is None and rate_rounds(found) <= MOST_RATE_ROUNDS:
     boxes = tuple(Box((size,), one.add, look.trials) for size, one in lacking.items())
-    return _paid(Plan(boxes, 'rates', _cost(boxes, found)), found, left)
+    return _paid(Plan(boxes, 'rates', _cost(boxes, found)), left)
   going = [size for size in open_sizes(question, sizes, found) if size in look.tuned]
   rungs = [rung for rung in spending(config) if rung > look.trials]
   if not _may_decide(question, sizes, found, going):
@@ -73,9 +80,9 @@ def next_round(config: Mapping[str, Any], found: Sequence[Look], left: float = m
   trials, more = needed(question, sizes, found, going)
   if not rungs:
     return Plan((), 'most_trials', 0, trials, more)
-  rung = _rung(question, spending(config), look, rungs)
+  rung = rungs[0] if left is None else _rung(question, spending(config), look, rungs)
   boxes = tuple(Box((size,), _rates(question, look, size), rung) for size in going)
-  return _paid(Plan(boxes, 'trials', _cost(boxes, found), trials, more), found, left)
+  return _paid(Plan(boxes, 'trials', _cost(boxes, found), trials, more), left)
 
 
 def _open(question: Asked, sizes: Sequence[int], found: Sequence[Look]) -> set[int]:
@@ -108,8 +115,10 @@ def _rates(question: Asked, look: Look, size: int) -> tuple[float, ...]:
   return kept(look.tried[size], look.tuned[size])
 
 
-def _paid(plan: Plan, found: Sequence[Look], left: float) -> Plan:
+def _paid(plan: Plan, left: float | None) -> Plan:
   """The plan, or none where it takes more than is left."""
+  if left is None:
+    return plan._replace(bounded=False)
   if plan.lane_examples <= left:
     return plan
   return plan._replace(boxes=(), why='budget')

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bsjax.analysis.claims.claim import REFUTED, SUPPORTED, worse
+from bsjax.analysis.decide.planning import Plan
 from bsjax.analysis.decide.power import ENOUGH, MOST, Seen
 from bsjax.analysis.runs.histories import Row
 from bsjax.config.decide_keys import BEST, BEST_RATE, EQUIVALENT, TREND
@@ -219,6 +220,17 @@ def _interval(subject: tuple, rows: Sequence[Row]) -> str:
   if row['kind'] != 'pair' and worse().side in shown:
     word = ', falls'
   return f'{who} {change(row["effect"])} [{low}, {high}]{word}'
+
+
+def begins(number: int, plan: Plan) -> str:
+  """What is said of a round as it begins, also where no budget can be held against it."""
+  said = f'Round {number}: {WHY[plan.why]}, {plan.lane_examples:,} examples.'
+  if plan.bounded:
+    return said
+  return (
+    f'{said} How long rounds take is not known before one has ended in one go, so this one is as '
+    'small as can be, whatever is left of the budget.'
+  )
 
 
 def no_spread() -> str:
