@@ -13,7 +13,7 @@ from bsjax.analysis.decide import power
 from bsjax.analysis.decide.decision import Done, coming, decision, rounds_of
 from bsjax.analysis.decide.planning import Plan
 from bsjax.analysis.runs.judging import judged_by
-from bsjax.config.decide_keys import BEST_RATE, FIXED, asked
+from bsjax.config.decide_keys import FACTORS, FIXED, asked
 from bsjax.config.errors import ConfigError
 from bsjax.config.metrics import judged, judged_of, judging
 from bsjax.console import make_console
@@ -21,7 +21,7 @@ from bsjax.engine import processes
 from bsjax.engine.own import CONFIGS, Own, with_own
 from bsjax.engine.validate import validate
 from bsjax.plan import rounds
-from bsjax.report.text import decision as text
+from bsjax.report.text import decision_plans as text
 from bsjax.storage import extensions, lock, records, workdirs
 from bsjax.storage.writers import Writer
 from bsjax.train import finish
@@ -85,7 +85,7 @@ def foreseen(config: ConfigDict, workdir: str | Path) -> list[str]:
   path, decide = workdirs.local(workdir), config.decide
   with judging(judged_of(config)):
     question = asked(decide)
-    if question is None or question.kind == BEST_RATE:
+    if question is None or question.kind in FACTORS:
       return []
     spread = config.decide.spread or processes.first(lambda: _spread(path))
     if not spread:

@@ -19,7 +19,7 @@ from bsjax.analysis.decide.planning import Plan, next_round
 from bsjax.config.errors import ConfigError
 from bsjax.plan import plan
 from bsjax.plan import rounds as boxes_of
-from bsjax.report.text import decision as text
+from bsjax.report.text import decision_plans as text
 from bsjax.stats.looks import ladder
 from bsjax.storage import extensions, records, workdirs
 from bsjax.train import decide as loop
@@ -221,6 +221,7 @@ def test_while_no_round_is_timed_the_next_is_as_small_as_can_be(whole):
   workdir, _ = whole
   stored = json.loads((workdir / 'config.json').read_text())
   stored['decide'] |= {'budget': 1e-6, 'budget_unit': 'minutes'}
+  stored['trials'] = 3  # as it was at first
   lanes, made = records.read_plan(workdir / 'plan.csv'), records.read_all(workdir)
   done = [one._replace(seconds=None) for one in rounds_of(stored)]
   found = replay(stored, [one.boxes for one in done], lanes, made)[:1]
