@@ -2,7 +2,7 @@
 
   python experiments/decide/critical.py --minutes=7
 
-adds studies to critical.json, in turn, until every world has its number. 'wrong': at some look the
+adds studies to critical.json until every world has its number. 'wrong': at some look the
 interval does not hold the planted value; 'wrong_of_decided': at the one that decided.
 """
 
@@ -17,7 +17,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / 'tests')]  # the analysis measured is of t
 
 import numpy as np  # noqa: E402
 from helpers import training_times  # noqa: E402
-from helpers.critical_studies import World, study  # noqa: E402
+from helpers.critical_studies import World, quicken, study  # noqa: E402
 from scipy.stats import binomtest  # noqa: E402
 
 WORLDS = (
@@ -69,13 +69,12 @@ def main():
   parser.add_argument('--minutes', type=float, default=7.0)
   parser.add_argument('--only', default='', help='worlds whose names hold this')
   flags = parser.parse_args()
+  quicken()
   end = time.time() + 60 * flags.minutes
   table = json.loads(OUT.read_text()) if OUT.exists() else {}
-  for seed in range(STUDIES):
-    for world in (world for world in WORLDS if flags.only in world.name):
-      done = table.setdefault(world.name, {'outcomes': []})['outcomes']
-      if len(done) > seed:
-        continue
+  for world in (world for world in WORLDS if flags.only in world.name):
+    done = table.setdefault(world.name, {'outcomes': []})['outcomes']
+    for seed in range(len(done), STUDIES):
       if time.time() > end:
         return
       done.append(outcome(world, seed))

@@ -2,7 +2,7 @@
 
   python experiments/decide/rates.py --minutes=7
 
-adds studies to rates.json, in turn, until every world has its number. The best rate lies anywhere
+adds studies to rates.json until every world has its number. The best rate lies anywhere
 between two rates of the first grid, anew in each study. 'wrong': at some look some interval does
 not hold the best rate of its batch size; 'wrong_at_end': at the last look. Where a valley is no
 parabola its best rate is still what is planted.
@@ -84,11 +84,9 @@ def main():
   flags = parser.parse_args()
   end = time.time() + 60 * flags.minutes
   table = json.loads(OUT.read_text()) if OUT.exists() else {}
-  for seed in range(STUDIES):
-    for world in (world for world in WORLDS if flags.only in world.name):
-      done = table.setdefault(world.name, {'outcomes': []})['outcomes']
-      if len(done) > seed:
-        continue
+  for world in (world for world in WORLDS if flags.only in world.name):
+    done = table.setdefault(world.name, {'outcomes': []})['outcomes']
+    for seed in range(len(done), STUDIES):
       if time.time() > end:
         return
       done.append([*outcome(world, seed)])

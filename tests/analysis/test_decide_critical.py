@@ -7,7 +7,7 @@ import pytest
 from helpers.critical_studies import World, study
 from helpers.training_times import settings
 
-from bsjax.analysis.decide.critical import KnownCritical, known_critical, next_size
+from bsjax.analysis.decide.critical import KnownCritical, aimed, known_critical, next_size
 from bsjax.analysis.decide.decision import decision
 from bsjax.analysis.measures.critical_batch_size import at_target, middle_target
 from bsjax.config.decide_keys import CRITICAL, Asked, problems
@@ -70,8 +70,8 @@ def test_an_interval_of_more_confidence_is_wider(beyond):
   for part in ('ci95_over_trials', 'ci95_over_residuals'):
     assert surer[part][0] < usual[part][0]
   asked = Asked(CRITICAL, (), 2.0)
-  assert known_critical(asked, tried, 0.005)[2:4] == tuple(surer['ci95'])
-  assert known_critical(asked, {8: tried[8]}, 0.005).why.code == 'too_few_to_compare'
+  assert known_critical(asked, aimed(tried), 0.005)[2:4] == tuple(surer['ci95'])
+  assert known_critical(asked, aimed({8: tried[8]}), 0.005).why.code == 'too_few_to_compare'
 
 
 def test_where_evaluations_do_not_let_another_batch_size_in_none_is_added():

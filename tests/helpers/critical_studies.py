@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+import operator
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from bsjax.analysis.decide.looks import Look, _look, spending
 from bsjax.analysis.decide.planning import Plan, next_round
-from bsjax.analysis.runs.histories import settings
+from bsjax.analysis.measures import critical_batch_size
+from bsjax.analysis.runs.histories import LaneHistory, Setting
 from bsjax.config.decide_keys import CRITICAL, asked
 from bsjax.plan.rounds import Box
 from helpers import training_times
@@ -60,6 +62,7 @@ def study(
   boxes, found = (Box(world.sizes, world.rates, trials),), []
   done = [(boxes, 'first', None)]
   lanes: dict[tuple, dict[str, Any]] = {}
+  histories: dict[tuple, LaneHistory] = {}
   records: list[dict[str, Any]] = []
   shift = np.random.default_rng((seed, 1)).uniform(-0.5, 0.5) * math.log(2)
   while True:
@@ -67,10 +70,12 @@ def study(
     for size, rate, trial in (key for box in boxes for key in keys(box)):
       if (size, rate, trial) not in lanes:
         lane = _lane(len(lanes), size, rate, trial)
+        rows = _rows(world, lane, shift, seed)
         lanes[size, rate, trial] = lane
+        histories[size, rate, trial] = LaneHistory(lane, tuple(rows))
         new.append(lane)
-        records += _rows(world, lane, shift, seed)
-    tried = settings([*lanes.values()], records)
+        records += rows
+    tried = _settings(histories)
     found.append(_look(question, tried, new, found, spending(config)))
     last = next_round(config, found)
     if not last.boxes:
@@ -79,6 +84,24 @@ def study(
     assert len(found) < MOST_ROUNDS, 'rounds without end'
     boxes = last.boxes
     done.append((boxes, last.why, None))
+
+
+def quicken(put: Callable[..., None] = setattr) -> None:
+  """Leaves out the fit without the largest batch size, on which no decision rests.
+
+  `put` sets an attribute of a module.
+  """
+  put(critical_batch_size, '_without_largest', lambda *_: {})
+
+
+def _settings(histories: Mapping[tuple, LaneHistory]) -> dict[int, list[Setting]]:
+  """As `histories.settings` makes them, of runs that are read once."""
+  by_size: dict[int, list[Setting]] = {}
+  in_order = sorted(histories)
+  for (size, rate), members in itertools.groupby(in_order, key=operator.itemgetter(0, 1)):
+    runs = tuple(histories[key] for key in members)
+    by_size.setdefault(size, []).append(Setting(size, rate, runs))
+  return by_size
 
 
 def keys(box: Box) -> Sequence[tuple[int, float, int]]:

@@ -271,6 +271,7 @@ def test_dry_run_plans_the_study_with_the_rounds_there(
   assert Study(config, whole[0]).run(dry_run=True, target='H100')
   said = capsys.readouterr().out
   assert 'planned H100' in said
+  assert 'Next: no round; decided.\n' in said
   assert 'varies by' in said
   # What a first round adds to a study that was begun without a question.
   plain, asked = config_of(WORLD, 2), []

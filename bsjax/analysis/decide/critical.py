@@ -40,22 +40,32 @@ class KnownCritical(NamedTuple):
   why: Reason | None = None
 
 
-def _whole(tried: Tried) -> dict[int, list[Setting]]:
-  """The settings with all trials; of a batch size that has none all there are."""
+class Aimed(NamedTuple):
+  """The settings with all trials (of a batch size that has none all there are), and their target.
+
+  That, a training loss, is chosen from them; or why there is none.
+  """
+
+  whole: dict[int, list[Setting]]
+  target: float | Reason
+
+
+def aimed(tried: Tried) -> Aimed:
+  """What a look at these settings is at."""
   most = max(len(one.lanes) for settings in tried.values() for one in settings)
-  return {
+  whole = {
     size: [one for one in settings if len(one.lanes) == most] or list(settings)
     for size, settings in tried.items()
   }
+  return Aimed(whole, middle_target(whole, QUANTITY))
 
 
-def best_rates(tried: Tried) -> tuple[dict[int, Tuned], dict[int, Rates]]:
+def best_rates(tried: Tried, at: Aimed) -> tuple[dict[int, Tuned], dict[int, Rates]]:
   """The batch sizes at the rates that reach the target soonest, and whether these are surrounded.
 
   One that never reaches it has none ('none'), and bounds B_crit all the same.
   """
-  whole = _whole(tried)
-  target = middle_target(whole, QUANTITY)
+  whole, target = at
   if isinstance(target, Reason):
     return {}, {}
   tuned, rates = {}, {}
@@ -65,18 +75,17 @@ def best_rates(tried: Tried) -> tuple[dict[int, Tuned], dict[int, Rates]]:
       rates[point.batch_size] = Rates('none')
       continue
     logs = [math.log(setting.learning_rate) for setting in settings]
-    at = logs.index(math.log(point.learning_rate))
-    rates[point.batch_size] = around(logs, at)
+    here = logs.index(math.log(point.learning_rate))
+    rates[point.batch_size] = around(logs, here)
     tuned[point.batch_size] = Tuned(
-      point.batch_size, point.learning_rate, settings[at].lanes, best_rate=point.learning_rate
+      point.batch_size, point.learning_rate, settings[here].lanes, best_rate=point.learning_rate
     )
   return tuned, rates
 
 
-def known_critical(asked: Asked, tried: Tried, error: float) -> KnownCritical:
+def known_critical(asked: Asked, at: Aimed, error: float) -> KnownCritical:
   """B_crit with an interval that misses it with at most `error`."""
-  whole = _whole(tried)
-  target = middle_target(whole, QUANTITY)
+  whole, target = at
   if isinstance(target, Reason):
     return KnownCritical(why=target)
   found = at_target(whole, QUANTITY, target, 1 - error)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from bsjax.analysis.claims.claim import SUPPORTED, Claim
 from bsjax.analysis.decide.claims import KnownRate, claims, known_rates
-from bsjax.analysis.decide.critical import KnownCritical, best_rates, known_critical
+from bsjax.analysis.decide.critical import KnownCritical, aimed, best_rates, known_critical
 from bsjax.analysis.decide.rates import Rates, rates_of
 from bsjax.analysis.runs.budgets import readings
 from bsjax.analysis.runs.histories import Row, Setting, settings
@@ -140,8 +140,9 @@ def _look(
   going = tuple(size for size in about if count[size] == trials)
   # What was left out, for what a look has shown or for want of a rate, has once been among these.
   there = {*going, *(size for one in before for size in one.sizes)}
-  if question.kind == CRITICAL:
-    found, rates = best_rates(tried)
+  aim = aimed(tried) if question.kind == CRITICAL else None
+  if aim:
+    found, rates = best_rates(tried, aim)
   else:
     tuned = {size: tune(tried[size]) for size in going}
     rates = {size: rates_of(tried[size], tuned[size]) for size in going}
@@ -168,7 +169,7 @@ def _look(
     error=errors[trials],
     claims=tuple(_claims(question, tried, sure, errors[trials])),
     known=known,
-    critical=known_critical(question, tried, errors[trials]) if question.kind == CRITICAL else None,
+    critical=known_critical(question, aim, errors[trials]) if aim else None,
   )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bsjax.analysis.decide.planning import Plan
 from bsjax.analysis.decide.power import ENOUGH, MOST, Seen
-from bsjax.report.text.decision import WHY
+from bsjax.report.text.decision import STATES, WHY
 from bsjax.report.text.formats import margin_text
 
 
@@ -17,6 +17,11 @@ def begins(number: int, plan: Plan) -> str:
     f'{said} How long rounds take is not known before one has ended in one go, so this one is as '
     'small as can be, whatever is left of the budget.'
   )
+
+
+def ended(plan: Plan) -> str:
+  """What is said where no round comes."""
+  return f'no round; {STATES[plan.why]}.'
 
 
 def no_spread() -> str:
