@@ -65,7 +65,7 @@ def decide(
 
 
 def show(config: ConfigDict, workdir: str | Path, target: str = '', own: Own = CONFIGS) -> bool:
-  """Prints the plan of the rounds there, or of what the first one adds, what is next, `foreseen`."""
+  """Prints the plan of the rounds there, or of what the first adds, what is next, `foreseen`."""
   validate(config)
   path = workdirs.local(workdir)
   there = processes.first(lambda: _begun(path, config))

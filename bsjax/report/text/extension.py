@@ -9,7 +9,7 @@ AGAIN = {
   'subset': 'rows of evaluation.subset are not taken over',
   'positions': 'they are evaluated, or stages end, at other positions up to where they are',
   'schedule': 'the learning rate goes by the length of training',
-  'weights': 'of the lanes there no more than the weights is left',
+  'weights': 'no more than weights is saved of the lanes there, or nothing yet',
   'diverged': 'all lanes there have diverged',
 }
 
