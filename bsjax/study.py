@@ -195,9 +195,10 @@ class Study(StudyResults):
 
     The study of the workdir is part of this one, which has more trials, learning rates or batch
     sizes, also by `boxes` of (batch sizes, learning rates, number of trials), or more epochs or
-    evaluations, for which lanes go on, or else are trained again. What is there stays, and the workdir then holds the study as if it had been run at once. An interrupted call goes on
-    when made again. With `dry_run` it prints the plan of what is missing. Raises ConfigError where
-    what is there is no part of the study, before anything is compiled.
+    evaluations, for which lanes go on, or else are trained again. What is there stays, and the
+    workdir then holds the study as if it had been run at once. An interrupted call goes on when
+    made again. With `dry_run` it prints the plan of what is missing. Raises ConfigError where what
+    is there is no part of the study, before anything is compiled.
     """
     from bsjax.train.extension import extend
 
