@@ -22,8 +22,8 @@ from scipy.stats import binomtest  # noqa: E402
 
 WORLDS = (
   World('all inside'),
-  World('learning rates a factor of 3 apart', rates=(0.01, 0.03, 0.1, 0.3, 1.0, 3.0)),
   World('batch sizes end at 64', sizes=(8, 16, 32, 64)),
+  World('learning rates a factor of 3 apart', rates=(0.01, 0.03, 0.1, 0.3, 1.0, 3.0)),
   World('learning rates end below', rates=(0.01, 0.02, 0.04, 0.08)),
   World('valleys with a cliff', valley=training_times.cliff),
   World('trials differ by a factor of 1.35', between_sd=0.3),
