@@ -90,7 +90,8 @@ def fit_hyperbola(
   low, high = _crossings(curve, best, top - drop, rough_ends)
   bounded = math.isfinite(high)
   ends = {'low': math.exp(low), 'high': math.exp(high) if bounded else None}
-  return fit._replace(b_crit=replace(fit.b_crit, **ends, unbounded=not bounded))
+  b_crit = replace(fit.b_crit, **ends, unbounded=not bounded, confidence=confidence)
+  return fit._replace(b_crit=b_crit)
 
 
 def _squared_t(fit: Fit, confidence: float, trials: int, shared: Shared | None) -> float:

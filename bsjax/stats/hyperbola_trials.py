@@ -27,6 +27,7 @@ def fit_trials(
   batch_sizes: Int[np.ndarray, ' size'],
   updates: Float[np.ndarray, 'size trial'],
   known: Int[np.ndarray, 'size trial'],
+  confidence: float = 0.95,
 ) -> Fit:
   """The fit of all trials, whose interval holds errors of the trials and those they share.
 
@@ -35,11 +36,11 @@ def fit_trials(
   freedom. Otherwise `fit_hyperbola` with the shared errors. What trials share is seen at batch
   sizes where all are exact, if there are three.
   """
-  joint = fit_hyperbola(batch_sizes, updates, known, rough_ends=True)
+  joint = fit_hyperbola(batch_sizes, updates, known, confidence, rough_ends=True)
   if not joint.b_crit.has_interval:
     return joint
   shared = _shared(batch_sizes, updates, known, joint)
-  joint = fit_hyperbola(batch_sizes, updates, known, shared=shared)
+  joint = fit_hyperbola(batch_sizes, updates, known, confidence, shared)
   trials = range(updates.shape[1])
   fits = [
     fit_hyperbola(batch_sizes, updates[:, [j]], known[:, [j]], rough_ends=True) for j in trials
@@ -52,7 +53,7 @@ def fit_trials(
     b_crit=_both(logs, batch_sizes[(known == EXACT).all(axis=1)], shared, joint.b_crit),
     examples_min=_geometric_mean([fit.examples_min for fit in fits]),
     updates_min=_geometric_mean([fit.updates_min for fit in fits]),
-    parts=(mean_interval(logs).map(math.exp), joint.b_crit),
+    parts=(mean_interval(logs, confidence).map(math.exp), joint.b_crit),
   )
 
 
@@ -84,7 +85,7 @@ def _both(logs: np.ndarray, sizes: np.ndarray, shared: Shared | None, joint: Est
   half = 0.0
   if variance > 0:
     df = variance**2 / (over_trials**2 / (n - 1) + over_sizes**2 / df)
-    half = float(stdtrit(df, 0.975)) * math.sqrt(variance)
+    half = float(stdtrit(df, (1 + joint.confidence) / 2)) * math.sqrt(variance)
   ends = {'low': math.exp(mean - half), 'high': math.exp(mean + half)}
   return replace(joint, value=math.exp(mean), **ends, unbounded=False, over='trials and residuals')
 
