@@ -45,7 +45,7 @@ def test_what_is_open_has_its_remedy(row, open_):
 def test_trials_are_asked_for_only_where_nothing_is_shown():
   zero = {'code': 'contains_zero', 'half': 0.01, 'trials': 14, 'unit': 'per_doubling'}
   (text,) = of_study(summary(reasons=[zero]))
-  assert 'the spread of these 3, at most 14' in text
+  assert 'the spread of these 3, at most 14 in all' in text
   assert of_study(summary(reasons=[zero], pair='supported')) == []
   assert of_study(summary(reasons=[zero], alike='supported')) == [text]
   (text,) = of_study(summary(reasons=[zero], trials=1))

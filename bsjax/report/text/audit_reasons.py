@@ -70,7 +70,9 @@ def _share(share: float) -> str:
 
 
 def _needed(trials: int, needed: int | None) -> str:
-  return f'there are {trials} trials; {count(needed)} of this spread would show what was found'
+  return (
+    f'there are {trials} trials; {count(needed)} in all, of this spread, would show what was found'
+  )
 
 
 def _drops(size: int, share: float) -> str:

@@ -73,6 +73,6 @@ def _more_trials(claims: Rows) -> list[str]:
         if reason['code'] == 'contains_zero':
           return [
             f'Run more trials: with the spread of these {claim["n"]}, {count(reason["trials"])} '
-            'would show a trend as large as the one found.'
+            'in all would show a trend as large as the one found.'
           ]
   return []

@@ -81,7 +81,7 @@ def more(decision: Mapping[str, Any]) -> str:
   if bound['most_trials_needed'] is None:
     return f'{text}; what a decision would take is not known.'
   return (
-    f'{text}. At most {bound["most_trials_needed"]} trials of each setting that is left, '
+    f'{text}. At most {bound["most_trials_needed"]} trials in all of each setting that is left, '
     f'{number(bound["most_examples_needed"])} examples more, would decide it if the means stay '
     'where they are: a bound, from the upper end of what the spread may be.'
   )
