@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from rich.table import Table
 
 from bsjax import models
-from bsjax.config.metrics import judged
+from bsjax.config.metrics import judged, judged_of, judging
 from bsjax.engine import averages
 from bsjax.engine.lanes import LaneState
 from bsjax.plan.arms import PRETRAIN
@@ -97,7 +97,9 @@ def read(workdir: Path, lane: int | None = None) -> dict[str, PyTree]:
     )
   rows = records.read_plan(workdir / 'plan.csv')
   kept = records.read(workdir / 'records.jsonl')
-  lane = best_lane(kept) if lane is None else lane
+  if lane is None:
+    with judging(judged_of(records.read_json(workdir / 'config.json'))):  # by which it was judged
+      lane = best_lane(kept)
   if any(row['diverged'] for row in kept if row['lane'] == lane):
     raise TransferError(f'lane {lane} of {workdir} has diverged; choose another transfer.lane')
   if not 0 <= lane < len(rows):
@@ -123,23 +125,23 @@ def read(workdir: Path, lane: int | None = None) -> dict[str, PyTree]:
 
 
 def best_lane(rows: list[dict[str, Any]]) -> int:
-  """The lane with the highest validation accuracy at its last record; the first of equal ones.
+  """The lane with the best validation metric at its last record; the first of equal ones.
 
   Lanes that ever diverged are out. Raises TransferError if all have.
   """
   last = {row['lane']: row for row in sorted(rows, key=lambda row: row['examples'])}
   lost = {row['lane'] for row in rows if row['diverged']}
-  accuracy = {
-    lane: row[judged().val]
+  merit = {
+    lane: judged().metric.merit(row[judged().val])
     for lane, row in sorted(last.items())
     if lane not in lost and row[judged().val] is not None
   }
-  if not accuracy:
+  if not merit:
     raise TransferError(
       f'none of the {len(last)} lanes has a {judged().val_title} and finite weights at its last '
       'record; lower the learning rates of that study'
     )
-  return max(accuracy, key=lambda lane: (accuracy[lane], -lane))
+  return max(merit, key=lambda lane: (merit[lane], -lane))
 
 
 def table(report: Report) -> Table:

@@ -147,7 +147,7 @@ def test_every_key_has_a_reader_and_every_reader_a_key():
     ({'decide__question': 'trend', 'trials': 1}, '2 or more at first'),
     ({'decide__question': 'trend', 'trials': 3, 'decide__most_trials': 2}, 'decide.most_trials=2'),
     ({'decide__question': 'trend', 'decide__error': 0.5}, 'decide.error=0.5'),
-    ({'decide__question': 'best_learning_rate', 'decide__margin': 0.5}, 'factor above 1'),
+    ({'decide__question': 'best_learning_rate', 'decide__margin': 1.0}, 'factor above 1'),
     (
       {'decide__question': 'trend', 'decide__budget': 9.0, 'decide__budget_unit': 'price'},
       'takes decide.price_per_hour',

@@ -243,6 +243,20 @@ def test_precision_is_that_of_both_gradients_too(case, form):
   assert all(re.findall(r'\b(?:DEFAULT|HIGH|HIGHEST)\b', line) == ['HIGH'] * 2 for line in products)
 
 
+def test_products_of_bfloat16_patches_are_added_up_in_float32():
+  """By the program: whether a processor would round in between depends on the processor."""
+  operands_ = operands('same', dtype=jnp.bfloat16)
+
+  def gradients(images, kernel):
+    out, vjp = jax.vjp(convolve('same', 'im2col'), images, kernel)
+    return vjp(out)
+
+  text = jax.jit(gradients).lower(*operands_).as_text()
+  products = [line for line in text.splitlines() if 'dot_general' in line]
+  assert len(products) == 3
+  assert all(re.search(r'-> tensor<(\d+x)*f32>', line) for line in products)
+
+
 @pytest.mark.parametrize('form', ['canonical', 'im2col'])
 @pytest.mark.parametrize('case', ['same', 'stride2', 'pointwise', 'multiplied', 'grouped'])
 def test_bfloat16_gradients_are_accumulated_in_higher_precision(case, form):
