@@ -66,6 +66,7 @@ setup(
     'scikit-learn>=1.4.2',  # the digits data set
     'scipy>=1.13',
     'numpy>=2.0',
+    'orjson>=3.10',  # writes records in a thirtieth of the time of json, reads them in a quarter
     'pandas>=2.2.2',  # tables: of others' runs, and that of Study.records()
     'filelock>=3.12',  # one process at a time in a workdir
     'jaxtyping>=0.3.3',

@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # they load JAX, which reading a study must not, or what take
 
   from bsjax.engine.own import Own
   from bsjax.models.task import Task
-  from bsjax.plan.plan import StudyPlan
+  from bsjax.plan.lanes import StudyPlan
   from bsjax.train.study_run import StudyRun
 
 

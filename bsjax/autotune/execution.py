@@ -17,6 +17,7 @@ from bsjax.engine.device_axis import describe, devices
 from bsjax.engine.own import CONFIGS, Own
 from bsjax.engine.strategies import STRATEGIES, Strategy, candidates, kind
 from bsjax.plan import plan, rounds
+from bsjax.plan.lanes import StudyPlan
 from bsjax.storage import records
 
 FILE = 'execution.json'  # in a workdir
@@ -58,7 +59,7 @@ class Execution:
 def choose(
   config: ConfigDict,
   dataset: Dataset,
-  study_plan: plan.StudyPlan,
+  study_plan: StudyPlan,
   recorded: Execution | None = None,
   say: Callable[[str], None] = print,
   folder: Path | None = None,
@@ -94,7 +95,7 @@ def choose(
   return Execution(device, chosen, strategies, stopwatch.timings, fixed, parts)
 
 
-def _free(config: ConfigDict, study_plan: plan.StudyPlan) -> bool:
+def _free(config: ConfigDict, study_plan: StudyPlan) -> bool:
   """Whether what is computed lets micro-batches be chosen for speed.
 
   BatchNorm sees them, and a larger one might not divide the batch sizes that stages lead to.
@@ -124,7 +125,7 @@ def _lanes(config: ConfigDict, batch_size: int) -> int:
 
 def _fastest_micro_batches(
   config: ConfigDict,
-  study_plan: plan.StudyPlan,
+  study_plan: StudyPlan,
   stopwatch: timer.Timer,
   names: Callable[[list[int]], list[str]],
 ) -> dict[int, int]:

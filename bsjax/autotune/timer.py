@@ -26,6 +26,7 @@ from bsjax.engine.own import CONFIGS, Own, fingerprints
 from bsjax.engine.spec import lane_spec
 from bsjax.engine.strategies import STRATEGIES, Strategy
 from bsjax.plan import plan
+from bsjax.plan.lanes import Group, StagePlan, StudyPlan
 from bsjax.storage import records, user_cache
 
 # Raised when the programs change so much that old timings mean nothing.
@@ -46,7 +47,7 @@ class Timer:
     self,
     config: ConfigDict,
     dataset: Dataset,
-    study_plan: plan.StudyPlan,
+    study_plan: StudyPlan,
     say: Callable[[str], None],
     folder: Path | None,
     own: Own = CONFIGS,
@@ -103,8 +104,8 @@ class Timer:
 def measure(
   config: ConfigDict,
   dataset: Dataset,
-  stage_plan: plan.StagePlan,
-  group: plan.Group,
+  stage_plan: StagePlan,
+  group: Group,
   on_device: DeviceData,
   strategy: Strategy,
   hopeless: float = np.inf,

@@ -25,7 +25,7 @@ from bsjax.engine.own import CONFIGS, Own
 from bsjax.engine.programs import Programs
 from bsjax.engine.spec import lane_spec
 from bsjax.engine.strategies import STRATEGIES, Strategy, candidates, kind
-from bsjax.plan import plan
+from bsjax.plan.lanes import Group, StagePlan, StudyPlan
 
 Row = dict[str, Any]
 
@@ -36,7 +36,7 @@ class Foreseer:
 
   config: ConfigDict
   dataset: Dataset
-  study: plan.StagePlan
+  study: StagePlan
   target: Target
   devices: Devices
   own: Own = CONFIGS
@@ -54,7 +54,7 @@ class Foreseer:
         rows.append(self.row(group, strategy))
     return rows
 
-  def row(self, group: plan.Group, strategy: Strategy) -> Row:
+  def row(self, group: Group, strategy: Strategy) -> Row:
     """Returns what a group takes, cut into as few parts as have room on a device."""
     sizes = sorted({lane.batch_size for lane in group.lanes})
     known = {
@@ -82,7 +82,7 @@ class Foreseer:
     halves = math.ceil(math.log2(held['temporaries'] / room)) if room > 0 else 1
     return 2 ** max(1, halves)
 
-  def part(self, group: plan.Group, strategy: Strategy) -> Row:
+  def part(self, group: Group, strategy: Strategy) -> Row:
     """Returns what lanes take that run in one call of a program."""
     function, states, *rest = calls(self, group, strategy)['train']
     traced = function.trace(states, *rest)
@@ -134,7 +134,7 @@ class Foreseer:
     }
     return {'seconds': times, 'roofline_seconds': max(times.values())}
 
-  def _strategies(self, group: plan.Group, names: Sequence[str]) -> list[Strategy]:
+  def _strategies(self, group: Group, names: Sequence[str]) -> list[Strategy]:
     if self.config.execution.strategy != 'auto':
       names = [self.config.execution.strategy]
     if names:
@@ -147,7 +147,7 @@ class Foreseer:
 def foreseer(
   config: ConfigDict,
   dataset: Dataset,
-  study_plan: plan.StudyPlan,
+  study_plan: StudyPlan,
   name: str,
   own: Own = CONFIGS,
 ) -> Foreseer:
@@ -164,7 +164,7 @@ def foreseer(
   return Foreseer(config, dataset, first, target, used, own)
 
 
-def calls(foreseer: Foreseer, group: plan.Group, strategy: Strategy) -> dict[str, tuple[Any, ...]]:
+def calls(foreseer: Foreseer, group: Group, strategy: Strategy) -> dict[str, tuple[Any, ...]]:
   """Returns the programs of the lanes of a group by name, each with the shapes that it takes."""
   functions, states, lane_params, rows = _lanes(foreseer, group, strategy)
   source, number = _source(foreseer), _shape(foreseer, np.int32(0), shared=True)
@@ -190,7 +190,7 @@ def calls(foreseer: Foreseer, group: plan.Group, strategy: Strategy) -> dict[str
 
 
 def _lanes(
-  foreseer: Foreseer, group: plan.Group, strategy: Strategy
+  foreseer: Foreseer, group: Group, strategy: Strategy
 ) -> tuple[Programs, PyTree, Any, int]:
   """The programs of lanes, the shapes of states and of what makes lanes themselves, and rows."""
   config, dataset = foreseer.config, foreseer.dataset

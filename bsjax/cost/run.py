@@ -13,7 +13,7 @@ from bsjax.cost import step as steps
 from bsjax.cost.meter import Limits, Meter, Row, count
 from bsjax.data import Dataset
 from bsjax.format import GIB
-from bsjax.plan import plan
+from bsjax.plan.lanes import StagePlan, StudyPlan
 from bsjax.storage import provenance, records
 
 FILE = 'native_cost.json'  # in a workdir
@@ -22,7 +22,7 @@ FILE = 'native_cost.json'  # in a workdir
 def measure_study(
   config: ConfigDict,
   dataset: Dataset,
-  study_plan: plan.StudyPlan,
+  study_plan: StudyPlan,
   say: Callable[[str], None] = lambda sentence: None,
 ) -> dict[str, Any]:
   """Returns the content of native_cost.json, of the batch sizes of the study's stages.
@@ -73,17 +73,17 @@ def measure_study(
   }
 
 
-def _program(stage_plan: plan.StagePlan) -> tuple[Any, ...]:
+def _program(stage_plan: StagePlan) -> tuple[Any, ...]:
   """What tells apart the steps of stages, other than their batch sizes."""
   stage = stage_plan.stage
   return stage.trainable, stage.frozen_batch_norm, stage.image_size, stage.crop, stage.flip
 
 
-def _sizes(config: ConfigDict, stage_plan: plan.StagePlan) -> list[int]:
+def _sizes(config: ConfigDict, stage_plan: StagePlan) -> list[int]:
   return sorted(config.native_cost.batch_sizes or {lane.batch_size for lane in stage_plan.lanes})
 
 
-def _with_seconds(row: Row, stage_plan: plan.StagePlan) -> Row:
+def _with_seconds(row: Row, stage_plan: StagePlan) -> Row:
   """The row of a stage: it and its suggestion with the times beside every rate."""
   row = {'stage': stage_plan.stage.name, **row}
   if row['suggestion']:
@@ -91,7 +91,7 @@ def _with_seconds(row: Row, stage_plan: plan.StagePlan) -> Row:
   return _timed(row, stage_plan)
 
 
-def _timed(row: Row, stage_plan: plan.StagePlan) -> Row:
+def _timed(row: Row, stage_plan: StagePlan) -> Row:
   rates = row['examples_per_second']
   epoch = _seconds(rates, stage_plan.train_examples)
   whole = _seconds(rates, stage_plan.end - stage_plan.start)

@@ -23,7 +23,7 @@ from bsjax.engine.lanes import LaneSpec, Weights
 from bsjax.engine.spec import lane_spec
 from bsjax.engine.strategies import STRATEGIES
 from bsjax.optim import freezing
-from bsjax.plan import plan
+from bsjax.plan.lanes import StagePlan
 
 NUMBER, FLAG = jax.ShapeDtypeStruct((), np.float32), jax.ShapeDtypeStruct((), np.bool_)
 
@@ -52,7 +52,7 @@ class Batch:
   start: Any  # int32, what augmentation draws from
 
 
-def create(config: ConfigDict, dataset: Dataset, study: plan.StagePlan) -> Training:
+def create(config: ConfigDict, dataset: Dataset, study: StagePlan) -> Training:
   """Returns the training of a stage: its model, trainable parameters, image size and augmentation.
 
   Raises ConfigError where the stage does not fit the model.

@@ -6,10 +6,10 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from bsjax.data import Dataset, doubts, sampler, stream, views
-from bsjax.plan import plan
+from bsjax.plan.lanes import StudyPlan
 
 
-def data_facts(config: ConfigDict, dataset: Dataset, study: plan.StudyPlan) -> dict[str, Any]:
+def data_facts(config: ConfigDict, dataset: Dataset, study: StudyPlan) -> dict[str, Any]:
   """Names and counts of the classes, and how many of them the batches of a study hold.
 
   {'fingerprint', 'class_names', 'class_counts': {split: [count]}, 'copies': {kind: count},

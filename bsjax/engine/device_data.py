@@ -16,14 +16,14 @@ from bsjax.data import Dataset, sampler, stratify, stream, views, windows
 from bsjax.data.dataset import of_each
 from bsjax.engine import device_axis, processes
 from bsjax.engine.lanes import LaneParams, LaneState, Source
-from bsjax.plan import plan
+from bsjax.plan.lanes import StagePlan
 
 # Examples of a micro-batch for which a device that would be idle is used. Those of a CPU are not:
 # they share its cores and threads, and to tell one another takes longer than a small tick.
 LEAST_SHARE = 32
 
 
-def study_devices(config: ConfigDict, study: plan.StagePlan) -> Shaped[np.ndarray, 'row share']:
+def study_devices(config: ConfigDict, study: StagePlan) -> Shaped[np.ndarray, 'row share']:
   """Returns the devices that a study runs on: no more rows than the largest group has lanes.
 
   Raises ConfigError as `grid` does.
@@ -32,7 +32,7 @@ def study_devices(config: ConfigDict, study: plan.StagePlan) -> Shaped[np.ndarra
 
 
 def grid(
-  config: ConfigDict, study: plan.StagePlan, present: Sequence[Any]
+  config: ConfigDict, study: StagePlan, present: Sequence[Any]
 ) -> Shaped[np.ndarray, 'row share']:
   """Returns which of the devices that are present a study uses, in rows that share lanes.
 
@@ -91,7 +91,7 @@ def share_conflicts(config: ConfigDict) -> list[str]:
   return []
 
 
-def reach(study: plan.StagePlan) -> int:
+def reach(study: StagePlan) -> int:
   """Returns how many examples a call may read from its first on."""
   return study.block_examples + largest_micro_batch(study)  # a probe looks one micro-batch ahead
 
@@ -107,7 +107,7 @@ class DeviceData:
     self,
     dataset: Dataset,
     config: ConfigDict,
-    study: plan.StagePlan,
+    study: StagePlan,
     indices: Int[np.ndarray, ' used'] | None = None,
   ):
     self.devices = devices = study_devices(config, study)
@@ -133,11 +133,11 @@ class DeviceData:
     self._source: Source | None = None
     self._put(dataset, config, study)
 
-  def _reach(self, dataset: Dataset, config: ConfigDict, study: plan.StagePlan) -> int:
+  def _reach(self, dataset: Dataset, config: ConfigDict, study: StagePlan) -> int:
     """How many examples a call may read from its first on."""
     return reach(study)
 
-  def _put(self, dataset: Dataset, config: ConfigDict, study: plan.StagePlan) -> None:
+  def _put(self, dataset: Dataset, config: ConfigDict, study: StagePlan) -> None:
     """Puts the splits on the devices."""
     self.train, self.validation = (
       DeviceSplit(**device_axis.copy_to_all(vars(split), self.devices))
@@ -180,7 +180,7 @@ class DeviceData:
     return programs.probe(states, lane_params, self.train, jnp.int32(at))
 
 
-def largest_micro_batch(study: plan.StagePlan) -> int:
+def largest_micro_batch(study: StagePlan) -> int:
   """Returns the largest of those of a stage's groups."""
   return max(group.micro_batch for group in study.groups)
 

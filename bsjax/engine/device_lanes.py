@@ -24,7 +24,7 @@ from bsjax.engine.seats import params_of, seating
 from bsjax.engine.spec import fixed_strategy, lane_spec
 from bsjax.engine.strategies import Strategy
 from bsjax.noise import estimators
-from bsjax.plan import plan
+from bsjax.plan.lanes import Group, Lane, StagePlan
 from bsjax.storage.position import Divergence
 
 
@@ -47,7 +47,7 @@ class Lanes:
   """
 
   def __init__(
-    self, programs: Programs, group: plan.Group, study: plan.StagePlan, first: PyTree | None = None
+    self, programs: Programs, group: Group, study: StagePlan, first: PyTree | None = None
   ):
     self.programs, self.group, self.origin, self._first = programs, group, study.origin, first
     self.diverged: dict[int, Divergence] = {}  # by lane
@@ -164,7 +164,7 @@ class Lanes:
     part.states = part.states.replace(noise=noise)
     return evaluation, windows, early, updates, probe
 
-  def retune(self, lanes: Sequence[plan.Lane]) -> None:
+  def retune(self, lanes: Sequence[Lane]) -> None:
     """Gives the lanes other batch sizes and learning rates, in the same program.
 
     All have just updated.
@@ -243,7 +243,7 @@ class Lanes:
 def create(
   config: ConfigDict,
   dataset: Dataset,
-  study: plan.StagePlan,
+  study: StagePlan,
   strategies: dict[int, Strategy] | None = None,
   first: PyTree | None = None,
   features: tuple[Suffix, Dataset] | None = None,

@@ -191,12 +191,13 @@ def means(name: str, sums: Sums) -> dict[str, Any]:
     return columns
   class_count = np.asarray(sums.class_count)
   present = class_count > 0
+  seen = int(np.count_nonzero(present))
   for metric, totals in sums.class_metrics.items():
     recall = np.asarray(totals, np.float64) / np.maximum(class_count, 1)
-    columns[f'{name}_balanced_{metric}'] = float(recall[present].mean())
+    columns[f'{name}_balanced_{metric}'] = float(np.add.reduce(recall[present]) / seen)
     if name.endswith('val'):
-      pairs = zip(recall, present, strict=True)
-      columns[f'{name}_class_{metric}'] = [float(x) if counted else None for x, counted in pairs]
+      pairs = zip(recall.tolist(), present, strict=True)
+      columns[f'{name}_class_{metric}'] = [x if counted else None for x, counted in pairs]
   return columns
 
 

@@ -29,7 +29,7 @@ from bsjax.engine.device_data import (
 from bsjax.engine.evaluate import Chunk, Evaluation, Sums, evaluated, statistics_of
 from bsjax.engine.lanes import LaneParams, LaneState, Source, Weights
 from bsjax.format import GIB
-from bsjax.plan import plan
+from bsjax.plan.lanes import StagePlan
 
 WINDOW_BYTES = 2**28  # of a window on a device, which has two
 SHARE = 0.5  # of a device's memory that a set may take
@@ -39,7 +39,7 @@ WINDOW_SHARE = 0.05  # of a device's memory that a window takes at most
 def create(
   config: ConfigDict,
   dataset: Dataset,
-  study: plan.StagePlan,
+  study: StagePlan,
   indices: Int[np.ndarray, ' used'] | None = None,
 ) -> DeviceData:
   """Returns the data of a stage, on the devices where they fit there or the config says so."""
@@ -62,7 +62,7 @@ class Span(NamedTuple):
   reach: int  # that it holds; measurements of noise look ahead
 
 
-def span(config: ConfigDict, dataset: Dataset, study: plan.StagePlan, device_bytes: int) -> Span:
+def span(config: ConfigDict, dataset: Dataset, study: StagePlan, device_bytes: int) -> Span:
   """Returns how long windows are: whole blocks, as many as their share of a device holds."""
   fits = budget(config, device_bytes) // (config.trials * windows.example_bytes(dataset.train))
   left = -(-(study.total_examples - study.origin) // study.block_examples)
@@ -75,7 +75,7 @@ def budget(config: ConfigDict, device_bytes: int) -> int:
   return min(WINDOW_BYTES, int(WINDOW_SHARE * (config.execution.memory * GIB or device_bytes)))
 
 
-def _device_bytes(config: ConfigDict, study: plan.StagePlan) -> int:
+def _device_bytes(config: ConfigDict, study: StagePlan) -> int:
   """What a device has; one that does not tell shares the memory of the machine with the others.
 
   It is the least of what there is in any process: all turn to their next windows together.
@@ -92,13 +92,13 @@ class FedData(DeviceData):
   Raises ConfigError where the examples of a measurement do not fit a window.
   """
 
-  def _reach(self, dataset: Dataset, config: ConfigDict, study: plan.StagePlan) -> int:
+  def _reach(self, dataset: Dataset, config: ConfigDict, study: StagePlan) -> int:
     device_bytes = _device_bytes(config, study)
     self._budget = budget(config, device_bytes)
     self._length, self._window_reach = span(config, dataset, study, device_bytes)
     return self._window_reach
 
-  def _put(self, dataset: Dataset, config: ConfigDict, study: plan.StagePlan) -> None:
+  def _put(self, dataset: Dataset, config: ConfigDict, study: StagePlan) -> None:
     self._dataset, self._trials_count = dataset, config.trials
     self._end = study.total_examples - study.origin
     self._start = -(2**31)  # of the window at hand; none yet

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from bsjax.optim.schedules import Schedule
-from bsjax.plan import plan
+from bsjax.plan.lanes import Lane
 
 
 class RateSums(NamedTuple):
@@ -24,13 +24,13 @@ def factors(schedule: Schedule, length: int, micro_batch: int) -> Float[np.ndarr
   return np.asarray(jax.vmap(schedule)(starts), np.float64)
 
 
-def none(lanes: Sequence[plan.Lane]) -> RateSums:
+def none(lanes: Sequence[Lane]) -> RateSums:
   """Returns the sums of lanes before their first tick."""
   return RateSums(0, {lane.lane: 0.0 for lane in lanes})
 
 
 def after(
-  before: RateSums, by_tick: Float[np.ndarray, ' tick'], tick: int, lanes: Sequence[plan.Lane]
+  before: RateSums, by_tick: Float[np.ndarray, ' tick'], tick: int, lanes: Sequence[Lane]
 ) -> RateSums:
   """Returns the sums at a tick, of lanes that have kept batch size and learning rate since.
 

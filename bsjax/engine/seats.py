@@ -6,7 +6,7 @@ from jaxtyping import Int
 from bsjax.engine import device_axis
 from bsjax.engine.lanes import LaneParams
 from bsjax.engine.strategies import Strategy
-from bsjax.plan import plan
+from bsjax.plan.lanes import Group
 
 
 def seating(
@@ -19,7 +19,7 @@ def seating(
   return order, order.shape[1]
 
 
-def params_of(group: plan.Group) -> LaneParams:
+def params_of(group: Group) -> LaneParams:
   """Returns what makes each lane of a group itself, as host arrays `[lane]`."""
   values = [dict(lane.hyperparameters) for lane in group.lanes]
   return LaneParams(

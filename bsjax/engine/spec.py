@@ -15,7 +15,8 @@ from bsjax.engine.own import CONFIGS, Own, refuse_without
 from bsjax.engine.strategies import STRATEGIES, Strategy, kind, usual
 from bsjax.models import convolution
 from bsjax.optim import freezing, optimizers, preconditioners, schedules
-from bsjax.plan import hyperparameters, plan
+from bsjax.plan import hyperparameters
+from bsjax.plan.lanes import Group, StagePlan
 from bsjax.plan.stages import RUNNING
 
 
@@ -29,8 +30,8 @@ def fixed_strategy(config: ConfigDict) -> Strategy:
 def lane_spec(
   config: ConfigDict,
   dataset: Dataset,
-  study: plan.StagePlan,
-  group: plan.Group,
+  study: StagePlan,
+  group: Group,
   strategy: Strategy | None = None,
   own: Own = CONFIGS,
 ) -> LaneSpec:
@@ -88,7 +89,7 @@ def lane_spec(
 
 
 def frozen_parts(
-  config: ConfigDict, dataset: Dataset, study: plan.StagePlan, model: Any
+  config: ConfigDict, dataset: Dataset, study: StagePlan, model: Any
 ) -> tuple[frozenset[str] | None, frozenset[str]]:
   """Returns the trainable parameters of a stage, and the BatchNorm layers it keeps as they are."""
   stage = study.stage
@@ -108,7 +109,7 @@ def shapes(model: Any, dataset: Dataset) -> PyTree:
   return jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), images)
 
 
-def _schedule(config: ConfigDict, study: plan.StagePlan) -> schedules.Schedule:
+def _schedule(config: ConfigDict, study: StagePlan) -> schedules.Schedule:
   """The factor on learning rates, by the examples of the stream that the stage is on."""
   whole = schedules.create_schedule(config.schedule, study.total_examples, study.epoch_examples)
   return (lambda examples: whole(study.origin + examples)) if study.origin else whole

@@ -26,7 +26,7 @@ def begin(stage: Stage, branch: str, before: BatchSizeState, train_examples: int
 def begin_all(
   stage: Stage, lanes: Sequence[Any], before: Mapping[int, BatchSizeState], train_examples: int
 ) -> dict[int, BatchSizeState]:
-  """Returns `begin` of every lane (of `plan.Lane`), by its number."""
+  """Returns `begin` of every lane (of `lanes.Lane`), by its number."""
   return {x.lane: begin(stage, x.branch, before[x.lane], train_examples) for x in lanes}
 
 

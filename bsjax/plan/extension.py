@@ -17,6 +17,7 @@ from bsjax.config.errors import ConfigError
 from bsjax.config.grid_keys import SETTINGS
 from bsjax.format import joined
 from bsjax.plan import plan, rounds
+from bsjax.plan.lanes import StudyPlan
 from bsjax.storage.records import Row
 
 ELSE = 'or choose another --workdir'
@@ -27,7 +28,7 @@ KEPT = ('evaluation.at', *(f'pretrain.{key}' for key in SETTINGS))
 class Extension(NamedTuple):
   """The whole study, and which of its lanes is which there: number there -> number in the whole."""
 
-  plan: plan.StudyPlan
+  plan: StudyPlan
   numbers: dict[int, int]
 
   @property
@@ -73,7 +74,7 @@ def taken_over(old: ConfigDict, new: ConfigDict, train_examples: int) -> dict[st
   return keys
 
 
-def _refuse_other_ends(before: plan.StudyPlan, after: plan.StudyPlan, new: ConfigDict) -> None:
+def _refuse_other_ends(before: StudyPlan, after: StudyPlan, new: ConfigDict) -> None:
   ends, moved = ([part.end for part in study.stages] for study in (before, after))
   if ends != moved:
     was, now = next(pair for pair in zip(ends, moved, strict=True) if pair[0] != pair[1])
@@ -181,7 +182,7 @@ def _refuse_micro_batch(
   )
 
 
-def _numbers(whole: plan.StudyPlan, rows: Sequence[Row]) -> dict[int, int]:
+def _numbers(whole: StudyPlan, rows: Sequence[Row]) -> dict[int, int]:
   """Which lane of the whole study each lane of plan.csv is; raises ConfigError where one is none.
 
   Lanes come in the same order in both, also within groups, as checkpoints have them.

@@ -9,7 +9,7 @@ from rich.table import Table
 from bsjax.config.metrics import judged
 from bsjax.format import from_to, joined
 from bsjax.plan import evaluations
-from bsjax.plan.plan import StagePlan, StudyPlan
+from bsjax.plan.lanes import StagePlan, StudyPlan
 
 NOTABLE = 0.05  # a share of training that a person should know of
 

@@ -41,9 +41,13 @@ def figures(
   def drawn(figure: drawing.Drawing) -> str:
     return drawing.svg(drawing.draw(figure, source), figure.name)
 
+  # Those of many panels first, so that none is left alone at the end.
+  by_size = sorted(drawings, key=lambda figure: -sum(map(len, figure.panels(source))))
+  names = [figure.name for figure in by_size]
+  svg_of = dict(zip(names, side_by_side.mapped(drawn, by_size), strict=True))
   return [
-    Shown(figure.name, Markup(svg), _caption(figure, context), figure.wide)
-    for figure, svg in zip(drawings, side_by_side.mapped(drawn, drawings), strict=True)
+    Shown(figure.name, Markup(svg_of[figure.name]), _caption(figure, context), figure.wide)
+    for figure in drawings
   ]
 
 

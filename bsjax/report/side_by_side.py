@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import sys
 from collections.abc import Callable, Sequence
@@ -24,8 +25,12 @@ def mapped(function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
     return [function(item) for item in items]
   # Forked processes have function and items, which need not be picklable.
   context = multiprocessing.get_context('fork')
-  with ProcessPoolExecutor(workers, context, _start, (function, items)) as pool:
-    return list(pool.map(_call, range(len(items))))
+  gc.freeze()  # what is there by now is no work for the collectors of the processes
+  try:
+    with ProcessPoolExecutor(workers, context, _start, (function, items)) as pool:
+      return list(pool.map(_call, range(len(items))))
+  finally:
+    gc.unfreeze()
 
 
 def _start(function: Callable[[Any], Any], items: Sequence[Any]) -> None:

@@ -6,6 +6,7 @@ where DIR is a study of arms, whose page is that of `arms_page.py`.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -172,7 +173,12 @@ def _figures(source: Source, context: Mapping[str, Any]) -> dict[str, Any]:
     return {'top': None} | {part: [] for part in FIGURES}
   compared = source.summary.get('scaling_rules', {})
   context = {**context, 'base': compared.get('base_batch_size'), 'margin': compared.get('margin')}
-  figures = {part: page.figures(drawings, source, context) for part, drawings in FIGURES.items()}
+  drawings = itertools.chain.from_iterable(FIGURES.values())
+  shown = {figure.name: figure for figure in page.figures(drawings, source, context)}
+  figures = {
+    part: [shown[drawing.name] for drawing in drawings if drawing.name in shown]
+    for part, drawings in FIGURES.items()
+  }
   top, *figures['study'] = figures['study']
   figures['study'][0] = figures['study'][0]._replace(wide=True)  # its neighbour is on top
   return {'top': top, **figures}

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from bsjax.config.metrics import judged
 from bsjax.noise.estimators import finite
-from bsjax.plan import plan
+from bsjax.plan.lanes import Lane
 from bsjax.sharpness import spectrum
 
 Row = dict[str, Any]
@@ -29,7 +29,7 @@ CAPTION = (
 
 
 def lane_row(
-  lane: plan.Lane, position: Row, measured: PyTree, epsilons: tuple[float, ...], top: int
+  lane: Lane, position: Row, measured: PyTree, epsilons: tuple[float, ...], top: int
 ) -> Row:
   """Returns the row of one lane from the host arrays of `lane.measure`.
 

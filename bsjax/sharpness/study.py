@@ -19,6 +19,7 @@ from bsjax.engine.lanes import LaneParams, LaneSpec
 from bsjax.engine.spec import lane_spec
 from bsjax.engine.validate import validate
 from bsjax.plan import plan
+from bsjax.plan.lanes import StagePlan
 from bsjax.storage import checkpoint, records, workdirs
 
 
@@ -27,7 +28,7 @@ class StudyToMeasure:
   """What a workdir holds. `spec` is that of the first group: they differ in micro-batch only."""
 
   config: ConfigDict
-  plan: plan.StagePlan  # of the only stage
+  plan: StagePlan  # of the only stage
   dataset: data.Dataset
   spec: LaneSpec
 
@@ -87,7 +88,7 @@ def chosen_steps(kept: dict[int, int], wanted: str) -> list[int]:
   return [kept[int(wanted)]]
 
 
-def chosen_lanes(stage_plan: plan.StagePlan, wanted: str) -> list[int]:
+def chosen_lanes(stage_plan: StagePlan, wanted: str) -> list[int]:
   """The lanes of 'all' or of a list such as '0,5,7'."""
   last = len(stage_plan.lanes) - 1
   if wanted == 'all':

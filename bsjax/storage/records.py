@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import gc
 import io
 import json
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 
 Row = dict[str, Any]
 
@@ -41,7 +44,7 @@ class Damaged(ValueError):
 
 def append(path: str | os.PathLike[str], rows: Iterable[Mapping[str, Any]]) -> None:
   """Adds one line per row and returns once the disk has them; a half-written last line goes."""
-  lines = ''.join(_dumps(row) + '\n' for row in rows).encode()
+  lines = b''.join(map(_line, rows))
   with open(path, 'ab+') as file:
     if file.tell():
       file.seek(-1, os.SEEK_END)
@@ -61,12 +64,25 @@ def read(path: str | os.PathLike[str]) -> list[Row]:
   """
   content = Path(path).read_bytes()
   lines = content[: _complete(content)].splitlines()
-  return [_parse(line, path, number) for number, line in enumerate(lines, start=1)]
+  with _uncollected():
+    return [_parse(line, path, number) for number, line in enumerate(lines, start=1)]
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+  """Rows hold no circles; looking for them takes as long as reading the rows."""
+  was = gc.isenabled()
+  gc.disable()
+  try:
+    yield
+  finally:
+    if was:
+      gc.enable()
 
 
 def write(path: str | os.PathLike[str], rows: Iterable[Mapping[str, Any]]) -> None:
   """Writes rows in place of all there were, whole or not at all."""
-  write_text(path, ''.join(_dumps(row) + '\n' for row in rows))
+  _write(path, b''.join(map(_line, rows)))
 
 
 def read_all(workdir: Path) -> list[Row]:
@@ -126,9 +142,13 @@ def check(
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
   """Writes a file whole or not at all: a temporary file beside it, then a move over it."""
+  _write(path, text.encode())
+
+
+def _write(path: str | os.PathLike[str], content: bytes) -> None:
   temporary = Path(f'{os.fspath(path)}.tmp')
-  with open(temporary, 'w', encoding='utf-8') as file:
-    file.write(text)
+  with open(temporary, 'wb') as file:
+    file.write(content)
     file.flush()
     os.fsync(file.fileno())
   os.replace(temporary, path)
@@ -136,7 +156,7 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 
 def write_json(path: str | os.PathLike[str], obj: Any) -> None:
   """Writes a JSON file whole or not at all; NaN and infinity become null."""
-  write_text(path, _dumps(obj, indent=2) + '\n')
+  write_text(path, _dumps(obj) + '\n')
 
 
 def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -197,7 +217,7 @@ def _complete(content: bytes) -> int:
 
 def _parse(line: bytes, path: str | os.PathLike[str], number: int) -> Row:
   try:
-    row = json.loads(line)
+    row = orjson.loads(line)
   except ValueError as error:
     raise Damaged(f'{path}, line {number} is damaged ({error}): {line[:80]!r}') from error
   if not isinstance(row, dict):
@@ -205,8 +225,20 @@ def _parse(line: bytes, path: str | os.PathLike[str], number: int) -> Row:
   return row
 
 
-def _dumps(obj: Any, indent: int | None = None) -> str:
-  return json.dumps(_plain(obj), indent=indent, allow_nan=False)
+def _line(row: Mapping[str, Any]) -> bytes:
+  """A row of records: NaN and infinity are null, floats the shortest that read back as such."""
+  return orjson.dumps(row, _of_numpy, orjson.OPT_APPEND_NEWLINE)
+
+
+def _of_numpy(value: Any) -> Any:
+  """What orjson cannot write; its own way with numpy would cut a float32 to fewer digits."""
+  if isinstance(value, np.generic | np.ndarray):
+    return value.tolist()
+  raise TypeError(f'{type(value).__name__} is no value of a row')
+
+
+def _dumps(obj: Any) -> str:
+  return json.dumps(_plain(obj), indent=2, allow_nan=False)
 
 
 def _plain(obj: Any) -> Any:

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from rich.console import Console
 
 from bsjax.data import Dataset
-from bsjax.plan import plan
+from bsjax.plan.lanes import StudyPlan
 from bsjax.storage import provenance, records
 from bsjax.storage.writers import Mirrors
 
@@ -22,7 +22,7 @@ def finish(
   config: ConfigDict,
   workdir: Path,
   dataset: Dataset,
-  study_plan: plan.StudyPlan,
+  study_plan: StudyPlan,
   hardware: str,
   console: Console,
   mirrors: Mirrors,
@@ -58,7 +58,7 @@ def complete(
   config: ConfigDict,
   workdir: Path,
   dataset: Dataset,
-  study_plan: plan.StudyPlan,
+  study_plan: StudyPlan,
   console: Console,
 ) -> Path:
   """Makes what follows from a summary and is not there, after an interruption; returns the page."""

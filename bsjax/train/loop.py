@@ -1,6 +1,5 @@
 """The host loop of a training: restore, advance, evaluate, record, save."""
 
-import contextlib
 import dataclasses
 import functools
 import math
@@ -21,16 +20,15 @@ from bsjax.console import Pace, ProgressLine, now
 from bsjax.engine import memory, processes
 from bsjax.engine.own import CONFIGS, Own
 from bsjax.models.task import CLASSIFICATION
-from bsjax.plan import plan
-from bsjax.storage import checkpoint, records, workdirs
+from bsjax.plan.lanes import StagePlan, StudyPlan
+from bsjax.storage import records, workdirs
 from bsjax.storage.writers import Mirrors
 from bsjax.train import stopping
 from bsjax.train.profiling import Profiler
 from bsjax.train.rows import best_line, lane_records
+from bsjax.train.saves import Saves
 from bsjax.train.stage_run import StageRun
 from bsjax.train.subset_evaluations import SubsetEvaluations
-
-LEAST_BETWEEN = 20  # times as long as a save takes: no more than a twentieth goes into them
 
 
 class TrainLoop:
@@ -41,7 +39,7 @@ class TrainLoop:
     config: ConfigDict,
     workdir: Path,
     dataset: data.Dataset,
-    study_plan: plan.StudyPlan,
+    study_plan: StudyPlan,
     chosen: execution.Execution,
     console: Console,
     mirrors: Mirrors,
@@ -61,22 +59,15 @@ class TrainLoop:
       config, dataset, study_plan, chosen.strategies, console.print, weights, chosen.parts, own
     )
     self.pending: Callable[[], None] | None = None  # records an evaluation still under way
-    self.manager = self._open_manager()
+    self.saves = Saves(workdir, config.checkpoint)
     self.evaluated = -1  # the last evaluation on record, in examples
     self.fingerprint = dataset.fingerprint()
     self.paces: dict[tuple[int, int], Pace] = {}  # by stage and group
     self.profiler = Profiler(workdir, config.execution.profile)
-    self.saved_at, self.save_seconds = now(), 0.0
     self.asked = False  # this process, by a signal
     self.stop = False  # all processes, as agreed
     self.lost = False  # whether all lanes had diverged at the last evaluation on record
     self.to_the_end = False  # whether it trains on all the same
-
-  def _open_manager(self) -> Any:
-    """The checkpoints, which the first process alone reads and writes."""
-    if processes.is_first():
-      return checkpoint.open_manager(self.workdir, self.config.checkpoint.keep_all)
-    return contextlib.nullcontext()
 
   def run(self, finish: Callable[[], None]) -> bool:
     """Trains, evaluates and saves until the plan is done or a signal asks to stop.
@@ -87,7 +78,7 @@ class TrainLoop:
     other: found out before training if the device tells what it has, and otherwise when it fails,
     from the last checkpoint.
     """
-    with stopping.asking(self._ask_to_stop), self.manager:
+    with stopping.asking(self._ask_to_stop), self.saves.manager:
       while True:
         try:
           done = self._train()
@@ -117,7 +108,7 @@ class TrainLoop:
       if self.stop:
         self.console.print('Saving, as asked; a second signal ends the process at once, unsaved.')
         self._save()
-      processes.first(lambda: self.manager.wait_until_finished())  # on disk before it is said
+      self.saves.wait()  # on disk before it is said
     if self.lost:
       self.console.print(
         f'All {len(self.plan.lanes)} lanes have diverged by {self.evaluated:,} of '
@@ -141,7 +132,7 @@ class TrainLoop:
       if self.stop or self.lost:
         return
       self._evaluate(mark, whole=mark in whole)
-      due = self.config.checkpoint.keep_all or processes.first(self._save_is_overdue)
+      due = self.config.checkpoint.keep_all or processes.first(lambda: self.saves.overdue)
       if mark == self.plan.total_examples or (due and mark in whole) or self.lost:
         self._save()
 
@@ -192,7 +183,7 @@ class TrainLoop:
 
     Returns whether a save is overdue.
     """
-    told = processes.exchange((self.asked, pace.blocks, self._save_is_overdue()))
+    told = processes.exchange((self.asked, pace.blocks, self.saves.overdue))
     self.stop = any(asked for asked, *_ in told)
     _, pace.blocks, overdue = told[0]
     return overdue
@@ -225,9 +216,7 @@ class TrainLoop:
     pending, self.pending = self.pending, None
     return pending() if pending else []
 
-  def _record(
-    self, mark: int, stage: plan.StagePlan, snapshots: list[tuple]
-  ) -> list[dict[str, Any]]:
+  def _record(self, mark: int, stage: StagePlan, snapshots: list[tuple]) -> list[dict[str, Any]]:
     rows, position = [], _position(stage, mark)
     for lanes, snapshot, rates, probed, diverged in snapshots:
       probe, guessing = (probed, stage.train_examples), self._guessing()
@@ -255,38 +244,15 @@ class TrainLoop:
     losses = [row['train_loss'] for row in rows if not row['examples']]
     self.began = max([self.began, *(x for x in losses if x is not None and math.isfinite(x))])
 
-  def _save_is_overdue(self) -> bool:
-    seconds = max(self.config.checkpoint.seconds, LEAST_BETWEEN * self.save_seconds)
-    return now() - self.saved_at > seconds
-
   def _save(self) -> None:
     self._record_pending()
-    begun = now()
     position = self.stage.position(self.evaluated, self.fingerprint)
-    states = [group.to_host() for group in self.stage.groups]  # of all processes
-    processes.first(lambda: checkpoint.save(self.manager, states, position))
-    self.saved_at = now()
-    self.save_seconds = self.saved_at - begun
+    self.saves.save([group.to_host() for group in self.stage.groups], position)
 
   def _restore(self) -> None:
-    # After memory ran out a save may still be under way.
-    processes.first(lambda: self.manager.wait_until_finished())
-    self.evaluated, damaged = -1, []
-    for step in processes.first(lambda: checkpoint.newest_first(self.manager)):
-      try:
-        self._load(step)
-        break
-      except checkpoint.Unreadable as error:
-        damaged.append(str(error))
-    else:
-      if damaged:
-        raise records.Damaged(
-          f'no checkpoint of {self.workdir} can be used ({"; ".join(damaged)}); remove '
-          f'{self.workdir / "checkpoints"} to train from the beginning, or choose another --workdir'
-        )
+    self.evaluated = -1
+    if not self.saves.load_newest(self._load):
       self.stage.start()
-    for sentence in damaged:
-      logging.warning('%s; continuing from the one before it', sentence)
     # Rows later than the checkpoint will be computed again.
     processes.first(lambda: self.subset.truncate(self.evaluated))
     rows = processes.first(self._kept_rows)
@@ -312,11 +278,10 @@ class TrainLoop:
     self.subset.check(lanes, end)
 
   def _load(self, step: int) -> None:
-    position = processes.first(lambda: checkpoint.position(self.manager, step))
+    position = self.saves.position(step)
     workdirs.refuse_other_data(self.workdir, position.data, self.fingerprint)
     self.stage.enter(position)
-    like = [group.to_host() for group in self.stage.groups]
-    states = processes.first(lambda: checkpoint.restore(self.manager, step, like))
+    states = self.saves.states(step, [group.to_host() for group in self.stage.groups])
     self.stage.load(states, position)
     self.evaluated = position.evaluated
     self.console.print(
@@ -330,5 +295,5 @@ class TrainLoop:
       self.stop = True
 
 
-def _position(stage: plan.StagePlan, mark: int) -> dict[str, Any]:
+def _position(stage: StagePlan, mark: int) -> dict[str, Any]:
   return {'examples': mark, 'epoch': stage.epoch(mark), 'stage': stage.stage.index}

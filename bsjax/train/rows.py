@@ -2,12 +2,12 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Int, PyTree
 
 from bsjax.config.metrics import judged
 from bsjax.engine.device_lanes import Snapshot
@@ -15,7 +15,7 @@ from bsjax.engine.evaluate import Evaluation, means
 from bsjax.engine.probe import Probe
 from bsjax.noise import entries, online
 from bsjax.noise.exact import from_curvature, from_products, ratio, spread
-from bsjax.plan import plan
+from bsjax.plan.lanes import Lane
 from bsjax.report.text.rendered import rendered
 from bsjax.stats.estimate import Reason
 from bsjax.stats.intervals import PairMoments
@@ -104,7 +104,7 @@ def _divergence(
 
 
 def lane_records(
-  lanes: Sequence[plan.Lane],
+  lanes: Sequence[Lane],
   snapshot: Snapshot,
   position: dict[str, Any],
   rates: tuple[float, Mapping[int, float]],
@@ -120,11 +120,9 @@ def lane_records(
   `guessing` is as in `why_diverged`.
   """
   rows = []
-  for i, lane in enumerate(lanes):
-    evaluation, windows, early, updates, probe = (
-      jax.tree.map(lambda x, i=i: x[i], getattr(snapshot, field.name))
-      for field in dataclasses.fields(snapshot)
-    )
+  fields = [getattr(snapshot, field.name) for field in dataclasses.fields(snapshot)]
+  for lane, one in zip(lanes, _by_lane(fields), strict=False):  # the last may be idle
+    evaluation, windows, early, updates, probe = one
     row = {
       **_place(lane, position, updates, rates),
       **means('train', evaluation.train),
@@ -140,7 +138,7 @@ def lane_records(
 
 
 def subset_records(
-  lanes: Sequence[plan.Lane],
+  lanes: Sequence[Lane],
   evaluation: Evaluation,
   updates: Int[np.ndarray, ' lane'],
   position: dict[str, Any],
@@ -153,11 +151,10 @@ def subset_records(
   Arguments as in `lane_records`; `evaluation` holds arrays `[lane, ...]`.
   """
   rows = []
-  for i, lane in enumerate(lanes):
-    one = jax.tree.map(lambda x, i=i: x[i], evaluation)
+  for lane, one, made in zip(lanes, _by_lane(evaluation), updates, strict=False):
     rows.append(
       {
-        **_place(lane, position, updates[i], rates),
+        **_place(lane, position, made, rates),
         'train_examples': int(one.train.count),
         'val_examples': int(one.validation.count),
         **means('train', one.train),
@@ -169,8 +166,14 @@ def subset_records(
   return rows
 
 
+def _by_lane(tree: PyTree) -> Iterator[PyTree]:
+  """What each lane has of a tree of arrays `[lane, ...]`; the tree is walked once for all."""
+  leaves, structure = jax.tree.flatten(tree)
+  return map(structure.unflatten, zip(*leaves, strict=True))
+
+
 def _place(
-  lane: plan.Lane,
+  lane: Lane,
   position: dict[str, Any],
   updates: np.integer,
   rates: tuple[float, Mapping[int, float]],
@@ -196,7 +199,7 @@ def _other_weights(evaluation: Evaluation) -> dict[str, Any]:
   return row
 
 
-def best_line(rows: list[dict[str, Any]], lanes: Sequence[plan.Lane]) -> str:
+def best_line(rows: list[dict[str, Any]], lanes: Sequence[Lane]) -> str:
   """The lane that is best at an evaluation, for a log line."""
   known = [row for row in rows if row[judged().val] is not None and not row['diverged']]
   if not known:

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from bsjax.engine import processes
 from bsjax.plan import plan
+from bsjax.plan.lanes import StagePlan, StudyPlan
 from bsjax.storage import checkpoint, lock, shards
 from bsjax.storage.position import BatchSizes, BatchSizeState, Position
 from bsjax.storage.shards import Shard
@@ -37,7 +38,7 @@ def turn(workdir: Path, console: Console, check: Callable[[], None]) -> Iterator
     yield
 
 
-def merge_checkpoints(config: ConfigDict, workdir: Path, whole: plan.StudyPlan) -> None:
+def merge_checkpoints(config: ConfigDict, workdir: Path, whole: StudyPlan) -> None:
   """Writes the weights of all lanes as one checkpoint for each that all shards have.
 
   For what reads a study that is done: there is no training to go on with, so no more of the states.
@@ -73,8 +74,8 @@ def merge_checkpoints(config: ConfigDict, workdir: Path, whole: plan.StudyPlan) 
 
 def _together(
   config: ConfigDict,
-  whole: plan.StudyPlan,
-  parts: Mapping[Shard, plan.StudyPlan],
+  whole: StudyPlan,
+  parts: Mapping[Shard, StudyPlan],
   read: Mapping[Shard, tuple[list[PyTree], Position]],
 ) -> tuple[list[PyTree], Position]:
   """The weights of all lanes by group, and the position, from those of the shards at one place."""
@@ -110,6 +111,6 @@ def _together(
 
 
 def _at(
-  config: ConfigDict, study_plan: plan.StudyPlan, stage: int, now: Mapping[int, BatchSizeState]
-) -> plan.StagePlan:
+  config: ConfigDict, study_plan: StudyPlan, stage: int, now: Mapping[int, BatchSizeState]
+) -> StagePlan:
   return plan.with_batch_sizes(config, study_plan.stages[stage], study_plan.lanes, now)

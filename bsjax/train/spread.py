@@ -4,10 +4,10 @@ from ml_collections import ConfigDict
 
 from bsjax.engine import device_axis, processes
 from bsjax.engine.device_data import study_devices
-from bsjax.plan import plan
+from bsjax.plan.lanes import StagePlan
 
 
-def sentences(config: ConfigDict, stage: plan.StagePlan) -> list[str]:
+def sentences(config: ConfigDict, stage: StagePlan) -> list[str]:
   """Says over how many devices lanes are spread, which of these share lanes, and which are idle."""
   devices, said = study_devices(config, stage), []
   present, shares = len(device_axis.devices(config.execution.devices)), devices.shape[1]

@@ -24,6 +24,7 @@ from bsjax.engine.spec import lane_spec, shapes
 from bsjax.engine.strategies import Strategy
 from bsjax.optim import freezing
 from bsjax.plan import batch_size_paths, batch_size_rules, plan
+from bsjax.plan.lanes import Lane, StagePlan, StudyPlan
 from bsjax.storage.position import BatchSizes, BatchSizeState, Divergence, Position, RateSum
 from bsjax.train import transfer
 
@@ -40,7 +41,7 @@ class StageRun:
     self,
     config: ConfigDict,
     dataset: Dataset,
-    study_plan: plan.StudyPlan,
+    study_plan: StudyPlan,
     strategies: dict[int, Strategy],
     say: Callable[[Any], None],
     weights: PyTree | None = None,
@@ -51,7 +52,7 @@ class StageRun:
     self.config, self.dataset, self.study_plan, self.say = config, dataset, study_plan, say
     self.strategies, self._weights = strategies, weights
     self.parts = dict(parts or {})
-    self.plan: plan.StagePlan | None = None  # of the stage at hand
+    self.plan: StagePlan | None = None  # of the stage at hand
     self.groups: list[Lanes] = []
     self.data: DeviceData | None = None
     self.batch_sizes: dict[int, BatchSizeState] = {}  # by lane
@@ -169,10 +170,10 @@ class StageRun:
     self.groups = []
     return bool(able)
 
-  def _with(self, stage: plan.StagePlan, states: Mapping[int, BatchSizeState]) -> plan.StagePlan:
+  def _with(self, stage: StagePlan, states: Mapping[int, BatchSizeState]) -> StagePlan:
     return plan.with_batch_sizes(self.config, stage, self.study_plan.lanes, states)
 
-  def _retune(self, after: plan.StagePlan, begun: dict[int, BatchSizeState], reset: bool) -> None:
+  def _retune(self, after: StagePlan, begun: dict[int, BatchSizeState], reset: bool) -> None:
     """Leads lanes into a stage that runs the same programs."""
     self.plan, self.batch_sizes, self._begun = after, begun, dict(begun)
     for group, planned in zip(self.groups, after.groups, strict=True):
@@ -182,7 +183,7 @@ class StageRun:
       group.retune(planned.lanes)
 
   def _build(
-    self, stage: plan.StagePlan, begun: dict[int, BatchSizeState], states: PyTree | None
+    self, stage: StagePlan, begun: dict[int, BatchSizeState], states: PyTree | None
   ) -> None:
     self.plan, self.batch_sizes, self._begun = stage, begun, dict(begun)
     self._create(views.view(self.dataset, stage.stage), states)
@@ -233,7 +234,7 @@ class StageRun:
       group_sums = {lane.lane: sums[lane.lane] for lane in group.group.lanes}
       group.place(ticks, RateSums(ticks, group_sums))
 
-  def _bounds(self, lane: plan.Lane) -> batch_size_rules.Bounds:
+  def _bounds(self, lane: Lane) -> batch_size_rules.Bounds:
     """The ladder of a following rule is that of the size with which the lane began the stage."""
     begun = self._begun[lane.lane].batch_size
     return self.plan.stage.bounds(begun, self.study_plan.train_examples)
@@ -241,12 +242,12 @@ class StageRun:
   def _rate_sums(self) -> dict[int, float]:
     return {lane: rate for group in self.groups for lane, rate in group.rates()[1].items()}
 
-  def _lane_spec(self, stage: plan.StagePlan) -> LaneSpec:
+  def _lane_spec(self, stage: StagePlan) -> LaneSpec:
     view = views.view(self.dataset, stage.stage)
     return lane_spec(self.config, view, stage, stage.groups[0], own=self.own)
 
 
-def _partition(stage: plan.StagePlan) -> list[tuple]:
+def _partition(stage: StagePlan) -> list[tuple]:
   return [(g.micro_batch, g.block_ticks, [x.lane for x in g.lanes]) for g in stage.groups]
 
 
@@ -266,7 +267,7 @@ def hand_over(spec: LaneSpec, states: LaneState, reset: bool) -> LaneState:
 
 
 def check(
-  config: ConfigDict, dataset: Dataset, study_plan: plan.StudyPlan, own: Own = CONFIGS
+  config: ConfigDict, dataset: Dataset, study_plan: StudyPlan, own: Own = CONFIGS
 ) -> list[Table]:
   """Returns what each stage freezes; raises ConfigError where a stage does not fit the model.
 

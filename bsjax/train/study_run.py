@@ -13,7 +13,8 @@ from bsjax.console import make_console
 from bsjax.engine import processes
 from bsjax.engine.own import CONFIGS, Own, with_own
 from bsjax.engine.validate import validate
-from bsjax.plan import arms, plan
+from bsjax.plan import arms
+from bsjax.plan.lanes import StudyPlan
 from bsjax.storage import lock, shards, workdirs
 from bsjax.storage.shards import Shard
 from bsjax.storage.writers import Mirrors, Writer
@@ -67,7 +68,7 @@ class StudyRun:
     self._target = ''  # the accelerator of a dry run, if not that at hand
     self._asked_to_stop = False  # also while a training was being finished
 
-  def study_plan(self) -> plan.StudyPlan:
+  def study_plan(self) -> StudyPlan:
     """Returns the plan of a study without arms, as it runs on this machine."""
     if self.config.arms.order:
       raise ConfigError(

@@ -12,7 +12,7 @@ from typing import Any
 from bsjax.engine import processes
 from bsjax.engine.device_data import DeviceData
 from bsjax.engine.device_lanes import Lanes
-from bsjax.plan import plan
+from bsjax.plan.lanes import StudyPlan
 from bsjax.storage import records
 from bsjax.train.rows import subset_records
 
@@ -20,7 +20,7 @@ from bsjax.train.rows import subset_records
 class SubsetEvaluations:
   """Those of a study; there are none where `asked` is false."""
 
-  def __init__(self, workdir: Path, study_plan: plan.StudyPlan, asked: bool):
+  def __init__(self, workdir: Path, study_plan: StudyPlan, asked: bool):
     self._path, self._plan, self.asked = workdir / records.SUBSET, study_plan, asked
 
   def begin(

@@ -21,6 +21,7 @@ from bsjax.engine import device_axis, device_lanes, fed_data, memory, processes
 from bsjax.engine.device_data import study_devices
 from bsjax.engine.own import CONFIGS, Own, fingerprints
 from bsjax.plan import plan, table
+from bsjax.plan.lanes import StudyPlan
 from bsjax.report.text import foreseen as text
 from bsjax.storage import extensions, provenance, records, shards, workdirs
 from bsjax.storage.shards import Shard
@@ -140,7 +141,7 @@ class Training:
     )
 
   @functools.cached_property
-  def _whole_plan(self) -> plan.StudyPlan:
+  def _whole_plan(self) -> StudyPlan:
     """The plan of the study, with micro-batches as chosen for this machine."""
     chosen = self.chosen.micro_batches
     if chosen == self._foreseen.micro_batches:
@@ -148,11 +149,11 @@ class Training:
     return plan.regroup(self.config, self._foreseen, chosen)
 
   @functools.cached_property
-  def study_plan(self) -> plan.StudyPlan:
+  def study_plan(self) -> StudyPlan:
     """The plan of what is trained here."""
     return self._mine(self._whole_plan)
 
-  def _mine(self, whole: plan.StudyPlan) -> plan.StudyPlan:
+  def _mine(self, whole: StudyPlan) -> StudyPlan:
     return plan.share(whole, self.shard) if self.shard else whole
 
   def run(self, mirrors: Mirrors, go_on: bool = False) -> bool:
@@ -220,7 +221,7 @@ class Training:
     study = self.config, self.whole, self.dataset, self._whole_plan
     finish.finish(*study, hardware, self.console, mirrors)
 
-  def _gather(self, whole: plan.StudyPlan, mirrors: Mirrors) -> None:
+  def _gather(self, whole: StudyPlan, mirrors: Mirrors) -> None:
     """Makes one study of the shards, where this is the last of them to come to its end."""
     with self._turn():
       left = shards.missing(self.whole)  # also folders that were removed after it was done
@@ -283,11 +284,11 @@ class Training:
     self._say_finished(self._foreseen)
     return True
 
-  def _say_finished(self, whole: plan.StudyPlan) -> None:
+  def _say_finished(self, whole: StudyPlan) -> None:
     path = finish.complete(self.config, self.whole, self.dataset, whole, self.console)
     self.console.print(f'This study is finished: {path}')
 
-  def _claim(self, workdir: Path, study_plan: plan.StudyPlan) -> None:
+  def _claim(self, workdir: Path, study_plan: StudyPlan) -> None:
     """Writes config and plan to a new workdir, or checks that an old one has this training set."""
     rows, path = plan.lane_rows(study_plan), workdir / 'plan.csv'
     if not (workdir / 'config.json').exists():

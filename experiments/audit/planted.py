@@ -10,12 +10,13 @@ writes the table of the README beside it anew.
 import argparse
 import collections
 import json
-import math
 import sys
 import tempfile
 import time
 import zlib
 from pathlib import Path
+
+from scipy.stats import binomtest
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / 'tests')]
@@ -47,10 +48,7 @@ def one(name, trials, seed, folder):
 
 
 def wilson(count, total):
-  z, share = 1.96, count / total
-  middle = (share + z * z / (2 * total)) / (1 + z * z / total)
-  half = z / (1 + z * z / total) * math.sqrt(share * (1 - share) / total + (z / (2 * total)) ** 2)
-  return [max(0.0, round(middle - half, 4)), round(middle + half, 4)]
+  return [round(float(end), 4) for end in binomtest(count, total).proportion_ci(method='wilson')]
 
 
 def table(result):

@@ -13,7 +13,6 @@ was cut off goes on behind it.
 import argparse
 import functools
 import json
-import math
 import os
 import statistics
 import subprocess
@@ -22,6 +21,8 @@ import time
 import zlib
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+
+from scipy.stats import binomtest
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / 'tests')]  # the analysis measured is that of this checkout
@@ -88,19 +89,12 @@ def summed(studies):
   return cell
 
 
-def rate(count, of, z=1.959964):
+def rate(count, of):
   """With Wilson's 95% interval; none where there was nothing to count."""
   if not of:
     return {'count': 0, 'of': 0, 'rate': None, 'ci95': [None, None]}
-  share, scale = count / of, 1 + z * z / of
-  middle = (share + z * z / (2 * of)) / scale
-  half = z * math.sqrt(share * (1 - share) / of + (z / (2 * of)) ** 2) / scale
-  return {
-    'count': count,
-    'of': of,
-    'rate': share,
-    'ci95': [max(0.0, middle - half), min(1.0, middle + half)],
-  }
+  interval = binomtest(count, of).proportion_ci(method='wilson')
+  return {'count': count, 'of': of, 'rate': count / of, 'ci95': [float(end) for end in interval]}
 
 
 def measure(worlds, trials, studies, seed, workers, out=None, kept=None):

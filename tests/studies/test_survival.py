@@ -25,7 +25,7 @@ from bsjax.engine.validate import validate
 from bsjax.plan import arms, batch_size_paths, plan, stages
 from bsjax.report import stored_study
 from bsjax.storage import checkpoint, lock, records, user_cache
-from bsjax.train import loop, stopping, study_run
+from bsjax.train import loop, saves, stopping, study_run
 
 pytestmark = pytest.mark.usefixtures('blank_figures')
 ROOT = Path(__file__).parents[2]
@@ -364,9 +364,10 @@ def test_a_branch_that_chooses_no_rule_is_an_error():
 @pytest.mark.parametrize(('least', 'many'), [(0, True), (100, False)])
 def test_saves_come_between_evaluations_too(least, many, tmp_path, monkeypatch):
   """As often as asked, on a clock that goes a second whenever it is read; less often if slow."""
-  monkeypatch.setattr(loop, 'LEAST_BETWEEN', least)
+  monkeypatch.setattr(saves, 'LEAST_BETWEEN', least)
   ticking = iter(range(10**6))
-  monkeypatch.setattr(loop, 'now', lambda: float(next(ticking)))
+  for clock in (loop, saves):
+    monkeypatch.setattr(clock, 'now', lambda: float(next(ticking)))
   monkeypatch.setattr(loop.Pace, 'measured', lambda *_: None)  # a block at a time
   saved = []
   save = loop.TrainLoop._save

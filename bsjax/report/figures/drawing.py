@@ -29,6 +29,7 @@ THEME = {
   'axes.titlesize': 11,
   'axes.titleweight': 'bold',
   'axes.titlepad': 10,
+  'axes.titley': 1.0,  # nothing stands above panels; looking for it measures every tick anew
   'axes.spines.top': False,
   'axes.spines.right': False,
   'axes.axisbelow': True,
@@ -144,7 +145,7 @@ def svg(figure: Figure, name: str) -> str:
   nothing = dict.fromkeys(('Creator', 'Date', 'Format', 'Type'))
   with matplotlib.rc_context({'svg.fonttype': 'none', 'svg.hashsalt': name}):
     _lay_out(figure)
-    figure.savefig(file, format='svg', metadata=nothing)
+    figure.canvas.print_svg(file, metadata=nothing)  # savefig would lay out, hence draw, once more
   text = file.getvalue()
   text = text[text.index('<svg') :]
   # Inside a page the namespaces are known; it shrinks the figure, but must not blow it up.

@@ -1,0 +1,80 @@
+"""The checkpoints of a training: when the next one is due, and which of them can be used."""
+
+import contextlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import logging
+from jaxtyping import PyTree
+from ml_collections import ConfigDict
+
+from bsjax.console import now
+from bsjax.engine import processes
+from bsjax.storage import checkpoint
+from bsjax.storage.position import Position
+from bsjax.storage.records import Damaged
+
+LEAST_BETWEEN = 20  # times as long as a save takes: no more than a twentieth goes into them
+
+
+class Saves:
+  """Saves and restores states, which the first process alone writes and reads.
+
+  `manager` is a context that ends when a save under way is finished.
+  """
+
+  def __init__(self, workdir: Path, keys: ConfigDict):
+    """`keys` are those of `config.checkpoint`."""
+    self.workdir, self.keys = workdir, keys
+    self.saved_at, self.seconds = now(), 0.0
+    self.manager: Any = contextlib.nullcontext()
+    if processes.is_first():
+      self.manager = checkpoint.open_manager(workdir, keys.keep_all)
+
+  @property
+  def overdue(self) -> bool:
+    """Whether the last save was longer ago than `checkpoint.seconds`, by this process's clock."""
+    return now() - self.saved_at > max(self.keys.seconds, LEAST_BETWEEN * self.seconds)
+
+  def save(self, states: Sequence[PyTree], position: Position) -> None:
+    """Begins a save of host arrays; it may end while lanes train."""
+    begun = now()
+    processes.first(lambda: checkpoint.save(self.manager, states, position))
+    self.saved_at = now()
+    self.seconds = self.saved_at - begun
+
+  def wait(self) -> None:
+    """Returns when what was saved is on disk."""
+    processes.first(lambda: self.manager.wait_until_finished())
+
+  def load_newest(self, load: Callable[[int], None]) -> bool:
+    """Calls `load` with the steps of checkpoints, newest first, until one can be used.
+
+    Returns whether one was; False: there are none. Raises Damaged where none of them can be.
+    """
+    self.wait()  # after memory ran out a save may still be under way
+    damaged = []
+    for step in processes.first(lambda: checkpoint.newest_first(self.manager)):
+      try:
+        load(step)
+      except checkpoint.Unreadable as error:
+        damaged.append(str(error))
+        continue
+      for sentence in damaged:
+        logging.warning('%s; continuing from the one before it', sentence)
+      return True
+    if damaged:
+      raise Damaged(
+        f'no checkpoint of {self.workdir} can be used ({"; ".join(damaged)}); remove '
+        f'{self.workdir / "checkpoints"} to train from the beginning, or choose another --workdir'
+      )
+    return False
+
+  def position(self, step: int) -> Position:
+    """Where the states of a checkpoint stand."""
+    return processes.first(lambda: checkpoint.position(self.manager, step))
+
+  def states(self, step: int, like: Sequence[PyTree]) -> Sequence[PyTree]:
+    """The states of a checkpoint, in the form of `like`."""
+    return processes.first(lambda: checkpoint.restore(self.manager, step, like))
