@@ -24,20 +24,9 @@ SMALL = [
 ]
 
 
-# The command, whose report has blank figures: to draw them takes as long as to train.
-BLANK = """
-import runpy
-from matplotlib.figure import Figure
-from bsjax.report.figures import drawing
-drawing.draw = lambda *_: Figure((1, 1))
-runpy.run_module('bsjax.main', run_name='__main__', alter_sys=True)
-"""
-
-
-def command(workdir, *flags, config='digits', blank=False):
+def command(workdir, *flags, config='digits'):
   study = [f'--config=configs/{config}.py', f'--workdir={workdir}']
-  how = ['-c', BLANK] if blank else ['-m', 'bsjax.main']
-  return [sys.executable, *how, *study, *flags]
+  return [sys.executable, '-m', 'bsjax.main', *study, *flags]
 
 
 def environment(cache):
@@ -61,13 +50,12 @@ def cache(tmp_path_factory):
 
 
 LONG = [*SMALL, '--config.epochs=60', '--config.evaluations=12', '--config.checkpoint.seconds=0']
-LONG += ['--config.execution.strategy=map-canonical']
 
 
 @pytest.fixture(scope='module')
 def undisturbed(cache, tmp_path_factory):
   workdir = tmp_path_factory.mktemp('undisturbed')
-  done = run(cache, workdir, *LONG, blank=True)
+  done = run(cache, workdir, *LONG)
   assert done.returncode == 0, done.stderr
   return workdir
 
@@ -111,7 +99,7 @@ def test_stopped_by_a_signal_the_same_command_continues_to_the_same_records(
     assert 'The same command continues' in out
     assert process.returncode == stopping.UNFINISHED
   assert not (stopped / 'summary.json').exists()
-  done = run(cache, stopped, *LONG, blank=True)
+  done = run(cache, stopped, *LONG)
   assert done.returncode == 0, done.stderr
   assert results(stopped) == results(undisturbed)
 
