@@ -74,6 +74,19 @@ def fit_hyperbola(
   Raises:
     ValueError: an entry is not finite or not above zero.
   """
+  peak = highest(batch_sizes, updates, known)
+  return peak if isinstance(peak, Fit) else peak.fitted(confidence, shared, rough_ends)
+
+
+def highest(
+  batch_sizes: Int[np.ndarray, ' size'],
+  updates: Float[np.ndarray, 'size trial'],
+  known: Int[np.ndarray, 'size trial'],
+) -> Highest | Fit:
+  """The most likely B_crit, before anything is said of its interval, or why there is none.
+
+  Arguments and errors are those of `fit_hyperbola`.
+  """
   _check(batch_sizes, updates)
   used = (known == EXACT).any(axis=0)
   profile = _Profile(np.log(batch_sizes), np.log(updates[:, used]), known[:, used])
@@ -85,13 +98,29 @@ def fit_hyperbola(
   grid = np.concatenate([[-np.inf], profile.grid(), [np.inf]])
   curve = _Curve(profile, grid, profile.at(grid))
   best, top = _highest(curve)
-  fit = _describe(profile, best, exact, df)
-  drop = exact / 2 * math.log1p(_squared_t(fit, confidence, trials, shared) / df)
-  low, high = _crossings(curve, best, top - drop, rough_ends)
-  bounded = math.isfinite(high)
-  ends = {'low': math.exp(low), 'high': math.exp(high) if bounded else None}
-  b_crit = replace(fit.b_crit, **ends, unbounded=not bounded, confidence=confidence)
-  return fit._replace(b_crit=b_crit)
+  return Highest(curve, best, top, _describe(profile, best, exact, df), exact)
+
+
+class Highest(NamedTuple):
+  """Where the likelihood is highest: log B_crit `best` of `fit`, which has no interval yet."""
+
+  curve: _Curve
+  best: float
+  top: float
+  fit: Fit
+  exact: int
+
+  def fitted(
+    self, confidence: float = 0.95, shared: Shared | None = None, rough_ends: bool = False
+  ) -> Fit:
+    """The fit with its interval, as `fit_hyperbola` has it."""
+    fit, trials = self.fit, self.curve.profile.log_updates.shape[1]
+    drop = self.exact / 2 * math.log1p(_squared_t(fit, confidence, trials, shared) / fit.df)
+    low, high = _crossings(self.curve, self.best, self.top - drop, rough_ends)
+    bounded = math.isfinite(high)
+    ends = {'low': math.exp(low), 'high': math.exp(high) if bounded else None}
+    b_crit = replace(fit.b_crit, **ends, unbounded=not bounded, confidence=confidence)
+    return fit._replace(b_crit=b_crit)
 
 
 def _squared_t(fit: Fit, confidence: float, trials: int, shared: Shared | None) -> float:

@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from scipy.special import expit, stdtrit
 
 from bsjax.stats.estimate import Estimate
-from bsjax.stats.hyperbola import Fit, Shared, fit_hyperbola
+from bsjax.stats.hyperbola import Fit, Shared, fit_hyperbola, highest
 from bsjax.stats.intervals import mean_interval
 from bsjax.stats.tobit import EXACT
 
@@ -36,25 +36,32 @@ def fit_trials(
   freedom. Otherwise `fit_hyperbola` with the shared errors. What trials share is seen at batch
   sizes where all are exact, if there are three.
   """
-  joint = fit_hyperbola(batch_sizes, updates, known, confidence, rough_ends=True)
-  if not joint.b_crit.has_interval:
+  peak = highest(batch_sizes, updates, known)
+  if isinstance(peak, Fit):
+    return peak
+  shared = _shared(batch_sizes, updates, known, peak.fit)
+  joint = peak.fitted(confidence, shared)
+  fits = _alone(batch_sizes, updates, known)
+  if len(fits) < 3:
     return joint
-  shared = _shared(batch_sizes, updates, known, joint)
-  joint = fit_hyperbola(batch_sizes, updates, known, confidence, shared)
-  trials = range(updates.shape[1])
-  fits = [
-    fit_hyperbola(batch_sizes, updates[:, [j]], known[:, [j]], rough_ends=True) for j in trials
-  ]
-  alone = [fit.b_crit for fit in fits]
-  if len(alone) < 3 or any(one.value is None or not one.low or one.unbounded for one in alone):
-    return joint
-  logs = np.log([one.value for one in alone])
+  logs = np.log([fit.b_crit.value for fit in fits])
   return joint._replace(
     b_crit=_both(logs, batch_sizes[(known == EXACT).all(axis=1)], shared, joint.b_crit),
     examples_min=_geometric_mean([fit.examples_min for fit in fits]),
     updates_min=_geometric_mean([fit.updates_min for fit in fits]),
     parts=(mean_interval(logs, confidence).map(math.exp), joint.b_crit),
   )
+
+
+def _alone(batch_sizes: np.ndarray, updates: np.ndarray, known: np.ndarray) -> list[Fit]:
+  """The fit of each trial; none where there are too few, or one that does not bound its B_crit."""
+  fits: list[Fit] = []
+  for j in range(updates.shape[1] if updates.shape[1] > 2 else 0):
+    fit = fit_hyperbola(batch_sizes, updates[:, [j]], known[:, [j]], rough_ends=True)
+    if fit.b_crit.value is None or not fit.b_crit.low or fit.b_crit.unbounded:
+      return []
+    fits.append(fit)
+  return fits
 
 
 def _shared(

@@ -6,7 +6,7 @@ trial a lucky one. A contrast within the trial is free of it, and trials are its
 
 from __future__ import annotations
 
-import functools
+import bisect
 import itertools
 import math
 from collections.abc import Mapping, Sequence
@@ -115,10 +115,15 @@ def trials_needed(interval: Estimate, half_width: float, confidence: float = 0.9
     return None
   df = _df(interval)
   sd = standard_error(interval) * math.sqrt(interval.n) * math.sqrt(df / float(chdtri(df, 0.95)))
-  n = np.arange(2, MOST_TRIALS + 1)
-  quantiles = _student((1 + confidence) / 2, round(df / (interval.n - 1), 6))
-  enough = quantiles * sd / np.sqrt(n) < half_width
-  return int(n[np.argmax(enough)]) if enough.any() else None
+  df_per_trial = round(df / (interval.n - 1), 6)
+
+  def enough(n: int) -> bool:
+    quantile = float(stdtrit(df_per_trial * (n - 1), (1 + confidence) / 2))
+    return quantile * sd / math.sqrt(n) < half_width
+
+  numbers = range(2, MOST_TRIALS + 1)
+  first = bisect.bisect_left(numbers, True, key=enough)
+  return numbers[first] if first < len(numbers) else None
 
 
 def p_value_of(interval: Estimate) -> float | None:
@@ -136,12 +141,6 @@ def standard_error(interval: Estimate) -> float:
   """The standard error behind an interval."""
   half = (interval.high - interval.low) / 2
   return half / float(stdtrit(_df(interval), (1 + interval.confidence) / 2))
-
-
-@functools.lru_cache(maxsize=64)
-def _student(quantile: float, df_per_trial: float) -> Float[np.ndarray, ' n']:
-  """Student's t at up to MOST_TRIALS trials, kept because every undetermined claim asks for it."""
-  return stdtrit(df_per_trial * np.arange(1, MOST_TRIALS), quantile)
 
 
 def _check(columns: Mapping[int | str, np.ndarray]) -> None:

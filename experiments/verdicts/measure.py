@@ -3,8 +3,8 @@
   python experiments/verdicts/measure.py --out=after.json --worlds=no_effect,b_crit --trials=3,5
 
 simulates studies (`tests/helpers/worlds.py`) and deals them from real runs
-(`tests/helpers/null_studies.py`), writes each as a workdir, runs the analysis of this checkout on
-it and holds what it says against the truth (`tests/helpers/verdicts.py`). Without --worlds it takes
+(`tests/helpers/null_studies.py`), runs the analysis of this checkout on what their workdirs hold
+and holds what it says against the truth (`tests/helpers/verdicts.py`). Without --worlds it takes
 all. Every rate comes with its count and 95% Wilson interval. A cell is written as it ends, in place
 of the one that stands in the file. With --kept=DIR each study is stored as it ends, and a run that
 was cut off goes on behind it.
@@ -17,7 +17,6 @@ import os
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 import zlib
 from concurrent.futures import ProcessPoolExecutor
@@ -34,18 +33,15 @@ from helpers.world_catalogue import WORLDS  # noqa: E402
 import bsjax  # noqa: E402
 
 REAL = {world.name: world for world in (null_studies.REAL_NULL, null_studies.REAL_EFFECT)}
-MEMORY = Path('/dev/shm')  # where there is one, workdirs need not go to a disk
 
 
 def one_study(name, trials, seed):
   """{measure: bool, number, (count, of) or None where it does not apply} of one study."""
-  world, write = (REAL[name], null_studies.write) if name in REAL else (WORLDS[name], None)
-  with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder:
-    workdir = Path(folder)
-    (write or world_files.write)(world, trials, (*seed, zlib.crc32(name.encode())), workdir)
-    start = time.process_time()
-    summary = world_files.summary(workdir)
-    seconds = time.process_time() - start
+  world, made = (REAL[name], null_studies.made) if name in REAL else (WORLDS[name], None)
+  study = (made or world_files.made)(world, trials, (*seed, zlib.crc32(name.encode())))
+  start = time.process_time()
+  summary = study.summary()
+  seconds = time.process_time() - start
   return judged(summary, world) | {'cpu_seconds': seconds}
 
 

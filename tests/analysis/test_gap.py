@@ -113,7 +113,7 @@ def test_records_after_the_planned_end_and_ties_on_the_clock():
   lane = found[8][0].lanes[0]
   late = lane.rows[-1] | {'updates': 600, 'val_accuracy': 9.0}
   longer = type(lane)(lane.plan, (*lane.rows, late))
-  assert [row['updates'] for row in budgets.trained_rows(longer)][-1] == 512
+  assert [row['updates'] for row in longer.trained_rows][-1] == 512
   # A schedule that has come to zero: updates go on, the sum does not. The last record counts.
   rows = tuple(
     row | {'learning_rate_sum': min(row['learning_rate_sum'], 48.0)} for row in lane.rows

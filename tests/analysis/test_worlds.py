@@ -166,13 +166,15 @@ def test_seeds_repeat_a_study_and_differ():
 
 @pytest.mark.parametrize('name', ['diverged_lane', 'stale_batch_norm', 'unfinished'])
 def test_files_are_those_that_a_study_writes(name, tmp_path):
-  world_files.write(WORLDS[name], 2, 0, tmp_path)
+  made = world_files.made(WORLDS[name], 2, 0)
+  made.write(tmp_path)
   rows = records.read(tmp_path / 'records.jsonl')
   records.append(tmp_path / 'again.jsonl', rows)
   assert (tmp_path / 'again.jsonl').read_text() == (tmp_path / 'records.jsonl').read_text()
   lanes = records.read_plan(tmp_path / 'plan.csv')
   assert len(lanes) == 72 and lanes[-1]['updates'] == 320
   study = stored_study.load(tmp_path)
+  assert study.rows == made.rows and study.summary == made.summary()
   finished = name != 'unfinished'
   assert (study.progress == 1) == finished
   positions = {row['examples'] for row in rows}
@@ -195,7 +197,7 @@ def test_columns_are_those_of_a_real_run(tmp_path):
     model__normalization='batch',
   )
   assert Study(config, real).run()
-  world_files.write(WORLDS['stale_batch_norm'], 2, 0, made)
+  world_files.made(WORLDS['stale_batch_norm'], 2, 0).write(made)
   columns = [set(records.read(folder / 'records.jsonl')[-1]) for folder in (real, made)]
   assert {key for key in columns[0] if not key.endswith('class_accuracy')} == columns[1]
   for name in ('config.json', 'data.json'):
@@ -204,7 +206,7 @@ def test_columns_are_those_of_a_real_run(tmp_path):
 
 
 def test_null_studies_deal_each_real_trial_once(tmp_path):
-  null_studies.write(null_studies.REAL_NULL, 8, 3, tmp_path)
+  null_studies.made(null_studies.REAL_NULL, 8, 3).write(tmp_path)
   runs = null_studies.real_runs()
   assert runs.values.shape == (60, 6, 33, 4)
   at_best = {
@@ -222,12 +224,10 @@ def test_null_studies_deal_each_real_trial_once(tmp_path):
   assert stored_study.load(tmp_path).progress == 1
 
 
-def test_the_headline_by_codes_is_that_of_the_page(tmp_path):
+def test_the_headline_by_codes_is_that_of_the_page():
   named = 0
   for name in ('no_effect', 'real_effect', 'untuned', 'grid_too_narrow', 'two_rates'):
-    folder = tmp_path / name
-    folder.mkdir()
-    summary = world_files.study(WORLDS[name], 3, 0, folder)
+    summary = world_files.made(WORLDS[name], 3, 0).summary()
     headline, said = answer(summary).headline, verdicts.named(summary)
     assert bool(said.pairs) == ('beats' in headline or 'does best' in headline), headline
     assert (said.trend is not None) == ('batches do better' in headline), headline

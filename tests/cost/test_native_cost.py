@@ -452,6 +452,7 @@ def test_a_study_of_arms_is_measured_one_arm_at_a_time(tmp_path):
   assert done.stderr.splitlines()[-1].endswith(f'--workdir={tmp_path / "arms" / "wide"}')
 
 
+@pytest.mark.slow
 def test_the_command_measures_the_study_of_a_workdir(tmp_path):
   records.write_json(tmp_path / 'config.json', json.loads(small_config().to_json()))
   done = command(f'--workdir={tmp_path}', '--config.native_cost.batch_sizes=8,')

@@ -228,11 +228,17 @@ def test_whole_batches_with_batch_norm_equal_a_plain_loop():
   'keys',
   [
     {'noise_scale__probe_every': 1},
-    {'model__normalization': 'batch', 'noise_scale__probe_every': 3, 'batch_sizes': (8, 32)},
-    {
-      **{'model__name': 'cnn', 'model__width': 4, 'data__crop': 1, 'data__flip': True},
-      **{'batch_sizes': (8, 32), 'learning_rates': (0.05,)},
-    },
+    pytest.param(
+      {'model__normalization': 'batch', 'noise_scale__probe_every': 3, 'batch_sizes': (8, 32)},
+      marks=pytest.mark.slow,
+    ),
+    pytest.param(
+      {
+        **{'model__name': 'cnn', 'model__width': 4, 'data__crop': 1, 'data__flip': True},
+        **{'batch_sizes': (8, 32), 'learning_rates': (0.05,)},
+      },
+      marks=pytest.mark.slow,
+    ),
   ],
 )
 def test_strategies_are_equal(keys):

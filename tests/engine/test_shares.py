@@ -109,6 +109,7 @@ def assert_same_rows(workdir, other):
       assert (trace, other) == (None, None) or trace == pytest.approx(other, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_studies_are_the_same_and_go_on_with_other_devices(tmp_path, monkeypatch, capsys):
   """Stages, an arm, a layer that is frozen, lanes that are lost; stopped twice in their midst."""
   alone, shared, mixed = (tmp_path / name for name in ('alone', 'shared', 'mixed'))

@@ -79,6 +79,7 @@ def test_a_scan_computes_what_the_loop_does(work, reference):
   np.testing.assert_allclose(found.losses, reference.losses, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_lanes_compute_what_the_loop_does(work, reference, tmp_path, monkeypatch):
   monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))  # where timings are remembered
   on, off = lanes_side.noise_on_and_off(work)

@@ -21,7 +21,7 @@ from jaxtyping import Float, Int
 
 from bsjax.config import base_config
 from bsjax.plan import plan
-from helpers.world_files import row, write_workdir
+from helpers.world_files import Made, facts, row
 from helpers.worlds import BATCH_SIZES, EVALUATIONS, World
 
 TABLE = Path(__file__).parents[2] / 'experiments/verdicts/null_digits.csv.gz'
@@ -63,8 +63,8 @@ def real_runs() -> RealRuns:
   return RealRuns(tuple(rates), np.array(examples), values, diverged)
 
 
-def write(world: World, trials: int, seed: int | tuple[int, ...], workdir: Path) -> None:
-  """Writes a study of so many trials per label into an empty directory.
+def made(world: World, trials: int, seed: int | tuple[int, ...]) -> Made:
+  """A study of so many trials per label.
 
   `world` is REAL_NULL, or REAL_EFFECT, where validation accuracies of labels are lowered.
   """
@@ -78,7 +78,7 @@ def write(world: World, trials: int, seed: int | tuple[int, ...], workdir: Path)
   lanes = plan.lane_rows(plan.make_plan(config, TRAIN_EXAMPLES))
   drawn = np.random.default_rng(seed).permutation(len(runs.values))[: len(BATCH_SIZES) * trials]
   dealt = dict(zip(BATCH_SIZES, drawn.reshape(len(BATCH_SIZES), trials).tolist(), strict=True))
-  write_workdir(workdir, config, lanes, _rows(world, lanes, dealt), VALIDATION_EXAMPLES)
+  return Made(config, lanes, list(_rows(world, lanes, dealt)), facts(VALIDATION_EXAMPLES))
 
 
 def _rows(

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from ml_collections import ConfigDict
 
+from bsjax.analysis.runs.histories import progress, provisional
 from bsjax.config import base_config
 from bsjax.plan import plan
-from bsjax.report import stored_study
+from bsjax.report.summaries import summarize
 from bsjax.storage import records
 from helpers.world_runs import Runs, simulate
 from helpers.worlds import EPOCHS, EVALUATIONS, TRAIN_EXAMPLES, VALIDATION_EXAMPLES, World
@@ -20,15 +21,26 @@ from helpers.worlds import EPOCHS, EVALUATIONS, TRAIN_EXAMPLES, VALIDATION_EXAMP
 CLASSES = 10
 
 
-def study(world: World, trials: int, seed: int | tuple[int, ...], workdir: Path) -> dict[str, Any]:
-  """The summary of a study that is simulated and written into an empty directory."""
-  write(world, trials, seed, workdir)
-  return summary(workdir)
+class Made(NamedTuple):
+  """A study as its workdir holds it."""
 
+  config: ConfigDict
+  lanes: Sequence[Mapping[str, Any]]
+  rows: Sequence[Mapping[str, Any]]
+  facts: Mapping[str, Any]
 
-def summary(workdir: Path) -> dict[str, Any]:
-  """What `python -m bsjax.report` finds in a workdir before it draws a page."""
-  return dict(stored_study.load(workdir).summary)
+  def summary(self) -> dict[str, Any]:
+    """What `python -m bsjax.report` finds in the workdir before it draws a page."""
+    config, finished = json.loads(self.config.to_json()), progress(self.lanes, self.rows) == 1
+    reached = self.lanes if finished else provisional(self.lanes, self.rows)
+    return summarize(config, reached, self.rows, facts=self.facts)
+
+  def write(self, workdir: Path) -> None:
+    """Writes config.json, plan.csv, data.json and records.jsonl."""
+    (workdir / 'config.json').write_text(self.config.to_json())
+    records.write_plan(workdir / 'plan.csv', self.lanes)
+    records.write_json(workdir / 'data.json', self.facts)
+    records.write(workdir / 'records.jsonl', self.rows)
 
 
 def config_of(world: World, trials: int) -> ConfigDict:
@@ -40,29 +52,24 @@ def config_of(world: World, trials: int) -> ConfigDict:
   return config
 
 
-def write(world: World, trials: int, seed: int | tuple[int, ...], workdir: Path) -> None:
-  """Writes config.json, plan.csv, data.json and records.jsonl."""
+def made(world: World, trials: int, seed: int | tuple[int, ...]) -> Made:
+  """A study that is simulated."""
   config = config_of(world, trials)
   planned = plan.make_plan(config, TRAIN_EXAMPLES)
   lanes, examples = plan.lane_rows(planned), np.array(planned.first.evaluations)
   runs = simulate(world, lanes, examples, seed)
-  write_workdir(workdir, config, lanes, rows(runs, lanes, examples), VALIDATION_EXAMPLES)
+  return Made(config, lanes, list(rows(runs, lanes, examples)), facts(VALIDATION_EXAMPLES))
 
 
 def write_workdir(
   workdir: Path,
   config: ConfigDict,
   lanes: Sequence[Mapping[str, Any]],
-  record_rows: Iterator[dict[str, Any]],
+  record_rows: Iterable[Mapping[str, Any]],
   validation_examples: int,
 ) -> None:
   """Writes what a study leaves on disk that the report reads."""
-  (workdir / 'config.json').write_text(config.to_json())
-  records.write_plan(workdir / 'plan.csv', lanes)
-  records.write_json(workdir / 'data.json', _facts(validation_examples))
-  # As storage.records.append writes them, which takes three times as long.
-  lines = ''.join(json.dumps(row, allow_nan=False) + '\n' for row in record_rows)
-  (workdir / 'records.jsonl').write_text(lines)
+  Made(config, lanes, list(record_rows), facts(validation_examples)).write(workdir)
 
 
 def rows(
@@ -115,7 +122,7 @@ _EMPTY = dict.fromkeys(('trace', 'grad_sq', 'trace_var', 'grad_sq_var', 'cov', '
 NO_NOISE = {'count': 0, **_EMPTY, 'spans': {'count': 0, **_EMPTY}}
 
 
-def _facts(validation_examples: int) -> dict[str, Any]:
+def facts(validation_examples: int) -> dict[str, Any]:
   """The content of data.json: ten classes, all alike."""
   counts = {'train': TRAIN_EXAMPLES, 'validation': validation_examples}
   return {

@@ -35,11 +35,11 @@ def test_the_table_of_small_widths_covers_all_models():
 
 
 @pytest.mark.parametrize('name', models.MODELS)
-@pytest.mark.parametrize('images', [(2, 8, 8, 1), (3, 28, 28, 1), (2, 32, 32, 3), (1, 96, 80, 3)])
+@pytest.mark.parametrize('images', [(2, 8, 8, 1), (3, 28, 28, 1), (1, 96, 80, 3)])
 def test_logits_have_a_row_an_example_and_a_column_a_class(name, images):
   model = build(name, num_classes=7)
-  logits = jax.eval_shape(
-    lambda variables: model.apply(variables, jnp.zeros(images), train=False), shapes(model, images)
+  logits, _ = jax.eval_shape(
+    lambda: model.init_with_output(jax.random.key(0), jnp.zeros(images), train=False)
   )
   assert logits.shape == (images[0], 7)
   assert logits.dtype == jnp.float32
@@ -90,7 +90,7 @@ def test_bfloat16_is_for_arithmetic_only(name):
   assert {str(leaf.dtype) for leaf in jax.tree.leaves(state['intermediates'])} == {'bfloat16'}
 
 
-LAYERS = {'mlp': 3, 'cnn': 4, 'resnet20': 20}
+LAYERS = {'mlp': 3, 'cnn': 4, 'resnet8': 8}
 # The precision of the products of layers, and one they must not take from their surroundings.
 PRECISIONS = {
   'float32': ('HIGHEST', 'bfloat16'),
@@ -104,7 +104,7 @@ PRECISIONS = {
   ('name', 'form'),
   [
     ('mlp', 'native'),
-    *((name, form) for name in ('cnn', 'resnet20') for form in convolution.FORMS),
+    *((name, form) for name in ('cnn', 'resnet8') for form in convolution.FORMS),
   ],
 )
 def test_every_product_of_a_training_step_has_the_precision_of_the_config(name, form, dtype):
@@ -136,10 +136,13 @@ def test_set_up_machine_makes_float32_mean_float32():
   assert [own for _, own in products(printed)] == [['HIGHEST', 'HIGHEST']]
 
 
-@pytest.mark.parametrize('kind', ['none', 'group'])
 @pytest.mark.parametrize(
-  ('name', 'form'),
-  [('mlp', 'native'), *(('cnn', form) for form in convolution.FORMS)],
+  ('name', 'form', 'kind'),
+  [
+    *(('mlp', 'native', kind) for kind in ('none', 'group')),
+    *(('cnn', form, 'group') for form in convolution.FORMS),
+    ('cnn', 'native', 'none'),
+  ],
 )
 def test_bfloat16_gradients_are_those_of_float32_but_for_rounding(name, form, kind):
   random = np.random.default_rng(0)
@@ -232,7 +235,8 @@ def test_a_bfloat16_lane_is_kept_in_float32_and_as_accurate_as_a_float32_one(kin
 
 TRAINED = [
   *((name, 'group') for name in ('mlp', 'cnn', 'resnet8')),
-  *(pytest.param(name, 'group', marks=pytest.mark.slow) for name in ('resnet20', 'resnet18')),
+  # resnet18 and what is larger are trained in test_lanes.
+  pytest.param('resnet20', 'group', marks=pytest.mark.slow),
   *((name, kind) for name in ('mlp', 'cnn', 'resnet8') for kind in ('batch', 'none')),
 ]
 

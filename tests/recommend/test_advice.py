@@ -144,6 +144,7 @@ def test_the_short_run_is_the_beginning_of_training_at_one_batch_size():
     short_run.short_config(config, 150)
 
 
+@pytest.mark.slow
 def test_the_command_recommends_and_goes_on_where_it_was(tmp_path):
   keys = {'epochs': 20.0, 'data.train_examples': 300, 'model.width': 8, 'trials': 5}
   keys |= {'learning_rates': '0.1,', 'noise_scale.exact_examples': 300}

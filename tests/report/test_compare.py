@@ -152,6 +152,7 @@ def test_arms_are_studies_each(folders, tmp_path):
   assert names == [f'{tmp_path.name}/b', f'{tmp_path.name}/a']
 
 
+@pytest.mark.slow
 def test_the_command(folders, tmp_path):
   root, _ = folders
   command = [sys.executable, '-m', 'bsjax.report', '--compare']

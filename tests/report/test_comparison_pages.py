@@ -118,6 +118,7 @@ def test_the_page_of_arms_names_what_makes_them_unlike(tmp_path, blank_figures):
   assert 'data.name' in differs and '&#34;mnist&#34;' in differs
 
 
+@pytest.mark.slow
 def test_the_command_writes_the_page_of_arms(tmp_path):
   command = [sys.executable, '-m', 'bsjax.report', f'--workdir={tmp_path}']
   (tmp_path / 'arms').mkdir()

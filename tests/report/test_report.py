@@ -161,6 +161,7 @@ def test_nothing_that_fits_curves_is_loaded_for_a_finished_study():
   assert not loaded & {'scipy.optimize', 'scipy.stats', 'matplotlib.pyplot', 'jax'}
 
 
+@pytest.mark.slow
 def test_the_command_rebuilds_the_report_and_names_missing_files(tmp_path):
   command = [sys.executable, '-m', 'bsjax.report', f'--workdir={tmp_path}']
   failed = subprocess.run(command, capture_output=True, text=True)

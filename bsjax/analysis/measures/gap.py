@@ -26,7 +26,6 @@ from bsjax.analysis.runs.budgets import (
   met,
   quantities,
   readings,
-  trained_rows,
 )
 from bsjax.analysis.runs.histories import Curve, LaneHistory, Row, Setting
 from bsjax.config.metrics import REESTIMATED, judged
@@ -171,7 +170,7 @@ def curve(setting: Setting, key: str, name: str) -> Curve:
 
 def _told(lane: LaneHistory) -> list[tuple[Row, dict[str, float]]]:
   """The records of a lane after the start, each with its quantities."""
-  return [(row, quantities(row)) for row in trained_rows(lane)]
+  return [(row, quantities(row)) for row in lane.trained_rows]
 
 
 def _curve(lanes: Sequence[Sequence[tuple[Row, dict[str, float]]]], key: str, name: str) -> Curve:

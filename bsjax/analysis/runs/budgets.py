@@ -64,8 +64,8 @@ def _lanes_there(chosen: Mapping[int, Setting], clock: str, value: float | None)
   """How many lanes have a record at this value."""
   if value is None:
     return 0
-  records = ([_number(row.get(KEYS[clock])) for row in trained_rows(x)] for x in _lanes(chosen))
-  return sum(_on_record(np.array(values), value).size > 0 for values in records)
+  clocks = (lane.clock(KEYS[clock]) for lane in _lanes(chosen))
+  return sum(_on_record(values, value).size > 0 for values in clocks)
 
 
 def last_common_record(
@@ -78,13 +78,14 @@ def last_common_record(
   """
   latest, floor, of_lanes = end * (1 + _SAME), late * end, []
   for lane in _lanes(chosen):
-    rows = [row for row in trained_rows(lane) if row['updates']]
-    values = np.array([_number(row.get(KEYS[clock])) for row in rows])
+    after_start = np.flatnonzero(lane.clock('updates') > 0)
+    values = lane.clock(KEYS[clock])[after_start]
     if not values.size or not np.isfinite(values).all() or values[0] > latest:
       continue
     of_lanes.append(values)
     if (at_end := _on_record(values, end)).size:
-      begun = _stage_begun(rows, values, int(at_end[-1]))
+      rows = [lane.trained_rows[i] for i in after_start[: at_end[-1] + 1]]
+      begun = _stage_begun(rows, values)
       floor = max(floor, begun + late * (end - begun))
   shortest = min(of_lanes, key=len, default=np.zeros(0))
   for value in sorted(shortest[(shortest >= floor) & (shortest <= latest)], reverse=True):
@@ -93,10 +94,10 @@ def last_common_record(
   return end
 
 
-def _stage_begun(rows: Sequence[Row], values: Float[np.ndarray, ' record'], index: int) -> float:
-  """The clock where the stage of a record began: where the stage before it has its last record."""
-  stages = np.array([row.get('stage', 0) for row in rows[: index + 1]])
-  return float(values[: index + 1][stages < stages[-1]].max(initial=0.0))
+def _stage_begun(rows: Sequence[Row], values: Float[np.ndarray, ' record']) -> float:
+  """The clock where the stage of the last row began: at the last row of the stage before it."""
+  stages = np.array([row.get('stage', 0) for row in rows])
+  return float(values[: len(rows)][stages < stages[-1]].max(initial=0.0))
 
 
 def _on_record(
@@ -175,10 +176,14 @@ def _read_one(setting: Setting, clock: str, value: int | float) -> Reading:
   places = [_place(lane, KEYS[clock], value) for lane in setting.lanes]
   if problem := next((place for place in places if isinstance(place, Reason)), None):
     return Reading(problem=problem)
-  pairs = [(quantities(before), quantities(after)) for before, after, _ in places]
-  keys = pairs[0][0].keys()
-  before = {key: np.array([pair[0][key] for pair in pairs]) for key in keys}
-  after = {key: np.array([pair[1][key] for pair in pairs]) for key in keys}
+  firsts = [quantities(row) for row, _, _ in places]
+  keys = firsts[0].keys()
+  lasts = [
+    quantities(last) if share else first
+    for first, (_, last, share) in zip(firsts, places, strict=True)
+  ]
+  before = {key: np.array([first[key] for first in firsts]) for key in keys}
+  after = {key: np.array([last[key] for last in lasts]) for key in keys}
   share = np.array([share for _, _, share in places])
   # At share 0 both are the same record, and 0 * inf must not make it NaN.
   moves = {key: np.where(share > 0, after[key] - before[key], 0.0) for key in keys}
@@ -223,12 +228,6 @@ def quantities(row: Row) -> dict[str, float]:
   return result
 
 
-def trained_rows(lane: LaneHistory) -> Sequence[Row]:
-  """The records up to the planned end; all of them where the lane has not come so far."""
-  ends = (i for i, row in enumerate(lane.rows) if row is lane.final)
-  return lane.rows[: next(ends, len(lane.rows)) + 1]
-
-
 class Common(NamedTuple):
   """All batch sizes at one learning rate; empty where `reason` says why there is none."""
 
@@ -263,8 +262,7 @@ def common_settings(by_size: Mapping[int, Sequence[Setting]]) -> Common:
 
 def _place(lane: LaneHistory, key: str, value: int | float) -> tuple[Row, Row, float] | Reason:
   """The records around the value and how far it lies from first to second, or why not."""
-  rows = trained_rows(lane)
-  x = np.array([_number(row.get(key)) for row in rows])
+  rows, x = lane.trained_rows, lane.clock(key)
   trial = lane.plan['trial']
   if not np.isfinite(x).all():
     return Reason('record_not_finite', trial=trial, key=key)

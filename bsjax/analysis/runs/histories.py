@@ -9,6 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+import numpy as np
+from jaxtyping import Float
+
 from bsjax.analysis.runs.reading import Weights
 from bsjax.config.metrics import judged
 from bsjax.noise.pooling import combine_windows
@@ -40,13 +43,30 @@ class LaneHistory:
     return tuple(row for row in self.rows if row['examples'] <= self.plan['examples'])
 
   @functools.cached_property
+  def trained_rows(self) -> tuple[Row, ...]:
+    """The records up to the planned end; all of them where the lane has not come so far."""
+    ends = (i for i, row in enumerate(self.rows) if row is self.final)
+    return self.rows[: next(ends, len(self.rows)) + 1]
+
+  @functools.cached_property
+  def _clocks(self) -> dict[str, Float[np.ndarray, ' record']]:
+    return {}
+
+  def clock(self, key: str) -> Float[np.ndarray, ' record']:
+    """A column of `trained_rows`, NaN where a record has it as null or not at all."""
+    if key not in self._clocks:
+      values = (row.get(key) for row in self.trained_rows)
+      self._clocks[key] = np.array([math.nan if x is None else float(x) for x in values])
+    return self._clocks[key]
+
+  @functools.cached_property
   def _costs(self) -> dict[str, list[float]]:
     return {}
 
   def costs(self, quantity: str) -> list[float]:
     """`level_of` the quantity in every planned row, NaN where it is missing or out of range."""
     if quantity not in self._costs:
-      self._costs[quantity] = [_cost(row, quantity) for row in self.planned_rows]
+      self._costs[quantity] = _costs([row.get(quantity) for row in self.planned_rows], quantity)
     return self._costs[quantity]
 
   @functools.cached_property
@@ -72,11 +92,15 @@ def level_of(quantity: str, value: float) -> float:
   return judged().metric.cost(value) if judged().is_metric(quantity) else value
 
 
-def _cost(row: Row, quantity: str) -> float:
-  value: Any = row.get(quantity)
-  if value is None or (judged().is_metric(quantity) and not judged().metric.allows(value)):
-    return math.nan  # no comparison passes
-  return level_of(quantity, float(value))
+def _costs(values: Sequence[Any], quantity: str) -> list[float]:
+  metric = judged().metric
+  if not judged().is_metric(quantity):
+    return [math.nan if value is None else float(value) for value in values]
+  return [
+    # NaN: no comparison passes.
+    math.nan if value is None or not metric.allows(value) else metric.cost(float(value))
+    for value in values
+  ]
 
 
 @dataclass(frozen=True)
