@@ -62,7 +62,8 @@ if __name__ == '__main__':
   flags.DEFINE_bool(
     'extend',
     False,
-    'Add to the study in --workdir what it lacks, such as --config.trials=8: only that is trained.',
+    'Add to the study in --workdir what it lacks, such as --config.trials=8: only that is trained. '
+    'With more epochs or evaluations all lanes go on, or are trained again.',
   )
   flags.DEFINE_string('target', '', 'With --dry_run: an accelerator to foresee, such as H100.')
   app.run(main, flags_parser=cli.parse_flags)

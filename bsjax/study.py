@@ -184,6 +184,8 @@ class Study(StudyResults):
         f'--shard={self.shard}: rounds of decide.question={self.config.decide.question!r} are '
         'trained undivided; leave one of both out'
       )
+    if target and not dry_run:
+      raise ConfigError(f'--target={target} says what would be there; add --dry_run')
     if dry_run:
       return show(self.config, self.workdir, target, **self._parts)
     return decide(self.config, self.workdir, self.writers, **self._parts)
@@ -192,10 +194,11 @@ class Study(StudyResults):
     """Trains what the study has and its workdir lacks; True: nothing is left.
 
     The study of the workdir is part of this one, which has more trials, learning rates or batch
-    sizes, also by `boxes` of (batch sizes, learning rates, number of trials). What is there stays,
-    and the workdir then holds the study as if it had been run at once. An interrupted call goes on
-    when made again. With `dry_run` it prints the plan of what is missing. Raises ConfigError where
-    what is there is no part of the study, before anything is compiled.
+    sizes, also by `boxes` of (batch sizes, learning rates, number of trials), or more epochs or
+    evaluations, for which lanes go on, or else are trained again. What is there stays, and the
+    workdir then holds the study as if it had been run at once. An interrupted call goes on when
+    made again. With `dry_run` it prints the plan of what is missing. Raises ConfigError where what
+    is there is no part of the study, before anything is compiled.
     """
     from bsjax.train.extension import extend
 

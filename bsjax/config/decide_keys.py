@@ -10,8 +10,9 @@ from bsjax.config.key import Key, zero
 _how = functools.partial(Key, computes=False)  # runs are those of config.rounds
 
 BEST, EQUIVALENT, TREND = 'best_batch_size', 'equivalent', 'trend'
-BEST_RATE = 'best_learning_rate'
-KINDS = BEST, EQUIVALENT, TREND, BEST_RATE
+BEST_RATE, CRITICAL = 'best_learning_rate', 'critical_batch_size'
+KINDS = BEST, EQUIVALENT, TREND, BEST_RATE, CRITICAL
+FACTORS = BEST_RATE, CRITICAL  # whose margin is a factor, and which compare no batch sizes
 FIXED = 'question', 'margin', 'error', 'most_trials'  # once looks have been taken
 QUESTIONS = ', '.join(f'{kind}:A,B' if kind == EQUIVALENT else kind for kind in KINDS)
 
@@ -27,7 +28,8 @@ DECIDE = (
     'decide.margin',
     0.0,
     'The largest difference that does not matter, in the unit of the metric (0.005 of a fraction '
-    'is half a percentage point); of a learning rate the factor within which it is to be known.',
+    'is half a percentage point); of a learning rate the factor within which it is to be known, of '
+    'the critical batch size that of the two ends of its interval.',
     **zero('that of the metric, or a factor of 2'),
   ),
   _how(
@@ -46,7 +48,7 @@ DECIDE = (
     0.0,
     'What all rounds together may take, in the unit of decide.budget_unit; a round that would take '
     'more is not begun. How long rounds take is known of those that ended in one go; before there '
-    'is one, minutes and price bound nothing.',
+    'is one, minutes and price bound nothing, and the next round is as small as can be.',
     **zero('no bound'),
   ),
   _how(
@@ -125,8 +127,10 @@ def problems(config: Any) -> list[str]:
       f'trials={config.trials}: a question takes 2 or more at first, and at most '
       f'decide.most_trials={decide.most_trials}'
     )
-  if question.kind == BEST_RATE and question.margin and question.margin <= 1:
-    found.append(f'decide.margin={decide.margin}: of a learning rate it is a factor above 1')
+  if question.kind == CRITICAL and len(sizes) < 3:
+    found.append(f'batch_sizes={sizes}: {decide.question} takes three or more')
+  if question.kind in FACTORS and question.margin and question.margin <= 1:
+    found.append(f'decide.margin={decide.margin}: of {decide.question} it is a factor above 1')
   if decide.budget_unit == 'price' and decide.budget and not decide.price_per_hour:
     found.append('decide.budget_unit=price takes decide.price_per_hour, which is 0')
   if config.evaluation.subset:

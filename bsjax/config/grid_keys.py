@@ -2,7 +2,11 @@
 
 from bsjax.config.key import Key, zero
 
-SETTINGS = 'batch_sizes', 'learning_rates', 'trials', 'rounds'  # of which a study may get more
+# Of which a study may get more: settings, and with these all of its lanes are longer or are
+# evaluated more often.
+SETTINGS = 'batch_sizes', 'learning_rates', 'trials', 'rounds'
+LENGTHS = 'epochs', 'evaluations', 'evaluation.at'
+STAGE_LENGTHS = 'epochs', 'examples'  # of each of config.stages
 _TWICE = 'names one twice; use trials for repetitions'
 
 GRID = (
@@ -150,3 +154,10 @@ GRID = (
     'accelerators that can, and is float32 on a CPU; bfloat16. All else is float32 in each.',
   ),
 )
+
+
+def may_grow(name: str) -> bool:
+  """Whether a study may get more of a key."""
+  section, _, last = name.rpartition('.')
+  of_stage = section.startswith('stages.') and last in STAGE_LENGTHS
+  return of_stage or name in (*SETTINGS, *LENGTHS)

@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 
 from bsjax.config.bounds import shown_value
 from bsjax.config.errors import ConfigError
-from bsjax.config.grid_keys import SETTINGS
+from bsjax.config.grid_keys import LENGTHS, SETTINGS
 from bsjax.format import joined
 from bsjax.plan import plan, rounds
 from bsjax.plan.lanes import StudyPlan
@@ -22,7 +22,8 @@ from bsjax.storage.records import Row
 
 ELSE = 'or choose another --workdir'
 # What `taken_over` may give other values than a config has.
-KEPT = ('evaluation.at', *(f'pretrain.{key}' for key in SETTINGS))
+LENT = (*SETTINGS[:-1], *LENGTHS[:-1])  # that a lending study has in common, unless it says so
+KEPT = ('evaluation.at', *(f'pretrain.{key}' for key in LENT))
 
 
 class Extension(NamedTuple):
@@ -44,13 +45,7 @@ def taken_over(old: ConfigDict, new: ConfigDict, train_examples: int) -> dict[st
   sizes, and the study that lends its weights is not extended. Raises ConfigError where more batch
   sizes move the ends of stages, or update together more rarely than lanes were evaluated.
   """
-  keys: dict[str, Any] = {}
-  if new.pretrain:
-    keys = {
-      f'pretrain.{key}': old.pretrain.get(key, old[key])
-      for key in SETTINGS[:-1]
-      if key not in new.pretrain and (key in old.pretrain or old[key] != new[key])
-    }
+  keys = lent(old, new)
   if {*old.batch_sizes} == {*new.batch_sizes} and old.evaluation.at == new.evaluation.at:
     return keys
   before = plan.make_plan(old, train_examples)
@@ -72,6 +67,17 @@ def taken_over(old: ConfigDict, new: ConfigDict, train_examples: int) -> dict[st
         f'{before.first.block_examples:,}, {ELSE}'
       )
   return keys
+
+
+def lent(old: ConfigDict, new: ConfigDict) -> dict[str, Any]:
+  """Returns the keys, with values, by which the study that lends its weights stays what it was."""
+  if not new.pretrain:
+    return {}
+  return {
+    f'pretrain.{key}': old.pretrain.get(key, old[key])
+    for key in LENT
+    if key not in new.pretrain and (key in old.pretrain or old[key] != new[key])
+  }
 
 
 def _refuse_other_ends(before: StudyPlan, after: StudyPlan, new: ConfigDict) -> None:
@@ -102,25 +108,30 @@ def with_keys(config: ConfigDict, keys: Mapping[str, Any], arm: str = '') -> Con
 
 
 def extension(
-  config: ConfigDict, rows: Sequence[Row], train_examples: int, differing: Mapping[str, Any]
+  config: ConfigDict,
+  rows: Sequence[Row],
+  train_examples: int,
+  differing: Mapping[str, Any],
+  lengths: Sequence[str] = (),
 ) -> Extension:
   """Returns the whole study of a config that has the lanes of plan.csv, its `rows`.
 
-  `differing` are the keys of which it has other values, as (there, now). Raises ConfigError where
-  something else than settings differs, settings are taken away, or lanes would not be the same.
+  `differing` are the keys of which it has other values, as (there, now). With other `lengths`
+  (`longer.Longer.keys`) none of its lanes is one of those there. Raises ConfigError where something
+  else differs, settings are taken away, or lanes would not be the same.
   """
-  if other := [name for name in differing if name not in (*SETTINGS, *KEPT)]:
+  if other := [name for name in differing if name not in (*SETTINGS, *KEPT, *lengths)]:
     was, now = differing[other[0]]
     raise ConfigError(
       f'{other[0]}={shown_value(now)}, and the study there has {shown_value(was)}: a study gets '
-      f'more {joined(name.replace("_", " ") for name in SETTINGS[:-1])}, and nothing else; give '
-      f'what is there, {ELSE}'
+      f'more {joined([*(name.replace("_", " ") for name in SETTINGS[:-1]), *LENGTHS[:-1]])}, and '
+      f'nothing else; give what is there, {ELSE}'
     )
   _refuse_fewer(config, rows)
   held = plan.micro_batches(list(rows))
   whole = plan.make_plan(config, train_examples)
   whole = plan.regroup(config, whole, micro_batches(config, held, whole.first.possible_sizes))
-  return Extension(whole, _numbers(whole, rows))
+  return Extension(whole, {} if lengths else _numbers(whole, rows))
 
 
 def _refuse_fewer(config: ConfigDict, rows: Sequence[Row]) -> None:

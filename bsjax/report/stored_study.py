@@ -65,6 +65,7 @@ def load(workdir: Path) -> StoredStudy:
     current = 'validation' in kept.get('learning_rates', {})
     current &= all('kind' in claim for claim in kept.get('claims', ()))
     current &= 'confounds' in kept
+    current &= 'differs' in kept.get('decision', {'differs': None})
     current &= 'stages' in kept or not config.get('stages', {}).get('order')
     hardware = kept.get('hardware') or shards.hardware(workdir)
     summary = kept if current else summarize(config, plan, rows, hardware, facts, starts)

@@ -119,7 +119,8 @@ class Highest(NamedTuple):
     low, high = _crossings(self.curve, self.best, self.top - drop, rough_ends)
     bounded = math.isfinite(high)
     ends = {'low': math.exp(low), 'high': math.exp(high) if bounded else None}
-    return fit._replace(b_crit=replace(fit.b_crit, **ends, unbounded=not bounded))
+    b_crit = replace(fit.b_crit, **ends, unbounded=not bounded, confidence=confidence)
+    return fit._replace(b_crit=b_crit)
 
 
 def _squared_t(fit: Fit, confidence: float, trials: int, shared: Shared | None) -> float:

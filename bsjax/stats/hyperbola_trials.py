@@ -27,6 +27,7 @@ def fit_trials(
   batch_sizes: Int[np.ndarray, ' size'],
   updates: Float[np.ndarray, 'size trial'],
   known: Int[np.ndarray, 'size trial'],
+  confidence: float = 0.95,
 ) -> Fit:
   """The fit of all trials, whose interval holds errors of the trials and those they share.
 
@@ -39,7 +40,7 @@ def fit_trials(
   if isinstance(peak, Fit):
     return peak
   shared = _shared(batch_sizes, updates, known, peak.fit)
-  joint = peak.fitted(shared=shared)
+  joint = peak.fitted(confidence, shared)
   fits = _alone(batch_sizes, updates, known)
   if len(fits) < 3:
     return joint
@@ -48,7 +49,7 @@ def fit_trials(
     b_crit=_both(logs, batch_sizes[(known == EXACT).all(axis=1)], shared, joint.b_crit),
     examples_min=_geometric_mean([fit.examples_min for fit in fits]),
     updates_min=_geometric_mean([fit.updates_min for fit in fits]),
-    parts=(mean_interval(logs).map(math.exp), joint.b_crit),
+    parts=(mean_interval(logs, confidence).map(math.exp), joint.b_crit),
   )
 
 
@@ -91,7 +92,7 @@ def _both(logs: np.ndarray, sizes: np.ndarray, shared: Shared | None, joint: Est
   half = 0.0
   if variance > 0:
     df = variance**2 / (over_trials**2 / (n - 1) + over_sizes**2 / df)
-    half = float(stdtrit(df, 0.975)) * math.sqrt(variance)
+    half = float(stdtrit(df, (1 + joint.confidence) / 2)) * math.sqrt(variance)
   ends = {'low': math.exp(mean - half), 'high': math.exp(mean + half)}
   return replace(joint, value=math.exp(mean), **ends, unbounded=False, over='trials and residuals')
 

@@ -7,11 +7,13 @@ WORKDIR, and what was in WORKDIR lies in WORKDIR/extensions/1/before.
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from bsjax.config.errors import ConfigError
 from bsjax.storage import provenance, records, shards
+from bsjax.storage.records import Row
 from bsjax.storage.shards import Shard
 
 FOLDER, BEFORE = 'extensions', 'before'  # in a workdir, and in that of an extension
@@ -72,6 +74,26 @@ def take_over(workdir: Path, into: Path, numbers: Mapping[int, int], lanes: int)
   shares = {str(shard.index): sorted(shard.lanes or ()) for shard in (there, missing)}
   records.write_json(into / shards.FOLDER / shards.LANES, shares)
   records.write_json(mine / 'config.json', records.read_json(workdir / 'config.json'))
+
+
+def go_on(workdir: Path, into: Path, config: Mapping[str, Any], plan: Sequence[Row]) -> None:
+  """Begins a longer study of the same lanes where those of a study are, by copies of its files.
+
+  `config` and `plan` are those of the longer one. It is there at one stroke, or not at all.
+  """
+  if (into / 'config.json').exists():
+    return
+  part = into.with_name(f'{into.name}.part')
+  for left in part, into:
+    shutil.rmtree(left, ignore_errors=True)
+  part.mkdir(parents=True)
+  for name in 'records.jsonl', 'execution.json', provenance.FILE:
+    if (workdir / name).exists():
+      shutil.copy(workdir / name, part / name)
+  shutil.copytree(workdir / 'checkpoints', part / 'checkpoints')
+  records.write_plan(part / 'plan.csv', list(plan))
+  records.write_json(part / 'config.json', config)
+  os.replace(part, into)
 
 
 def take_place(workdir: Path) -> None:

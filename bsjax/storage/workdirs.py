@@ -9,7 +9,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from bsjax.config.errors import ConfigError
-from bsjax.config.grid_keys import SETTINGS
+from bsjax.config.grid_keys import may_grow
 from bsjax.config.keys import KEYS, base_config, computes
 from bsjax.config.own import OWN, lacking
 from bsjax.storage import records
@@ -54,7 +54,7 @@ def refuse_another(workdir: Path, config: ConfigDict) -> None:
   if differing := differences(workdir, config):
     same_keys = (_before() | _flat(stored)).keys() == _flat(wanted).keys()
     asked = (stored.get('decide') or {}).get('question')  # whose rounds are not extended by hand
-    may_add = not asked and {*SETTINGS}.issuperset(differing)
+    may_add = not asked and all(map(may_grow, differing))
     more = ', with --extend to add to it' if may_add else ''
     raise ConfigError(
       f'{workdir} holds another study; choose another --workdir{more}, or give its configuration:\n'

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -13,7 +14,7 @@ from bsjax.analysis.decide import power
 from bsjax.analysis.decide.decision import Done, coming, decision, rounds_of
 from bsjax.analysis.decide.planning import Plan
 from bsjax.analysis.runs.judging import judged_by
-from bsjax.config.decide_keys import BEST_RATE, FIXED, asked
+from bsjax.config.decide_keys import FACTORS, FIXED, asked
 from bsjax.config.errors import ConfigError
 from bsjax.config.metrics import judged, judged_of, judging
 from bsjax.console import make_console
@@ -21,7 +22,7 @@ from bsjax.engine import processes
 from bsjax.engine.own import CONFIGS, Own, with_own
 from bsjax.engine.validate import validate
 from bsjax.plan import rounds
-from bsjax.report.text import decision as text
+from bsjax.report.text import decision_plans as text
 from bsjax.storage import extensions, lock, records, workdirs
 from bsjax.storage.writers import Writer
 from bsjax.train import finish
@@ -58,22 +59,36 @@ def decide(
       break
     done.append(Done(plan.boxes, plan.why))
     timed = not processes.first((extensions.folder(path) / 'config.json').exists)
-    console.print(f'Round {len(done)}: {plan.why}, {plan.lane_examples:,} examples.')
+    console.print(text.begins(len(done), plan), soft_wrap=True)
   processes.first(lambda: finish.again(path))
   return True
 
 
 def show(config: ConfigDict, workdir: str | Path, target: str = '', own: Own = CONFIGS) -> bool:
-  """Prints the plan of the rounds there, or of what the first one adds, and `foreseen`."""
+  """Prints the plan of the rounds there, or of what the first adds, what is next, `foreseen`."""
   validate(config)
   path = workdirs.local(workdir)
-  now = with_rounds(config, processes.first(lambda: _begun(path, config)))
+  there = processes.first(lambda: _begun(path, config))
+  now = with_rounds(config, there)
+  if processes.first((path / 'config.json').exists):  # which batch sizes may have been added to
+    now.evaluation.at = tuple(processes.first(lambda: workdirs.read_config(path)).evaluation.at)
   if not target and processes.first(lambda: _adds(path, with_own(now, own))):
     done = extend(now, path, dry_run=True, own=own)
   else:
     done = StudyRun(now, path, own=own).run(dry_run=True, target=target)
+  print(*processes.first(lambda: _next_said(path, config, there)), sep='\n', end='')
   print(*foreseen(config, path), sep='\n')
   return done
+
+
+def _next_said(path: Path, config: ConfigDict, done: Sequence[Done]) -> list[str]:
+  """A sentence on the round after those there, once they have ended; lines, or none."""
+  rounds_there = (path / 'config.json').exists() and workdirs.read_config(path).decide.rounds
+  if not rounds_there or not (path / 'summary.json').exists():
+    return []
+  plan = _planned(path, config, done)[1]
+  said = text.begins(len(done) + 1, plan) if plan.boxes else text.ended(plan)
+  return [f'Next: {said}\n']
 
 
 def _adds(path: Path, config: ConfigDict) -> bool:
@@ -85,7 +100,7 @@ def foreseen(config: ConfigDict, workdir: str | Path) -> list[str]:
   path, decide = workdirs.local(workdir), config.decide
   with judging(judged_of(config)):
     question = asked(decide)
-    if question is None or question.kind == BEST_RATE:
+    if question is None or question.kind in FACTORS:
       return []
     spread = config.decide.spread or processes.first(lambda: _spread(path))
     if not spread:
@@ -146,9 +161,15 @@ def _begun(path: Path, config: ConfigDict) -> list[Done]:
 
 def _next(path: Path, config: ConfigDict, done: Sequence[Done]) -> Plan:
   """Notes what is asked now, and how long the rounds took; plans the one after them."""
+  stored, plan = _planned(path, config, done)
+  records.write_json(path / 'config.json', stored)
+  return plan
+
+
+def _planned(path: Path, config: ConfigDict, done: Sequence[Done]) -> tuple[dict[str, Any], Plan]:
+  """The config.json of the rounds there with what is asked now, and the round after them."""
   stored, rows = records.read_json(path / 'config.json'), records.read_all(path)
   # A study that was whole keeps its config.json, with another budget or no question.
   stored['decide'] = json.loads(with_rounds(config, done).to_json())['decide']
-  records.write_json(path / 'config.json', stored)
   with judging(judged_by(stored, rows)):
-    return coming(stored, records.read_plan(path / 'plan.csv'), rows)
+    return stored, coming(stored, records.read_plan(path / 'plan.csv'), rows)

@@ -113,7 +113,7 @@ def summed(measured):
   tenth = max(1, len(memory) // 10)
   return {
     'outside_devices': round(outside / sum(looped.values()), 4),
-    'memory_growth_from_second_tenth': round(memory[-1] / memory[2 * tenth - 1] - 1, 4),
+    'memory_growth': round(max(memory[-tenth:]) / max(memory[tenth : 2 * tenth]) - 1, 4),
   }
 
 

@@ -15,10 +15,12 @@ from helpers.worlds import TRAIN_EXAMPLES, World
 from bsjax import Study
 from bsjax.analysis.decide.decision import budget_left, rounds_of
 from bsjax.analysis.decide.looks import holds, replay
-from bsjax.analysis.decide.planning import Plan
+from bsjax.analysis.decide.planning import Plan, next_round
 from bsjax.config.errors import ConfigError
 from bsjax.plan import plan
 from bsjax.plan import rounds as boxes_of
+from bsjax.report.text import decision_plans as text
+from bsjax.stats.looks import ladder
 from bsjax.storage import extensions, records, workdirs
 from bsjax.train import decide as loop
 from bsjax.train import extension
@@ -215,6 +217,30 @@ def test_minutes_are_converted_by_how_long_rounds_took(whole):
   assert budget_left(stored, found[:2], untimed) == pytest.approx(2 * second - first - second)
 
 
+def test_while_no_round_is_timed_the_next_is_as_small_as_can_be(whole):
+  workdir, _ = whole
+  stored = json.loads((workdir / 'config.json').read_text())
+  stored['decide'] |= {'budget': 1e-6, 'budget_unit': 'minutes'}
+  stored['trials'] = 3  # as it was at first
+  lanes, made = records.read_plan(workdir / 'plan.csv'), records.read_all(workdir)
+  done = [one._replace(seconds=None) for one in rounds_of(stored)]
+  found = replay(stored, [one.boxes for one in done], lanes, made)[:1]
+  left = budget_left(stored, found, done[:1])
+  assert left is None
+  plan_, usual = next_round(stored, found, left), next_round(stored, found)
+  assert plan_.why == usual.why == 'trials'
+  assert max(box.trials for box in plan_.boxes) == ladder(3, 30)[1]
+  assert plan_.lane_examples <= usual.lane_examples
+  assert 'as small as can be' in text.begins(2, plan_)
+  assert 'as small as can be' not in text.begins(2, usual)
+  assert next_round(stored, found, 0.0).why == 'budget'
+
+
+def test_a_target_takes_a_dry_run(config, tmp_path):
+  with pytest.raises(ConfigError, match='--target=H100 says what would be there; add --dry_run'):
+    Study(config, tmp_path).run(target='H100')
+
+
 def test_dry_run_says_what_trials_can_see(tmp_path, config, whole):
   assert 'give decide.spread' in loop.foreseen(config, tmp_path / 'none')[0]
   config.decide.spread = 0.006
@@ -245,6 +271,7 @@ def test_dry_run_plans_the_study_with_the_rounds_there(
   assert Study(config, whole[0]).run(dry_run=True, target='H100')
   said = capsys.readouterr().out
   assert 'planned H100' in said
+  assert 'Next: no round; decided.\n' in said
   assert 'varies by' in said
   # What a first round adds to a study that was begun without a question.
   plain, asked = config_of(WORLD, 2), []

@@ -113,8 +113,15 @@ def test_what_would_not_be_the_study_at_once_is_refused(tmp_path, first):
     r'trials=1, and the study there has 2: nothing is taken away': {'trials': 1},
     r'batch_sizes=\(8, 16\), and the study there has 32: nothing': {'batch_sizes': (8, 16)},
     r'give batch size 8 0 trials at learning rate 0.1': {'learning_rates': (0.2,)},
-    r'epochs=2.0, and the study there has 1.28: a study gets more': {'epochs': 2.0},
-    r'evaluations=3, and the study there has 2': {'evaluations': 3},
+    r"schedule.name='cosine', and the study there has 'constant': a study gets .* and evaluat": {
+      'schedule__name': 'cosine'
+    },
+    r'epochs=1.0, and the study there has 1.28: nothing is taken away': {'epochs': 1.0},
+    r'evaluations=1, and the study there has 2: nothing is taken': {'evaluations': 1},
+    r'evaluations=5 changes neither .* nor where it is evaluated': {
+      'evaluations': 5,
+      'evaluation__at': (96,),
+    },
     r'every 64 examples, and the runs there were evaluated at 96': {'batch_sizes': (8, 32, 64)},
     r'would end at 256 examples, and the runs there ended it at 192': {'batch_sizes': (8, 32, 128)},
     r'micro_batch=8 does not divide the batch sizes \[4\]': {'batch_sizes': (4, 8, 32)},

@@ -9,6 +9,7 @@ from helpers.results import same
 
 from bsjax import Study, arms, stages
 from bsjax.config.errors import ConfigError
+from bsjax.engine import device_lanes
 from bsjax.storage import records
 from bsjax.train import transfer
 from bsjax.train.extension import extend
@@ -65,6 +66,99 @@ def test_stages_branches_arms_and_pretraining_are_extended(tmp_path, monkeypatch
   for arm in ('one', 'two'):
     same(tmp_path / 'study/arms' / arm, tmp_path / 'whole/arms' / arm)
   assert (tmp_path / 'study/report.html').exists()
+
+
+@pytest.mark.parametrize('finished', [True, False])
+def test_more_epochs_go_on_where_lanes_are_when_nothing_up_to_there_changes(
+  tmp_path, monkeypatch, capsys, finished
+):
+  """Of a study that was finished, or was not; interrupted in the middle, and then with trials."""
+  even = {'evaluation__positions': 'even', 'schedule__warmup_epochs': 0.5}
+  config, workdir = config_of(**even), tmp_path / 'study'
+  more = config_of(**even, epochs=2.56, evaluations=4)
+  with terminated_in_call(monkeypatch, 99 if finished else 2):
+    assert run_study(config, workdir) == finished
+  before = (workdir / 'records.jsonl').read_bytes()
+  calls = trained_examples(monkeypatch)
+  with terminated_in_call(monkeypatch, 2):
+    assert not extend(more, workdir)
+  assert extend(more, workdir)
+  assert 'lanes go on from where those in' in capsys.readouterr().out
+  assert sum(calls) == (384 - 192 if finished else 384 - 96) * 4
+  assert (workdir / 'extensions/1/before/records.jsonl').read_bytes() == before
+  assert (workdir / 'records.jsonl').read_bytes().startswith(before)
+  assert run_study(more, tmp_path / 'whole')
+  same(workdir, tmp_path / 'whole')
+  jax.tree.map(
+    np.testing.assert_array_equal, *(transfer.read(x, 3) for x in (workdir, tmp_path / 'whole'))
+  )
+  assert extend(more, workdir)  # there is nothing to add
+
+
+def trained_examples(monkeypatch):
+  """The examples of each call of those that train, of all lanes together."""
+  advance, calls = device_lanes.Lanes.advance, []
+
+  def counted(self, on_device, blocks):
+    done = advance(self, on_device, blocks)
+    calls.append(done * self.group.block_ticks * self.group.micro_batch * len(self.group.lanes))
+    return done
+
+  monkeypatch.setattr(device_lanes.Lanes, 'advance', counted)
+  return calls
+
+
+@pytest.mark.parametrize(
+  ('begun', 'more', 'because'),
+  [
+    ({}, {'evaluations': 3}, 'they are evaluated, or stages end, at other positions'),
+    (
+      {'schedule__name': 'cosine', 'evaluation__positions': 'even'},
+      {'epochs': 2.56, 'evaluations': 4},
+      'the learning rate goes by the length of training',
+    ),
+    ({}, {'evaluations': 3, 'trials': 3}, 'there are other settings besides'),
+  ],
+)
+def test_else_all_lanes_are_trained_again_and_what_was_there_is_kept(
+  tmp_path, monkeypatch, capsys, begun, more, because
+):
+  workdir, more = tmp_path / 'study', config_of(**begun | more)
+  assert run_study(config_of(**begun), workdir)
+  before = (workdir / 'records.jsonl').read_bytes()
+  assert extend(more, workdir, dry_run=True)
+  assert f'trained again from their beginning, because {because}' in flat(capsys)
+  with terminated_in_call(monkeypatch, 2):
+    assert not extend(more, workdir)
+  assert (workdir / 'records.jsonl').read_bytes() == before
+  assert extend(more, workdir)
+  assert (workdir / 'extensions/1/before/records.jsonl').read_bytes() == before
+  assert run_study(more, tmp_path / 'whole')
+  same(workdir, tmp_path / 'whole')
+
+
+def flat(capsys):
+  return ' '.join(capsys.readouterr().out.split())
+
+
+def test_stages_and_a_lender_are_longer_too(tmp_path, monkeypatch):
+  config = config_of(batch_sizes=(8, 16), trials=1, evaluations=4)
+  stages.add(config, 'first', epochs=0.64)
+  stages.add(config, 'last', epochs=0.64, batch_size=('multiply:2', 'keep'), reset_optimizer=True)
+  with config.unlocked():
+    config.pretrain = {'epochs': 0.64}
+  with terminated_in_call(monkeypatch, 7):
+    assert not run_study(config, tmp_path / 'study')
+  lent = (tmp_path / 'study/pretrain/records.jsonl').read_bytes()
+  config.stages.last.epochs, config.evaluations = 1.28, 6
+  with terminated_in_call(monkeypatch, 2):
+    assert not extend(config, tmp_path / 'study')
+  assert extend(config, tmp_path / 'study')
+  assert (tmp_path / 'study/pretrain/records.jsonl').read_bytes() == lent
+  whole = stored(tmp_path / 'study', config)
+  assert whole.pretrain.evaluations == 4
+  assert run_study(whole, tmp_path / 'whole')
+  same(tmp_path / 'study', tmp_path / 'whole')
 
 
 def one_arm(config):

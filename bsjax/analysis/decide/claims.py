@@ -14,7 +14,7 @@ from bsjax.analysis.measures.contrast import Effect, both_kinds
 from bsjax.analysis.runs.histories import Tried
 from bsjax.analysis.runs.reading import Reading
 from bsjax.analysis.runs.selection import Chosen, Tuned
-from bsjax.config.decide_keys import BEST, BEST_RATE, EQUIVALENT, Asked
+from bsjax.config.decide_keys import BEST, EQUIVALENT, FACTORS, Asked
 from bsjax.config.metrics import judged
 from bsjax.stats.estimate import Estimate
 from bsjax.stats.intervals import mean_interval
@@ -32,11 +32,11 @@ def claims(
 ) -> list[Claim]:
   """What the runs say of the question, all claims together wrong with at most `error`.
 
-  `read` holds the batch sizes at equal epochs. Of a question about learning rates there are none,
-  see `known_rates`.
+  `read` holds the batch sizes at equal epochs. Of questions that compare none there are none, see
+  `known_rates` and `known_critical`.
   """
   level = joint(error)
-  if asked.kind == BEST_RATE:
+  if asked.kind in FACTORS:
     return []
   if asked.kind == BEST:
     return pair_claims(tried, chosen, read, rank(read, joint=level), asked.margin)

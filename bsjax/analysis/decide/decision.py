@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from bsjax.analysis.claims.claim import Claim
+from bsjax.analysis.decide import critical
 from bsjax.analysis.decide.claims import FACTOR, joint
-from bsjax.analysis.decide.differences import confounds
+from bsjax.analysis.decide.differences import confounds, differ
 from bsjax.analysis.decide.looks import (
   Look,
   Round,
@@ -20,7 +21,7 @@ from bsjax.analysis.decide.looks import (
 )
 from bsjax.analysis.decide.planning import Plan, next_round
 from bsjax.analysis.runs.histories import Row
-from bsjax.config.decide_keys import BEST, BEST_RATE, Asked, asked
+from bsjax.config.decide_keys import BEST, BEST_RATE, FACTORS, Asked, asked
 from bsjax.config.metrics import judged
 from bsjax.plan import rounds
 from bsjax.plan.rounds import Box
@@ -60,9 +61,9 @@ def decision(
   question = asked(config['decide'])
   assert question is not None
   done, found, plan = _planned(config, plan_rows, record_rows)
-  sizes = asked_about(question, found[0].tried)
+  sizes = asked_about(question, found[-1].tried)
   last = next((look for look in reversed(found) if look.error is not None), None)
-  factor = question.kind == BEST_RATE
+  factor = question.kind in FACTORS
   return {
     'question': config['decide']['question'],
     'kind': question.kind,
@@ -74,9 +75,11 @@ def decision(
     'sizes': list(sizes),
     'best': leader(found) if question.kind == BEST else None,
     'shown': _shown(question, sizes, found),
+    'differs': differ(question, sizes, found),
     'confounds': confounds(config, question, sizes, found),
     'claims': list(last.claims) if last else [],
-    'rates': [one._asdict() for one in last.known] if last and factor else [],
+    'rates': [one._asdict() for one in last.known] if last and question.kind == BEST_RATE else [],
+    'critical': critical.plain(last.critical) if last else None,
     'rounds': [_round(*both) for both in zip(done, found, strict=True)],
     'next': {
       'lane_examples': plan.lane_examples,
@@ -103,10 +106,12 @@ def _planned(
   return done, found, next_round(config, found, budget_left(config, found, done))
 
 
-def budget_left(config: Mapping[str, Any], found: Sequence[Look], done: Sequence[Done]) -> float:
+def budget_left(
+  config: Mapping[str, Any], found: Sequence[Look], done: Sequence[Done]
+) -> float | None:
   """What rounds may still take, in lane-examples; of minutes by how long the timed ones took.
 
-  Rounds that are not timed count as if they had been as fast; where none is, there is no bound.
+  Rounds that are not timed count as if they had been as fast; where none is, it is not known: None.
   """
   decide = config['decide']
   spent = sum(look.lane_examples for look in found)
@@ -117,7 +122,7 @@ def budget_left(config: Mapping[str, Any], found: Sequence[Look], done: Sequence
   timed = [(one.seconds, look.lane_examples) for one, look in zip(done, found, strict=True)]
   known = [(seconds, examples) for seconds, examples in timed if seconds]
   if not known:
-    return math.inf
+    return None
   took = sum(seconds for seconds, _ in known)
   minutes = decide['budget']
   if decide['budget_unit'] == 'price':
@@ -154,6 +159,7 @@ def _round(done: Done, look: Look) -> dict[str, Any]:
     'rates': {str(size): rates.state for size, rates in look.rates.items()},
     'intervals': [_interval(claim) for claim in look.claims],
     'known': [one._asdict() for one in look.known],
+    'critical': critical.plain(look.critical),
   }
 
 

@@ -14,7 +14,7 @@ from bsjax.analysis.claims.causes import UNKNOWN, Confound, causes
 from bsjax.analysis.claims.claim import REFUTED, SUPPORTED, UNDETERMINED, Claim, Family
 from bsjax.analysis.decide.looks import Look, shown
 from bsjax.analysis.runs.budgets import CLOCKS, readings
-from bsjax.config.decide_keys import BEST, BEST_RATE, EQUIVALENT, Asked
+from bsjax.config.decide_keys import BEST, EQUIVALENT, FACTORS, Asked
 from bsjax.stats.estimate import Reason
 
 
@@ -34,6 +34,11 @@ def confounds(
   return [_together(same) for same in zip(*parts, strict=True)]
 
 
+def differ(question: Asked, sizes: Sequence[int], found: Sequence[Look]) -> bool:
+  """Whether some batch size is shown to do better than another by what was asked."""
+  return bool(_by_look(question, sizes, found))
+
+
 def _by_look(
   question: Asked, sizes: Sequence[int], found: Sequence[Look]
 ) -> dict[int, list[Claim]]:
@@ -45,7 +50,7 @@ def _by_look(
         by_look.setdefault(one.look, []).append(one.claim)
     return by_look
   looks = [number for number, look in enumerate(found) if look.error is not None]
-  if question.kind == BEST_RATE or not looks or not found[looks[-1]].claims:
+  if question.kind in FACTORS or not looks or not found[looks[-1]].claims:
     return {}
   first, within = found[looks[-1]].claims  # better, or the sign of the trend; and how much at most
   differs = within.verdict == REFUTED and first.verdict == SUPPORTED

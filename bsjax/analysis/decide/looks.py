@@ -15,11 +15,21 @@ from typing import Any, NamedTuple
 
 from bsjax.analysis.claims.claim import SUPPORTED, Claim
 from bsjax.analysis.decide.claims import KnownRate, claims, known_rates
+from bsjax.analysis.decide.critical import KnownCritical, aimed, best_rates, known_critical
 from bsjax.analysis.decide.rates import Rates, rates_of
 from bsjax.analysis.runs.budgets import readings
 from bsjax.analysis.runs.histories import Row, Setting, settings
 from bsjax.analysis.runs.selection import Tuned, tune
-from bsjax.config.decide_keys import BEST, BEST_RATE, EQUIVALENT, TREND, Asked, asked
+from bsjax.config.decide_keys import (
+  BEST,
+  BEST_RATE,
+  CRITICAL,
+  EQUIVALENT,
+  FACTORS,
+  TREND,
+  Asked,
+  asked,
+)
 from bsjax.config.metrics import judged
 from bsjax.plan.rounds import Box
 from bsjax.stats import looks
@@ -49,6 +59,7 @@ class Look(NamedTuple):
   error: float | None = None
   claims: tuple[Claim, ...] = ()
   known: tuple[KnownRate, ...] = ()
+  critical: KnownCritical | None = None
   behind: tuple[int, ...] = ()
 
   @property
@@ -129,9 +140,13 @@ def _look(
   going = tuple(size for size in about if count[size] == trials)
   # What was left out, for what a look has shown or for want of a rate, has once been among these.
   there = {*going, *(size for one in before for size in one.sizes)}
-  tuned = {size: tune(tried[size]) for size in going}
-  rates = {size: rates_of(tried[size], tuned[size]) for size in going}
-  found = {size: one for size, one in tuned.items() if isinstance(one, Tuned)}
+  aim = aimed(tried) if question.kind == CRITICAL else None
+  if aim:
+    found, rates = best_rates(tried, aim)
+  else:
+    tuned = {size: tune(tried[size]) for size in going}
+    rates = {size: rates_of(tried[size], tuned[size]) for size in going}
+    found = {size: one for size, one in tuned.items() if isinstance(one, Tuned)}
   look = Look(
     trials,
     going,
@@ -154,6 +169,7 @@ def _look(
     error=errors[trials],
     claims=tuple(_claims(question, tried, sure, errors[trials])),
     known=known,
+    critical=known_critical(question, aim, errors[trials]) if aim else None,
   )
 
 
@@ -163,7 +179,9 @@ def _claims(
   sure: Mapping[int, Tuned],
   error: float,
 ) -> Iterable[Claim]:
-  return claims(question, tried, sure, readings(sure, 'epochs'), error) if len(sure) > 1 else ()
+  if question.kind in FACTORS or len(sure) < 2:
+    return ()
+  return claims(question, tried, sure, readings(sure, 'epochs'), error)
 
 
 def rate_rounds(found: Sequence[Look]) -> int:
@@ -230,6 +248,8 @@ def decided(question: Asked, sizes: Sequence[int], found: Sequence[Look]) -> boo
       return False
     sign, none = look.claims
     return sign.verdict != 'undetermined' or none.verdict == SUPPORTED
+  if question.kind == CRITICAL:
+    return look.critical is not None and look.critical.known
   return {one.batch_size for one in look.known if one.known} >= set(sizes)
 
 

@@ -13,6 +13,7 @@ from statistics import NormalDist
 from typing import Any, NamedTuple
 
 from bsjax.analysis.claims.claim import UNDETERMINED, Claim
+from bsjax.analysis.decide import critical
 from bsjax.analysis.decide.claims import FACTOR
 from bsjax.analysis.decide.looks import (
   MOST_RATE_ROUNDS,
@@ -25,7 +26,7 @@ from bsjax.analysis.decide.looks import (
   spending,
 )
 from bsjax.analysis.decide.rates import kept
-from bsjax.config.decide_keys import BEST, BEST_RATE, EQUIVALENT, TREND, Asked, asked
+from bsjax.config.decide_keys import BEST, BEST_RATE, CRITICAL, EQUIVALENT, TREND, Asked, asked
 from bsjax.config.metrics import judged
 from bsjax.plan.rounds import Box
 from bsjax.stats.estimate import Estimate
@@ -37,9 +38,11 @@ MOST_GROWTH = 2.25  # of the trials in one round, whatever the spread asks for
 class Plan(NamedTuple):
   """What comes next: boxes and why, or none and why not.
 
-  `why`: 'rates', 'trials'; 'decided', 'most_trials', 'budget', 'no_rates'. `lane_examples` are what
-  the boxes take. `trials` is how many of each setting would decide the question, a bound from the
-  upper end of the spread, and `more` the examples that these would take besides; None: not known.
+  `why`: 'rates', 'trials', 'sizes'; 'decided', 'most_trials', 'budget', 'no_rates'. `lane_examples`
+  are what the boxes take. `trials` is how many of each setting would decide the question, a bound
+  from the upper end of the spread, and `more` the examples that these would take besides; None: not
+  known.
+  `bounded`: whether it was held against a budget, if there is one.
   """
 
   boxes: Round
@@ -47,13 +50,19 @@ class Plan(NamedTuple):
   lane_examples: int = 0
   trials: int | None = None
   more: int | None = None
+  bounded: bool = True
 
 
-def next_round(config: Mapping[str, Any], found: Sequence[Look], left: float = math.inf) -> Plan:
-  """The round after those found; `left` is what it may take, in lane-examples."""
+def next_round(
+  config: Mapping[str, Any], found: Sequence[Look], left: float | None = math.inf
+) -> Plan:
+  """The round after those found; `left` is what it may take, in lane-examples.
+
+  Where that is not known (None), as no round was timed yet, trials go up by the smallest step.
+  """
   question = asked(config['decide'])
   assert question is not None
-  look, sizes = found[-1], asked_about(question, found[0].tried)
+  look, sizes = found[-1], asked_about(question, found[-1].tried)
   if decided(question, sizes, found):
     return Plan((), 'decided')
   if look.behind:
@@ -61,21 +70,35 @@ def next_round(config: Mapping[str, Any], found: Sequence[Look], left: float = m
       Box((size,), tuple(one.learning_rate for one in look.tried[size]), look.trials)
       for size in look.behind
     )
-    return _paid(Plan(boxes, 'trials', _cost(boxes, found)), found, left)
+    return _paid(Plan(boxes, 'trials', _cost(boxes, found)), left)
   lacking = look.lacks_rates
   if lacking and look.error is None and rate_rounds(found) <= MOST_RATE_ROUNDS:
     boxes = tuple(Box((size,), one.add, look.trials) for size, one in lacking.items())
-    return _paid(Plan(boxes, 'rates', _cost(boxes, found)), found, left)
-  going = [size for size in open_sizes(question, sizes, found) if size in look.tuned]
+    return _paid(Plan(boxes, 'rates', _cost(boxes, found)), left)
+  if boxes := _beyond(look):
+    return _paid(Plan(boxes, 'sizes', _cost(boxes, found)), left)
+  going = open_sizes(question, sizes, found)
+  if question.kind != CRITICAL:  # of which those that never reach the target are a part
+    going = [size for size in going if size in look.tuned]
   rungs = [rung for rung in spending(config) if rung > look.trials]
   if not _may_decide(question, sizes, found, going):
     return Plan((), 'no_rates')
   trials, more = needed(question, sizes, found, going)
   if not rungs:
     return Plan((), 'most_trials', 0, trials, more)
-  rung = _rung(question, spending(config), look, rungs)
+  rung = rungs[0] if left is None else _rung(question, spending(config), look, rungs)
   boxes = tuple(Box((size,), _rates(question, look, size), rung) for size in going)
-  return _paid(Plan(boxes, 'trials', _cost(boxes, found), trials, more), found, left)
+  return _paid(Plan(boxes, 'trials', _cost(boxes, found), trials, more), left)
+
+
+def _beyond(look: Look) -> Round:
+  """A batch size beyond those there, where the critical one is estimated there."""
+  new = critical.next_size(look.tried, look.critical) if look.critical else None
+  if new is None or new[1] not in look.tuned:
+    return ()
+  size, beside = new
+  rates = critical.kept(look.tried[beside], look.tuned[beside])
+  return (Box((size,), rates, look.trials),)
 
 
 def _open(question: Asked, sizes: Sequence[int], found: Sequence[Look]) -> set[int]:
@@ -89,6 +112,8 @@ def _may_decide(
   question: Asked, sizes: Sequence[int], found: Sequence[Look], going: Sequence[int]
 ) -> bool:
   """Whether more trials of those that have a learning rate can answer more of the question."""
+  if question.kind == CRITICAL:
+    return len(found[-1].tuned) > 2
   left = _open(question, sizes, found)
   if question.kind in (EQUIVALENT, TREND):
     return left <= set(going)
@@ -105,11 +130,15 @@ def open_sizes(question: Asked, sizes: Sequence[int], found: Sequence[Look]) -> 
 
 
 def _rates(question: Asked, look: Look, size: int) -> tuple[float, ...]:
+  if question.kind == CRITICAL:
+    return critical.kept(look.tried[size], look.tuned.get(size))
   return kept(look.tried[size], look.tuned[size])
 
 
-def _paid(plan: Plan, found: Sequence[Look], left: float) -> Plan:
+def _paid(plan: Plan, left: float | None) -> Plan:
   """The plan, or none where it takes more than is left."""
+  if left is None:
+    return plan._replace(bounded=False)
   if plan.lane_examples <= left:
     return plan
   return plan._replace(boxes=(), why='budget')
@@ -160,6 +189,8 @@ def needed(
   None where that is not known, also as the last look has compared not all that are left.
   """
   looks = [look for look in found if look.error is not None]
+  if question.kind == CRITICAL:  # what rates leave in every trial no number of trials takes away
+    return None, None
   if not looks or not _open(question, sizes, found) <= _read(looks[-1]):
     return None, None
   parts = _undecided(question, looks[-1])

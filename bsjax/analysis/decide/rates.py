@@ -34,12 +34,17 @@ def rates_of(tried: Sequence[Setting], best: Tuned | Reason) -> Rates:
     unsafe = [setting for setting in tried if diverged(setting)]
     return _widened(logs, low=True) if len(unsafe) == len(tried) else Rates('none')
   at = min(range(len(logs)), key=lambda i: abs(logs[i] - math.log(best.learning_rate)))
+  found = around(logs, at)
+  parabola = best.selection == SelectionKind.PARABOLA
+  return Rates('bracketed') if parabola and found.state == 'coarse' else found
+
+
+def around(logs: Sequence[float], at: int) -> Rates:
+  """What a best one of ascending log rates lacks: others beyond it, or between its neighbours."""
   ends = [end for end, is_end in ((True, at == 0), (False, at == len(logs) - 1)) if is_end]
   if ends:
     added = [rate for low in ends for rate in _widened(logs, low, 3 - len(ends)).add]
     return Rates('edge', tuple(sorted(added)))
-  if best.selection == SelectionKind.PARABOLA:
-    return Rates('bracketed')
   gaps = [(logs[at], logs[at + side]) for side in (-1, 1)]
   between = [(a + b) / 2 for a, b in gaps if abs(a - b) > COARSE]
   return Rates('coarse', _rounded(between)) if between else Rates('bracketed')

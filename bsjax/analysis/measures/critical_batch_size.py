@@ -56,8 +56,27 @@ def critical_batch_size(
   return {**middle, 'targets_chosen': targets is None, 'targets': all_targets}
 
 
-def at_target(
+def middle_target(by_size: Mapping[int, Sequence[Setting]], quantity: str) -> float | Reason:
+  """The middle one of the targets that are chosen from the runs, or why there is none."""
+  levels = problem(by_size, quantity) or choose_targets(by_size, quantity)
+  if isinstance(levels, Reason):
+    return levels
+  return sorted(levels, key=lambda level: -level_of(quantity, level))[len(levels) // 2]
+
+
+def points_of(
   by_size: Mapping[int, Sequence[Setting]], quantity: str, target: float
+) -> list[Point]:
+  """Each batch size at the learning rate that reaches a target soonest, in ascending order."""
+  use = trials(by_size)
+  return [soonest(by_size[size], quantity, target, use) for size in sorted(by_size)]
+
+
+def at_target(
+  by_size: Mapping[int, Sequence[Setting]],
+  quantity: str,
+  target: float,
+  confidence: float = 0.95,
 ) -> dict[str, Any]:
   """B_crit in examples, its interval and all that is needed to draw updates against examples.
 
@@ -68,11 +87,11 @@ def at_target(
   target. 'residual_sd' is in log updates, and so is 'resolution', the longest stretch between the
   two records around a crossing, in which interpolation may err. 'at_grid_edge' lists batch sizes
   that another learning rate may make faster: they need at most what was found, and what they missed
-  says nothing. The same holds of 'best_rates_unsafe': some trial diverged at a rate at which the
+  says nothing. 'ci95' and the like are intervals of this `confidence`. The same holds of
+  'best_rates_unsafe': some trial diverged at a rate at which the
   others were faster, though none did at a larger one.
   """
-  use = trials(by_size)
-  points = [soonest(by_size[size], quantity, target, use) for size in sorted(by_size)]
+  use, points = trials(by_size), points_of(by_size, quantity, target)
   sizes = np.array([point.batch_size for point in points])
   examples = np.array([[reach.examples for reach in point.reaches] for point in points])
   known = np.array([[reach.known for reach in point.reaches] for point in points])
@@ -80,7 +99,7 @@ def at_target(
   at_most = np.isin(sizes, edges + skipped)[:, None]
   updates = np.where(at_most & (known == AT_LEAST), NOTHING, examples / sizes[:, None])
   bounds = np.where(at_most & (known == EXACT), AT_MOST, known)
-  fit, why = fit_trials(sizes, updates, bounds), _may_be_faster(edges, skipped)
+  fit, why = fit_trials(sizes, updates, bounds, confidence), _may_be_faster(edges, skipped)
   if fit.b_crit.has_interval:
     result = _fitted(fit, why, len(use), _without_largest(fit.b_crit, sizes, updates, bounds))
   else:

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 from bsjax.analysis.claims import causes
 from bsjax.analysis.claims.claim import REFUTED, SUPPORTED, UNDETERMINED, Kind, better, worse
 from bsjax.analysis.runs.histories import Row
-from bsjax.config.decide_keys import BEST, BEST_RATE, EQUIVALENT, TREND
 from bsjax.config.metrics import judged
 from bsjax.format import joined
 from bsjax.report.text import decision
@@ -72,23 +71,12 @@ def _decided(summary: Mapping[str, Any], found: Answer) -> Answer:
   Causes are those of a difference: they are told only where the question has found one.
   """
   asked, open_causes = summary['decision'], _open_causes(summary['confounds'])
-  headline, differs = decision.headline(asked), _shows_difference(asked)
+  headline, differs = decision.headline(asked), asked['differs']
   if differs and asked['decided']:
     headline = _explained(headline, summary['confounds'], 'the difference')
   others = [remark for remark in found.remarks if remark not in open_causes]
   remarks = [*open_causes, *others] if differs else others
   return Answer(headline, decision.detail(asked), remarks)
-
-
-def _shows_difference(asked: Mapping[str, Any]) -> bool:
-  """Whether some batch size is shown to do better than another by what was asked."""
-  verdicts = [claim['verdict'] for claim in asked['claims']]
-  return {
-    BEST: any(one['state'] == 'worse' for one in asked['shown']),
-    EQUIVALENT: verdicts == [SUPPORTED, REFUTED],  # better, and by more than the margin
-    TREND: verdicts[:1] in ([SUPPORTED], [REFUTED]),
-    BEST_RATE: False,
-  }[asked['kind']]
 
 
 def _answer(summary: Mapping[str, Any], brief: bool) -> Answer:

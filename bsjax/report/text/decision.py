@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bsjax.analysis.claims.claim import REFUTED, SUPPORTED, worse
-from bsjax.analysis.decide.power import ENOUGH, MOST, Seen
 from bsjax.analysis.runs.histories import Row
-from bsjax.config.decide_keys import BEST, BEST_RATE, EQUIVALENT, TREND
+from bsjax.config.decide_keys import BEST, BEST_RATE, CRITICAL, EQUIVALENT, TREND
 from bsjax.config.metrics import judged
 from bsjax.format import joined, number
 from bsjax.report.text.formats import change, margin_text
@@ -18,8 +17,14 @@ ASKED = {
   EQUIVALENT: 'whether two batch sizes are equivalent',
   TREND: 'whether results change with batch size',
   BEST_RATE: 'where the best learning rates lie',
+  CRITICAL: 'where larger batches stop paying (the critical batch size)',
 }
-WHY = {'first': 'the grid of the config', 'rates': 'learning rates', 'trials': 'trials'}
+WHY = {
+  'first': 'the grid of the config',
+  'rates': 'learning rates',
+  'trials': 'trials',
+  'sizes': 'a batch size',
+}
 STATES = {
   'decided': 'decided',
   'open': 'the next round is yet to come',
@@ -31,7 +36,8 @@ STATES = {
 
 def headline(decision: Mapping[str, Any]) -> str:
   """The answer in the words of the question, or what keeps it open."""
-  of_kind = {BEST: _best, EQUIVALENT: _equivalent, TREND: _trend, BEST_RATE: _rates}
+  of_kind = {BEST: _best, EQUIVALENT: _equivalent, TREND: _trend}
+  of_kind |= {BEST_RATE: _rates, CRITICAL: _critical}
   said = of_kind[decision['kind']](decision)
   if decision['decided']:
     return f'{said[0].upper()}{said[1:]}.'
@@ -82,6 +88,8 @@ def more(decision: Mapping[str, Any]) -> str:
 
 
 def margin_clause(decision: Mapping[str, Any]) -> str:
+  if decision['kind'] == CRITICAL:
+    return f'a factor of {decision["margin"]:g} between the ends of its interval does not matter'
   if decision['kind'] == BEST_RATE:
     return f'a factor of {decision["margin"]:g} does not matter'
   return f'less than {margin_text(decision["margin"])} does not matter'
@@ -169,6 +177,25 @@ def _rates(decision: Mapping[str, Any]) -> str:
   return '; '.join(filter(None, (text, _unread(decision, decision['sizes']))))
 
 
+def _critical(decision: Mapping[str, Any]) -> str:
+  found = decision['critical']
+  if not found or found['target'] is None:
+    return ''
+  low, high = found['low'], found['high']
+  if found['known'] or found['factor'] is not None:
+    ends = f'{number(low)} and {number(high)} examples'
+  elif high is None and low:
+    ends = f'{number(low)} examples and any larger size'
+  elif high is not None:
+    ends = f'zero and {number(high)} examples'
+  else:
+    ends = 'zero and any larger size'
+  if found['why'] and low is None and high is None:
+    return ''
+  at = f'a training loss of {found["target"]:.3g}'
+  return f'the critical batch size, to {at}, lies between {ends}'
+
+
 def rounds(decision: Mapping[str, Any]) -> list[dict[str, Any]]:
   """A row for each round: what was added, what it took, and what it said."""
   return [_row(i, one, decision) for i, one in enumerate(decision['rounds'], 1)]
@@ -198,6 +225,8 @@ def _row(i: int, one: Row, decision: Mapping[str, Any]) -> dict[str, Any]:
 
 def _said(one: Row, decision: Mapping[str, Any]) -> list[str]:
   """Each interval of a look once, with what it shows."""
+  if decision['kind'] == CRITICAL:
+    return [said] if (said := _critical({'critical': one['critical']})) else []
   if decision['kind'] == BEST_RATE:
     known = [row for row in one['known'] if row['factor']]
     return [f'{row["batch_size"]} within a factor of {row["factor"]:.2g}' for row in known]
@@ -219,26 +248,3 @@ def _interval(subject: tuple, rows: Sequence[Row]) -> str:
   if row['kind'] != 'pair' and worse().side in shown:
     word = ', falls'
   return f'{who} {change(row["effect"])} [{low}, {high}]{word}'
-
-
-def no_spread() -> str:
-  """What a dry run says that knows of no spread."""
-  return (
-    'What the planned trials can see is not known: give decide.spread, the standard deviation over '
-    'trials of the difference of two batch sizes, or the workdir of a study with this question.'
-  )
-
-
-def foreseen(spread: float, margin: float, planned: Seen, smallest: int | None) -> list[str]:
-  """What a number of trials can see, and the fewest that see enough."""
-  least = 'no difference up to four times that'
-  if planned.difference is not None:
-    least = f'a difference of {margin_text(planned.difference)}'
-  fewest = f'up to {smallest}' if smallest else f'more than {MOST}'
-  return [
-    f'A difference of two batch sizes varies by {margin_text(spread)} over trials (one standard '
-    f'deviation). Up to {planned.trials} trials show equal ones to be within '
-    f'{margin_text(margin)} in {100 * planned.alike:.0f}% of studies, and {least} in 80%.',
-    f'To show equal ones to be within {margin_text(margin)} in {100 * ENOUGH:.0f}% of studies '
-    f'takes {fewest} trials (2,000 simulated studies of one pair).',
-  ]

@@ -42,6 +42,7 @@ def _rounds(asked: Mapping[str, Any]) -> str:
     for why, what in (
       ('rates', 'learning rates around the best ones'),
       ('trials', 'trials at learning rates near the best ones'),
+      ('sizes', 'batch sizes beyond those there'),
     )
     if why in whys
   ]
