@@ -17,7 +17,6 @@ from bsjax.report.text.audit_answer import NAMES
 from bsjax.report.text.changes import REMEDIES
 from bsjax.stats.intervals import mean_interval
 
-
 RATES = tuple(0.1 * 2**k for k in range(-2, 4))
 
 
