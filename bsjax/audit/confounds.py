@@ -69,13 +69,8 @@ def confounds(of: Given, claims: Sequence[Claim], facts: Facts) -> list[Confound
   if not facts.rate_given:
     by_code |= {code: asked.open(code, UNKNOWN, Reason('rate_not_given')) for code in (RATES, EDGE)}
   more = [_undertrained(asked), _few_trials(asked, claims), _dropped(asked), _curse(asked)]
-  more += [
-    _scales(asked),
-    _epochs_only(asked),
-    _smoothed(asked),
-    _test(asked),
-    _training_mode(asked),
-  ]
+  more += [_scales(asked), _epochs_only(asked), _smoothed(asked)]
+  more += [_test(asked), _training_mode(asked)]
   return [*by_code.values(), *more]
 
 
