@@ -267,7 +267,8 @@ def run_alone(critical: Mapping[str, Any], cost: Mapping[str, Any]) -> Finding:
     examples_per_second=measured[best]['median'],
   )
   known = [Reason('shown_to_need_longer', sizes=more), Reason('not_shown_to', sizes=level)]
-  return _row(TIME, best, [least, *known, *_beside(unsure), *out], learning_rates[best])
+  why = [least, *_at_edge(critical, best), *known, *_beside(unsure), *out]
+  return _row(TIME, best, why, learning_rates[best])
 
 
 def _rates(cost: Mapping[str, Any]) -> dict[int, Mapping[str, float]]:

@@ -69,9 +69,8 @@ def confounds(of: Given, claims: Sequence[Claim], facts: Facts) -> list[Confound
   if not facts.rate_given:
     by_code |= {code: asked.open(code, UNKNOWN, Reason('rate_not_given')) for code in (RATES, EDGE)}
   more = [_undertrained(asked), _few_trials(asked, claims), _dropped(asked), _curse(asked)]
-  if facts.momentum is None or facts.weight_decay is None:
-    more.append(asked.open(SCALES, UNKNOWN, Reason('scales_not_given')))
-  more += [_epochs_only(asked), _smoothed(asked), _test(asked), _training_mode(asked)]
+  more += [_scales(asked), _epochs_only(asked), _smoothed(asked)]
+  more += [_test(asked), _training_mode(asked)]
   return [*by_code.values(), *more]
 
 
@@ -185,6 +184,16 @@ def _curse(asked: _Asked) -> Confound:
   counts = [len(asked.of.tried[size]) for size in asked.sizes]
   evidence = Reason('best_of', fewest=min(counts), most=max(counts))
   return asked.open(CURSE, max(counts) > 1, evidence)
+
+
+def _scales(asked: _Asked) -> Confound:
+  """What counts updates and is in no table: warm-up, decay of the schedule, averages of weights.
+
+  Momentum and weight decay too where they are not said; those that are have confounds of their own.
+  """
+  numbers = {'momentum': asked.facts.momentum, 'weight_decay': asked.facts.weight_decay}
+  unsaid = [name for name, value in numbers.items() if value is None]
+  return asked.open(SCALES, UNKNOWN, Reason('scales_not_given', numbers=unsaid))
 
 
 def _epochs_only(asked: _Asked) -> Confound:

@@ -209,7 +209,7 @@ def _goals(given: Given, options: Options) -> list[Finding]:
   rates = [s.learning_rate for settings in given.tried.values() for s in settings]
   tested = Reason('tested', sizes=sorted(given.tried), rates=[min(rates), max(rates)])
   goals[0] = Finding({**best.columns, **about}, (*best.reasons, tested))
-  if 'seconds' in given.columns and 'undefined' not in critical:
+  if 'seconds' in given.columns:  # without B_crit too: its points, or why there are none, decide
     goals.append(_fastest(given, critical, options))
   return goals
 

@@ -60,6 +60,39 @@ def by_size(cells):
   return [float(np.mean(values)) for values in groups.values()]
 
 
+def table(result):
+  """The rows of the README, from the content of results.json."""
+  asked = {row['claim']: row for row in result['claims']}
+
+  def claim(start):
+    (row,) = (row for name, row in asked.items() if name.startswith(start))
+    return row['effect'], *row['ci95'], row['n']
+
+  def shape_of(name):
+    return tuple(result[name][key] for key in ('mean', 'low', 'high', 'n'))
+
+  rows = {
+    'exponent of the best rate in the batch size': shape_of('exponent_over_cells'),
+    'exponent of the upper half of the batch sizes less that of the lower half': claim(
+      'the best learning rate follows one power law'
+    ),
+    'curvature of log rate in log batch size': shape_of('curvature_over_cells'),
+    'change of the width of good rates, in doublings of the rate per doubling of the batch size': (
+      claim('the range of good learning rates')
+    ),
+  }
+  lines = [f'| {name} | {interval(*ends)} | {n} |' for name, (*ends, n) in rows.items()]
+  *ends, n = claim('at equal epochs, smaller')
+  low, high = (f'{100 * math.expm1(end):+.2f}' for end in ends[1:])
+  name = 'change of the loss per doubling of the batch size, at the best rates and equal tokens'
+  lines.append(f'| {name} | {100 * math.expm1(ends[0]):+.2f}% [{low}, {high}] | {n} |')
+  return '\n'.join(lines)
+
+
+def interval(value, low, high):
+  return f'{value:.3f} [{low:.3f}, {high:.3f}]'
+
+
 def main():
   parser = argparse.ArgumentParser()
   parser.add_argument('--table', default='../shared/data/step_law.csv.gz')

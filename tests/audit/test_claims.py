@@ -1,11 +1,13 @@
 """What an audit concludes: planted effects and causes, losses, cells, schedules, goals."""
 
+import itertools
 import math
 
 import numpy as np
 import pandas as pd
 import pytest
 from helpers import audit_worlds
+from scipy import stats
 
 from bsjax.analysis.claims.claim import ABOVE, BELOW, Kind
 from bsjax.analysis.runs.budgets import at_end
@@ -14,6 +16,8 @@ from bsjax.audit.good_rates import width
 from bsjax.report.text.audit_answer import NAMES
 from bsjax.report.text.changes import REMEDIES
 from bsjax.stats.intervals import mean_interval
+
+RATES = tuple(0.1 * 2**k for k in range(-2, 4))
 
 
 def sweep(
@@ -126,7 +130,7 @@ def test_still_rising_is_undertrained():
   assert confounds(done)['undertrained']['present'] is False
 
 
-def test_dropped_examples_budget_smoothing_and_test_data():
+def test_dropped_examples_budget_and_test_data():
   frame = sweep(falls, epochs=50)
   frame['updates'] = frame['epoch'] * (1000 // frame['batch_size'])
   found = confounds(audit(frame, train_examples=1000))
@@ -135,14 +139,52 @@ def test_dropped_examples_budget_smoothing_and_test_data():
   )
   whole = frame.assign(updates=frame['epoch'] * 1024 // frame['batch_size'])
   assert confounds(audit(whole))['dropped_examples']['present'] is False
+  tested = frame.rename(columns={'val_accuracy': 'test_acc'})
+  assert confounds(audit(tested))['test_set_used']['present'] is True
+
+
+def test_a_smoothed_metric_is_told_by_its_errors_or_its_name():
   random = np.random.default_rng(1)
+  frame = sweep(falls, epochs=200)
   noisy = frame.assign(val_accuracy=frame['val_accuracy'] + random.normal(0, 0.01, len(frame)))
   assert confounds(audit(noisy))['metric_smoothed']['present'] is False
   groups = noisy.groupby(['batch_size', 'trial'])['val_accuracy']
   smooth = noisy.assign(val_accuracy=groups.transform(lambda x: x.ewm(alpha=0.05).mean()))
-  assert confounds(audit(smooth))['metric_smoothed']['present'] is not False
-  tested = frame.rename(columns={'val_accuracy': 'test_acc'})
-  assert confounds(audit(tested))['test_set_used']['present'] is True
+  assert confounds(audit(smooth))['metric_smoothed']['present'] is True
+  few = confounds(audit(sweep(falls)))['metric_smoothed']
+  assert few['present'] == 'unknown' and 'records' in few['evidence']
+  named = sweep(falls).rename(columns={'val_accuracy': 'smooth accuracy'})
+  found = audit(named, columns={'val_accuracy': 'smooth accuracy'})
+  assert confounds(found)['metric_smoothed']['reasons'][0]['code'] == 'smoothed_by_name'
+
+
+def test_how_many_trials_would_do_and_of_how_many_rates_the_best_is():
+  found = audit(sweep(lambda *_: 0.9, noise=0.02))
+  (few,) = confounds(found)['too_few_trials']['reasons']
+  trend = claims(found, Kind.TREND)[0]
+  # The half width that so many trials have, should the spread be as large as these do not rule out.
+  half = (trend['ci95'][1] - trend['ci95'][0]) / 2
+  most = half * 2 / stats.t.ppf(0.995, 3) * math.sqrt(3 / stats.chi2.ppf(0.05, 3))
+  halves = [most * stats.t.ppf(0.995, n - 1) / math.sqrt(n) for n in range(2, 200)]
+  enough = next(n for n, one in enumerate(halves, start=2) if one < abs(trend['effect']))
+  assert few == {'code': 'trials_needed', 'trials': 4, 'needed': enough} and enough > 4
+  assert confounds(found)['winners_curse']['present'] is False
+  several = confounds(audit(sweep(falls, rates=(0.1, 0.2, 0.4), trials=2)))['winners_curse']
+  assert several['present'] is True
+  assert several['reasons'] == [{'code': 'best_of', 'fewest': 3, 'most': 3}]
+
+
+def test_warm_up_schedules_and_averages_stay_unknown_where_the_optimizer_is_said():
+  unsaid = confounds(audit(sweep(falls)))['time_scales']
+  said = confounds(audit(sweep(falls), momentum=0.9, weight_decay=1e-4))
+  assert said['momentum_time_scale']['present'] is True
+  assert unsaid['present'] == said['time_scales']['present'] == 'unknown'
+  for words in ('warm-up', 'schedule', 'averages'):
+    assert words in unsaid['evidence'] and words in said['time_scales']['evidence']
+  assert unsaid['evidence'].startswith('Momentum, weight decay')
+  assert 'omentum' not in said['time_scales']['evidence']
+  one = confounds(audit(sweep(falls), momentum=0.9))['time_scales']['evidence']
+  assert one.startswith('Weight decay')
 
 
 def test_a_table_of_losses_speaks_of_losses():
@@ -214,7 +256,8 @@ def test_runs_that_change_their_batch_size_are_apart():
 def test_sharpness_time_and_likeness():
   frame = sweep(falls, sizes=(16, 32, 64, 128), trials=5)
   frame['sharpness'] = frame['batch_size'] ** 0.5 * (1 + 0.01 * frame['trial'])
-  frame['seconds'] = frame['epoch'] * 640 / frame['batch_size'] * (1 + 0.001 * frame['trial'])
+  late = np.random.default_rng(3).normal(1, 0.002, len(frame) // 6).repeat(6)
+  frame['seconds'] = frame['epoch'] * 640 / frame['batch_size'] * late
   frame['val_accuracy'] += 0.01 * (frame['trial'] - 2) / frame['batch_size'] * 16
   found = audit(frame, train_examples=6400, price_per_hour=2.0)
   sharp = claims(found, Kind.AUDIT, 'flatter_minima')[0]
@@ -223,8 +266,71 @@ def test_sharpness_time_and_likeness():
   )
   time = claims(found, Kind.AUDIT, 'halves_time')[0]
   assert time['effect'] == pytest.approx(-1, abs=0.01)
+  assert time['verdict'] == 'supported'
+  as_long = audit(frame.assign(seconds=frame['seconds'] * frame['batch_size']))
+  assert claims(as_long, Kind.AUDIT, 'halves_time')[0]['verdict'] == 'refuted'
   alike = claims(found, Kind.AUDIT, 'more_alike')[0]
   assert alike['effect'] < -0.5 and alike['verdict'] == 'supported'
+  wider = sweep(falls, sizes=(16, 32, 64, 128), trials=8)
+  wider['val_accuracy'] += 0.0002 * (wider['trial'] - 3.5) * wider['batch_size'] / 16
+  assert claims(audit(wider), Kind.AUDIT, 'more_alike')[0]['verdict'] == 'refuted'
+
+
+def trained(speed):
+  """Losses fall by how fast a learning rate is, in 0.1 per 16 examples; accuracy is best at 1."""
+  random, rows = np.random.default_rng(2), []
+  for size, rate, trial in itertools.product((16, 32, 64), RATES, range(4)):
+    scaled, late = rate / 0.1 * 16 / size, 1 + 0.01 * random.normal()
+    accuracy = 0.9 - 0.01 * math.log2(scaled) ** 2 + random.normal(0, 0.001)
+    for epoch in range(1, 11):
+      loss = 0.1 + 2 * math.exp(-epoch / 4 * speed(scaled)) * (1 + 0.02 * random.normal())
+      rows.append((size, rate, trial, epoch, loss, accuracy, epoch * 640 / size * late))
+  names = 'batch_size learning_rate trial epoch train_loss val_accuracy seconds'
+  return pd.DataFrame(rows, columns=names.split())
+
+
+def test_the_least_time_and_its_price_are_those_that_are_planted():
+  frame = trained(lambda rate: 1 - 0.1 * math.log2(rate) ** 2)
+  goal = audit(frame, train_examples=6400, price_per_hour=2.0).result['recommendation'][3]
+  least = goal['reasons'][0]
+  assert (goal['quantity'], goal['batch_size'], goal['learning_rate']) == ('time', 64, 0.4)
+  epochs = 4 * math.log(2 / (least['target'] - 0.1))  # to the target, of 10 seconds each
+  assert least['seconds'] == pytest.approx(10 * epochs, rel=0.03)
+  assert f'costs {2 * least["seconds"] / 3600:.3g}' in goal['why']
+
+
+def test_the_least_time_is_told_where_the_best_rates_are_at_the_edge():
+  """There is no B_crit, but points; and the rule that was planted is not refuted."""
+  found = audit(trained(math.sqrt), train_examples=6400, price_per_hour=2.0)
+  goal = found.result['recommendation'][3]
+  assert goal['quantity'] == 'time' and goal['batch_size'] is not None
+  assert 'edge of the grid' in goal['why'] and 'costs' in goal['why']
+  rules = {tuple(row['subject']): row['verdict'] for row in claims(found, Kind.CURVE)}
+  assert rules['none', 32, 16] == rules['none', 64, 32] == 'refuted'
+  assert 'refuted' not in (rules['linear', 32, 16], rules['linear', 64, 32])
+  without = audit(trained(math.sqrt)).result['recommendation'][3]
+  assert without['batch_size'] is None and '--train_examples' in without['why']
+
+
+def test_rates_matter_more_where_accuracy_falls_off_with_them():
+  def value(size, rate, share):
+    return 0.9 - 0.02 * math.log2(rate / 0.1) ** 2 - 0.001 * math.log2(size / 16)
+
+  def other(size, rate, share):
+    return 0.9 - 0.001 * math.log2(rate / 0.1) ** 2 - 0.02 * math.log2(size / 16)
+
+  for planted, verdict in ((value, 'supported'), (other, 'refuted')):
+    found = audit(sweep(planted, rates=(0.05, 0.1, 0.2)))
+    assert claims(found, Kind.AUDIT, 'rate_matters_more')[0]['verdict'] == verdict
+
+
+def test_a_best_rate_that_stops_growing_follows_no_power_law():
+  def value(size, rate, share):
+    return 0.9 - 0.02 * math.log2(rate / 0.1 / min(size / 16, 4)) ** 2
+
+  found = audit(sweep(value, sizes=(16, 32, 64, 128, 256), rates=RATES, noise=5e-4))
+  law = claims(found, Kind.AUDIT, 'one_power_law')[0]
+  assert law['verdict'] == 'refuted' and law['effect'] == pytest.approx(-1, abs=0.3), law
 
 
 def test_the_width_of_good_rates():

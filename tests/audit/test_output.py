@@ -2,11 +2,14 @@
 
 import json
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 from absl import flags
+from helpers import audit_worlds
 
 import bsjax
 from bsjax.audit import __main__ as command
@@ -59,6 +62,16 @@ def test_the_page_stands_alone(written):
   assert result['answer']['headline'] in (written / 'audit.md').read_text()
 
 
+def test_the_page_has_the_order_of_a_report(written):
+  page = (written / 'audit.html').read_text()
+  headings = ['What would change the answer', 'Recommendation', 'Claims', 'Figures', 'Results',
+              'What else may make the difference', 'Method', 'Versions']  # fmt: skip
+  assert re.findall('<h2>(.*?)</h2>', page) == headings
+  answer = json.loads((written / 'audit.json').read_text())['answer']
+  first = answer['headline'], answer['detail'][:30], '<svg', '<h2>'
+  assert [page.index(one) for one in first] == sorted(page.index(one) for one in first)
+
+
 def test_several_cells_have_a_page(frame, tmp_path):
   both = pd.concat([frame.assign(model=name) for name in 'abc'], ignore_index=True)
   page = audit(both, columns={'cell': 'model'}).write(tmp_path).read_text()
@@ -67,6 +80,18 @@ def test_several_cells_have_a_page(frame, tmp_path):
 
 def test_the_room_is_called_by_its_name(frame):
   assert bsjax.audit(frame).result['answer'] == audit(frame).result['answer']
+
+
+def test_the_command_names_a_planted_cause(tmp_path):
+  path, out = tmp_path / 'runs.csv', tmp_path / 'out'
+  audit_worlds.table('only_untuned', 5, (7, 0)).to_csv(path, index=False)
+  command = [sys.executable, '-m', 'bsjax.audit', path, '--batch_norm=none', f'--out={out}']
+  done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+  assert done.returncode == 0, done.stderr
+  answer = json.loads((out / 'audit.json').read_text())['answer']
+  assert audit_worlds.judged('only_untuned', answer) == {'named': True, 'false': False}
+  assert ' '.join(done.stdout.split()).startswith(answer['headline'])
+  assert 'may be why' in answer['headline']
 
 
 @pytest.fixture

@@ -4,15 +4,20 @@ import json
 import re
 import shutil
 import subprocess
+from html import unescape
 
 import numpy as np
+import pandas as pd
 import pytest
 from helpers import synthetic
 from markupsafe import escape
 
 from bsjax.analysis.runs.histories import settings
 from bsjax.analysis.runs.selection import select
-from bsjax.report import interactive, page
+from bsjax.audit import audit
+from bsjax.report import interactive, page, study_page
+from bsjax.report.summaries import summarize
+from bsjax.storage import records
 
 BROWSER = shutil.which('chromium') or shutil.which('chromium-browser') or shutil.which('chrome')
 
@@ -117,11 +122,32 @@ def test_names_of_studies_cannot_become_markup(study):
   assert html.count('<script') == 2 and '</script><script>alert' not in html
 
 
+def browse(folder, does, name):
+  """What the browser printed, what it said, and its log of the network, of a file of a folder."""
+  if not BROWSER:
+    pytest.skip('no Chromium is installed here')
+  command = [BROWSER, '--headless=new', '--no-sandbox', '--disable-gpu', '--disable-extensions']
+  command += ['--no-first-run', '--disable-background-networking', '--enable-logging=stderr']
+  command += [f'--user-data-dir={folder / "profile"}', f'--log-net-log={folder / "net.json"}']
+  command += ['--virtual-time-budget=3000', '--no-pdf-header-footer', does]
+  command += [f'file://{folder / name}']
+  done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+  return done.stdout, done.stderr, (folder / 'net.json').read_text(errors='replace')
+
+
+def told(dom):
+  """What a page said to the one that holds it."""
+  return unescape(re.search(r'<pre id="out">(.*?)</pre>', dom, re.DOTALL)[1])
+
+
+def asked_a_network(net):
+  """What pages ask of it, and not the browser for itself: it is kept apart by their file."""
+  return re.findall(r'"network_isolation_key":"file:.{0,500}?"url":"(?:https?|wss?):', net)
+
+
 @pytest.fixture(scope='module')
 def drawn(study, tmp_path_factory):
   """A page in a phone's width, after the browser ran it, with what it said and asked a network."""
-  if not BROWSER:
-    pytest.skip('no Chromium is installed here')
   folder = tmp_path_factory.mktemp('browser')
   found = curves(*study)
   for values in found['studies'][0]['settings'][0]['y'][2]:
@@ -155,24 +181,74 @@ def drawn(study, tmp_path_factory):
     '{ document.getElementById("out").textContent = event.data; })</script>'
     '<iframe src="curves.html" style="width: 390px; height: 900px; border: 0"></iframe>'
   )
-  command = [BROWSER, '--headless=new', '--no-sandbox', '--disable-gpu', '--disable-extensions']
-  command += ['--no-first-run', '--disable-background-networking', '--enable-logging=stderr']
-  command += [f'--user-data-dir={folder / "profile"}', f'--log-net-log={folder / "net.json"}']
-  command += ['--virtual-time-budget=3000', '--dump-dom', f'file://{folder / "phone.html"}']
-  done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-  out = re.search(r'<pre id="out">(.*?)</pre>', done.stdout, re.DOTALL)
-  net = (folder / 'net.json').read_text(errors='replace')
-  return json.loads(out[1]), done.stderr, net
+  dom, console, net = browse(folder, '--dump-dom', 'phone.html')
+  return json.loads(told(dom)), console, net
 
 
 def test_a_browser_draws_what_is_chosen(drawn, study):
   result, said, net = drawn
   assert 'CONSOLE' not in said, said
-  # What the page asks of a network, and not the browser for itself, is kept apart by its file.
-  assert not re.findall(r'"network_isolation_key":"file:.{0,500}?"url":"(?:https?|wss?):', net)
+  assert not asked_a_network(net)
   assert result['canvas'] == 1 and result['ink'] > 1000
   assert len(result['first']) == 2 and all('%' in row for row in result['first'])
   assert result['all'] == 4 and result['one'] == 2  # one batch size less
   assert not any('%' in row or '–' in row for row in result['loss'])
   assert result['label'].startswith('training loss against updates')
   assert result['wide'] <= 390
+
+
+@pytest.fixture(scope='module')
+def pages(study, tmp_path_factory):
+  """A folder with audit.html and report.html as they are written, of one study."""
+  if not BROWSER:
+    pytest.skip('no Chromium is installed here')
+  folder, (plan, rows) = tmp_path_factory.mktemp('pages'), study
+  config = synthetic.config()
+  rows = [row | {'reestimated_val_accuracy': row['val_accuracy']} for row in rows]
+  records.write_json(folder / 'config.json', config)
+  records.write_plan(folder / 'plan.csv', plan)
+  records.append(folder / 'records.jsonl', rows)
+  known = records.read(folder / 'records.jsonl')
+  records.write_json(folder / 'summary.json', summarize(config, plan, known, 'made-up cores'))
+  study_page.write(folder)
+  lanes = pd.DataFrame(plan)[['lane', 'batch_size', 'learning_rate', 'trial']]
+  names = ['lane', 'updates', 'epoch', 'val_accuracy', 'train_accuracy', 'train_loss']
+  table = pd.DataFrame(rows)[names].merge(lanes, on='lane').drop(columns='lane')
+  audit(table[table['updates'] > 0]).write(folder)
+  return folder
+
+
+def test_whole_pages_fit_a_phone_and_ask_nothing_of_a_network(pages):
+  check = """
+    <script>addEventListener("load", () => setTimeout(() => parent.postMessage({
+      name: location.pathname.split("/").pop(), inner: innerWidth,
+      wide: document.documentElement.scrollWidth, room: document.documentElement.clientWidth,
+      drawn: document.querySelectorAll(".uplot canvas").length,
+    }, "*"), 300))</script>
+  """
+  frames = ''
+  for name in ('audit', 'report'):
+    html = (pages / f'{name}.html').read_text()
+    (pages / f'{name}_told.html').write_text(html.replace('</body>', f'{check}</body>'))
+    frames += f'<iframe src="{name}_told.html" style="width: 390px; height: 900px; border: 0">'
+    frames += '</iframe>'
+  (pages / 'phone.html').write_text(
+    '<!DOCTYPE html><pre id="out"></pre><script>const found = []; addEventListener("message", '
+    '(event) => { found.push(event.data); '
+    f'document.getElementById("out").textContent = JSON.stringify(found); }})</script>{frames}'
+  )
+  dom, console, net = browse(pages, '--dump-dom', 'phone.html')
+  found = {page.pop('name'): page for page in json.loads(told(dom))}
+  assert set(found) == {'audit_told.html', 'report_told.html'}
+  for name, page_ in found.items():
+    assert page_['inner'] == 390 and page_['wide'] <= page_['room'], (name, page_)
+    assert page_['drawn'] == 1
+  assert 'CONSOLE' not in console, console
+  assert not asked_a_network(net)
+
+
+def test_a_page_prints(pages):
+  pdf = pages / 'audit.pdf'
+  browse(pages, f'--print-to-pdf={pdf}', 'audit.html')
+  printed = pdf.read_bytes()
+  assert printed.startswith(b'%PDF') and len(re.findall(rb'/Type ?/Page\b', printed)) >= 2

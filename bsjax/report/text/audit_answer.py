@@ -15,7 +15,7 @@ NAMES = CONFOUNDS | {
   'too_few_trials': 'too few trials',
   'dropped_examples': 'examples dropped at the end of each epoch',
   'winners_curse': 'the best of several, reported on what chose it',
-  'time_scales': 'time scales of the optimizer not held in examples',
+  'time_scales': 'warm-up, decays and averages not held in examples',
   'budget_in_epochs': 'a budget in epochs only',
   'metric_smoothed': 'a smoothed metric',
   'test_set_used': 'test data used to choose',

@@ -90,6 +90,15 @@ def _best_of(fewest: int, most: int) -> str:
   )
 
 
+def _scales(numbers: Sequence[str]) -> str:
+  unsaid = [name.replace('_', ' ') for name in numbers]
+  unsaid += ['the warm-up of the learning rate', 'the decay of its schedule']
+  return (
+    f'{", ".join(unsaid)} and averages of weights count updates unless they were set in examples; '
+    'the table does not say'
+  )
+
+
 def _in_cells(count: int, unknown: int, cells: int) -> str:
   open_ = f', unknown in {unknown}' if unknown else ''
   return f'in {count} of {cells} cells{open_}'
@@ -197,8 +206,7 @@ OF_AUDIT: dict[str, str | Callable[..., str]] = {
   'keras_averages': 'a history of Keras has the mean over each epoch as it went, in training mode',
   'train_below_val': f'{USUAL.train_title} begins below {USUAL.val_title} in {{share:share}} of '
   'the runs',
-  'scales_not_given': 'momentum, weight decay, warm-up and averages count updates unless they were '
-  'set in examples; the table does not say',
+  'scales_not_given': _scales,
   'in_cells': _in_cells,
   # The recommendation.
   'tested': 'tested were batch sizes {sizes:list} at learning rates {rates[0]:.4g} to '
