@@ -15,6 +15,7 @@ from ml_collections import ConfigDict, config_flags
 
 import bsjax
 from bsjax import configs
+from bsjax.config.listing import listing
 from bsjax.storage import provenance, user_cache
 
 # What a config file may give beside its config, by parts(config): arguments of `bsjax.Study`.
@@ -33,6 +34,9 @@ RESULTS = {
   # Otherwise an accelerator multiplies float32 matrices with ten bits of their mantissas or fewer.
   'jax_default_matmul_precision': 'float32',
 }
+
+# Flags that are defined here are those of the command: its --help shows them.
+flags.disclaim_key_flags()
 
 
 def pin_options() -> None:
@@ -77,6 +81,12 @@ def define_study_flags() -> None:
   config_flags.DEFINE_config_file('config', None, 'The study: a file, or a name such as digits.')
   flags.DEFINE_string('workdir', None, 'Where everything is written, and continued from.')
   flags.mark_flags_as_required(['config', 'workdir'])
+
+
+def help_text(said: str | None) -> str:
+  """Returns what --help is to print before the flags: what a command says of itself, all keys."""
+  keys = f'{said}\nKeys of a config, each with its default:\n{listing()}\n'
+  return keys.replace('%', '%%')  # absl formats it
 
 
 def define_process_flags() -> None:

@@ -1,6 +1,10 @@
-"""`python -m bsjax.main --config=FILE --workdir=DIR`: flags, and nothing else.
+"""`python -m bsjax.main --config=FILE --workdir=DIR` trains a study, or continues it.
 
-More trials of the study there: `... --config.trials=8 --extend`.
+A study that comes with bsjax; the plan and cost of a smaller one; three more trials of the first:
+
+  python -m bsjax.main --config=digits --workdir=runs/digits
+  python -m bsjax.main --config=digits --workdir=runs/two --config.batch_sizes=64,256 --dry_run
+  python -m bsjax.main --config=digits --workdir=runs/digits --config.trials=8 --extend
 
 Exit codes: 0, nothing is left to do; 75, stopped by a signal, run the same command again; 1,
 something is wrong, which stands on stderr.
@@ -55,6 +59,7 @@ def main(_: list[str]) -> None:
 
 
 if __name__ == '__main__':
+  __doc__ = cli.help_text(__doc__)
   cli.define_study_flags()
   cli.define_process_flags()
   flags.DEFINE_string('shard', '', 'i/n: train this share of the lanes, for one of n tasks.')

@@ -1,5 +1,6 @@
 """Chooses micro-batches and strategies for the machine at hand, and records the choice."""
 
+import collections
 import dataclasses
 import functools
 import math
@@ -93,6 +94,26 @@ def choose(
     strategies[micro] = STRATEGIES[usable[0]]
   parts = recorded.parts if recorded and recorded.device == device else {}
   return Execution(device, chosen, strategies, stopwatch.timings, fixed, parts)
+
+
+def training_seconds(config: ConfigDict, study_plan: StudyPlan, chosen: Execution) -> float | None:
+  """Returns how long training takes by timings of ticks, with starts; None where not all are timed.
+
+  Evaluations, checkpoints and the report come on top; stages count as the first one was timed.
+  """
+  lanes = collections.Counter(lane.batch_size for lane in study_plan.lanes)
+  micro_batches = {size: chosen.micro_batches[size] for size in lanes}
+  timings = [
+    timing
+    for timing in chosen.timings
+    if math.isfinite(timing.seconds)
+    and timing.micro_batch in chosen.strategies
+    and timing.strategy == chosen.strategies[timing.micro_batch].name
+  ]
+  if not {timing.micro_batch for timing in timings} >= set(micro_batches.values()):
+    return None
+  total, rows = study_plan.total_examples, _rows(config)
+  return grouping.predicted_seconds(micro_batches, lanes, total, timings, rows)
 
 
 def _free(config: ConfigDict, study_plan: StudyPlan) -> bool:

@@ -24,7 +24,9 @@ def cached(
 ) -> Arrays:
   """The arrays that `decode` makes, memory-mapped from the folder of this label and identity.
 
-  `identity` is whatever the arrays depend on, as JSON; `what` is said when they are decoded.
+  `identity` is whatever the arrays depend on, as JSON; `what` is said when they are decoded. Where
+  the folder has no room they stay in memory, but a `data.cache_dir` that was asked for and cannot
+  be written to is a DataError.
   """
   root = workdirs.local(config.cache_dir or user_cache.folder(), 'data.cache_dir')
   digest = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
@@ -39,10 +41,15 @@ def cached(
   try:
     return _publish(folder, arrays)
   except OSError as error:
-    raise DataError(
-      f'cannot write decoded arrays to {folder}: {error}; set data.cache_dir to a directory with'
-      f' {sum(array.nbytes for array in arrays.values()) / 2**20:.0f} MiB of room'
-    ) from error
+    said = f'cannot write decoded arrays to {folder}: {error}'
+    remedy = (
+      'set data.cache_dir to a directory with '
+      f'{sum(array.nbytes for array in arrays.values()) / 2**20:.0f} MiB of room'
+    )
+    if config.cache_dir:
+      raise DataError(f'{said}; {remedy}') from error
+    print(f'{said}; they are decoded anew in every run, or {remedy}', file=sys.stderr, flush=True)
+    return arrays
 
 
 def stamp(path: Path) -> list[int]:

@@ -5,8 +5,12 @@ the states and of the position, and what does not agree with its own is not used
 """
 
 import concurrent.futures
+import contextlib
 import hashlib
 import json
+import sys
+from collections.abc import Iterator
+from logging import LogRecord
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +43,28 @@ def open_manager(workdir: Path, keep_all: bool = False) -> ocp.CheckpointManager
   path.mkdir(parents=True, exist_ok=True)
   options = ocp.CheckpointManagerOptions(max_to_keep=kept, create=False, **_alone())
   return ocp.CheckpointManager(path, options=options)
+
+
+@contextlib.contextmanager
+def without_traces() -> Iterator[None]:
+  """Keeps tracebacks of threads that save off stderr: the error of a save is raised as well.
+
+  Where that happens they stay off, as threads of TensorStore may fail later than the save.
+  """
+  hook, logger = sys.unraisablehook, logging.get_absl_logger()
+
+  def of_others(record: LogRecord) -> bool:
+    return not (record.exc_info and 'orbax' in Path(record.pathname).parts)
+
+  def say(what: 'sys.UnraisableHookArgs') -> None:
+    if str(what.exc_value) != 'Event loop is closed':  # which TensorStore did not expect
+      hook(what)
+
+  sys.unraisablehook = say
+  logger.addFilter(of_others)
+  yield
+  sys.unraisablehook = hook
+  logger.removeFilter(of_others)
 
 
 def open_to_read(workdir: Path) -> ocp.CheckpointManager:

@@ -17,6 +17,8 @@ from bsjax.plan.lanes import StudyPlan
 from bsjax.storage import provenance, records
 from bsjax.storage.writers import Mirrors
 
+PRODUCTS = 'report.html', 'report.md', 'methodology.txt'  # what `write_report` writes
+
 
 def finish(
   config: ConfigDict,
@@ -61,10 +63,13 @@ def complete(
   study_plan: StudyPlan,
   console: Console,
 ) -> Path:
-  """Makes what follows from a summary and is not there, after an interruption; returns the page."""
-  measured = workdir / 'native_cost.json'
-  stale = not all((workdir / name).exists() for name in ('report.html', 'methodology.txt'))
-  if config.native_cost.measure and not measured.exists():
+  """Makes what is not there after an interruption, or cannot be read; returns the page."""
+  stale = not all((workdir / name).exists() for name in PRODUCTS)
+  if not _readable(workdir / 'summary.json'):
+    device = [{}, *provenance.read(workdir)][-1].get('device', '')
+    _write_summary(workdir, json.loads(config.to_json()), device)
+    stale = True
+  if config.native_cost.measure and not _readable(workdir / 'native_cost.json'):
     from bsjax.cost import run as native_cost
 
     cost = native_cost.measure_study(config, dataset, study_plan, say=console.print)
@@ -73,8 +78,17 @@ def complete(
   return write_report(workdir) if stale else workdir / 'report.html'
 
 
+def _readable(path: Path) -> bool:
+  """Whether a JSON file is there and whole."""
+  try:
+    records.read_json(path)
+    return True
+  except (OSError, records.Damaged):
+    return False
+
+
 def write_report(workdir: Path) -> Path:
-  """Writes report.html and methodology.txt of a study, or of one of arms; returns the page."""
+  """Writes `PRODUCTS` of a study, or of one of arms; returns the page."""
   from bsjax.plan.arms import FOLDER
   from bsjax.report import arms_page, methods, study_page
 

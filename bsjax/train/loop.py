@@ -16,6 +16,7 @@ from rich.console import Console
 
 from bsjax import data
 from bsjax.autotune import execution
+from bsjax.config.errors import ConfigError
 from bsjax.console import Pace, ProgressLine, now
 from bsjax.engine import memory, processes
 from bsjax.engine.own import CONFIGS, Own
@@ -78,7 +79,7 @@ class TrainLoop:
     other: found out before training if the device tells what it has, and otherwise when it fails,
     from the last checkpoint.
     """
-    with stopping.asking(self._ask_to_stop), self.saves.manager:
+    with stopping.asking(self._ask_to_stop), self.saves.opened():
       while True:
         try:
           done = self._train()
@@ -140,13 +141,20 @@ class TrainLoop:
     return sum(group.position * len(group.group.lanes) for group in self.stage.groups)
 
   def _make_room(self, error: jax.errors.JaxRuntimeError) -> None:
-    """Cuts every group into more parts and starts again from the last checkpoint, or raises."""
+    """Cuts every group into more parts and starts again from the last checkpoint.
+
+    Raises ConfigError where there is nothing left to cut, and errors of another kind as they are.
+    """
     if not memory.out_of_memory(error):
       raise error
     self.pending = None
     traceback.clear_frames(error.__traceback__)  # they hold states, which would be in the way
     if not self.stage.make_room():
-      raise error
+      raise ConfigError(
+        f'a device has no room, even with one lane at a time ({str(error).splitlines()[0][:200]}); '
+        'choose a smaller micro_batch, a smaller model or fewer lanes, or split micro-batches over '
+        'devices (execution.devices_per_lane)'
+      ) from error
     chosen = dataclasses.replace(self.execution, parts=self.stage.parts)
     processes.first(lambda: execution.write(self.workdir, chosen))
     counts = ', '.join(str(count) for count in self.stage.parts.values())

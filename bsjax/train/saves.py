@@ -1,7 +1,10 @@
 """The checkpoints of a training: when the next one is due, and which of them can be used."""
 
 import contextlib
-from collections.abc import Callable, Sequence
+import functools
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +22,9 @@ LEAST_BETWEEN = 20  # times as long as a save takes: no more than a twentieth go
 
 
 class Saves:
-  """Saves and restores states, which the first process alone writes and reads.
+  """Saves and restores states, which the first process alone writes and reads, while `opened`.
 
-  `manager` is a context that ends when a save under way is finished.
+  A disk that takes no more is an OSError, which says what to do.
   """
 
   def __init__(self, workdir: Path, keys: ConfigDict):
@@ -32,6 +35,19 @@ class Saves:
     if processes.is_first():
       self.manager = checkpoint.open_manager(workdir, keys.keep_all)
 
+  @contextlib.contextmanager
+  def opened(self) -> Iterator[None]:
+    """A context that ends when a save under way is finished."""
+    with checkpoint.without_traces(), contextlib.ExitStack() as stack:
+      stack.enter_context(self.manager)
+      try:
+        yield
+      except BaseException:
+        with contextlib.suppress(Exception):  # of a save: what came first is said
+          stack.close()
+        raise
+      self._write(stack.close)
+
   @property
   def overdue(self) -> bool:
     """Whether the last save was longer ago than `checkpoint.seconds`, by this process's clock."""
@@ -40,13 +56,28 @@ class Saves:
   def save(self, states: Sequence[PyTree], position: Position) -> None:
     """Begins a save of host arrays; it may end while lanes train."""
     begun = now()
-    processes.first(lambda: checkpoint.save(self.manager, states, position))
+    write = functools.partial(checkpoint.save, self.manager, states, position)
+    processes.first(lambda: self._write(write))
     self.saved_at = now()
     self.seconds = self.saved_at - begun
 
   def wait(self) -> None:
     """Returns when what was saved is on disk."""
-    processes.first(lambda: self.manager.wait_until_finished())
+    processes.first(lambda: self._write(self.manager.wait_until_finished))
+
+  def _write(self, call: Callable[[], None]) -> None:
+    """Calls what writes, or waits for it; raises OSError where the disk takes no more."""
+    try:
+      call()
+    except (OSError, ValueError) as error:  # ValueError: as TensorStore says it
+      code = re.search(r"os_error_code='(\d+)'", str(error))
+      if not code and not isinstance(error, OSError):
+        raise
+      reason = os.strerror(int(code[1])) if code else str(error)
+      raise OSError(
+        f'a checkpoint cannot be written to {self.workdir / "checkpoints"} ({reason}); free space '
+        'there: those before it are whole, and the same command goes on from the newest'
+      ) from error
 
   def load_newest(self, load: Callable[[int], None]) -> bool:
     """Calls `load` with the steps of checkpoints, newest first, until one can be used.

@@ -61,6 +61,23 @@ def test_the_fastest_strategy_is_taken_remembered_and_recorded(clocked, tmp_path
   assert 'micro-batch 8, vmap-im2col, 1e+03 ms' in chosen.lines()[0]
 
 
+def test_total_time_is_that_of_the_chosen_strategy_or_not_timed(clocked, tmp_path):
+  """12 lanes of 288 examples in ticks of 8; on D devices they take ceil(12 / D) turns."""
+  config = auto_config()
+  study_plan = plan.make_plan(config, 150)
+  clocked({('map-canonical', 8): 2.0, ('vmap-im2col', 8): 1.0}, start=5.0)
+  chosen = choose(config, tmp_path)
+  devices = jax.local_device_count()
+  turns = -(-len(study_plan.lanes) // devices)  # one lane was timed, alone on a device
+  ticks = study_plan.total_examples / 8
+  assert execution.training_seconds(config, study_plan, chosen) == 5.0 + ticks * turns
+  fixed = small_config()
+  known = choose(fixed, tmp_path)  # from the timings of the other study
+  assert execution.training_seconds(fixed, study_plan, known) == 5.0 + 2.0 * ticks * turns
+  untimed = choose(fixed, tmp_path / 'no timings')
+  assert execution.training_seconds(fixed, study_plan, untimed) is None
+
+
 def test_damaged_timings_are_taken_again(clocked, tmp_path):
   calls = clocked({('map-canonical', 8): 2.0, ('vmap-im2col', 8): 1.0})
   choose(auto_config(), tmp_path)

@@ -1,6 +1,8 @@
 """The cache of decoded images: read when whole, rebuilt when damaged or out of date."""
 
+import errno
 import os
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -95,6 +97,25 @@ def test_cache_directory_that_cannot_be_written(tmp_path):
   (tmp_path / 'file').write_text('')
   config = npz_config(tmp_path, cache_dir=str(tmp_path / 'file' / 'cache'))
   with pytest.raises(data.DataError, match=r'cannot write.*file/cache.*data.cache_dir'):
+    data.load(config, seed=0)
+
+
+def test_a_full_default_cache_is_said_and_not_needed(tmp_path, monkeypatch, capfd):
+  monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'xdg'))
+  config = npz_config(tmp_path, cache_dir='')
+  expected = rows(data.load(config, seed=0).train)
+  shutil.rmtree(tmp_path / 'xdg' / 'bsjax')
+  capfd.readouterr()
+
+  def full(path, _):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+
+  monkeypatch.setattr(np, 'save', full)
+  assert rows(data.load(config, seed=0).train) == expected
+  said = capfd.readouterr().err.splitlines()
+  assert len(said) == 2 and 'No space left' in said[1] and 'set data.cache_dir' in said[1]
+  config.cache_dir = str(tmp_path / 'named')
+  with pytest.raises(data.DataError, match=r'cannot write.*named.*data.cache_dir'):
     data.load(config, seed=0)
 
 

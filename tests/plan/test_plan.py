@@ -166,6 +166,14 @@ def test_a_training_much_shorter_than_asked_for_is_told():
   assert 'epochs=30' not in told(epochs=30.0)
 
 
+def test_evaluations_that_become_fewer_are_told():
+  """Batch size 1024 updates every 1,024 examples, so 4,314 examples have 4 such moments."""
+  assert 'evaluations=50 became 4: all lanes have just updated only' in told(
+    epochs=3.0, evaluations=50
+  )
+  assert 'became' not in told(epochs=30.0, evaluations=2)
+
+
 def test_a_warm_up_that_costs_batch_sizes_differently_is_told():
   """Updates at 0 of 719: size 1024 loses its first of 4, size 16 its share under the ramp."""
   text = told(epochs=3.0, schedule__warmup_epochs=0.5)

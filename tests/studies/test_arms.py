@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from helpers.interrupted import terminated_in_call
 from helpers.small import small_config
 
 from bsjax.config.errors import ConfigError
@@ -91,6 +92,22 @@ def test_lanes_begin_with_the_weights_of_the_best_lane_lent(tmp_path, blank_figu
   still.transfer.workdir = str(tmp_path / 'nothing')
   with pytest.raises(ConfigError, match='holds no checkpoints'):
     study_run.run_study(still, tmp_path / 'never')
+
+
+def test_stopped_while_it_pretrains_a_study_is_unfinished(tmp_path, monkeypatch, blank_figures):
+  """What it returns makes the exit code 75."""
+  config = small_config(batch_sizes=(8,), learning_rates=(0.1,), trials=1)
+  with config.unlocked():
+    config.pretrain = {'seed': 1}
+  with terminated_in_call(monkeypatch, 1):
+    assert study_run.run_study(config, tmp_path) is False
+  assert (tmp_path / 'pretrain' / 'checkpoints').is_dir()
+  assert not (tmp_path / 'pretrain' / 'summary.json').exists()
+  assert not (tmp_path / 'records.jsonl').exists()
+  assert study_run.run_study(config, tmp_path)
+  for workdir in (tmp_path, tmp_path / 'pretrain'):
+    assert {row['lane'] for row in records.read(workdir / 'records.jsonl')} == {0}
+    assert (workdir / 'summary.json').exists()
 
 
 def test_what_fits_no_model_is_refused_before_anything_is_trained(tmp_path):

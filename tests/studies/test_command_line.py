@@ -4,6 +4,8 @@ import importlib.util
 import io
 import itertools
 import os
+import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -155,6 +157,21 @@ def test_every_command_says_its_version(said, capsys, monkeypatch):
   monkeypatch.setattr(sys, 'argv', ['bsjax', '--version'])
   commands.main()
   assert capsys.readouterr().out == f'bsjax {bsjax.__version__}\n' * 3
+
+
+def test_help_shows_every_key_three_examples_and_all_flags():
+  command = [sys.executable, '-m', 'bsjax.main', '--help']
+  shown = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+  for key in KEYS:
+    entry = re.search(rf'^  --config\.{re.escape(key.name)}=.*(\n      .*)*', shown, re.MULTILINE)
+    assert entry and key.doc in re.sub(r'\n +', ' ', entry[0]), key.name
+  examples = re.findall(r'^  python -m bsjax.main (--config=.*)', shown, re.MULTILINE)
+  assert len(examples) == 3
+  for example in examples:
+    names = {word.partition('=')[0] for word in cli.config_files(example.split())}
+    assert {name[9:] for name in names if name.startswith('--config.')} <= {k.name for k in KEYS}
+  for flag in ('config', 'workdir', 'dry_run', 'extend', 'shard', 'coordinator'):
+    assert re.search(rf'^ +--(\[no\])?{flag}: ', shown, re.MULTILINE), flag
 
 
 def test_the_command_runs_the_modules_beside_it(capsys, monkeypatch):

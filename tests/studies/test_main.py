@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -135,4 +136,5 @@ def test_dry_run_prints_the_cost_and_stops(cache, tmp_path):
   done = run(cache, tmp_path / 'w', *SMALL, '--dry_run')
   assert done.returncode == 0, done.stderr
   assert 'MiB/lane' in done.stdout
+  assert re.search(r'^Total time: (0:\d\d:\d\d to compile|not timed)', done.stdout, re.MULTILINE)
   assert not (tmp_path / 'w').exists()

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from helpers import small_studies
 
+from bsjax.engine import processes
 from bsjax.storage import records
 from bsjax.train.study_run import run_study
 
@@ -92,6 +93,16 @@ def alone(tmp_path_factory):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize('name', ['OMPI_COMM_WORLD_SIZE', 'SLURM_STEP_NUM_TASKS'])
+def test_several_processes_of_a_launcher_are_noticed(name, monkeypatch):
+  for other in ('OMPI_COMM_WORLD_SIZE', 'SLURM_STEP_NUM_TASKS'):
+    monkeypatch.delenv(other, raising=False)
+  assert not processes.wanted()
+  for size, several in (('', False), ('1', False), ('2', True), ('16', True)):
+    monkeypatch.setenv(name, size)
+    assert processes.wanted() is several
+
+
 def test_a_stop_asked_of_one_stops_all_and_four_go_on(tmp_path, alone):
   workdir = tmp_path / 'study'
   two = start(workdir, 2)

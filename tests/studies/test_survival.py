@@ -4,7 +4,9 @@ import errno
 import functools
 import json
 import os
+import platform
 import pty
+import re
 import shutil
 import signal
 import subprocess
@@ -244,6 +246,32 @@ def test_a_full_disk_is_said_and_what_was_saved_goes_on(tmp_path, undisturbed, m
   assert results(tmp_path) == results(undisturbed)
 
 
+def test_a_disk_full_while_a_checkpoint_is_saved_is_one_line_of_the_command(tmp_path):
+  """No file may have more than 60 KiB: less than an array takes, more than the rows."""
+  wide = {'model__width': 128}
+  (tmp_path / 'study.py').write_text(
+    'from helpers.small import small_config\n\n\ndef get_config():\n'
+    "  keys = {'batch_sizes': (8, 16), 'trials': 1, 'evaluations': 3, 'checkpoint__seconds': 0.0}\n"
+    '  return small_config(**keys, model__width=128)\n'
+  )
+  cache = {'XDG_CACHE_HOME': str(tmp_path), 'JAX_COMPILATION_CACHE_DIR': str(tmp_path / 'xla')}
+  paths = {'PYTHONPATH': f'{ROOT}:{ROOT / "tests"}', 'JAX_PLATFORMS': 'cpu'}
+  names = [f'--config={tmp_path / "study.py"}', f'--workdir={tmp_path / "full"}']
+  failed = subprocess.run(
+    ['bash', '-c', 'ulimit -f 60; exec "$@"', '', sys.executable, '-m', 'bsjax.main', *names],
+    env={**os.environ, **cache, **paths},
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert failed.returncode == 1 and 'Traceback' not in failed.stderr, failed.stderr
+  (line,) = [line for line in failed.stderr.splitlines() if line.startswith('bsjax: ')]
+  assert 'full/checkpoints (File too large); free space' in line and 'goes on' in line
+  for name in ('full', 'undisturbed'):
+    assert study_run.run_study(config(**wide), tmp_path / name)
+  assert results(tmp_path / 'full') == results(tmp_path / 'undisturbed')
+
+
 @pytest.mark.parametrize('code', [errno.EROFS, errno.EACCES])
 @pytest.mark.parametrize('name', ['study', 'new'])
 def test_a_workdir_that_is_read_only_is_refused_before_any_work(
@@ -310,14 +338,16 @@ def test_a_plan_without_a_config_is_made_anew(tmp_path):
 
 def test_a_second_process_is_refused_and_changes_nothing(unfinished):
   before = {path: path.read_bytes() for path in unfinished.rglob('*') if path.is_file()}
-  with lock.held(unfinished), pytest.raises(ConfigError, match=f'in use by process {os.getpid()}'):
+  holder = f'in use by process {os.getpid()} on {re.escape(platform.node())} since 20'
+  with lock.held(unfinished), pytest.raises(ConfigError, match=holder):
     study_run.run_study(config(), unfinished)
   after = {path: path.read_bytes() for path in unfinished.rglob('*') if path.is_file()}
   assert after == before
 
 
 @pytest.mark.parametrize(
-  'gone', [('report.html',), ('methodology.txt',), ('report.html', 'methodology.txt')]
+  'gone',
+  [('report.html',), ('report.md',), ('methodology.txt',), ('report.html', 'methodology.txt')],
 )
 def test_what_an_interrupted_end_left_out_is_made_again(gone, undisturbed, tmp_path):
   workdir = Path(shutil.copytree(undisturbed, tmp_path / 'study'))
@@ -330,10 +360,23 @@ def test_what_an_interrupted_end_left_out_is_made_again(gone, undisturbed, tmp_p
     assert (workdir / 'methodology.txt').read_text() == kept['methodology.txt']
 
 
+def test_a_damaged_summary_is_made_again(undisturbed, tmp_path):
+  workdir = Path(shutil.copytree(undisturbed, tmp_path / 'study'))
+  (workdir / 'summary.json').write_text('{"')
+  assert study_run.run_study(config(), workdir)
+  (rows, made), (rows_before, before) = results(workdir), results(undisturbed)
+  assert made.pop('hardware').startswith(before.pop('hardware'))  # as the start noted it
+  assert (rows, made) == (rows_before, before)
+
+
 def test_native_cost_that_an_interrupted_end_left_out_is_measured(undisturbed, tmp_path):
   workdir = Path(shutil.copytree(undisturbed, tmp_path / 'study'))
   assert study_run.run_study(config(native_cost__measure=True), workdir)
-  assert json.loads((workdir / 'native_cost.json').read_text())
+  path = workdir / 'native_cost.json'
+  assert json.loads(path.read_text())
+  path.write_text('')  # by a disk
+  assert study_run.run_study(config(native_cost__measure=True), workdir)
+  assert json.loads(path.read_text())
   assert 'native_cost' in (workdir / 'report.html').read_text()
 
 

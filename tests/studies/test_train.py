@@ -287,6 +287,16 @@ def test_a_group_without_room_takes_turns_from_the_last_checkpoint(
     assert row['val_loss'] == pytest.approx(other['val_loss'], rel=1e-4)
 
 
+def test_without_room_for_one_lane_at_a_time_the_remedy_is_named(tmp_path, monkeypatch):
+  def fail(*_):
+    raise jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes')
+
+  monkeypatch.setattr(device_lanes.Lanes, 'advance', fail)
+  own = config(batch_sizes=(8,), learning_rates=(0.1,))
+  with pytest.raises(ConfigError, match=r'one lane at a time .*9 bytes.*micro_batch.*per_lane'):
+    study_run.run_study(own, tmp_path)
+
+
 def test_other_errors_of_the_device_are_not_taken_for_memory(tmp_path, monkeypatch):
   def advance(*_):
     raise jax.errors.JaxRuntimeError('INTERNAL: something else')
