@@ -42,9 +42,13 @@ class Audit:
     judged, cells = self.judged, [self._cell(cell) for cell in self.judged.cells]
     confounds = rendered(judged.confounds)
     single = cells[0] if len(cells) == 1 else None
+    claims = rendered(judged.claims)
+    answer = self._answer(judged.answer, confounds)
+    if not single:
+      answer['remarks'] += audit_answer.decided(claims)
     return {
-      'answer': self._answer(judged.answer, confounds),
-      'claims': rendered(judged.claims),
+      'answer': answer,
+      'claims': claims,
       'confounds': confounds,
       'recommendation': single['recommendation'] if single else [],
       'batch_sizes': single['batch_sizes'] if single else [],

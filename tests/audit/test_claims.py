@@ -232,6 +232,10 @@ def test_cells_are_the_sample():
   assert trend['effect'] == pytest.approx(np.mean(slopes))
   assert found.result['answer']['code'] == 'cells' and found.result['answer']['better'] == 'smaller'
   assert confounds(found)['learning_rate_not_tuned']['evidence'].startswith('In 6 of 6 cells')
+  told = [row for row in found.result['claims'] if row['verdict'] != 'undetermined']
+  remarks = found.result['answer']['remarks']
+  assert 0 < len(remarks) == min(len(told), 6) and trend in told
+  assert all(told[i]['claim'][1:] in text for i, text in enumerate(remarks))
   apart = audit(pd.concat(parts, ignore_index=True).assign(trial=lambda f: f['model']))
   codes = [note.code for note in apart.judged.notes]
   assert 'other_settings' in codes

@@ -6,9 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bsjax.analysis.claims.claim import UNDETERMINED
 from bsjax.config.metrics import judged
 from bsjax.format import joined
 from bsjax.report.text.answer import CONFOUNDS, EXPLAINS, Answer
+from bsjax.report.text.claim_blocks import effect_text
 
 NAMES = CONFOUNDS | {
   'undertrained': 'training that was cut off early',
@@ -21,6 +23,7 @@ NAMES = CONFOUNDS | {
   'test_set_used': 'test data used to choose',
   'training_mode_metric': 'a training metric taken in training mode',
 }
+MOST_TOLD = 6  # claims on the first screen
 MOST_LOG = 700.0  # of which there is still an exponential
 # Where a difference is mostly gone that a cause explains.
 _WITHOUT = {
@@ -153,6 +156,16 @@ def _of_cells(answer: Mapping[str, Any], what: str, loss_only: bool) -> Answer:
     f'{over.capitalize()} are the sample: what is shown is shown of {over} like these.'
   )
   return Answer(headline, detail, [])
+
+
+def decided(claims: Sequence[Mapping[str, Any]]) -> list[str]:
+  """What of claims over cells, as they are rendered, is decided: which, how, and by how much."""
+  told = [claim for claim in claims if claim['verdict'] != UNDETERMINED]
+  return [
+    f'{claim["claim"][0].upper()}{claim["claim"][1:]}: {claim["verdict"]}, {effect_text(claim)} '
+    f'(n = {claim["n"]}).'
+    for claim in told[:MOST_TOLD]
+  ]
 
 
 def _remarks(answer: Mapping[str, Any]) -> list[str]:
