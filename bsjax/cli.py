@@ -15,7 +15,6 @@ from ml_collections import ConfigDict, config_flags
 
 import bsjax
 from bsjax import configs
-from bsjax.config.listing import listing
 from bsjax.storage import provenance, user_cache
 
 # What a config file may give beside its config, by parts(config): arguments of `bsjax.Study`.
@@ -85,6 +84,8 @@ def define_study_flags() -> None:
 
 def help_text(said: str | None) -> str:
   """Returns what --help is to print before the flags: what a command says of itself, all keys."""
+  from bsjax.config.listing import listing  # all keys, which other commands need not load
+
   keys = f'{said}\nKeys of a config, each with its default:\n{listing()}\n'
   return keys.replace('%', '%%')  # absl formats it
 

@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import datetime
 import functools
 import math
 from collections.abc import Callable, Mapping
@@ -114,6 +115,15 @@ def training_seconds(config: ConfigDict, study_plan: StudyPlan, chosen: Executio
     return None
   total, rows = study_plan.total_examples, _rows(config)
   return grouping.predicted_seconds(micro_batches, lanes, total, timings, rows)
+
+
+def total_time(config: ConfigDict, study_plan: StudyPlan, chosen: Execution) -> str:
+  """Says how long training takes, where strategies were timed."""
+  seconds = training_seconds(config, study_plan, chosen)
+  if seconds is None:
+    return 'Total time: not timed.'
+  span = datetime.timedelta(seconds=math.ceil(seconds))
+  return f'Total time: {span} to compile and train, by these timings; evaluations not timed.'
 
 
 def _free(config: ConfigDict, study_plan: StudyPlan) -> bool:

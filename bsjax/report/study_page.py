@@ -173,8 +173,8 @@ def _figures(source: Source, context: Mapping[str, Any]) -> dict[str, Any]:
     return {'top': None} | {part: [] for part in FIGURES}
   compared = source.summary.get('scaling_rules', {})
   context = {**context, 'base': compared.get('base_batch_size'), 'margin': compared.get('margin')}
-  drawings = itertools.chain.from_iterable(FIGURES.values())
-  shown = {figure.name: figure for figure in page.figures(drawings, source, context)}
+  of_all_parts = itertools.chain.from_iterable(FIGURES.values())
+  shown = {figure.name: figure for figure in page.figures(of_all_parts, source, context)}
   figures = {
     part: [shown[drawing.name] for drawing in drawings if drawing.name in shown]
     for part, drawings in FIGURES.items()

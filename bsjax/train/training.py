@@ -2,9 +2,7 @@
 
 import contextlib
 import dataclasses
-import datetime
 import functools
-import math
 from pathlib import Path
 from typing import NamedTuple
 
@@ -265,21 +263,14 @@ class Training:
       self.console.print(f'{which}: {lanes}, in {self.workdir}.', soft_wrap=True)
     self.console.print(*self._freezing, sep='\n')
     plan_table = table.table(self.config, self.study_plan, bytes_per_lane)
-    self.console.print(plan_table, *self.chosen.lines(), self._total_time(), sep='\n')
+    total_time = execution.total_time(self.config, self.study_plan, self.chosen)
+    self.console.print(plan_table, *self.chosen.lines(), total_time, sep='\n')
     if stages_table := table.stages_table(self.study_plan):
       self.console.print(stages_table)
     for sentence in spread.sentences(self.config, self.study_plan.first):
       self.console.print(sentence, soft_wrap=True)
     for sentence in () if self.console.quiet else doubts(self.dataset):
       self.console.print(f'Data: {sentence}', markup=False, highlight=False, soft_wrap=True)
-
-  def _total_time(self) -> str:
-    """A sentence on how long training takes, where strategies were timed."""
-    seconds = execution.training_seconds(self.config, self.study_plan, self.chosen)
-    if seconds is None:
-      return 'Total time: not timed.'
-    span = datetime.timedelta(seconds=math.ceil(seconds))
-    return f'Total time: {span} to compile and train, by these timings; evaluations not timed.'
 
   def _is_finished(self, mirrors: Mirrors) -> bool:
     """Whether nothing is left to do; checks that the workdir was begun with these data."""

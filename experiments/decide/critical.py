@@ -6,19 +6,16 @@ adds studies to critical.json until every world has its number. 'wrong': at some
 interval does not hold the planted value; 'wrong_of_decided': at the one that decided.
 """
 
-import argparse
-import json
 import sys
-import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / 'tests')]  # the analysis measured is of this checkout
 
+import grown  # noqa: E402
 import numpy as np  # noqa: E402
 from helpers import training_times  # noqa: E402
 from helpers.critical_studies import World, quicken, study  # noqa: E402
-from scipy.stats import binomtest  # noqa: E402
 
 WORLDS = (
   World('all inside'),
@@ -30,7 +27,6 @@ WORLDS = (
   World('noisier lanes', lane_sd=0.3),
   World('a sharper knee', knee=1.5),
 )
-STUDIES = 200
 OUT = Path(__file__).with_name('critical.json')
 
 
@@ -53,36 +49,13 @@ def row(outcomes):
     'studies': len(outcomes),
     'decided': decided,
     'wrong': wrong,
-    'wrong_ci95': interval(wrong, len(outcomes)),
+    'wrong_ci95': grown.interval(wrong, len(outcomes)),
     'wrong_of_decided': of_decided,
-    'wrong_of_decided_ci95': interval(of_decided, max(decided, 1)),
+    'wrong_of_decided_ci95': grown.interval(of_decided, max(decided, 1)),
     **{name: float(np.mean(columns[i])) for i, name in ((3, 'rounds'), (4, 'runs'), (5, 'trials'))},
   }
 
 
-def interval(count, of):
-  return list(binomtest(count, of).proportion_ci(method='wilson'))
-
-
-def main():
-  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-  parser.add_argument('--minutes', type=float, default=7.0)
-  parser.add_argument('--only', default='', help='worlds whose names hold this')
-  flags = parser.parse_args()
-  quicken()
-  end = time.time() + 60 * flags.minutes
-  table = json.loads(OUT.read_text()) if OUT.exists() else {}
-  for world in (world for world in WORLDS if flags.only in world.name):
-    done = table.setdefault(world.name, {'outcomes': []})['outcomes']
-    for seed in range(len(done), STUDIES):
-      if time.time() > end:
-        return
-      done.append(outcome(world, seed))
-      table[world.name] = {'outcomes': done, **row(done)}
-      OUT.write_text(json.dumps(table) + '\n')
-  for name, one in table.items():
-    print(name, {key: value for key, value in one.items() if key != 'outcomes'})
-
-
 if __name__ == '__main__':
-  main()
+  quicken()
+  grown.main(__doc__, OUT, WORLDS, outcome, row)

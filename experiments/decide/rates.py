@@ -8,20 +8,17 @@ not hold the best rate of its batch size; 'wrong_at_end': at the last look. Wher
 parabola its best rate is still what is planted.
 """
 
-import argparse
-import json
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / 'tests')]  # the analysis measured is of this checkout
 
+import grown  # noqa: E402
 import numpy as np  # noqa: E402
 from helpers import rounds  # noqa: E402
 from helpers.worlds import World  # noqa: E402
-from scipy.stats import binomtest  # noqa: E402
 
 QUESTION = 'best_learning_rate'
 BASE = World(
@@ -39,7 +36,6 @@ WORLDS = (
   replace(BASE, name='kinks', valley='kink'),
   replace(BASE, name='flat', curvature=0.2),
 )
-STUDIES = 200
 OUT = Path(__file__).with_name('rates.json')
 
 
@@ -67,7 +63,7 @@ def row(outcomes):
   }
   of_decided = sum(bool(one[0] and one[2]) for one in outcomes)
   intervals = {
-    f'{name}_ci95': list(binomtest(count, of).proportion_ci(method='wilson'))
+    f'{name}_ci95': grown.interval(count, of)
     for name, count, of in (
       ('wrong', counts['wrong'], studies),
       ('wrong_of_decided', of_decided, max(counts['decided'], 1)),
@@ -77,24 +73,5 @@ def row(outcomes):
   return {'studies': studies, **counts, 'wrong_of_decided': of_decided, **intervals, **means}
 
 
-def main():
-  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-  parser.add_argument('--minutes', type=float, default=7.0)
-  parser.add_argument('--only', default='', help='worlds whose names hold this')
-  flags = parser.parse_args()
-  end = time.time() + 60 * flags.minutes
-  table = json.loads(OUT.read_text()) if OUT.exists() else {}
-  for world in (world for world in WORLDS if flags.only in world.name):
-    done = table.setdefault(world.name, {'outcomes': []})['outcomes']
-    for seed in range(len(done), STUDIES):
-      if time.time() > end:
-        return
-      done.append([*outcome(world, seed)])
-      table[world.name] = {'outcomes': done, **row(done)}
-      OUT.write_text(json.dumps(table) + '\n')
-  for name, one in table.items():
-    print(name, {key: value for key, value in one.items() if key != 'outcomes'})
-
-
 if __name__ == '__main__':
-  main()
+  grown.main(__doc__, OUT, WORLDS, outcome, row)

@@ -87,9 +87,9 @@ def at_target(
   target. 'residual_sd' is in log updates, and so is 'resolution', the longest stretch between the
   two records around a crossing, in which interpolation may err. 'at_grid_edge' lists batch sizes
   that another learning rate may make faster: they need at most what was found, and what they missed
-  says nothing. 'ci95' and the like are intervals of this `confidence`. The same holds of
-  'best_rates_unsafe': some trial diverged at a rate at which the
-  others were faster, though none did at a larger one.
+  says nothing. The same holds of 'best_rates_unsafe': some trial diverged at a rate at which the
+  others were faster, though none did at a larger one. 'ci95' and the like are intervals of this
+  `confidence`.
   """
   use, points = trials(by_size), points_of(by_size, quantity, target)
   sizes = np.array([point.batch_size for point in points])

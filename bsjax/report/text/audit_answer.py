@@ -10,7 +10,7 @@ from bsjax.analysis.claims.claim import UNDETERMINED
 from bsjax.config.metrics import judged
 from bsjax.format import joined
 from bsjax.report.text.answer import CONFOUNDS, EXPLAINS, Answer
-from bsjax.report.text.claim_blocks import effect_text
+from bsjax.report.text.claim_blocks import verdict_text
 
 NAMES = CONFOUNDS | {
   'undertrained': 'training that was cut off early',
@@ -161,11 +161,7 @@ def _of_cells(answer: Mapping[str, Any], what: str, loss_only: bool) -> Answer:
 def decided(claims: Sequence[Mapping[str, Any]]) -> list[str]:
   """What of claims over cells, as they are rendered, is decided: which, how, and by how much."""
   told = [claim for claim in claims if claim['verdict'] != UNDETERMINED]
-  return [
-    f'{claim["claim"][0].upper()}{claim["claim"][1:]}: {claim["verdict"]}, {effect_text(claim)} '
-    f'(n = {claim["n"]}).'
-    for claim in told[:MOST_TOLD]
-  ]
+  return [verdict_text(claim) for claim in told[:MOST_TOLD]]
 
 
 def _remarks(answer: Mapping[str, Any]) -> list[str]:

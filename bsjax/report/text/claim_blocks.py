@@ -80,6 +80,15 @@ def effect_text(claim: Claim) -> str:
   return f'{value} [{ends[0]}, {ends[1]}] {unit.short}'.rstrip()
 
 
+def verdict_text(claim: Claim, of: str = '') -> str:
+  """What became of a claim, in a line: it, its verdict, its effect and `of` what, and n."""
+  effect = f'{effect_text(claim)} {of}'.rstrip()
+  return (
+    f'{claim["claim"][0].upper()}{claim["claim"][1:]}: {claim["verdict"]}, {effect} '
+    f'(n = {claim["n"]}).'
+  )
+
+
 def _points(value: float) -> str:
   # Without the sum a rounded nothing could come out as -0.00.
   return f'{round(100 * value, 2) + 0.0:+.2f}'

@@ -182,7 +182,7 @@ def _critical(decision: Mapping[str, Any]) -> str:
   if not found or found['target'] is None:
     return ''
   low, high = found['low'], found['high']
-  if found['known'] or found['factor'] is not None:
+  if found['factor'] is not None:
     ends = f'{number(low)} and {number(high)} examples'
   elif high is None and low:
     ends = f'{number(low)} examples and any larger size'

@@ -7,7 +7,7 @@ from typing import Any
 
 from bsjax.analysis.runs.histories import Row
 from bsjax.format import by_reason, joined, sizes_text
-from bsjax.report.text.claim_blocks import effect_text
+from bsjax.report.text.claim_blocks import verdict_text
 from bsjax.report.text.results import noise_scale_text, noise_source
 
 LONG_TAIL = 10.0  # from this ratio of the largest class to the smallest, rare ones are a headline
@@ -40,8 +40,7 @@ def rare_classes(summary: Mapping[str, Any]) -> list[str]:
   if not found or found['imbalance'] < LONG_TAIL:
     return []
   return [
-    f'{claim["claim"][0].upper()}{claim["claim"][1:]}: {claim["verdict"]}, {effect_text(claim)} of '
-    f'batch size (n = {claim["n"]}).'
+    verdict_text(claim, 'of batch size')
     for claim in found.get('claims', ())
     if claim['quantity'] in ('rare', 'rare_less_frequent') and claim['effect'] is not None
   ]
