@@ -82,7 +82,7 @@ setup(
     'wandb': ['wandb>=0.19.10'],
     'trackio': ['trackio>=0.2'],
     # --dry_run --target=H100: compilers for accelerators that are not there, of JAX's own version
-    'compile_for': ['jax[tpu]', 'jax[cuda12-local]'],
+    'compile-for': ['jax[tpu]', 'jax[cuda12-local]'],
     'test': [
       *DOCS,
       'pytest>=8.0',

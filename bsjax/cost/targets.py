@@ -9,7 +9,7 @@ from bsjax.config.errors import ConfigError
 from bsjax.engine.strategies import Strategy
 from bsjax.format import GIB, joined
 
-EXTRA = "pip install 'bsjax[compile_for]'"
+EXTRA = "pip install 'bsjax[compile-for]'"
 # Of a GPU's memory, what JAX takes at its start; XLA_PYTHON_CLIENT_MEM_FRACTION changes it.
 PREALLOCATED = 0.75
 # Products of float32 numbers whose parts a tensor core, or matrix unit, multiplies one by one.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,6 +36,13 @@ def figures(
   drawings: Iterable[drawing.Drawing], source: Any, context: Mapping[str, Any]
 ) -> list[Shown]:
   """The figures that apply to a source; `context` fills their captions."""
+  return begun(drawings, source)(context)
+
+
+def begun(
+  drawings: Iterable[drawing.Drawing], source: Any
+) -> Callable[[Mapping[str, Any]], list[Shown]]:
+  """The same, whose drawing begins here; what it returns takes the context."""
   drawings = [figure for figure in drawings if figure.applies(source)]
 
   def drawn(figure: drawing.Drawing) -> str:
@@ -43,12 +50,16 @@ def figures(
 
   # Those of many panels first, so that none is left alone at the end.
   by_size = sorted(drawings, key=lambda figure: -sum(map(len, figure.panels(source))))
-  names = [figure.name for figure in by_size]
-  svg_of = dict(zip(names, side_by_side.mapped(drawn, by_size), strict=True))
-  return [
-    Shown(figure.name, Markup(svg_of[figure.name]), _caption(figure, context), figure.wide)
-    for figure in drawings
-  ]
+  svgs = side_by_side.begun(drawn, by_size)
+
+  def shown(context: Mapping[str, Any]) -> list[Shown]:
+    svg_of = dict(zip([figure.name for figure in by_size], svgs(), strict=True))
+    return [
+      Shown(figure.name, Markup(svg_of[figure.name]), _caption(figure, context), figure.wide)
+      for figure in drawings
+    ]
+
+  return shown
 
 
 def _caption(figure: drawing.Drawing, context: Mapping[str, Any]) -> Markup:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,8 +70,10 @@ def render(study: StoredStudy) -> tuple[str, str]:
   """The page, and the same in plain text."""
   with judging(study.judged):
     source = source_of(study)
-    context = _context(study, source) | comparisons.parts(study, source)
-    context['figures'] = _figures(source, context)
+    parts = comparisons.parts(study, source)
+    figures = _figures(source)  # are drawn while the rest is written
+    context = _context(study, source) | parts
+    context['figures'] = figures(context)
     return page.render('report.html', **context), page.render('report.md', **context)
 
 
@@ -167,21 +169,28 @@ def _curves(source: Source) -> dict[str, Any] | None:
   return interactive.data(runs, interactive.quantities(), list(interactive.CLOCKS), source.colours)
 
 
-def _figures(source: Source, context: Mapping[str, Any]) -> dict[str, Any]:
-  """The figures of each part of the page, none without any result; the first is the 'top' one."""
+def _figures(source: Source) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
+  """The figures of each part of the page, none without any result; the first is the 'top' one.
+
+  They are begun here, and what is returned fills the captions from the context of the page.
+  """
   if not source.any_result:
-    return {'top': None} | {part: [] for part in FIGURES}
+    return lambda context: {'top': None} | {part: [] for part in FIGURES}
   compared = source.summary.get('scaling_rules', {})
-  context = {**context, 'base': compared.get('base_batch_size'), 'margin': compared.get('margin')}
-  of_all_parts = itertools.chain.from_iterable(FIGURES.values())
-  shown = {figure.name: figure for figure in page.figures(of_all_parts, source, context)}
-  figures = {
-    part: [shown[drawing.name] for drawing in drawings if drawing.name in shown]
-    for part, drawings in FIGURES.items()
-  }
-  top, *figures['study'] = figures['study']
-  figures['study'][0] = figures['study'][0]._replace(wide=True)  # its neighbour is on top
-  return {'top': top, **figures}
+  facts = {'base': compared.get('base_batch_size'), 'margin': compared.get('margin')}
+  drawn = page.begun(itertools.chain.from_iterable(FIGURES.values()), source)
+
+  def figures(context: Mapping[str, Any]) -> dict[str, Any]:
+    shown = {figure.name: figure for figure in drawn({**context, **facts})}
+    by_part = {
+      part: [shown[drawing.name] for drawing in drawings if drawing.name in shown]
+      for part, drawings in FIGURES.items()
+    }
+    top, *by_part['study'] = by_part['study']
+    by_part['study'][0] = by_part['study'][0]._replace(wide=True)  # its neighbour is on top
+    return {'top': top, **by_part}
+
+  return figures
 
 
 def _updates(plan: list[Row], rows: list[Row]) -> dict[int, int]:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 from numpy.typing import ArrayLike
 from scipy.special import stdtrit
 
@@ -39,6 +40,18 @@ def mean_interval(values: ArrayLike, confidence: float = 0.95) -> Estimate:
     return Estimate(mean, n=x.size, confidence=confidence)
   half = _quantile(confidence, x.size) * float(x.std(ddof=1)) / math.sqrt(x.size)
   return Estimate(mean, mean - half, mean + half, x.size, confidence)
+
+
+def mean_intervals(
+  values: Float[np.ndarray, 'row column'], confidence: float = 0.95
+) -> Float[np.ndarray, '3 column']:
+  """`mean_interval` of every column, at once: means, then the ends, NaN where one row has none."""
+  rows = len(values)
+  mean = values.mean(axis=0)
+  if rows < 2:
+    return np.stack([mean, *[np.full_like(mean, math.nan)] * 2])
+  half = _quantile(confidence, rows) * values.std(axis=0, ddof=1) / math.sqrt(rows)
+  return np.stack([mean, mean - half, mean + half])
 
 
 def widened(estimate: Estimate, by: float) -> Estimate:

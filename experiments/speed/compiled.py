@@ -2,7 +2,7 @@
 
 `python experiments/speed/compiled.py H100 v5e:2x2 ...`, with `MODEL/STRATEGY` among the arguments
 for some alone; a row that is there is not made again. Needs JAX's compilers
-(`pip install 'bsjax[compile_for]'`). Images are made up: no time depends on them.
+(`pip install 'bsjax[compile-for]'`). Images are made up: no time depends on them.
 """
 
 import importlib.metadata

@@ -13,11 +13,11 @@ FORKED = """
 import os, sys
 from bsjax.report import side_by_side
 side_by_side.cores = lambda: 3
-found = side_by_side.mapped(lambda item: (item * 2, os.getpid()), range(20))
+found = side_by_side.begun(lambda item: (item * 2, os.getpid()), range(20))()
 assert [value for value, _ in found] == list(range(0, 40, 2))
 assert os.getpid() not in {process for _, process in found}
 try:
-  side_by_side.mapped(lambda item: 1 / item, [1, 0])
+  side_by_side.begun(lambda item: 1 / item, [1, 0])()
 except ZeroDivisionError:
   print('raised')
 """
@@ -30,4 +30,4 @@ def test_forked_processes_return_in_order_and_raise():
 
 
 def test_beside_jax_this_process_does_it():
-  assert set(side_by_side.mapped(lambda _: os.getpid(), range(4))) == {os.getpid()}
+  assert set(side_by_side.begun(lambda _: os.getpid(), range(4))()) == {os.getpid()}

@@ -43,6 +43,14 @@ def test_coverage_of_the_noise_scale(tails):
   assert naive < 0.89  # counting every update twice must be seen
 
 
+@pytest.mark.parametrize('rows', [1, 2, 5, 12])
+def test_intervals_of_columns_are_those_one_by_one(rows):
+  values = np.random.default_rng(0).normal(3.0, 2.0, (rows, 4))
+  for column, found in zip(values.T, intervals.mean_intervals(values).T, strict=True):
+    alone = numbers(intervals.mean_interval(column))
+    np.testing.assert_allclose(found, np.array(alone, dtype=float), rtol=1e-13)
+
+
 def random_moments(rng):
   """Means from far below to far above zero against their errors, any correlation."""
   n = int(rng.integers(2, 40))

@@ -30,7 +30,7 @@ from bsjax.analysis.runs.budgets import (
 from bsjax.analysis.runs.histories import Curve, LaneHistory, Row, Setting
 from bsjax.config.metrics import REESTIMATED, judged
 from bsjax.stats.estimate import Estimate, Reason
-from bsjax.stats.intervals import mean_interval
+from bsjax.stats.intervals import mean_interval, mean_intervals
 
 
 def generalization_gap(
@@ -180,12 +180,7 @@ def _curve(lanes: Sequence[Sequence[tuple[Row, dict[str, float]]]], key: str, na
   start, end = max(x[0] for x, _ in trials), min(x[-1] for x, _ in trials)
   grid = np.array([x for x in trials[0][0] if start <= x <= end])
   at = np.stack([np.interp(grid, x, y) for x, y in trials])
-  if len(trials) < 2:
-    nothing = [math.nan] * grid.size
-    return Curve(grid.tolist(), at[0].tolist(), nothing, nothing)
-  means = [within_bounds(mean_interval(column), name) for column in at.T]
-  columns = zip(*((mean.value, mean.low, mean.high) for mean in means), strict=True)
-  return Curve(grid.tolist(), *(list(column) for column in columns))
+  return Curve(grid.tolist(), *mean_intervals(at).clip(*judged().bounds(name)).tolist())
 
 
 def _finite_part(
