@@ -139,6 +139,7 @@ def test_contrasts_are_taken_within_trials():
   assert all(0.95 < row['confidence'] <= 1 - 0.04 / 4 + 1e-9 for row in pairs)
 
 
+@pytest.mark.slow
 def test_a_true_null_is_called_an_effect_in_one_case_of_twenty():
   wrong = sum(
     any(verdict != UNDETERMINED for name, verdict in verdicts(found).items() if name == 'rare')

@@ -440,6 +440,7 @@ def simulate(contrasts_of, studies=200, names='abcd', trials=4):
   return held / studies
 
 
+@pytest.mark.slow
 def test_intervals_of_all_pairs_hold_together():
   assert 0.93 <= simulate(lambda pairs: contrasts(pairs, judged().margin)) <= 0.995
 

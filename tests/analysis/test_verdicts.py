@@ -47,6 +47,7 @@ def test_between_real_runs_of_one_batch_size_headlines_name_no_difference():
   assert cell(*REAL_NULL)['false_headline']['count'] <= 2
 
 
+@pytest.mark.slow
 def test_truly_worse_batch_sizes_are_shown_to_be_worse():
   # Where 80% are shown, fewer than two in three of 36 are with a probability of 2%.
   assert cell(*REAL_EFFECT)['shown_worse']['rate'] >= 2 / 3

@@ -81,6 +81,7 @@ def test_unusual_studies_of_stages_have_a_page(tmp_path, blank_figures, kind):
   assert ('the same,<br>re-estimated' in page) == (kind == 'batch')
 
 
+@pytest.mark.slow
 def test_the_page_of_arms_compares_finished_arms_and_links_to_each(tmp_path):
   arm(tmp_path, 'resnet18')
   arm(tmp_path, 'vgg11', -0.03, seed=1, diverges=lambda lane: lane['batch_size'] == 8)

@@ -58,6 +58,7 @@ def on_device(split):
   return DeviceSplit(images=jnp.asarray(split.images), labels=jnp.asarray(split.labels))
 
 
+@pytest.mark.slow
 def test_every_evaluation_is_kept_with_its_examples(workdir, together):
   marks = sorted({row['examples'] for row in records.read(workdir / 'records.jsonl')})
   with checkpoint.open_to_read(workdir) as manager:

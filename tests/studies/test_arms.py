@@ -21,6 +21,7 @@ def two_arms(**overrides):
   return config
 
 
+@pytest.mark.slow
 def test_arms_are_whole_studies_with_a_page_that_compares_them(tmp_path):
   config = two_arms()
   assert study_run.run_study(config, tmp_path)

@@ -43,6 +43,7 @@ def lost(tmp_path_factory):
   return workdir
 
 
+@pytest.mark.slow
 def test_rows_say_when_and_why_of_lost_lanes_alone(mixed, tmp_path):
   last = {row['lane']: row for row in rows_of(mixed)}
   for lane, row in last.items():

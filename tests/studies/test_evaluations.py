@@ -74,6 +74,7 @@ def test_at_equal_updates_all_batch_sizes_stand_on_records(sizes, matched, tmp_p
   assert len(rows) == 17 * 2 * len(sizes)
 
 
+@pytest.mark.slow
 def test_with_even_positions_they_did_not(matched, tmp_path):
   """Training is bitwise the same, and so are records of the same moments, but for their noise."""
   study_run.run_study(config(evaluation__positions='even'), tmp_path)

@@ -31,6 +31,7 @@ def first(tmp_path_factory):
   return workdir
 
 
+@pytest.mark.slow
 def test_wherever_it_was_interrupted_the_next_call_goes_on(tmp_path, first, monkeypatch):
   """While what is there and what is new become one, and while that takes the workdir's place."""
   more, replace = config_of(trials=3), os.replace

@@ -71,6 +71,7 @@ def test_a_line_without_any_progress_tells_no_time_left(monkeypatch):
   assert file.getvalue() == '0.0% of 4 lanes, 0 examples/s\n'
 
 
+@pytest.mark.slow
 def test_a_reader_that_is_gone_ends_nothing(tmp_path):
   """Of a pipe: output after that goes nowhere, and at the end of the process too."""
   program = 'from bsjax.console import make_console as m\nc = m()\nc.print("a")\ninput()\n'

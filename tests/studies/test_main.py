@@ -75,6 +75,7 @@ def test_one_command_trains_and_reports_and_the_next_says_finished(cache, tmp_pa
   assert 'finished' in again.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGKILL])
 def test_stopped_by_a_signal_the_same_command_continues_to_the_same_records(
   number, undisturbed, cache, tmp_path

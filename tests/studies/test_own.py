@@ -248,6 +248,7 @@ def test_tokens_are_predicted_with_a_mask_and_without_metrics(tmp_path):
   assert losses[0] == pytest.approx(np.log(5), rel=0.3)
 
 
+@pytest.mark.slow
 def test_several_labels_in_percent_and_a_model_with_batch_norm(tmp_path):
   class Labels(nn.Module):
     @nn.compact
@@ -283,6 +284,7 @@ def test_several_labels_in_percent_and_a_model_with_batch_norm(tmp_path):
   assert 'validation<br>labels right, %' in text and 'accurac' not in text
 
 
+@pytest.mark.slow
 def test_arrays_of_a_source_train_bitwise_as_the_source(tmp_path):
   config = small_config(batch_sizes=(8, 16), learning_rates=(0.1,), epochs=1.0)
   digits = data.load(config.data, config.seed)
@@ -296,6 +298,7 @@ def test_arrays_of_a_source_train_bitwise_as_the_source(tmp_path):
   assert ours == other
 
 
+@pytest.mark.slow
 def test_the_readme_runs_as_it_stands_in_an_empty_directory(tmp_path):
   text = (ROOT / 'README.md').read_text()
   (block,) = re.findall(r'## Your own model.*?```python\n(.*?)```', text, re.DOTALL)
@@ -308,6 +311,7 @@ def test_the_readme_runs_as_it_stands_in_an_empty_directory(tmp_path):
   assert (tmp_path / 'runs' / 'own' / 'report.html').is_file()
 
 
+@pytest.mark.slow
 def test_data_mapped_from_files_and_fed_from_the_host_give_the_same_records(
   tmp_path, monkeypatch, optimized_programs, blank_figures
 ):

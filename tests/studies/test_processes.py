@@ -103,6 +103,7 @@ def test_several_processes_of_a_launcher_are_noticed(name, monkeypatch):
     assert processes.wanted() is several
 
 
+@pytest.mark.slow
 def test_a_stop_asked_of_one_stops_all_and_four_go_on(tmp_path, alone):
   workdir = tmp_path / 'study'
   two = start(workdir, 2)
@@ -157,6 +158,7 @@ def test_studies_of_all_kinds_are_those_of_one_process(tmp_path, blank_figures):
     same(two / path.parent.relative_to(one), path.parent)
 
 
+@pytest.mark.slow
 def test_what_is_wrong_is_said_by_all_and_nobody_waits(tmp_path):
   workdir = tmp_path / 'study'
   workdir.mkdir()

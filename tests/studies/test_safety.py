@@ -148,6 +148,7 @@ def test_only_processes_of_one_study_exchange_pickles():
   assert users == {'engine/processes.py'} and calls == []
 
 
+@pytest.mark.slow
 def test_names_with_markup_are_drawn_and_escaped(tmp_path):
   """Of stages, branches and arms by earlier versions, which checked none; and of anything else."""
   branches = f'{NAME}=keep', f'{NAME}=multiply:2'

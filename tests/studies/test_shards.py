@@ -43,6 +43,7 @@ def undivided(tmp_path_factory):
   return workdir
 
 
+@pytest.mark.slow
 def test_the_last_shard_makes_the_undivided_study(tmp_path, undivided, monkeypatch, capsys):
   config, workdir = config_of(), tmp_path / 'study'
   assert run_study(config, workdir, shard='3/4')
@@ -131,6 +132,7 @@ def _rows(workdir):
 MERGED = ('records.jsonl', 'provenance.json', 'summary.json', 'methodology.txt', 'report.html')
 
 
+@pytest.mark.slow
 def test_wherever_merging_was_interrupted_it_is_made_again(tmp_path, undivided, monkeypatch):
   """By any shard, or by the report where only that was left to do."""
   config, ended = config_of(), tmp_path / 'ended'

@@ -192,6 +192,7 @@ def test_another_image_size_needs_a_model_that_pools():
     check(config, dataset, first)
 
 
+@pytest.mark.slow
 def test_following_the_noise_scale_equals_a_plain_loop(tmp_path):
   config = staged_config(
     {'epochs': 4.0, 'batch_size': ('noise:0.3',), 'largest_batch_size': 64},
@@ -240,6 +241,7 @@ def test_frozen_layers_cost_no_backward_pass():
   assert head < 0.45 * every
 
 
+@pytest.mark.slow
 def test_interrupted_in_a_later_stage_a_study_ends_as_undisturbed(tmp_path, monkeypatch):
   config = staged_config(
     {'trainable': ('Dense_1',)},
@@ -366,6 +368,7 @@ def test_every_stage_key_is_a_field():
   assert {f.name for f in dataclasses.fields(stages.Stage)} == {'index', 'name', *stages.DEFAULTS}
 
 
+@pytest.mark.slow
 def test_frozen_features_train_as_whole_images_do(tmp_path, blank_figures):
   """Lanes that begin with the same layers: with and without computing these once."""
   lent = {'model': {'name': 'cnn', 'width': 8, 'normalization': 'batch'}}

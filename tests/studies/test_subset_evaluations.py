@@ -42,6 +42,7 @@ def by_place(rows):
   return {(row['lane'], row['examples']): row for row in rows}
 
 
+@pytest.mark.slow
 def test_records_of_whole_splits_are_bitwise_the_same(studies):
   texts = [(workdir / 'records.jsonl').read_text() for workdir in studies.values()]
   assert len(set(texts)) == 1

@@ -135,6 +135,7 @@ def test_at_the_end_every_evaluation_is_asked_for(tmp_path, monkeypatch):
   assert not (tmp_path / 'summary.json').exists()
 
 
+@pytest.mark.slow
 def test_a_terminal_that_closes_costs_nothing(tmp_path, undisturbed):
   """Its signal comes while nobody reads any more what the study prints."""
   master, slave = pty.openpty()
@@ -176,6 +177,7 @@ def test_of_checkpoints_that_are_all_kept_none_comes_between(tmp_path, monkeypat
     assert set(checkpoint.steps(manager)) == marks
 
 
+@pytest.mark.slow
 def test_a_study_begun_by_another_process_meanwhile_is_read_anew(tmp_path, monkeypatch):
   """Between what is read and the lock the other one begins, and stops."""
   study = study_run.StudyRun(config(), tmp_path)
@@ -246,6 +248,7 @@ def test_a_full_disk_is_said_and_what_was_saved_goes_on(tmp_path, undisturbed, m
   assert results(tmp_path) == results(undisturbed)
 
 
+@pytest.mark.slow
 def test_a_disk_full_while_a_checkpoint_is_saved_is_one_line_of_the_command(tmp_path):
   """No file may have more than 60 KiB: less than an array takes, more than the rows."""
   wide = {'model__width': 128}

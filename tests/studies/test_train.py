@@ -117,6 +117,7 @@ def test_a_study_begun_under_pmap_goes_on_as_it_was(undisturbed, tmp_path, monke
   assert_same_study(tmp_path, undisturbed)
 
 
+@pytest.mark.slow
 def test_resume_on_another_number_of_devices(undisturbed, tmp_path, monkeypatch):
   with terminated_in_call(monkeypatch, 3):
     study_run.run_study(config(execution__devices=2), tmp_path)
@@ -306,6 +307,7 @@ def test_other_errors_of_the_device_are_not_taken_for_memory(tmp_path, monkeypat
     study_run.run_study(config(), tmp_path)
 
 
+@pytest.mark.slow
 def test_a_bound_on_memory_makes_lanes_take_turns(tmp_path, capsys):
   """Bounds in GiB around what the programs need: plenty, and less than any program."""
   keys = {'model__normalization': 'none', 'execution__strategy': 'vmap-im2col', 'trials': 2}
