@@ -98,6 +98,8 @@ def draw(drawing: Drawing, source: Any) -> Figure:
       axes.set_visible(False)
       continue
     panel(axes, source)
+    for spine in axes.spines.values():
+      spine.set_in_layout(False)  # within what ticks take; looking measures every tick again
     drawn.append(axes)
   if drawing.finish:
     drawing.finish(drawn)
