@@ -46,19 +46,32 @@ PLANTED = {
 
 
 @functools.cache
-def _plan(name: str, trials: int):
-  config = world_files.config_of(PLANTED[name].world, trials)
+def _plan(world: str, trials: int):
+  config = world_files.config_of(WORLDS[world], trials)
   planned = plan.make_plan(config, TRAIN_EXAMPLES)
   return plan.lane_rows(planned), np.array(planned.first.evaluations)
 
 
-def table(name: str, trials: int, seed: tuple[int, ...]) -> pd.DataFrame:
-  """The rows of a made-up study as a stranger's CSV has them."""
-  world = PLANTED[name].world
-  lanes, examples = _plan(name, trials)
+def of_world(world: World, trials: int, seed: tuple[int, ...]) -> pd.DataFrame:
+  """The same of any world, with no other cause added."""
+  return _as_written(_simulated(world, trials, seed)[0])
+
+
+def _simulated(world: World, trials: int, seed: tuple[int, ...]) -> tuple[pd.DataFrame, np.ndarray]:
+  lanes, examples = _plan(world.name, trials)
   runs = simulate(world, lanes, examples, seed)
   frame = pd.DataFrame(list(world_files.rows(runs, lanes, examples)))
   frame['trial'] = frame['lane'].map({lane['lane']: lane['trial'] for lane in lanes})
+  return frame, examples
+
+
+def _as_written(frame: pd.DataFrame) -> pd.DataFrame:
+  return frame[[*COLUMNS, *(name for name in MEASURED if name in frame)]].clip(lower=0.0)
+
+
+def table(name: str, trials: int, seed: tuple[int, ...]) -> pd.DataFrame:
+  """The rows of a made-up study as a stranger's CSV has them."""
+  frame, examples = _simulated(PLANTED[name].world, trials, seed)
   if name == 'only_stale':
     frame['val_accuracy'] -= STALE / 100 * MOMENTUM ** frame['updates'] * (frame['epoch'] > 0)
   if name == 'only_undertrained':
@@ -66,7 +79,7 @@ def table(name: str, trials: int, seed: tuple[int, ...]) -> pd.DataFrame:
     for column in ('val_accuracy', 'train_accuracy'):
       left = np.exp(-SPEED * done) * (frame['epoch'] > 0)
       frame[column] -= (frame[column] - CHANCE / 100) * left
-  return frame[[*COLUMNS, *(name for name in MEASURED if name in frame)]].clip(lower=0.0)
+  return _as_written(frame)
 
 
 def judged(name: str, answer: dict) -> dict[str, bool]:
