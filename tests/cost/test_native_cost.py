@@ -299,12 +299,20 @@ def test_running_out_of_memory_is_reported_and_not_raised(dataset, monkeypatch):
   """Batches of 32 run out, and so do gathered ones above 4: what is left is suggested."""
   exhausted = jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.')
   stepper, gatherer = timing.stepper, timing.gatherer
+  gathered = []
 
   def out(*_):
     raise exhausted
 
+  def gather(*arguments):
+    if arguments[3] <= 4:
+      return gatherer(*arguments)
+    assert arguments[3] not in gathered, 'what ran out of memory is tried again'
+    gathered.append(arguments[3])
+    return out
+
   monkeypatch.setattr(timing, 'stepper', lambda *a: out if a[3] == 32 else stepper(*a))
-  monkeypatch.setattr(timing, 'gatherer', lambda *a: out if a[3] > 4 else gatherer(*a))
+  monkeypatch.setattr(timing, 'gatherer', gather)
   first, _, last = measured(small_config(), dataset)['rows']
   assert first['fits'] and first['problem'] is None
   assert last['fits'] is False and 'RESOURCE_EXHAUSTED' in last['problem']
