@@ -131,6 +131,27 @@ def test_gathered_micro_batches_are_the_update_of_a_lane_of_as_many_ticks(datase
   assert not any(np.any(x) for x in jax.tree.leaves(carried[1]))
 
 
+class Counted(jax.stages.Compiled):
+  """A compiled step that notes what it is called with, and changes nothing."""
+
+  def __init__(self):
+    self.calls = []
+
+  def __call__(self, carried, batch, *given):
+    self.calls.append(tuple(map(float, given)))
+    return carried
+
+
+def test_updates_that_are_timed_are_of_as_many_micro_batches_as_are_said(dataset):
+  training = first_stage(small_config(), dataset)
+  state = jax.jit(functools.partial(steps.init, training))(jax.random.key(0))
+  whole, gathering = Counted(), Counted()
+  timing.stepper(whole, training, state, 8)(2)
+  timing.gatherer(gathering, training, state, 8, 3)(2)
+  assert whole.calls == [(0.0,)] * 2
+  assert gathering.calls == [(0.0, 3.0, 0.0), (0.0, 3.0, 0.0), (0.0, 3.0, 1.0)] * 2
+
+
 def test_augmented_images_are_those_that_a_lane_sees(dataset):
   """A trial draws from its own key; the step takes any key, so the draws alone may differ."""
   training, state, (batch,), *_ = lane_and_step(dataset, 1, data__crop=1, data__flip=True)
