@@ -8,9 +8,10 @@ from helpers import synthetic
 
 from bsjax.analysis.measures import noise
 from bsjax.analysis.runs.histories import settings
+from bsjax.noise.exact import ratio, spread
 from bsjax.report.text.rendered import rendered
 from bsjax.stats.estimate import Reason
-from bsjax.stats.intervals import harmonic_ratio
+from bsjax.stats.intervals import PairMoments, harmonic_ratio
 
 
 def window(count, trace, grad_sq, spread=0.0):
@@ -34,6 +35,15 @@ def setting(measure, trials=2, records=5):
     for i in range(records)
   ]
   return settings(plan, rows)[8][0]
+
+
+def test_one_probe_that_is_read_back_has_the_interval_with_which_it_was_recorded():
+  """Variances of tr(Sigma) and of |G|^2 differ much."""
+  moments = PairMoments(40.0, 2.0, 90.0, 0.5, 1.5, 100)
+  recorded = ratio(moments) | spread(moments)
+  row = {'exact': {'plain': recorded, 'examples': 100}}
+  alone = noise.late(setting(lambda trial, share: row, trials=1, records=2))
+  assert alone['measurement']['ci95'] == pytest.approx(recorded['ci95'])
 
 
 def test_late_is_over_the_last_half_with_both_intervals():

@@ -10,6 +10,7 @@ from helpers.draws import draws
 from bsjax.analysis.claims import claim, scaling_rules
 from bsjax.analysis.claims.claim import ABOVE, REFUTED, SUPPORTED, UNDETERMINED
 from bsjax.analysis.runs import curve_distance, histories
+from bsjax.config import metrics
 from bsjax.report.summaries import summarize
 from bsjax.report.text.rendered import rendered
 from bsjax.stats.intervals import mean_interval
@@ -61,6 +62,14 @@ def test_the_law_that_is_true_is_closest_and_keeps_the_accuracy(rule, power):
   gap = 0.02 * math.log(4) * max(power, 1 - power if rule == 'none' else power)
   low, high = at(result, wrong, 128)['val_accuracy']['ci95']
   assert low < -gap < high
+
+
+def test_the_learning_rate_that_is_shown_is_best_by_what_runs_are_judged_by():
+  """Accuracy is highest at the middle one of three, and the loss is least at the largest."""
+  assert found()['shown'] == 1
+  loss = metrics.MetricEntry('loss', 'loss', 'losses', higher_is_better=False)
+  with metrics.judging(metrics.Judged(loss)):
+    assert found()['shown'] == 2
 
 
 def test_noise_names_no_rule_and_decides_nothing():

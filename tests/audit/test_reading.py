@@ -165,6 +165,9 @@ def test_trials_without_a_label_begin_again(tmp_path):
   found = audit([save(tmp_path, FRAME.drop(columns='trial').to_csv(index=False))])
   assert finals(found) == finals(audit(FRAME))
   assert notes(found)['trials_by_restart']['count'] == 2
+  ends = FRAME[FRAME['epoch'] == 4].drop(columns='trial')  # a row is a run
+  of_ends = audit([save(tmp_path, ends.to_csv(index=False))])
+  assert finals(of_ends) == finals(found) and notes(of_ends)['trials_by_restart'] == {'count': 2}
   mixed = FRAME.drop(columns='trial').sort_values(['batch_size', 'epoch'])
   refused(tmp_path, mixed.to_csv(index=False), 'row 3', "'trial'", 'rows 2 and 3')
 

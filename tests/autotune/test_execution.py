@@ -1,5 +1,6 @@
 """The choice of strategy and micro-batches: what is timed, chosen, remembered and kept."""
 
+import collections
 import dataclasses
 import functools
 
@@ -44,6 +45,16 @@ def choose(config, folder, recorded=None):
 
 def auto_config(**keys):
   return small_config(execution__strategy='auto', **keys)
+
+
+def test_ways_side_by_side_are_timed_where_some_device_has_two_lanes(clocked, tmp_path):
+  """Three lanes on two devices: the fuller one decides."""
+  calls = clocked(collections.defaultdict(lambda: 2.0, {('vmap-im2col', 8): 1.0}))
+  for trials, side_by_side in (2, False), (3, True):
+    keys = {'batch_sizes': (8,), 'learning_rates': (0.1,), 'micro_batch': 8}
+    chosen = choose(auto_config(**keys, trials=trials, execution__devices=2), tmp_path)
+    assert ((8, 'vmap-im2col') in calls) == side_by_side
+    assert chosen.strategies[8].name == ('vmap-im2col' if side_by_side else 'map-canonical')
 
 
 def test_the_fastest_strategy_is_taken_remembered_and_recorded(clocked, tmp_path):

@@ -131,6 +131,27 @@ def test_gathered_micro_batches_are_the_update_of_a_lane_of_as_many_ticks(datase
   assert not any(np.any(x) for x in jax.tree.leaves(carried[1]))
 
 
+class Counted(jax.stages.Compiled):
+  """A compiled step that notes what it is called with, and changes nothing."""
+
+  def __init__(self):
+    self.calls = []
+
+  def __call__(self, carried, batch, *given):
+    self.calls.append(tuple(map(float, given)))
+    return carried
+
+
+def test_updates_that_are_timed_are_of_as_many_micro_batches_as_are_said(dataset):
+  training = first_stage(small_config(), dataset)
+  state = jax.jit(functools.partial(steps.init, training))(jax.random.key(0))
+  whole, gathering = Counted(), Counted()
+  timing.stepper(whole, training, state, 8)(2)
+  timing.gatherer(gathering, training, state, 8, 3)(2)
+  assert whole.calls == [(0.0,)] * 2
+  assert gathering.calls == [(0.0, 3.0, 0.0), (0.0, 3.0, 0.0), (0.0, 3.0, 1.0)] * 2
+
+
 def test_augmented_images_are_those_that_a_lane_sees(dataset):
   """A trial draws from its own key; the step takes any key, so the draws alone may differ."""
   training, state, (batch,), *_ = lane_and_step(dataset, 1, data__crop=1, data__flip=True)
@@ -299,12 +320,20 @@ def test_running_out_of_memory_is_reported_and_not_raised(dataset, monkeypatch):
   """Batches of 32 run out, and so do gathered ones above 4: what is left is suggested."""
   exhausted = jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.')
   stepper, gatherer = timing.stepper, timing.gatherer
+  gathered = []
 
   def out(*_):
     raise exhausted
 
+  def gather(*arguments):
+    if arguments[3] <= 4:
+      return gatherer(*arguments)
+    assert arguments[3] not in gathered, 'what ran out of memory is tried again'
+    gathered.append(arguments[3])
+    return out
+
   monkeypatch.setattr(timing, 'stepper', lambda *a: out if a[3] == 32 else stepper(*a))
-  monkeypatch.setattr(timing, 'gatherer', lambda *a: out if a[3] > 4 else gatherer(*a))
+  monkeypatch.setattr(timing, 'gatherer', gather)
   first, _, last = measured(small_config(), dataset)['rows']
   assert first['fits'] and first['problem'] is None
   assert last['fits'] is False and 'RESOURCE_EXHAUSTED' in last['problem']

@@ -177,5 +177,7 @@ def test_epochs_that_the_report_is_asked_for_are_evaluated():
   config.report.epochs = (3.0, 27.3)
   marks = marks_of(plan.make_plan(config, 640))
   assert {3 * 640, round(27.3 * 640 / 64) * 64} <= set(marks) and len(marks) <= 1 + 24 + 1
+  config.report.epochs = (0.01,)  # closer to the start, where nothing has been trained
+  assert 64 in marks_of(plan.make_plan(config, 640))
   config.report.epochs = tuple(float(epoch) for epoch in range(1, 40))
   assert len(marks_of(plan.make_plan(config, 640))) <= 1 + 24 + 1

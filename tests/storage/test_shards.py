@@ -89,6 +89,10 @@ def test_what_does_not_add_up_is_named_and_nothing_is_written(workdir):
   refused(r'rows of lanes \[5\] at \d+ examples are missing')
   records.write(path, rows[:3])  # all of an evaluation
   refused(r'rows of lanes \[1, 3, 5\] at \d+ examples are missing')
+  whole = records.read(first / 'records.jsonl')
+  records.write(first / 'records.jsonl', whole[:3])  # of all shards
+  refused(r'rows of lanes \[0, 1, 2, 3, 4\] and more at \d+ examples are missing')
+  records.write(first / 'records.jsonl', whole)
   records.write(path, rows)
   plan_csv = (second / 'plan.csv').read_text()
   (second / 'plan.csv').write_text((first / 'plan.csv').read_text())

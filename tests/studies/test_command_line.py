@@ -62,6 +62,10 @@ def said(monkeypatch, tmp_path):
     ('import no_such_module\n', 'FILE, line 1: ModuleNotFoundError'),
     ('def get_config():\n  return {}["key"]\n', 'FILE, line 2: KeyError: key'),
     ('def get_config():\n  raise OSError("disk")\n', 'FILE, line 2: OSError: disk'),
+    (
+      'def get_config():\n  return key()\n\ndef key():\n  return {}["key"]\n',
+      'FILE, line 5: KeyError: key',  # where it is, and not where that is called
+    ),
     ('def get_config():\n  return 5\n', 'returned 5; return base_config()'),
     ('def get_config():\n  return {"a": 1}\n', "returned {'a': 1}"),
     ('def get_config():\n  pass\n', '--config must have a value other than None'),

@@ -241,6 +241,16 @@ def test_frozen_layers_cost_no_backward_pass():
   assert head < 0.45 * every
 
 
+def test_lanes_that_come_to_one_tick_an_update_have_probes():
+  """Where the batch size, of two micro-batches, is halved."""
+  for rule, probes in ('multiply:0.5', 16), ('multiply:2', 0):
+    config = staged_config({'batch_size': (rule,)}, micro_batch=8)
+    dataset = data.load(config.data, config.seed)
+    for study in plan.make_plan(config, len(dataset.train.labels)).stages:
+      found = lane_spec(config, dataset, study, study.groups[0])
+      assert (found.micro_batch, found.probe_every) == (8, probes)
+
+
 @pytest.mark.slow
 def test_interrupted_in_a_later_stage_a_study_ends_as_undisturbed(tmp_path, monkeypatch):
   config = staged_config(

@@ -14,9 +14,11 @@ from bsjax import data
 from bsjax.autotune import execution
 from bsjax.config.errors import ConfigError
 from bsjax.engine import device_lanes
+from bsjax.engine.device_lanes import Lanes
 from bsjax.plan import plan
 from bsjax.storage import checkpoint, records
 from bsjax.train import study_run
+from bsjax.train.saves import Saves
 
 # One page with its figures, that of `undisturbed`, is enough.
 pytestmark = pytest.mark.usefixtures('blank_figures')
@@ -261,24 +263,32 @@ def test_stopped_with_an_evaluation_not_yet_read(call, undisturbed, tmp_path, mo
   assert_same_study(tmp_path, undisturbed)
 
 
-@pytest.mark.parametrize('call, seconds', [(1, 0.0), (5, 0.0), (5, 1e6)])
+@pytest.mark.parametrize('begun, saved', [(1, 1), (3, 2), (3, 0)])
 def test_a_group_without_room_takes_turns_from_the_last_checkpoint(
-  call, seconds, undisturbed, tmp_path, monkeypatch, capsys
+  begun, saved, undisturbed, tmp_path, monkeypatch, capsys
 ):
-  """The device fails once, when its buffers are gone already."""
-  advance, calls = device_lanes.Lanes.advance, []
+  """The device fails once, when its buffers are gone already.
+
+  That is while the last of so many evaluations is read, of which the first are saved.
+  """
+  advance, evaluate, evaluated, failed = Lanes.advance, Lanes.evaluate, [], []
+
+  def evaluate_and_count(self, *arguments):
+    evaluated.append(self)
+    return evaluate(self, *arguments)
 
   def advance_and_fail(self, *arguments):
-    calls.append(1)
     done = advance(self, *arguments)
-    if len(calls) == call:
+    if len(evaluated) == 2 * begun and not failed:  # of two groups each
+      failed.append(self)
       raise jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes')
     return done
 
-  monkeypatch.setattr(device_lanes.Lanes, 'advance', advance_and_fail)
-  own = config(execution__devices=1, checkpoint__seconds=seconds)
-  study_run.run_study(own, tmp_path)
-  assert 'Out of device memory' in capsys.readouterr().out
+  monkeypatch.setattr(Lanes, 'advance', advance_and_fail)
+  monkeypatch.setattr(Lanes, 'evaluate', evaluate_and_count)
+  monkeypatch.setattr(Saves, 'overdue', property(lambda _: len(evaluated) <= 2 * saved))
+  study_run.run_study(config(execution__devices=1), tmp_path)
+  assert failed and 'Out of device memory' in capsys.readouterr().out
   assert set(execution.read(tmp_path).parts.values()) == {2}  # for continuations
   rows, expected = (records.read(path / 'records.jsonl') for path in (tmp_path, undisturbed))
   assert [(r['lane'], r['examples']) for r in rows] == [

@@ -1,10 +1,13 @@
 """Which lane lends its weights."""
 
+import contextlib
+
+import numpy as np
 import pytest
 from helpers import synthetic
 
 import bsjax
-from bsjax.storage import records
+from bsjax.storage import checkpoint, records
 from bsjax.train import transfer
 
 
@@ -37,3 +40,24 @@ def test_the_best_lane_is_best_by_what_its_own_study_is_judged_by(tmp_path, metr
   records.write_json(tmp_path / 'summary.json', {})
   with pytest.raises(transfer.TransferError, match=rf'lane {best} is not in'):
     transfer.read(tmp_path)
+
+
+class Kept(contextlib.nullcontext):
+  """Stands in for checkpoints: there is one."""
+
+  def latest_step(self):
+    return 8
+
+
+def test_a_lane_of_any_group_lends_its_own_weights(tmp_path, monkeypatch):
+  """Groups hold every other lane, so that no lane but the first is where its number says."""
+  plan = [row | {'group': row['lane'] % 2} for row in synthetic.plan((8, 16), (0.1,), 3)]
+  records.write_plan(tmp_path / 'plan.csv', plan)
+  records.write(
+    tmp_path / 'records.jsonl', [record(row['lane'], 8, 0.5, 'val_loss') for row in plan]
+  )
+  records.write_json(tmp_path / 'summary.json', {})
+  of_groups = [{'params': np.arange(group, 6, 2)} for group in range(2)]
+  monkeypatch.setattr(checkpoint, 'open_to_read', lambda workdir: Kept())
+  monkeypatch.setattr(checkpoint, 'restore_weights', lambda manager, step: (of_groups, {}))
+  assert [int(transfer.read(tmp_path, lane)['params']) for lane in range(6)] == list(range(6))

@@ -1,0 +1,22 @@
+"""What runs are judged by, from what a config stores."""
+
+import math
+
+import pytest
+
+from bsjax.config import metrics
+
+
+@pytest.mark.parametrize(
+  'level, margin', [(20.0, 0.2), (-20.0, 0.2), (0.0, 0.01), (math.nan, 0.01)]
+)
+def test_a_margin_that_nobody_gave_is_a_share_of_a_usual_value_whatever_its_sign(level, margin):
+  """Values of a log likelihood lie below zero."""
+  entry = metrics.MetricEntry('likelihood', 'likelihood', 'likelihoods', higher_is_better=True)
+
+  def found(metric):
+    task = metrics.stored(metric, metrics.CROSS_ENTROPY)
+    return metrics.judged_of({'own': {'task': task}}, level).margin
+
+  assert found(entry) == pytest.approx(margin)
+  assert found(entry._replace(margin=3.0)) == 3.0
