@@ -40,12 +40,19 @@ def leave_on_signal() -> None:
 
 @contextlib.contextmanager
 def asking(ask: Callable[[], None]) -> Iterator[None]:
-  """Has the first signal in the context call `ask`; the next one ends the process at once."""
+  """Has the first signal in the context call `ask`; it or SIGINT again ends the process at once.
+
+  Others are one request: of a job that is preempted Slurm tells the script, which passes SIGUSR1
+  on, and its processes by SIGTERM.
+  """
 
   def handle(number: int, _: FrameType | None) -> None:
     for each in heard:
-      signal.signal(each, signal.SIG_DFL)
+      signal.signal(each, signal.SIG_DFL if each in (number, signal.SIGINT) else let_pass)
     ask()
+
+  def let_pass(number: int, _: FrameType | None) -> None:
+    """No SIG_IGN, of which Python complains where the signal is waiting to be handled."""
 
   on_main = threading.current_thread() is threading.main_thread()  # only it may set handlers
   heard = [n for n in SIGNALS if signal.getsignal(n) is not signal.SIG_IGN] if on_main else []
