@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import itertools
 import os
+import re
 import runpy
 import sys
 import traceback
@@ -15,6 +16,7 @@ from ml_collections import ConfigDict, config_flags
 
 import bsjax
 from bsjax import configs
+from bsjax.config import places
 from bsjax.storage import provenance, user_cache
 
 # What a config file may give beside its config, by parts(config): arguments of `bsjax.Study`.
@@ -151,7 +153,9 @@ def _innermost(error: BaseException) -> str:
   """What an error says that may hold another one, which says it."""
   while error.args and isinstance(error.args[0], BaseException):
     error = error.args[0]
-  return ' '.join(str(error.args[0] if error.args else error).split())
+  text = ' '.join(str(error.args[0] if error.args else error).split())
+  # Of an unknown key ml_collections says the whole config, between this and the nearest name.
+  return re.sub(r' Other fields present: ".*"(?= Did you mean|$)', '', text)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -181,7 +185,7 @@ def _said(error: BaseException, arguments: list[str]) -> str:
     if isinstance(one, SyntaxError):
       lines.append((one.filename or ', '.join(sorted(files)), one.lineno or 1))
     if lines:
-      return f'{lines[-1][0]}, line {lines[-1][1]}: {type(one).__name__}: {_innermost(one)}'
+      return f'{lines[-1][0]}:{lines[-1][1]}: {type(one).__name__}: {_innermost(one)}'
   if 'get_config' in str(error) and isinstance(error, AttributeError):
     return f'{", ".join(sorted(files))} defines no get_config()'
   unknown_key = isinstance(error, AttributeError | KeyError)
@@ -191,6 +195,12 @@ def _said(error: BaseException, arguments: list[str]) -> str:
 def config_file() -> str:
   """Returns the path of the file that --config names."""
   return str(config_flags.get_config_filename(flags.FLAGS['config'])).partition(':')[0]
+
+
+def mistake(error: Exception) -> str:
+  """Returns what an error of a study says, with the flag, or file and line, of what is wrong."""
+  given = config_flags.get_override_values(flags.FLAGS['config'])
+  return places.said(error, config_file(), given)
 
 
 CONFIG_MODULE = 'config_config'  # the name that ml_collections gives the module that --config is

@@ -47,7 +47,7 @@ def main(_: list[str]) -> None:
   except (ConfigError, DataError, TransferError, Damaged, OSError) as error:
     logging.debug('', exc_info=error)
     processes.leave()
-    sys.exit(f'bsjax: {error}')
+    sys.exit(f'bsjax: {cli.mistake(error)}')
   except Exception as error:
     if processes.count() == 1:
       raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any, NamedTuple
 
 from bsjax.config.key import Key, zero
@@ -47,8 +48,9 @@ DECIDE = (
     'decide.budget',
     0.0,
     'What all rounds together may take, in the unit of decide.budget_unit; a round that would take '
-    'more is not begun. How long rounds take is known of those that ended in one go; before there '
-    'is one, minutes and price bound nothing, and the next round is as small as can be.',
+    'more is not begun, and a first one that alone takes more is refused: by its examples, or '
+    'where ticks were timed by its minutes. How long rounds take is known of those that ended in '
+    'one go; before there is one, the next round is as small as can be.',
     **zero('no bound'),
   ),
   _how(
@@ -78,6 +80,14 @@ DECIDE = (
     remedy='() is the study as it was begun',
   ),
 )
+
+
+def budget_seconds(decide: Any) -> float:
+  """Returns how long all rounds may take; infinite where the budget says nothing of time."""
+  if not decide['budget'] or decide['budget_unit'] == 'lane_examples':
+    return math.inf
+  per_hour = decide['price_per_hour'] if decide['budget_unit'] == 'price' else 60
+  return 3600 * decide['budget'] / per_hour
 
 
 class Asked(NamedTuple):

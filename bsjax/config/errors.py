@@ -25,4 +25,11 @@ def misnamed(key: str, names: Sequence[str]) -> list[str]:
 
 
 class ConfigError(ValueError):
-  """A study that cannot run as configured; the message lists every problem found."""
+  """A study that cannot run as configured; the message lists every problem found.
+
+  `problems` are its sentences one by one, where they are those of `validate`.
+  """
+
+  def __init__(self, message: str, problems: Sequence[str] = ()):
+    super().__init__(message)
+    self.problems = tuple(problems)

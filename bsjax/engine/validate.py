@@ -41,7 +41,7 @@ def validate(config: ConfigDict) -> None:
   """Raises ConfigError with all problems at once, each with its value, bound and remedy."""
   if sentences := problems(config):
     lines = '\n'.join(f'  - {sentence}' for sentence in sentences)
-    raise ConfigError(f'{len(sentences)} problem(s) in the configuration:\n{lines}')
+    raise ConfigError(f'{len(sentences)} problem(s) in the configuration:\n{lines}', sentences)
 
 
 def problems(config: ConfigDict) -> list[str]:

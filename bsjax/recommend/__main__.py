@@ -49,7 +49,7 @@ def main(_: list[str]) -> None:
       found = advice.advise(tuned[0], cost)
   except (ConfigError, data.DataError, Damaged, OSError) as error:
     logging.debug('', exc_info=error)
-    sys.exit(f'bsjax.recommend: {error}')
+    sys.exit(f'bsjax.recommend: {cli.mistake(error)}')
   records.write_json(workdir / 'recommend.json', found)
   console = make_console()
   if 'rows' in found:

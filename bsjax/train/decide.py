@@ -60,8 +60,16 @@ def decide(
     done.append(Done(plan.boxes, plan.why))
     timed = not processes.first((extensions.folder(path) / 'config.json').exists)
     console.print(text.begins(len(done), plan), soft_wrap=True)
-  processes.first(lambda: finish.again(path))
+  answer = processes.first(lambda: _answer(path))
+  console.print(*answer, sep='\n', markup=False, highlight=False, soft_wrap=True)
   return True
+
+
+def _answer(path: Path) -> tuple[str, ...]:
+  """Writes what follows from all rounds, and returns what is said at the end."""
+  page = finish.again(path)
+  said = records.read_json(path / 'summary.json')['answer']
+  return said['headline'], said['detail'], f'Report: {page}'
 
 
 def show(config: ConfigDict, workdir: str | Path, target: str = '', own: Own = CONFIGS) -> bool:

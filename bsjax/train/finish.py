@@ -28,15 +28,18 @@ def finish(
   hardware: str,
   console: Console,
   mirrors: Mirrors,
-) -> None:
-  """Writes what follows from the records of a training that is done, on some hardware."""
+) -> Path:
+  """Writes what follows from the records of a training that is done, on some hardware.
+
+  Returns the page.
+  """
   from bsjax.report.text.results import results
 
   summary = _write_summary(workdir, json.loads(config.to_json()), hardware)
   mirrors.summary(summary)
   path = complete(config, workdir, dataset, study_plan, console)
   console.print(results(summary))
-  console.print(f'Report: {path}', soft_wrap=True)
+  return path
 
 
 def again(workdir: Path) -> Path:

@@ -107,7 +107,9 @@ class TrainLoop:
         self.stage.next()
         self.console.print(f'Stage {self.stage.plan.stage.name} begins.')
       if self.stop:
-        self.console.print('Saving, as asked; a second signal ends the process at once, unsaved.')
+        self.console.print(
+          'Saving, as asked; the same signal again ends the process at once, unsaved.'
+        )
         self._save()
       self.saves.wait()  # on disk before it is said
     if self.lost:

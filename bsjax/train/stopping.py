@@ -4,6 +4,7 @@ It imports nothing of bsjax and nothing heavy, so that a command listens from it
 """
 
 import contextlib
+import os
 import signal
 import sys
 import threading
@@ -17,12 +18,20 @@ SIGNALS = tuple(getattr(signal, name) for name in NAMES if hasattr(signal, name)
 
 
 def leave_on_signal() -> None:
-  """From now on a signal ends the process, as there is nothing to save; within `asking` it asks."""
+  """From now on a signal ends the process, as there is nothing to save; within `asking` it asks.
+
+  It ends at once, as if it were killed: an exception would be lost where Python ignores those of
+  callbacks, such as that by which JAX hears of garbage collections, and the study would run on.
+  """
 
   def leave(number: int, _: FrameType | None) -> None:
     name = signal.Signals(number).name
-    print(f'bsjax: stopped by {name} before there was anything to save', file=sys.stderr)
-    raise SystemExit(UNFINISHED)
+    for stream in sys.stdout, sys.stderr:
+      with contextlib.suppress(Exception):  # it may be in the midst of a write, or gone
+        stream.flush()
+    with contextlib.suppress(OSError):
+      os.write(2, f'bsjax: stopped by {name} before there was anything to save\n'.encode())
+    os._exit(UNFINISHED)
 
   for number in SIGNALS:
     if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
@@ -31,12 +40,19 @@ def leave_on_signal() -> None:
 
 @contextlib.contextmanager
 def asking(ask: Callable[[], None]) -> Iterator[None]:
-  """Has the first signal in the context call `ask`; the next one ends the process at once."""
+  """Has the first signal in the context call `ask`; it or SIGINT again ends the process at once.
+
+  Others are one request: of a job that is preempted Slurm tells the script, which passes SIGUSR1
+  on, and its processes by SIGTERM.
+  """
 
   def handle(number: int, _: FrameType | None) -> None:
     for each in heard:
-      signal.signal(each, signal.SIG_DFL)
+      signal.signal(each, signal.SIG_DFL if each in (number, signal.SIGINT) else let_pass)
     ask()
+
+  def let_pass(number: int, _: FrameType | None) -> None:
+    """No SIG_IGN, of which Python complains where the signal is waiting to be handled."""
 
   on_main = threading.current_thread() is threading.main_thread()  # only it may set handlers
   heard = [n for n in SIGNALS if signal.getsignal(n) is not signal.SIG_IGN] if on_main else []

@@ -26,7 +26,7 @@ from bsjax.report.text import foreseen as text
 from bsjax.storage import extensions, provenance, records, shards, workdirs
 from bsjax.storage.shards import Shard
 from bsjax.storage.writers import Mirrors
-from bsjax.train import finish, shard_run, spread, stage_run, transfer
+from bsjax.train import finish, first_round, shard_run, spread, stage_run, transfer
 from bsjax.train.loop import TrainLoop
 
 OWN_FILE = 'own.json'  # in a workdir: what parts from outside compute
@@ -125,7 +125,12 @@ class Training:
       )
 
   def check(self) -> None:
-    """Raises ConfigError where a stage does not fit the model; nothing is compiled."""
+    """Raises ConfigError where a stage does not fit the model; nothing is compiled.
+
+    Also where the first round of a question, not yet begun, is beyond its budget of examples.
+    """
+    if not self._begun():
+      first_round.refuse_examples(self.config, self._foreseen)
     if self._freezing is None:
       mine = self._mine(self._foreseen)
       self._freezing = stage_run.check(self.config, self.dataset, mine, self.own)
@@ -170,6 +175,7 @@ class Training:
         for known in ('chosen', '_whole_plan', 'study_plan'):
           vars(self).pop(known, None)
       _ = self.study_plan  # made by all, before the first process writes it
+      self._refuse_seconds()
       processes.first(self._begin)
     self._say_plan()
     lender = self.extends.workdir if self.extends else self.whole
@@ -186,6 +192,15 @@ class Training:
       mirrors.close()
     self.asked_to_stop = any(processes.exchange(loop.asked))
     return done
+
+  def _begun(self) -> bool:
+    return processes.first((self.workdir / 'config.json').exists)
+
+  def _refuse_seconds(self) -> None:
+    if not self._begun():
+      study = self.config, self.study_plan, self.chosen
+      seconds = processes.first(lambda: execution.training_seconds(*study))  # as the first timed it
+      first_round.refuse_seconds(self.config, seconds)
 
   def _turn(self) -> contextlib.AbstractContextManager[None]:
     """Keeps other shards out of the workdir of the study, where there are any."""
@@ -218,8 +233,16 @@ class Training:
       shards.write_done(self.workdir, hardware)
       self._gather(self._whole_plan, mirrors)
       return
-    study = self.config, self.whole, self.dataset, self._whole_plan
-    finish.finish(*study, hardware, self.console, mirrors)
+    self._say_ended(self._whole_plan, hardware, mirrors)
+
+  def _say_ended(self, whole: StudyPlan, hardware: str, mirrors: Mirrors) -> None:
+    study = self.config, self.whole, self.dataset, whole
+    path = finish.finish(*study, hardware, self.console, mirrors)
+    self.console.print(f'Report: {self._lasting(path)}', soft_wrap=True)
+
+  def _lasting(self, path: Path) -> Path:
+    """Where a file lies in the end: an extension takes the place of what it extends."""
+    return self.extends.workdir / path.name if self.extends else path
 
   def _gather(self, whole: StudyPlan, mirrors: Mirrors) -> None:
     """Makes one study of the shards, where this is the last of them to come to its end."""
@@ -234,8 +257,7 @@ class Training:
         self.console.print(f'Shard {self.shard} has ended; the report follows after {names}.')
       else:
         shards.merge(self.whole)
-        study = self.config, self.whole, self.dataset, whole
-        finish.finish(*study, shards.hardware(self.whole), self.console, mirrors)
+        self._say_ended(whole, shards.hardware(self.whole), mirrors)
 
   def show(self, target: str = '') -> None:
     """Prints the plan with its memory, or what it takes on a target; nothing is written."""
@@ -255,6 +277,7 @@ class Training:
     self._say_plan({g.group.index: memory.bytes_per_lane(g, on_device) for g in groups})
     for sentence in on_device.said():
       self.console.print(sentence)
+    self._refuse_seconds()
 
   def _say_plan(self, bytes_per_lane: dict[int, int | None] | None = None) -> None:
     if self.shard:
@@ -287,7 +310,7 @@ class Training:
 
   def _say_finished(self, whole: StudyPlan) -> None:
     path = finish.complete(self.config, self.whole, self.dataset, whole, self.console)
-    self.console.print(f'This study is finished: {path}')
+    self.console.print(f'This study is finished: {self._lasting(path)}', soft_wrap=True)
 
   def _claim(self, workdir: Path, study_plan: StudyPlan) -> None:
     """Writes config and plan to a new workdir, or checks that an old one has this training set."""

@@ -6,7 +6,8 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
+from helpers.many import many, outcome
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bsjax.audit import audit
@@ -100,26 +101,24 @@ def check(tmp_path, content, name='broken.csv'):
   path = tmp_path / name
   path.write_bytes(content)
   message = said(path)
+  outcome(message is not None)
   assert message is None or MESSAGE.match(message), message
 
 
-MANY = {'deadline': None, 'suppress_health_check': list(HealthCheck), 'derandomize': True}
-
-
-@settings(max_examples=100, **MANY)
+@many(100)
 @given(text=broken())
 def test_a_broken_table_is_answered_or_refused_in_a_line(tmp_path, text):
   check(tmp_path, text.encode('utf-8', 'surrogatepass'))
 
 
 @pytest.mark.slow
-@settings(max_examples=500, **MANY)
+@many(500)
 @given(text=broken())
 def test_five_hundred_broken_tables_are(tmp_path, text):
   check(tmp_path, text.encode('utf-8', 'surrogatepass'))
 
 
-@settings(max_examples=60, **MANY)
+@many(60)
 @given(content=st.binary(max_size=60), name=st.sampled_from(['a.csv', 'a.json', 'a.csv.gz']))
 def test_bytes_are_refused_in_a_line(tmp_path, content, name):
   check(tmp_path, content, name)

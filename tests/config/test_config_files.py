@@ -25,7 +25,7 @@ def test_parts_are_what_the_function_gives_and_nothing_without_one(tmp_path):
   [
     ('return 3', 'parts() gave 3; give a dict of model, data'),
     ('return {"modle": 1}', 'parts() gave "keys [\'modle\']"; give a dict'),
-    ('return undefined', "mine.py, line 3: NameError: name 'undefined' is not defined"),
+    ('return undefined', "mine.py:3: NameError: name 'undefined' is not defined"),
   ],
 )
 def test_a_mistake_in_parts_is_one_line(tmp_path, code, said):

@@ -7,6 +7,7 @@ import zlib
 import hypothesis
 import numpy as np
 import pytest
+from helpers import many
 from helpers.builders import random_images
 from hypothesis import strategies
 from PIL import Image
@@ -165,7 +166,7 @@ WHOLE = {
 
 
 @pytest.mark.filterwarnings('ignore')  # of Pillow, on tags
-@hypothesis.settings(max_examples=1500, deadline=None, derandomize=True)
+@many.many(1500)
 @hypothesis.given(
   kind=strategies.sampled_from(sorted(WHOLE)),
   damage=strategies.sampled_from(['cut', 'flip', 'zero', 'insert', 'head']),
@@ -188,8 +189,10 @@ def test_a_damaged_image_is_refused_with_its_name_or_has_pixels(kind, damage, ra
   try:
     pixels = read(bytes(content))
   except DataError as error:
+    many.outcome(refused=True)
     assert 'a.file' in str(error) and '\n' not in str(error)
   else:
+    many.outcome(refused=False)
     assert pixels.dtype == np.uint8 and pixels.ndim == 3 and pixels.shape[-1] in (1, 3)
     assert pixels.size
 

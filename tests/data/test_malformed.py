@@ -2,10 +2,15 @@
 
 import io
 import itertools
+import random
+import shutil
+import tempfile
+from pathlib import Path
 
 import hypothesis
 import numpy as np
 import pytest
+from helpers import many
 from helpers.builders import data_config, npz_config, random_images, write_image_folder, write_npz
 from hypothesis import strategies
 from PIL import Image
@@ -13,12 +18,6 @@ from PIL import Image
 from bsjax import data
 from bsjax.data.doubts import Copies, copies, doubts
 
-FEW = hypothesis.settings(
-  max_examples=150,
-  deadline=None,
-  derandomize=True,
-  suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture],
-)
 ROWS = [('0.png', 'a'), ('1.png', 'b'), ('2.png', 'a'), ('3.png', 'b')]
 
 
@@ -226,7 +225,7 @@ def archives(tmp_path_factory):
   return files
 
 
-@FEW
+@many.many(150)
 @hypothesis.given(random=strategies.randoms(use_true_random=False), which=strategies.booleans())
 def test_a_damaged_archive_is_refused_or_read_as_written(tmp_path, archives, random, which):
   content = bytearray(archives[which])
@@ -246,8 +245,10 @@ def test_a_damaged_archive_is_refused_or_read_as_written(tmp_path, archives, ran
   try:
     loaded = data.load(npz_config(tmp_path, validation_share=0.5), seed=0)
   except data.DataError as error:
+    many.outcome(refused=True)
     assert 'a.npz' in str(error) or 'train' in str(error)
     return
+  many.outcome(refused=False)
   written = {image.tobytes() for image in random_images(6)}
   images = [*loaded.train.images, *loaded.validation.images]
   assert {np.asarray(image).tobytes() for image in images} == written
@@ -259,9 +260,12 @@ LABELS = ('a', 'b', ' a', 'a ', '', '"', '-1', '0', '1', '1.0', 'nan', '1e999', 
 CELLS = strategies.sampled_from((*NAMES, *LABELS, "a'b", '\r'))
 
 
-@FEW
+@many.many(150)
 @hypothesis.given(
-  rows=strategies.lists(strategies.lists(CELLS, min_size=0, max_size=3), max_size=7),
+  rows=strategies.lists(strategies.lists(CELLS, min_size=0, max_size=3), max_size=7)
+  | strategies.tuples(*4 * [strategies.sampled_from(('a', 'b', ' a', 'é', '1', '1.0', ''))]).map(
+    lambda labels: [['id', 'label'], *map(list, zip(NAMES[:4], labels, strict=True))]
+  ),
   separator=strategies.sampled_from(',;\t'),
   end=strategies.sampled_from(['\n', '\r\n', '\r']),
   mark=strategies.booleans(),
@@ -274,9 +278,63 @@ def test_any_table_is_refused_with_its_name_or_read_as_it_stands(
   try:
     loaded = data.load(config, seed=0)
   except data.DataError as error:
+    many.outcome(refused=True)
     assert 'train.csv' in str(error) or 'class' in str(error) or 'label' in str(error)
     return
+  many.outcome(refused=False)
   cells = set(itertools.chain(*rows))
   numbers = {str(int(float(x))) for x in ('0', '1', '1.0', '-1') if x in cells}
   assert set(loaded.class_names) <= {cell.strip().strip('"') for cell in cells} | numbers
   assert '' not in loaded.class_names
+
+
+def damage(folder, how, random):
+  """Does one thing to an image folder that a person or a disk may do to it."""
+  files = sorted(path for path in folder.rglob('*') if not path.is_dir())
+  if not files:
+    return
+  path = random.choice(files)
+  content = path.read_bytes() if path.is_file() else b''
+  if how == 'write':
+    path.unlink()
+    path.write_bytes(random.choice([b'', b'x', saved(PIXELS), transparent('L'), content[:30]]))
+  elif how == 'loop':
+    path.unlink()
+    path.symlink_to(path)
+  elif how in ('gone', 'folder'):
+    path.unlink()
+    if how == 'folder':
+      path.mkdir()
+  elif how == 'hidden':
+    path.rename(path.with_name(f'.{path.name}'))
+  elif how == 'flip' and content:
+    at = random.randrange(len(content))
+    path.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+  elif how == 'no train':
+    shutil.rmtree(folder / 'train', ignore_errors=True)
+    (folder / 'train').write_bytes(b'') if random.random() < 0.5 else None
+
+
+@many.many(60)
+@hypothesis.given(
+  kinds=strategies.lists(
+    strategies.sampled_from(
+      ('write', 'loop', 'gone', 'folder', 'hidden', 'flip', 'flip', 'no train')
+    ),
+    min_size=1,
+    max_size=3,
+  ),
+  random=strategies.integers(0, 2**32 - 1).map(random.Random),
+)
+def test_any_folder_is_refused_with_its_name_or_read(tmp_path, kinds, random):
+  config = folder_config(Path(tempfile.mkdtemp(dir=tmp_path)))
+  for kind in kinds:
+    damage(Path(config.path), kind, random)
+  try:
+    loaded = data.load(config, seed=0)
+  except data.DataError as error:
+    many.outcome(refused=True)
+    assert config.path in str(error) and '\n' not in str(error)
+    return
+  many.outcome(refused=False)
+  assert len(loaded.train) + len(loaded.validation) == 4

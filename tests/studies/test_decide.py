@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from helpers import blank
 from helpers.rounds import missing
+from helpers.small import small_config
 from helpers.world_files import VALIDATION_EXAMPLES, config_of, rows, write_workdir
 from helpers.world_runs import simulate
 from helpers.worlds import TRAIN_EXAMPLES, World
@@ -16,6 +17,7 @@ from bsjax import Study
 from bsjax.analysis.decide.decision import budget_left, rounds_of
 from bsjax.analysis.decide.looks import holds, replay
 from bsjax.analysis.decide.planning import Plan, next_round
+from bsjax.autotune import execution
 from bsjax.config.errors import ConfigError
 from bsjax.plan import plan
 from bsjax.plan import rounds as boxes_of
@@ -24,6 +26,7 @@ from bsjax.stats.looks import ladder
 from bsjax.storage import extensions, records, workdirs
 from bsjax.train import decide as loop
 from bsjax.train import extension
+from bsjax.train.loop import TrainLoop
 
 pytestmark = pytest.mark.usefixtures('blank_figures')
 
@@ -144,7 +147,7 @@ def test_killed_while_files_are_moved_it_goes_on_by_the_same_command(tmp_path, m
   monkeypatch.setattr(
     loop, '_next', lambda _, __, done: coming if len(done) == 1 else Plan((), 'decided')
   )
-  monkeypatch.setattr(loop.finish, 'again', lambda _: None)
+  monkeypatch.setattr(loop, '_answer', lambda _: ())
 
   def counted(here, there):
     if os.path.dirname(here) != os.path.dirname(there) or str(there).endswith('before'):
@@ -234,6 +237,43 @@ def test_while_no_round_is_timed_the_next_is_as_small_as_can_be(whole):
   assert 'as small as can be' in text.begins(2, plan_)
   assert 'as small as can be' not in text.begins(2, usual)
   assert next_round(stored, found, 0.0).why == 'budget'
+
+
+@pytest.mark.parametrize(
+  ('budget', 'words'),
+  [
+    ((1151, 'lane_examples'), r'budget=1,151 \(lane_.* takes 1,152 \(8 lanes of 144\); give'),
+    ((0.9, 'minutes'), r'decide.budget=0.9 \(minutes\) is 0.9 minutes, .* takes 1 by timings'),
+    ((0.9, 'price'), r'decide.budget=0.9 \(price\) is 0.9 minutes, .* takes 1 by timings'),
+    ((1152, 'lane_examples'), ''),
+    ((1, 'minutes'), ''),
+    ((0, 'minutes'), ''),
+  ],
+)
+def test_a_first_round_beyond_the_budget_is_refused_before_it_trains(
+  budget, words, tmp_path, monkeypatch
+):
+  """Of examples before anything is timed; here ticks are said to take a minute in all."""
+  study = small_config(batch_sizes=(8, 16), trials=2, epochs=1.0)
+  study.decide.question = 'best_batch_size'
+  study.decide.budget, study.decide.budget_unit = budget
+  study.decide.price_per_hour = 60.0
+  timed, choose = [], execution.choose
+  monkeypatch.setattr(execution, 'choose', lambda *a, **k: timed.append(1) or choose(*a, **k))
+  monkeypatch.setattr(execution, 'training_seconds', lambda *_: 60.0)
+
+  def train(self, finish):
+    raise KeyboardInterrupt
+
+  monkeypatch.setattr(TrainLoop, 'run', train)
+  with pytest.raises(ConfigError if words else KeyboardInterrupt, match=words or None):
+    loop.decide(study, tmp_path)
+  assert bool(timed) == (budget[1] != 'lane_examples' or not words)
+  assert (tmp_path / 'config.json').exists() == (not words)
+  if not words:  # what has begun is no longer asked
+    study.decide.budget = 1e-3
+    with pytest.raises(KeyboardInterrupt):
+      loop.decide(study, tmp_path)
 
 
 def test_a_target_takes_a_dry_run(config, tmp_path):

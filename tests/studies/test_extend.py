@@ -1,6 +1,7 @@
 """Studies that get more settings in their workdir: interrupted anywhere, or refused."""
 
 import os
+import re
 import shutil
 
 import pytest
@@ -32,7 +33,7 @@ def first(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_wherever_it_was_interrupted_the_next_call_goes_on(tmp_path, first, monkeypatch):
+def test_wherever_it_was_interrupted_the_next_call_goes_on(tmp_path, first, monkeypatch, capsys):
   """While what is there and what is new become one, and while that takes the workdir's place."""
   more, replace = config_of(trials=3), os.replace
   workdir = shutil.copytree(first, tmp_path / 'study')
@@ -53,7 +54,10 @@ def test_wherever_it_was_interrupted_the_next_call_goes_on(tmp_path, first, monk
   # The lanes are trained; each cut goes on from there.
   interrupted(workdir, f'{made}/records.jsonl.tmp', f'{made}/records.jsonl')
   whole = shutil.copytree(workdir, tmp_path / 'whole', symlinks=True)
+  capsys.readouterr()
   assert extend(more, whole)
+  pages = re.findall(r'(?:Report|finished): (.*)', capsys.readouterr().out)
+  assert pages and {*pages} == {f'{whole}/report.html'}  # and not where it was made
   assert run_study(more, tmp_path / 'at_once')
   same_but_for_noise(whole, tmp_path / 'at_once')
   for source, target, halfway in (

@@ -21,6 +21,7 @@ pids=()
 for ((i = 0; i < tasks; i++)); do
   SLURM_PROCID=$i SLURM_LOCALID=$i SLURM_STEP_NUM_TASKS=$tasks SLURM_STEP_NODELIST=127.0.0.1 "$@" &
   pids+=($!)
+  echo $! >> "${PIDS:-/dev/null}"
 done
 trap 'kill -USR1 "${pids[@]}"' USR1
 code=0
@@ -116,9 +117,11 @@ def test_a_slurm_job_hands_the_warning_on_and_waits_for_the_end(cluster, tmp_pat
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize('number', [signal.SIGUSR1, signal.SIGTERM])
 def test_two_tasks_of_slurm_train_one_study_and_go_on_when_queued_again(
-  cluster, tmp_path, monkeypatch
+  number, cluster, tmp_path, monkeypatch
 ):
+  """Before its end the script alone is told, and of preemption its processes are, too."""
   monkeypatch.setenv('PYTHON', sys.executable)
   monkeypatch.setenv('JAX_PLATFORMS', 'cpu')
   study = [
@@ -128,16 +131,18 @@ def test_two_tasks_of_slurm_train_one_study_and_go_on_when_queued_again(
     *('--config.execution.strategy=map-canonical', '--config.noise_scale.exact_examples=0'),
     *('--config.checkpoint.seconds=0', f'--workdir={tmp_path / "study"}'),
   ]
-  environment = os.environ | {'SLURM_NTASKS': '2'}
+  environment = os.environ | {'SLURM_NTASKS': '2', 'PIDS': str(tmp_path / 'pids')}
   job = subprocess.Popen([SCRIPTS / 'slurm.sbatch', *study], env=environment)
   rows = tmp_path / 'study' / 'records.jsonl'
   deadline = time.monotonic() + 120
   while not rows.exists() or not rows.read_text():
     assert job.poll() is None and time.monotonic() < deadline
     time.sleep(0.02)
-  job.send_signal(signal.SIGUSR1)
+  for pid in (tmp_path / 'pids').read_text().split() if number == signal.SIGTERM else ():
+    os.kill(int(pid), number)
+  job.send_signal(number)
   assert job.wait(120) == 75
-  assert 'scontrol requeue' in log(tmp_path)
+  assert 'scontrol requeue' in log(tmp_path) and list((tmp_path / 'study/checkpoints').iterdir())
   assert subprocess.call([SCRIPTS / 'slurm.sbatch', *study], env=environment) == 0
   assert len({row['examples'] for row in records.read(rows)}) == 7
   assert (tmp_path / 'study' / 'summary.json').exists()

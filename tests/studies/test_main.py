@@ -112,7 +112,10 @@ def test_stopped_by_a_signal_the_same_command_continues_to_the_same_records(
     (['--config.bach_sizes=8'], ['bach_sizes', 'Did you mean', 'batch_sizes']),
     (['--config.optimizer.momentun=0.5'], ['momentun', 'momentum']),
     (['--config.epochs=many'], ['epochs', 'many']),
-    (['--config.trials=0', '--config.model.name=mlpp'], ['2 problem', 'trials=0', "'mlp'"]),
+    (
+      ['--config.trials=0', '--config.model.name=mlpp'],
+      ['2 problems', 'flag --config.trials: trials=0', "'mlp'"],
+    ),
     (['--config.execution.devices=999'], ['999', 'at most']),
   ],
 )

@@ -1,5 +1,6 @@
 """Several processes for one study, on loopback: the records of one, whatever happens to them."""
 
+import contextlib
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 from helpers import small_studies
 
 from bsjax.engine import processes
@@ -31,21 +33,59 @@ PLAIN = {'JAX_PLATFORMS': 'cpu', 'PYTHONPATH': f'{ROOT}:{ROOT / "tests"}'}
 LOST = ('has died or cannot be reached', 'another task died')  # by us, or sooner by JAX
 
 
-def start(workdir, count=1, command=None):
+def by_hand(port, count, index):
+  """What tells a process which of several it is."""
+  return {
+    'BSJAX_COORDINATOR': f'127.0.0.1:{port}',
+    'BSJAX_PROCESSES': str(count),
+    'BSJAX_PROCESS': str(index),
+  }
+
+
+def open_mpi(port, count, index):
+  """As mpirun does; JAX makes the port of the number of the job."""
+  return {
+    'OMPI_MCA_orte_hnp_uri': f'{(port - 61440) * 4096}.0;tcp://127.0.0.1:1',
+    'OMPI_COMM_WORLD_SIZE': str(count),
+    'OMPI_COMM_WORLD_RANK': str(index),
+    'OMPI_COMM_WORLD_LOCAL_RANK': str(index),
+  }
+
+
+def indexed_job(port, count, index):
+  """As a pod has it by scripts/k8s.yaml, here on one host."""
+  _, job = yaml.safe_load_all((ROOT / 'scripts' / 'k8s.yaml').read_text())
+  (container,) = job['spec']['template']['spec']['containers']
+  given = {one['name']: one.get('value', str(index)) for one in container['env']}
+  assert given['BSJAX_PROCESSES'] == str(count)
+  return given | {
+    'BSJAX_COORDINATOR': f'127.0.0.1:{port}',
+    'JOB_COMPLETION_INDEX': str(index),
+    'KUBERNETES_SERVICE_HOST': '10.0.0.1',  # which JAX would ask, if it were not told
+  }
+
+
+def free_port(ports=(0,)):
+  for port in ports:
+    with contextlib.suppress(OSError), socket.socket() as free:
+      free.bind(('127.0.0.1', port))
+      return free.getsockname()[1]
+  raise AssertionError('no port is free')
+
+
+def start(workdir, count=1, command=None, launcher=by_hand):
   """Starts the processes of a study; their output goes to files beside the workdir."""
   command = command or ['bsjax.main', *STUDY, f'--workdir={workdir}']
-  with socket.socket() as free:
-    free.bind(('127.0.0.1', 0))
-    address = f'127.0.0.1:{free.getsockname()[1]}'
+  port = free_port(range(61440, 65536) if launcher is open_mpi else (0,))
   started = []
   for index in range(count):
-    here = {'BSJAX_COORDINATOR': address, 'BSJAX_PROCESSES': str(count)} if count > 1 else {}
+    here = launcher(port, count, index) if count > 1 else {}
     with open(f'{workdir}.{index}', 'w') as output:
       started.append(
         subprocess.Popen(
           [sys.executable, '-m', *command],
           cwd=ROOT,
-          env=os.environ | PLAIN | here | {'BSJAX_PROCESS': str(index)},
+          env=os.environ | PLAIN | here,
           stdout=output,
           stderr=subprocess.STDOUT,
         )
@@ -92,7 +132,6 @@ def alone(tmp_path_factory):
   return workdir
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize('name', ['OMPI_COMM_WORLD_SIZE', 'SLURM_STEP_NUM_TASKS'])
 def test_several_processes_of_a_launcher_are_noticed(name, monkeypatch):
   for other in ('OMPI_COMM_WORLD_SIZE', 'SLURM_STEP_NUM_TASKS'):
@@ -101,6 +140,21 @@ def test_several_processes_of_a_launcher_are_noticed(name, monkeypatch):
   for size, several in (('', False), ('1', False), ('2', True), ('16', True)):
     monkeypatch.setenv(name, size)
     assert processes.wanted() is several
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('launcher', [open_mpi, indexed_job])
+def test_processes_of_a_launcher_train_one_study(launcher, tmp_path, alone):
+  """Also after one of two pods was to go."""
+  workdir = tmp_path / 'study'
+  if launcher is indexed_job:
+    two = start(workdir, 2, launcher=launcher)
+    until_evaluated(workdir, two)
+    two[1].send_signal(signal.SIGTERM)
+    assert ended(two) == [75, 75], said(workdir, 0)
+  assert ended(start(workdir, 2, launcher=launcher)) == [0, 0], said(workdir, 0)
+  assert '2 processes, 2 devices' in said(workdir, 0)
+  same(workdir, alone)
 
 
 @pytest.mark.slow

@@ -33,9 +33,11 @@ pytestmark = pytest.mark.usefixtures('blank_figures')
 ROOT = Path(__file__).parents[2]
 
 
+KEYS = {'batch_sizes': (8, 16), 'trials': 1, 'evaluations': 3, 'checkpoint__seconds': 0.0}
+
+
 def config(**overrides):
-  keys = {'batch_sizes': (8, 16), 'trials': 1, 'evaluations': 3, 'checkpoint__seconds': 0.0}
-  return small_config(**keys | overrides)
+  return small_config(**KEYS | overrides)
 
 
 @pytest.fixture(scope='module')
@@ -449,6 +451,66 @@ def test_a_signal_before_training_ends_it_with_its_own_code(name):
   assert 'Traceback' not in error and name in error
 
 
+# A config file that sends its process a signal when the function that it names is called, or when
+# garbage is collected, in whose callbacks Python ignores exceptions.
+AT_A_MOMENT = """
+import gc, importlib, os, signal
+from helpers.small import small_config
+
+def get_config():
+  return small_config(**{keys})
+
+def kill(*_):
+  signal.signal(signal.{name}, signal.getsignal(signal.SIGUSR1))  # not ignored, as in background
+  os.kill(os.getpid(), signal.{name})
+
+def killing(module, function):
+  real = getattr(module, function)
+  setattr(module, function, lambda *given, **named: (kill(), real(*given, **named))[1])
+
+def parts(config):
+  if '{moment}' == 'gc.collect':
+    gc.callbacks.append(kill)
+    gc.collect()
+  else:
+    module, _, function = '{moment}'.rpartition('.')
+    killing(importlib.import_module(module), function)
+  return {{}}
+"""
+
+
+@pytest.mark.parametrize(
+  ('name', 'moment'),
+  [
+    ('SIGHUP', 'gc.collect'),
+    ('SIGINT', 'bsjax.data.load'),
+    ('SIGTERM', 'bsjax.autotune.execution.choose'),  # before it times
+    # Where programs of the training are built: it has begun, and stops when they are compiled.
+    pytest.param('SIGTERM', 'bsjax.engine.device_lanes.create', marks=pytest.mark.slow),
+  ],
+)
+def test_a_command_that_has_not_begun_to_train_is_stopped_and_goes_on(
+  name, moment, tmp_path, undisturbed
+):
+  file, workdir = tmp_path / 'mine.py', tmp_path / 'study'
+  file.write_text(AT_A_MOMENT.format(keys=KEYS, name=name, moment=moment))
+  stopped = subprocess.run(
+    [sys.executable, '-m', 'bsjax.main', f'--config={file}', f'--workdir={workdir}'],
+    env={**os.environ, 'PYTHONPATH': f'{ROOT}:{ROOT / "tests"}', 'JAX_PLATFORMS': 'cpu'},
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert stopped.returncode == stopping.UNFINISHED, stopped.stderr
+  assert 'Traceback' not in stopped.stderr
+  if moment.endswith('create'):
+    assert stopped.stdout.endswith('; saved. The same command continues.\n')
+  else:
+    assert stopped.stderr == f'bsjax: stopped by {name} before there was anything to save\n'
+  assert study_run.run_study(config(), workdir)
+  assert results(workdir) == results(undisturbed)
+
+
 @pytest.mark.parametrize('name', stopping.NAMES)
 def test_in_training_a_signal_asks_once(name):
   outside = signal.signal(getattr(signal, name), signal.SIG_DFL)  # may be ignored
@@ -465,6 +527,10 @@ def assert_asks_once(name):
     time.sleep(0.01)
     assert asked == [1]
     assert signal.getsignal(getattr(signal, name)) == signal.SIG_DFL  # once more ends it
+    for other in {*stopping.NAMES} - {name, 'SIGINT'}:  # and these do not
+      os.kill(os.getpid(), getattr(signal, other))
+    time.sleep(0.01)
+    assert asked == [1]
   assert signal.getsignal(getattr(signal, name)) == before
 
 

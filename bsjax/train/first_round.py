@@ -1,0 +1,40 @@
+"""Whether the first round of a question fits its budget, which later rounds are planned within.
+
+Of lane-examples it is known before anything is compiled; of minutes and prices once ticks are
+timed, and where nothing is timed not at all.
+"""
+
+from ml_collections import ConfigDict
+
+from bsjax.config.decide_keys import budget_seconds
+from bsjax.config.errors import ConfigError
+from bsjax.format import number
+from bsjax.plan.lanes import StudyPlan
+
+
+def refuse_examples(config: ConfigDict, study_plan: StudyPlan) -> None:
+  """Raises ConfigError where the first round trains on more examples than the budget has."""
+  decide, each = config.decide, study_plan.total_examples
+  cost = each * len(study_plan.lanes)
+  if _is_first(config) and decide.budget_unit == 'lane_examples' and 0 < decide.budget < cost:
+    raise ConfigError(
+      f'decide.budget={decide.budget:,.0f} (lane_examples), and the first round alone takes '
+      f'{cost:,} ({len(study_plan.lanes)} lanes of {each:,}); {_REMEDY}'
+    )
+
+
+def refuse_seconds(config: ConfigDict, seconds: float | None) -> None:
+  """Raises ConfigError where the first round takes longer than the budget, by timings of ticks."""
+  decide, most = config.decide, budget_seconds(config.decide)
+  if _is_first(config) and seconds is not None and seconds > most:
+    raise ConfigError(
+      f'decide.budget={decide.budget:g} ({decide.budget_unit}) is {number(most / 60)} minutes, '
+      f'and the first round alone takes {number(seconds / 60)} by timings of ticks; {_REMEDY}'
+    )
+
+
+_REMEDY = 'give more, or fewer trials, learning rates, batch sizes or epochs at first'
+
+
+def _is_first(config: ConfigDict) -> bool:
+  return bool(config.decide.question) and len(config.decide.rounds) == 1
