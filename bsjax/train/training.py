@@ -19,17 +19,15 @@ from bsjax.data.doubts import doubts
 from bsjax.data.facts import data_facts
 from bsjax.engine import device_axis, device_lanes, fed_data, memory, processes
 from bsjax.engine.device_data import study_devices
-from bsjax.engine.own import CONFIGS, Own, fingerprints
+from bsjax.engine.own import CONFIGS, Own
 from bsjax.plan import plan, table
 from bsjax.plan.lanes import StudyPlan
 from bsjax.report.text import foreseen as text
 from bsjax.storage import extensions, provenance, records, shards, workdirs
 from bsjax.storage.shards import Shard
 from bsjax.storage.writers import Mirrors
-from bsjax.train import finish, first_round, shard_run, spread, stage_run, transfer
+from bsjax.train import begun_with, finish, first_round, shard_run, spread, stage_run, transfer
 from bsjax.train.loop import TrainLoop
-
-OWN_FILE = 'own.json'  # in a workdir: what parts from outside compute
 
 
 class Extended(NamedTuple):
@@ -62,8 +60,8 @@ class Training:
     self.own, self.extends = own, extends
     self._refuse_another()
     self.recorded = processes.first(self._read_execution)
-    self._refuse_other_data()
-    self._refuse_other_parts()
+    begun_with.refuse_other_data(whole, dataset)
+    begun_with.refuse_other_parts(whole, own, dataset)
     micro_batches = self.recorded.micro_batches if self.recorded else None
     self._foreseen = plan.make_plan(config, len(dataset.train), micro_batches)
     if shard and shard.count > len(self._foreseen.lanes):
@@ -90,39 +88,6 @@ class Training:
     if recorded is None and (of_others := execution.read(self.whole)):
       recorded = dataclasses.replace(of_others, parts={})
     return recorded or (self.extends.execution if self.extends else None)
-
-  def _refuse_other_data(self) -> None:
-    """Raises ConfigError where the workdir was begun with other data, wherever these are now."""
-    path = self.whole / 'data.json'
-    if processes.count() > 1:
-      known = processes.exchange(self.dataset.fingerprint())[0]
-      workdirs.refuse_other_data(self.whole, known, self.dataset.fingerprint())
-    known = processes.first(
-      lambda: records.read_json(path).get('fingerprint') if path.exists() else None
-    )
-    if known is not None:
-      workdirs.refuse_other_data(self.whole, known, self.dataset.fingerprint())
-
-  def _refuse_other_parts(self) -> None:
-    """Raises ConfigError where parts from outside compute something else than those begun with."""
-    path, now = self.whole / OWN_FILE, fingerprints(self.own, self.dataset)
-    known = processes.first(lambda: records.read_json(path) if path.exists() else None)
-    if known is None or not now:
-      return
-    if known['jax'] != now['jax']:  # which may write the same in other words
-      logging.warning(
-        '%s was begun with JAX %s, this is %s: whether its parts from outside are the same cannot '
-        'be told',
-        self.workdir,
-        known['jax'],
-        now['jax'],
-      )
-      return
-    if other := [part for part in now if known.get(part) != now[part]]:
-      raise ConfigError(
-        f'{self.workdir} was begun with another {" and ".join(other)} of that name: what it '
-        'computes has changed; restore it, or choose another workdir'
-      )
 
   def check(self) -> None:
     """Raises ConfigError where a stage does not fit the model; nothing is compiled.
@@ -222,9 +187,7 @@ class Training:
     if not (self.whole / 'data.json').exists():
       facts = data_facts(self.config, self.dataset, self._whole_plan)
       records.write_json(self.whole / 'data.json', facts)
-    if self.own.any and not (self.whole / OWN_FILE).exists():
-      marks = fingerprints(self.own, self.dataset)
-      records.write_json(self.whole / OWN_FILE, marks)
+    begun_with.note_parts(self.whole, self.own, self.dataset)
 
   def _finish(self, mirrors: Mirrors) -> None:
     """Writes what follows from the records."""
@@ -313,15 +276,4 @@ class Training:
     self.console.print(f'This study is finished: {self._lasting(path)}', soft_wrap=True)
 
   def _claim(self, workdir: Path, study_plan: StudyPlan) -> None:
-    """Writes config and plan to a new workdir, or checks that an old one has this training set."""
-    rows, path = plan.lane_rows(study_plan), workdir / 'plan.csv'
-    if not (workdir / 'config.json').exists():
-      workdirs.write_config(workdir, self.config)
-      records.write_plan(path, rows)
-    elif not path.exists() and not (self.recorded and workdirs.has_results(workdir)):
-      records.write_plan(path, rows)
-    elif records.read_plan(path) != rows:
-      raise ConfigError(
-        f'{path} was made for another training set than the one read now, of '
-        f'{study_plan.train_examples} examples; restore the data, or choose another --workdir'
-      )
+    begun_with.claim(workdir, self.config, study_plan, recorded=self.recorded is not None)
