@@ -320,6 +320,7 @@ def test_frozen_batch_norm_uses_running_statistics_or_goes_on():
     ({'data_share': 1.5}, r'data_share=1\.5 must be above 0'),
     ({'batch_size': ('multiply',)}, "the rule 'multiply' is none of"),
     ({'batch_size': ('multiply:2',)}, 'changes the batch size where training begins'),
+    ({'batch_size': ('set:32',)}, 'changes the batch size where training begins'),
     ({'batch_size': ('noise:x',)}, 'needs a number'),
     ({'frozen_batch_norm': 'off'}, 'frozen_batch_norm'),
   ],
