@@ -56,6 +56,15 @@ def run_stages(config):
     run.next()
 
 
+def test_lanes_that_took_turns_do_so_again_from_the_start():
+  config = small_config(execution__devices=1)
+  dataset = data.load(config.data, config.seed)
+  first = plan.make_plan(config, len(dataset.train.labels))
+  run = StageRun(config, dataset, first, {}, print, parts={0: 3})
+  run.start()
+  assert [len(group.parts) for group in run.groups] == [3] and run.parts == {0: 3}
+
+
 def plain_loop(config, dataset, plans, lane):
   """Trains one lane's setting through the stages of `plans` as anybody would."""
   model = models.create(config.model, dataset.num_classes, conv=convolution.conv('native'))
