@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bsjax.audit import audit
+from bsjax.audit.__main__ import batch_norm
 from bsjax.audit.problem import Problem
 
 CELLS = st.one_of(
@@ -144,3 +145,11 @@ def test_every_column_may_be_missing_or_empty(column):
       audit(frame)
     except Problem as problem:
       assert MESSAGE.match(str(problem)), problem
+
+
+def test_a_flag_of_batch_norm_is_a_momentum_or_none():
+  sound = {None: None, 'none': 'none', '0': 0.0, '0.99': 0.99}
+  assert {text: batch_norm(text) for text in sound} == sound
+  for text in ('1', '-0.1', 'nan', 'group', ''):
+    with pytest.raises(Problem, match=f'{text!r} is neither'):
+      batch_norm(text)

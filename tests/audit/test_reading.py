@@ -223,6 +223,8 @@ def test_seconds_of_an_epoch_are_no_clock():
   assert 'seconds_fall' in notes(found)
   asked = {row['subject'][0]: row for row in found.result['claims'] if row['kind'] == 'audit'}
   assert asked['halves_time']['effect'] is None
+  of_a_coarse_clock = audit(FRAME.assign(seconds=FRAME['epoch'] // 2), train_examples=1000)
+  assert 'seconds_fall' not in notes(of_a_coarse_clock)
 
 
 def test_one_trial_and_one_batch_size_are_answers():

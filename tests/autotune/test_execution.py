@@ -130,6 +130,15 @@ def test_large_batches_tick_at_what_is_faster(clocked, tmp_path):
   assert normed.micro_batches == fixed.micro_batches == {8: 8, 128: 8}
 
 
+def test_other_micro_batches_are_timed_with_the_ways_that_led_at_the_common_one(clocked, tmp_path):
+  seconds = {'map-canonical': 3.0, 'map-im2col': 1.0, 'vmap-im2col': 2.0}
+  calls = clocked({(name, micro): seconds[name] for name in seconds for micro in (8, 16, 32)})
+  keys = {'batch_sizes': (8, 128), 'epochs': 10.0, 'trials': 5, 'model__name': 'cnn'}
+  choose(auto_config(**keys), tmp_path)
+  timed = [{name for at, name in calls if at == micro} for micro in (8, 16)]
+  assert timed == [set(seconds), {'map-im2col', 'vmap-im2col'}]
+
+
 def test_on_a_cpu_the_first_micro_batch_that_is_no_faster_is_the_last_that_is_timed(
   clocked, tmp_path
 ):
@@ -236,6 +245,7 @@ def test_a_start_counts_what_the_program_takes_to_compile_wherever_that_happens(
   way = STRATEGIES['vmap-native']
   timing = timer.measure(config, dataset, study, study.groups[0], on_device, way)
   assert timing.start_seconds == 103.0
+  assert timing.seconds == 3.0 / 4  # a block is of four ticks
 
 
 def test_a_strategy_without_room_is_never_taken(monkeypatch):

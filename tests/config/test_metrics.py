@@ -20,3 +20,16 @@ def test_a_margin_that_nobody_gave_is_a_share_of_a_usual_value_whatever_its_sign
 
   assert found(entry) == pytest.approx(margin)
   assert found(entry._replace(margin=3.0)) == 3.0
+
+
+@pytest.mark.parametrize(
+  'entry, cost',
+  [
+    (metrics.ACCURACY, 'val_error'),
+    (metrics.MetricEntry('errors', 'errors', 'errors', higher_is_better=False), 'val_errors'),
+    (metrics.MetricEntry('score', 'score', 'scores', higher_is_better=True), 'val_loss'),
+  ],
+)
+def test_what_learning_rates_are_best_by_is_the_metric_wherever_less_of_it_can_be_told(entry, cost):
+  """What has no upper bound has no error: there it is the loss."""
+  assert metrics.Judged(entry).val_cost == cost

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+import types
 
 import jax
 import jax.numpy as jnp
@@ -479,6 +480,16 @@ def test_a_study_of_arms_is_measured_one_arm_at_a_time(tmp_path):
   done = command(f'--workdir={tmp_path}')
   assert done.returncode == 1
   assert done.stderr.splitlines()[-1].endswith(f'--workdir={tmp_path / "arms" / "wide"}')
+
+
+def test_costs_of_another_study_are_not_written_into_a_workdir(tmp_path, monkeypatch):
+  workdirs.write_config(tmp_path, small_config())
+  asked = types.SimpleNamespace(config=small_config(model__width=24), workdir=str(tmp_path))
+  monkeypatch.setattr(native_cost_command.flags, 'FLAGS', asked)
+  monkeypatch.setattr(native_cost_command.cli, 'set_up_machine', lambda: None)
+  with pytest.raises(SystemExit, match=r'model\.width'):
+    native_cost_command.main([])
+  assert not (tmp_path / 'native_cost.json').exists()
 
 
 @pytest.mark.slow

@@ -138,6 +138,17 @@ def test_table_shows_what_will_happen():
     assert word in text
 
 
+def test_the_table_of_stages_has_the_updates_of_the_first():
+  config = small_config(epochs=4.0)
+  stages.add(config, 'first', epochs=1.0)
+  stages.add(config, 'last', epochs=3.0)
+  study = plan.make_plan(config, 150)
+  columns = {column.header: list(column.cells) for column in table.table(config, study).columns}
+  assert study.first.end == 160 and study.total_examples == 608
+  assert columns['updates'] == ['20', '10', '5']
+  assert columns['updates/epoch'] == ['18.8', '9.4', '4.7']
+
+
 def test_rows_of_plan_csv():
   study = plan.make_plan(small_config(), 150)
   row = plan.lane_rows(study)[-1]

@@ -10,6 +10,7 @@ from bsjax.data.sampling import SAMPLERS
 from bsjax.optim.entries import OPTIMIZERS, SCHEDULES
 from bsjax.plan import arms, stages
 from bsjax.plan.plan import lane_rows, make_plan
+from bsjax.report.text import method_measured
 from bsjax.report.text.methodology import as_text, joined_arms, paragraph, topics
 
 STEP = {'schedule.name': 'step'}
@@ -231,3 +232,18 @@ def test_what_decays_of_a_transformer_includes_its_position_embeddings():
   assert words not in text(configured({**decay, 'model.name': 'cnn'}))
   everything = {**decay, 'model.name': 'vit_tiny', 'optimizer.decay_all': True}
   assert 'position embeddings' not in text(configured(everything))
+
+
+@pytest.mark.parametrize(
+  'micro, said',
+  [
+    ({8: 8, 16: 16}, 'whole batches;'),
+    ({8: 8, 16: 8}, 'micro-batches of 8 examples;'),  # whole ones at one size alone
+    ({8: 4, 16: 16}, 'micro-batches of 4 and 16 examples;'),
+  ],
+)
+def test_batch_norm_is_over_whole_batches_where_all_are(micro, said):
+  rows = [{'batch_size': size, 'micro_batch': taken} for size, taken in micro.items()]
+  found = method_measured.batch_norm({'model': {'normalization': 'batch'}}, rows)
+  assert found.startswith(f'BatchNorm normalized over {said}')
+  assert not method_measured.batch_norm({'model': {'normalization': 'group'}}, rows)

@@ -1,6 +1,7 @@
 """Every reason has a sentence, every sentence a reason, and no English stands in the analysis."""
 
 import ast
+import json
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from bsjax.report.text.audit_reasons import OF_AUDIT
 from bsjax.report.text.claim_reasons import OF_CLAIMS
 from bsjax.report.text.goal_reasons import OF_GOALS, TITLES
 from bsjax.report.text.reasons import TEMPLATES
+from bsjax.stats.estimate import Reason
 
 PACKAGE = Path(__file__).parents[2] / 'bsjax'
 FILES = sorted(PACKAGE.rglob('*.py'))
@@ -52,6 +54,12 @@ def test_every_sentence_has_a_reason():
   given = set().union(*map(texts_of, OUTSIDE))
   assert not set(TEMPLATES) - given
   assert not {*OF_CLAIMS, *OF_GOALS} - {code for path in OUTSIDE for code in codes_of(path)}
+
+
+def test_a_reason_that_was_json_is_the_same():
+  """Batch sizes and rates are keys of its details."""
+  reason = Reason('outer', trials={8: 3, 128: 2}, rates={0.1: 'x'}, why=[Reason('inner', size=16)])
+  assert reasons.decoded(json.loads(json.dumps(reasons.coded(reason)))) == reason
 
 
 def test_every_kind_of_claim_and_every_goal_has_words():

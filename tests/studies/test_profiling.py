@@ -35,3 +35,7 @@ def test_the_second_call_of_each_program_is_traced(monkeypatch, tmp_path):
   assert calls(profiler, (0, 1), 3) == [1, 2]  # as many as there are
   assert len(traced) == 2
   assert calls(Profiler(tmp_path, 0), 0, 10) == [1, 2, 4, 3] and len(traced) == 2
+  profiler = Profiler(tmp_path, 3)
+  for count in (2, 3, 3):  # the first call compiles
+    with profiler.call((0, 0)):
+      assert len(traced) == count

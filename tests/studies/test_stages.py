@@ -56,6 +56,15 @@ def run_stages(config):
     run.next()
 
 
+def test_lanes_that_took_turns_do_so_again_from_the_start():
+  config = small_config(execution__devices=1)
+  dataset = data.load(config.data, config.seed)
+  first = plan.make_plan(config, len(dataset.train.labels))
+  run = StageRun(config, dataset, first, {}, print, parts={0: 3})
+  run.start()
+  assert [len(group.parts) for group in run.groups] == [3] and run.parts == {0: 3}
+
+
 def plain_loop(config, dataset, plans, lane):
   """Trains one lane's setting through the stages of `plans` as anybody would."""
   model = models.create(config.model, dataset.num_classes, conv=convolution.conv('native'))
@@ -322,6 +331,7 @@ def test_frozen_batch_norm_uses_running_statistics_or_goes_on():
     ({'data_share': 1.5}, r'data_share=1\.5 must be above 0'),
     ({'batch_size': ('multiply',)}, "the rule 'multiply' is none of"),
     ({'batch_size': ('multiply:2',)}, 'changes the batch size where training begins'),
+    ({'batch_size': ('set:32',)}, 'changes the batch size where training begins'),
     ({'batch_size': ('noise:x',)}, 'needs a number'),
     ({'frozen_batch_norm': 'off'}, 'frozen_batch_norm'),
   ],

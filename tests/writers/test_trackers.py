@@ -65,10 +65,10 @@ class Service:
 
   def init(self, **given):
     identity = given.get('id') or (given['project'], given['name'])
-    told = self.kept.setdefault(identity, [])
+    resumed, told = identity in self.kept, self.kept.setdefault(identity, [])
     assert given['resume'] == 'allow'
     run = types.SimpleNamespace(given=given, told=told, finished=False, offline=False)
-    run.resumed, run.step = bool(told), told[-1][0] + 1 if told else 0
+    run.resumed, run.step = resumed, told[-1][0] + 1 if told else 0
     run._next_step = run.step
     run.log = lambda values, step: told.append((step, values))
     run.finish = lambda: setattr(run, 'finished', True)
@@ -80,9 +80,9 @@ class Service:
     return run
 
   def lose(self):
-    """A kill costs what had not been sent yet: of some runs the last, of one the last two."""
+    """A kill costs what had not been sent yet: of a run nothing, the last, two, or all three."""
     for lane, told in enumerate(self.kept.values()):
-      del told[len(told) - (0, 1, 2, 1)[lane] :]
+      del told[len(told) - (0, 1, 2, 3)[lane] :]
 
 
 @pytest.fixture
