@@ -1,8 +1,8 @@
 """Compiles configs/cifar.py for accelerators that are not here; rows go to compiled/TARGET.json.
 
 `python experiments/speed/compiled.py H100 v5e:2x2 ...`, with `MODEL/STRATEGY` among the arguments
-for some alone; a row that is there is not made again. Needs JAX's compilers
-(`pip install 'bsjax[compile-for]'`). Images are made up: no time depends on them.
+for some alone; a row that is there is not made again, and the README gets its table anew. Needs
+JAX's compilers (`pip install 'bsjax[compile-for]'`). Images are made up: no time depends on them.
 """
 
 import importlib.metadata
@@ -22,6 +22,12 @@ STRATEGIES = {
   'cuda': ('vmap-pallas', 'map-native', 'vmap-im2col', 'vmap-native'),
   'tpu': ('vmap-native', 'map-native', 'vmap-im2col'),
 }
+MEMORY, TIMES = ('arguments', 'temporaries', 'copy'), ('arithmetic', 'memory', 'launches')
+HEAD = (
+  '| target | model | strategy | memory, GiB (arguments, temporaries, a copy) | '
+  'kernels, least to most | GB moved | least ms: arithmetic, memory, launches |\n'
+  '|---|---|---|---|---|---|---|\n'
+)
 VERSIONS = ('jax', 'jaxlib', 'libtpu', 'jax-cuda13-pjrt', 'jax-cuda12-pjrt')
 
 
@@ -33,6 +39,26 @@ def main(arguments: list[str]) -> None:
       for strategy in STRATEGIES['tpu' if name.startswith('v') else 'cuda']:
         if not wanted or f'{model}/{strategy}' in wanted:
           _add(name, model, strategy)
+  readme = HERE / 'README.md'
+  head, _, rest = readme.read_text().partition(HEAD)
+  readme.write_text(head + HEAD + '\n'.join(table()) + rest[rest.index('\n\n') :])
+
+
+def table() -> list[str]:
+  """The rows of the README, from all files that there are."""
+  lines = []
+  for path in sorted((HERE / 'compiled').glob('*.json')):
+    content = json.loads(path.read_text())
+    for row in sorted(content['rows'], key=lambda row: MODELS.index(row['model'])):
+      memory = [row['memory_bytes'][kind] / 2**30 for kind in MEMORY]
+      kernels = ' to '.join(f'{count:,.0f}' for count in row['kernels'])
+      least = ', '.join(f'{1000 * row["seconds"][kind]:.3g}' for kind in TIMES)
+      lines.append(
+        f'| {content["target"]} | `{row["model"]}` | `{row["strategy"]}` | '
+        f'{", ".join(f"{share:.2f}" for share in memory)} | {kernels} | '
+        f'{row["bytes"] / 1e9:.1f} | {least} |'
+      )
+  return lines
 
 
 def _add(name: str, model: str, strategy: str) -> None:
