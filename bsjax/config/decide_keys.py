@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from typing import Any, NamedTuple
 
 from bsjax.config.key import Key, zero
@@ -80,14 +79,6 @@ DECIDE = (
     remedy='() is the study as it was begun',
   ),
 )
-
-
-def budget_seconds(decide: Any) -> float:
-  """Returns how long all rounds may take; infinite where the budget says nothing of time."""
-  if not decide['budget'] or decide['budget_unit'] == 'lane_examples':
-    return math.inf
-  per_hour = decide['price_per_hour'] if decide['budget_unit'] == 'price' else 60
-  return 3600 * decide['budget'] / per_hour
 
 
 class Asked(NamedTuple):

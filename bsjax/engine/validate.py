@@ -125,6 +125,7 @@ CONFLICTS: tuple[tuple[Callable[[ConfigDict], list[str]], tuple[str, ...]], ...]
     hyperparameters.conflicts,
     (
       *('optimizer.name', 'scaling.rule', 'scaling.base_batch_size', 'stages.order'),
+      'scaling.hyperparameters',
       *('batch_sizes', *(key.name for key in KEYS if key.name.startswith('axes.'))),
     ),
   ),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, NamedTuple, TypeAlias
@@ -123,6 +124,14 @@ def extended(config: ConfigDict, boxes: Iterable[Sequence[Any]]) -> ConfigDict:
     changed.trials = span.trials
     changed.rounds = () if full else tuple(tuple(box) for box in together)
   return changed
+
+
+def budget_seconds(decide: Config) -> float:
+  """Returns how long all rounds of a question may take; infinite where no budget bounds it."""
+  if not decide['budget'] or decide['budget_unit'] == 'lane_examples':
+    return math.inf
+  per_hour = decide['price_per_hour'] if decide['budget_unit'] == 'price' else 60
+  return 3600 * decide['budget'] / per_hour
 
 
 def _span(boxes: Sequence[Box]) -> Box:

@@ -6,9 +6,9 @@ timed, and where nothing is timed not at all.
 
 from ml_collections import ConfigDict
 
-from bsjax.config.decide_keys import budget_seconds
 from bsjax.config.errors import ConfigError
 from bsjax.format import number
+from bsjax.plan import rounds
 from bsjax.plan.lanes import StudyPlan
 
 
@@ -25,7 +25,7 @@ def refuse_examples(config: ConfigDict, study_plan: StudyPlan) -> None:
 
 def refuse_seconds(config: ConfigDict, seconds: float | None) -> None:
   """Raises ConfigError where the first round takes longer than the budget, by timings of ticks."""
-  decide, most = config.decide, budget_seconds(config.decide)
+  decide, most = config.decide, rounds.budget_seconds(config.decide)
   if _is_first(config) and seconds is not None and seconds > most:
     raise ConfigError(
       f'decide.budget={decide.budget:g} ({decide.budget_unit}) is {number(most / 60)} minutes, '

@@ -16,6 +16,7 @@ from bsjax.config.keys import KEYS
 from bsjax.config.stage_keys import STAGE
 from bsjax.data import DataError
 from bsjax.engine.validate import NAMES as NAMES_OF
+from bsjax.engine.validate import problems
 from bsjax.plan import arms, stages
 from bsjax.train.study_run import StudyRun
 from bsjax.train.transfer import TransferError
@@ -117,6 +118,17 @@ def test_a_malformed_config_is_planned_or_refused_in_words(tmp_path, config):
   if said is not None:
     assert said.strip() and 'Traceback' not in said
     assert len(said) < 20_000
+
+
+@pytest.mark.parametrize('value', [None, False, (None,)])
+def test_a_key_of_a_wrong_type_is_named_whatever_else_reads_it(value):
+  for key in KEYS:
+    config = small_config(decide__question='trend')
+    put(config, key.name, value)
+    found = problems(config)
+    free = key.kind is object or isinstance(key.default, dict)
+    # False is taken by keys of truth values, and made 0.0 by ml_collections where it is a number.
+    assert any(key.name in sentence for sentence in found) or free or value is False, key.name
 
 
 @pytest.mark.parametrize(

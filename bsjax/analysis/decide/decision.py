@@ -21,7 +21,7 @@ from bsjax.analysis.decide.looks import (
 )
 from bsjax.analysis.decide.planning import Plan, next_round
 from bsjax.analysis.runs.histories import Row
-from bsjax.config.decide_keys import BEST, BEST_RATE, FACTORS, Asked, asked, budget_seconds
+from bsjax.config.decide_keys import BEST, BEST_RATE, FACTORS, Asked, asked
 from bsjax.config.metrics import judged
 from bsjax.plan import rounds
 from bsjax.plan.rounds import Box
@@ -124,7 +124,7 @@ def budget_left(
   if not known:
     return None
   took = sum(seconds for seconds, _ in known)
-  return budget_seconds(decide) * sum(examples for _, examples in known) / took - spent
+  return rounds.budget_seconds(decide) * sum(examples for _, examples in known) / took - spent
 
 
 def _shown(question: Asked, sizes: Sequence[int], found: Sequence[Look]) -> list[dict[str, Any]]:
