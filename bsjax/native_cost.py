@@ -42,7 +42,8 @@ def main(_: list[str]) -> None:
     measured = run.measure_study(wanted, dataset, study_plan, say=console.print)
   except (ConfigError, data.DataError) as error:
     logging.debug('', exc_info=error)
-    sys.exit(f'bsjax.native_cost: {error}')
+    stored = Path(cli.config_file()) == STORED  # its values were set elsewhere
+    sys.exit(f'bsjax.native_cost: {error if stored else cli.mistake(error)}')
   workdir.mkdir(parents=True, exist_ok=True)
   path = run.write(workdir, measured)
   console.print(cost.table(measured))

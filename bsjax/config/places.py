@@ -1,7 +1,7 @@
 """Where the value that a sentence complains of was set: a line of the config file, or a flag.
 
 The file's text is read and not traced: of several assignments to a key the last in the text is
-said, and where none is seen the file alone.
+said that may have set the value complained of, and where none is seen the file alone.
 """
 
 import ast
@@ -9,6 +9,7 @@ import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
+from bsjax.config.bounds import shown_value
 from bsjax.config.errors import ConfigError
 from bsjax.config.keys import BY_NAME
 
@@ -35,21 +36,43 @@ def _place(sentence: str, file: str, flags: Collection[str]) -> str:
   match = _SUBJECT.match(sentence)
   if not match or match[2].partition('.')[0] not in _SECTIONS:
     return ''
-  whole, key = f'{match[1]}.{match[2]}', match[2]
-  names = [whole, key] if match[1] else [key]
-  if given := next((name for name in names if name in flags), None):
-    return f'flag --config.{given}: '
-  found = lines(Path(file))
-  line = next((found[name] for name in [*names, *map(_section, names)] if name in found), None)
+  value, found = sentence[match.end() :], lines(Path(file))
+  # What an arm changes wins over a flag for all arms.
+  names = [f'{match[1]}.{match[2]}', match[2]] if match[1] else [match[2]]
+  for name in names:
+    if given := next((flag for flag in flags if f'{flag}.'.startswith(f'{name}.')), None):
+      return f'flag --config.{given}: '
+    if line := _last(found.get(name, []), value):
+      return f'{file}:{line}: '
+  sections = [name.rpartition('.')[0] for name in names]
+  where = (_last(found.get(section, []), value) for section in sections if section != match[1])
+  line = next(filter(None, where), None)
   return f'{file}:{line}: ' if line else f'{file}: '
 
 
-def _section(name: str) -> str:
-  return name.rpartition('.')[0]
+def _last(assignments: list[tuple[int, str]], value: str) -> int | None:
+  """The line of the last assignment, but for those of another value than '=VALUE ...' says."""
+  possible = [line for line, text in assignments if not text or _says(value, text)]
+  return possible[-1] if possible else None
 
 
-def lines(file: Path) -> dict[str, int]:
-  """Returns the line of the last assignment to each key that a config file's text shows."""
+def _says(value: str, text: str) -> bool:
+  """Whether '=VALUE ...' is of the value that stands in a file as `text`."""
+  if not value.startswith('='):
+    return True
+  if value[1:].startswith(text):
+    return not re.match(r'[\w.]', value[1 + len(text) :])
+  try:
+    return float(text) == float(value[1:].split()[0].rstrip(':;,'))  # 1 in a file is 1.0 of a key
+  except (IndexError, ValueError):
+    return False
+
+
+def lines(file: Path) -> dict[str, list[tuple[int, str]]]:
+  """Returns the lines of the assignments to each key that a config file's text shows.
+
+  In the order of the text, each with its value as messages show it, or '' where that is computed.
+  """
   try:
     tree = ast.parse(file.read_bytes())
   except (OSError, SyntaxError, ValueError):
@@ -64,20 +87,36 @@ def lines(file: Path) -> dict[str, int]:
     if isinstance(node, ast.Return) and isinstance(node.value, ast.Name)
   }
   prefixes = dict.fromkeys(configs, '')
-  found = [pair for node in ast.walk(tree) for pair in _sets(node, prefixes)]
-  return dict(sorted(found, key=lambda pair: pair[1]))
+  found: dict[str, list[tuple[int, str]]] = {}
+  for key, place in (pair for node in ast.walk(tree) for pair in _sets(node, prefixes)):
+    found.setdefault(key, []).append(place)
+  return {key: sorted(places) for key, places in found.items()}
 
 
-def _sets(node: ast.AST, prefixes: dict[str, str]) -> Iterator[tuple[str, int]]:
-  """The keys that a statement or call sets, each with its line; notes names given to sections."""
+def _shown(node: ast.expr | None) -> str:
+  """A value as messages show it, lists as the tuples that they become; '' for what is computed."""
+  try:
+    value = ast.literal_eval(node) if node else {}
+  except (ValueError, TypeError, MemoryError, RecursionError):
+    return ''
+  if isinstance(value, dict):
+    return ''
+  return shown_value(tuple(value) if isinstance(value, list) else value)
+
+
+Place = tuple[str, tuple[int, str]]  # a key, its line, and the value that stands there
+
+
+def _sets(node: ast.AST, prefixes: dict[str, str]) -> Iterator[Place]:
+  """The keys that a statement or call sets; notes names given to sections."""
   if isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign):
-    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-    for target in targets:
-      for one in target.elts if isinstance(target, ast.Tuple) else [target]:
-        if isinstance(one, ast.Name) and node.value and (key := _key(node.value, prefixes)):
+    plain = not isinstance(node, ast.AugAssign)
+    for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+      for one, value in _pairs(target, node.value):
+        if isinstance(one, ast.Name) and value and (key := _key(value, prefixes)):
           prefixes[one.id] = key
         elif key := _key(one, prefixes):
-          yield key, one.lineno
+          yield key, (one.lineno, _shown(value) if plain else '')
   elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
     where = _key(node.func.value, prefixes)
     if node.func.attr == 'update' and where is not None:
@@ -85,13 +124,21 @@ def _sets(node: ast.AST, prefixes: dict[str, str]) -> Iterator[tuple[str, int]]:
     name = node.args[1] if node.func.attr == 'add' and len(node.args) > 1 else None
     if isinstance(name, ast.Constant):  # stages.add(config, 'head', ...), arms.add
       section = f'{ast.unparse(node.func.value).rpartition(".")[2]}.{name.value!s}'
-      yield section, node.lineno
+      yield section, (node.lineno, '')
       yield from _given(node.args[2:], node.keywords, section)
 
 
-def _given(
-  arguments: list[ast.expr], keywords: list[ast.keyword], where: str
-) -> Iterator[tuple[str, int]]:
+def _pairs(target: ast.expr, value: ast.expr | None) -> Iterator[tuple[ast.expr, ast.expr | None]]:
+  """What is set to what: several at once where both sides are tuples."""
+  if not isinstance(target, ast.Tuple):
+    yield target, value
+  elif isinstance(value, ast.Tuple) and len(value.elts) == len(target.elts):
+    yield from zip(target.elts, value.elts, strict=True)
+  else:
+    yield from ((one, None) for one in target.elts)
+
+
+def _given(arguments: list[ast.expr], keywords: list[ast.keyword], where: str) -> Iterator[Place]:
   """The keys below `where` that dicts and keywords of a call name."""
   pairs = [(one.arg, one.value, one.value.lineno) for one in keywords if one.arg]
   for argument in arguments:
@@ -101,7 +148,7 @@ def _given(
       pairs += [(str(k.value), value, k.lineno) for k, value in constant]
   for name, value, line in pairs:
     key = f'{where}.{name}'.lstrip('.')
-    yield key, line
+    yield key, (line, _shown(value))
     yield from _given([value], [], key)
 
 

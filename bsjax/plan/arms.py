@@ -61,6 +61,7 @@ def _changed(config: ConfigDict, changes: Any, where: str, stages: bool = False)
     if stages:
       changed.stages = ConfigDict({'order': ()})
       changed.rounds = changed.evaluation.at = ()  # which it need not have in common
+      changed.decide.question, changed.decide.rounds = '', ()  # nothing is asked of it
       changed.pretrain = ConfigDict()
       changed.transfer.workdir = ''
   if not stages:

@@ -7,15 +7,16 @@ import gc
 import sys
 from pathlib import Path
 
-gc.disable()  # a report leaves few circles, and looking for them takes a tenth of its time
+if __name__ == '__main__':
+  gc.disable()  # a report leaves few circles, and looking for them takes a tenth of its time
 
-from absl import app, flags  # noqa: E402
+from absl import app, flags
 
-from bsjax import cli  # noqa: E402
-from bsjax.console import printable  # noqa: E402
-from bsjax.plan.arms import FOLDER  # noqa: E402
-from bsjax.report import arms_page, compare, overview, study_page  # noqa: E402
-from bsjax.storage.records import Damaged  # noqa: E402
+from bsjax import cli
+from bsjax.console import printable
+from bsjax.plan.arms import FOLDER
+from bsjax.report import arms_page, compare, overview, study_page
+from bsjax.storage.records import Damaged
 
 
 def main(argv: list[str]) -> None:

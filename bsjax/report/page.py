@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,13 +37,15 @@ def figures(
   drawings: Iterable[drawing.Drawing], source: Any, context: Mapping[str, Any]
 ) -> list[Shown]:
   """The figures that apply to a source; `context` fills their captions."""
-  return begun(drawings, source)(context)
+  with begun(drawings, source) as shown:
+    return shown(context)
 
 
+@contextlib.contextmanager
 def begun(
   drawings: Iterable[drawing.Drawing], source: Any
-) -> Callable[[Mapping[str, Any]], list[Shown]]:
-  """The same, whose drawing begins here; what it returns takes the context."""
+) -> Iterator[Callable[[Mapping[str, Any]], list[Shown]]]:
+  """The same, whose drawing begins here; what it gives takes the context."""
   drawings = [figure for figure in drawings if figure.applies(source)]
 
   def drawn(figure: drawing.Drawing) -> str:
@@ -50,7 +53,6 @@ def begun(
 
   # Those of many panels first, so that none is left alone at the end.
   by_size = sorted(drawings, key=lambda figure: -sum(map(len, figure.panels(source))))
-  svgs = side_by_side.begun(drawn, by_size)
 
   def shown(context: Mapping[str, Any]) -> list[Shown]:
     svg_of = dict(zip([figure.name for figure in by_size], svgs(), strict=True))
@@ -59,7 +61,8 @@ def begun(
       for figure in drawings
     ]
 
-  return shown
+  with side_by_side.begun(drawn, by_size) as svgs:
+    yield shown
 
 
 def _caption(figure: drawing.Drawing, context: Mapping[str, Any]) -> Markup:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import multiprocessing
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
@@ -14,8 +15,11 @@ from bsjax.storage.provenance import cores
 _work: tuple[Callable[[Any], Any], Sequence[Any]]  # which a worker got when it was forked
 
 
-def begun(function: Callable[[Any], Any], items: Sequence[Any]) -> Callable[[], list[Any]]:
-  """Begins `[function(item) for item in items]`, which calling what it returns waits for.
+@contextlib.contextmanager
+def begun(
+  function: Callable[[Any], Any], items: Sequence[Any]
+) -> Iterator[Callable[[], list[Any]]]:
+  """Begins `[function(item) for item in items]`, which calling what it gives waits for.
 
   What the function returns must be picklable. The work waits for that call where it must be done in
   this process: where JAX is loaded, as after training, whose threads do not survive a fork, and
@@ -23,19 +27,20 @@ def begun(function: Callable[[Any], Any], items: Sequence[Any]) -> Callable[[], 
   """
   workers = min(len(items), cores())
   if workers < 2 or sys.platform != 'linux' or 'jax' in sys.modules:
-    return lambda: [function(item) for item in items]
+    yield lambda: [function(item) for item in items]
+    return
   # Forked processes have function and items, which need not be picklable.
   context = multiprocessing.get_context('fork')
   pool = ProcessPoolExecutor(workers, context, _start, (function, items))
-  gc.freeze()  # what is there by now is no work for the collectors of the processes
-  futures = [pool.submit(_call, index) for index in range(len(items))]
-  gc.unfreeze()
-
-  def results() -> list[Any]:
-    with pool:
-      return [future.result() for future in futures]
-
-  return results
+  try:
+    gc.freeze()  # what is there by now is no work for the collectors of the processes
+    try:
+      futures = [pool.submit(_call, index) for index in range(len(items))]
+    finally:
+      gc.unfreeze()
+    yield lambda: [future.result() for future in futures]
+  finally:
+    pool.shutdown(cancel_futures=True)  # of what an error has left
 
 
 def _start(function: Callable[[Any], Any], items: Sequence[Any]) -> None:

@@ -6,6 +6,7 @@ where DIR is a study of arms, whose page is that of `arms_page.py`.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -71,9 +72,9 @@ def render(study: StoredStudy) -> tuple[str, str]:
   with judging(study.judged):
     source = source_of(study)
     parts = comparisons.parts(study, source)
-    figures = _figures(source)  # are drawn while the rest is written
-    context = _context(study, source) | parts
-    context['figures'] = figures(context)
+    with _figures(source) as figures:  # which are drawn while the rest is written
+      context = _context(study, source) | parts
+      context['figures'] = figures(context)
     return page.render('report.html', **context), page.render('report.md', **context)
 
 
@@ -169,16 +170,17 @@ def _curves(source: Source) -> dict[str, Any] | None:
   return interactive.data(runs, interactive.quantities(), list(interactive.CLOCKS), source.colours)
 
 
-def _figures(source: Source) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
+@contextlib.contextmanager
+def _figures(source: Source) -> Iterator[Callable[[Mapping[str, Any]], dict[str, Any]]]:
   """The figures of each part of the page, none without any result; the first is the 'top' one.
 
-  They are begun here, and what is returned fills the captions from the context of the page.
+  They are begun here, and what is given fills the captions from the context of the page.
   """
   if not source.any_result:
-    return lambda context: {'top': None} | {part: [] for part in FIGURES}
+    yield lambda context: {'top': None} | {part: [] for part in FIGURES}
+    return
   compared = source.summary.get('scaling_rules', {})
   facts = {'base': compared.get('base_batch_size'), 'margin': compared.get('margin')}
-  drawn = page.begun(itertools.chain.from_iterable(FIGURES.values()), source)
 
   def figures(context: Mapping[str, Any]) -> dict[str, Any]:
     shown = {figure.name: figure for figure in drawn({**context, **facts})}
@@ -190,7 +192,8 @@ def _figures(source: Source) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
     by_part['study'][0] = by_part['study'][0]._replace(wide=True)  # its neighbour is on top
     return {'top': top, **by_part}
 
-  return figures
+  with page.begun(itertools.chain.from_iterable(FIGURES.values()), source) as drawn:
+    yield figures
 
 
 def _updates(plan: list[Row], rows: list[Row]) -> dict[int, int]:

@@ -40,10 +40,10 @@ def leave_on_signal() -> None:
 
 @contextlib.contextmanager
 def asking(ask: Callable[[], None]) -> Iterator[None]:
-  """Has the first signal in the context call `ask`; it or SIGINT again ends the process at once.
+  """Has the first signal in the context call `ask`; any again, or SIGINT, ends the process at once.
 
-  Others are one request: of a job that is preempted Slurm tells the script, which passes SIGUSR1
-  on, and its processes by SIGTERM.
+  One of each kind is one request: of a job that is preempted Slurm tells the script, which passes
+  SIGUSR1 on, and its processes by SIGTERM.
   """
 
   def handle(number: int, _: FrameType | None) -> None:
@@ -52,7 +52,8 @@ def asking(ask: Callable[[], None]) -> Iterator[None]:
     ask()
 
   def let_pass(number: int, _: FrameType | None) -> None:
-    """No SIG_IGN, of which Python complains where the signal is waiting to be handled."""
+    """Once; no SIG_IGN, of which Python complains where the signal is waiting to be handled."""
+    signal.signal(number, signal.SIG_DFL)
 
   on_main = threading.current_thread() is threading.main_thread()  # only it may set handlers
   heard = [n for n in SIGNALS if signal.getsignal(n) is not signal.SIG_IGN] if on_main else []

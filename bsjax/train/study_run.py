@@ -87,6 +87,9 @@ class StudyRun:
 
   def _run_all(self, dry_run: bool) -> bool:
     configs = self.check()
+    for training in () if dry_run else self._trainings.values():
+      if beyond := training.beyond_budget():
+        raise ConfigError(beyond)
     workdir = self._shard.folder(self.workdir) if self._shard else self.workdir
     # What is wrong is said before there is a folder.
     with contextlib.nullcontext() if dry_run else self.held(workdir):

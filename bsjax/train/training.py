@@ -90,12 +90,7 @@ class Training:
     return recorded or (self.extends.execution if self.extends else None)
 
   def check(self) -> None:
-    """Raises ConfigError where a stage does not fit the model; nothing is compiled.
-
-    Also where the first round of a question, not yet begun, is beyond its budget of examples.
-    """
-    if not self._begun():
-      first_round.refuse_examples(self.config, self._foreseen)
+    """Raises ConfigError where a stage does not fit the model; nothing is compiled."""
     if self._freezing is None:
       mine = self._mine(self._foreseen)
       self._freezing = stage_run.check(self.config, self.dataset, mine, self.own)
@@ -140,7 +135,8 @@ class Training:
         for known in ('chosen', '_whole_plan', 'study_plan'):
           vars(self).pop(known, None)
       _ = self.study_plan  # made by all, before the first process writes it
-      self._refuse_seconds()
+      if beyond := self.beyond_budget(timed=True):
+        raise ConfigError(beyond)
       processes.first(self._begin)
     self._say_plan()
     lender = self.extends.workdir if self.extends else self.whole
@@ -158,14 +154,19 @@ class Training:
     self.asked_to_stop = any(processes.exchange(loop.asked))
     return done
 
-  def _begun(self) -> bool:
-    return processes.first((self.workdir / 'config.json').exists)
+  def beyond_budget(self, timed: bool = False) -> str | None:
+    """Says why the first round of a question may not begin: its examples, or once `timed` its time.
 
-  def _refuse_seconds(self) -> None:
-    if not self._begun():
-      study = self.config, self.study_plan, self.chosen
-      seconds = processes.first(lambda: execution.training_seconds(*study))  # as the first timed it
-      first_round.refuse_seconds(self.config, seconds)
+    None where it may, or has begun.
+    """
+    if processes.first((self.workdir / 'config.json').exists):
+      return None
+    beyond = first_round.beyond_examples(self.config, self._foreseen)
+    if beyond or not timed:
+      return beyond
+    study = self.config, self.study_plan, self.chosen
+    seconds = processes.first(lambda: execution.training_seconds(*study))  # as the first timed it
+    return first_round.beyond_seconds(self.config, seconds)
 
   def _turn(self) -> contextlib.AbstractContextManager[None]:
     """Keeps other shards out of the workdir of the study, where there are any."""
@@ -240,7 +241,8 @@ class Training:
     self._say_plan({g.group.index: memory.bytes_per_lane(g, on_device) for g in groups})
     for sentence in on_device.said():
       self.console.print(sentence)
-    self._refuse_seconds()
+    if beyond := self.beyond_budget(timed=True):
+      self.console.print(f'Refused as it stands: {beyond}', soft_wrap=True)
 
   def _say_plan(self, bytes_per_lane: dict[int, int | None] | None = None) -> None:
     if self.shard:

@@ -27,6 +27,7 @@ from helpers.world_catalogue import WORLDS  # noqa: E402
 from bsjax.audit.judgement import Options, judge_frame  # noqa: E402
 
 SECONDS = {'no_effect': -1.0, 'best_rate_scales': -0.7, 'real_effect': -1.0, 'heavy_tails': -0.7}
+TRIALS = 3, 5, 8
 DECIDED = 'supported', 'refuted'
 ALIKE = 'no_effect', 'best_rate_scales', 'heavy_tails'  # at best rates, all batch sizes
 HEAD = '| claim | world | n = 3: false; decided, % | n = 5 | n = 8 |\n|---|---|---|---|---|\n'
@@ -85,10 +86,9 @@ def main():
   parser = argparse.ArgumentParser()
   parser.add_argument('--out', type=Path, required=True)
   parser.add_argument('--tables', type=int, default=100)
-  parser.add_argument('--trials', default='3,5,8')
   given = parser.parse_args()
   result = json.loads(given.out.read_text()) if given.out.exists() else {}
-  for trials in map(int, given.trials.split(',')):
+  for trials in TRIALS:
     for name in SECONDS:
       cell = result.setdefault(
         f'{name}, n = {trials}', {'tables': 0, 'cpu_seconds': 0, 'claims': {}}
@@ -100,11 +100,10 @@ def main():
           of_claim[verdict] = of_claim.get(verdict, 0) + 1
         cell['tables'] += 1
         cell['cpu_seconds'] = round(cell['cpu_seconds'] + time.process_time() - start, 1)
-        if cell['tables'] % 10 == 0:
-          given.out.write_text(json.dumps(result, indent=1) + '\n')
+        given.out.write_text(json.dumps(result, indent=1) + '\n')
       print(name, trials, cell, flush=True)
   readme = given.out.with_name('README.md')
-  if HEAD in readme.read_text():
+  if readme.exists():
     head, _, rest = readme.read_text().partition(HEAD)
     readme.write_text(head + HEAD + lines(result) + rest[rest.index('\n\n') :])
 
@@ -125,7 +124,7 @@ def lines(result):
           f'{100 * decided / cell["tables"]:.0f}'
         )
   return '\n'.join(
-    f'| `{code}` | `{name}` | {" | ".join(cells.get(n, "0; 0") for n in "358")} |'
+    f'| `{code}` | `{name}` | {" | ".join(cells.get(str(n), "0; 0") for n in TRIALS)} |'
     for (code, name), cells in sorted(rows.items())
   )
 

@@ -21,7 +21,12 @@ def get_config():
   stages.add(config, 'head', epochs=1.0,
              crop=True)
   arms.add(config, 'wide', {'model': {
-    'width': None}})
+    'width': None}, 'optimizer': {'nesterov': 3}})
+  config.micro_batch = config.trials
+  return config
+def smaller():
+  config = get_config()
+  config.epochs, config.batch_sizes = 2.0, (8,)
   return config
 """
 
@@ -44,6 +49,13 @@ def get_config():
     ('optimizer.name=3 must be', 'flag --config.optimizer.name: '),
     ('arms.wide: seed=-1 must be', 'flag --config.arms.wide.seed: '),
     ('arms.wide: optimizer.name=3 must be', 'flag --config.optimizer.name: '),
+    ('arms.wide: optimizer.nesterov=3 must be', 'FILE:17: '),  # which a flag sets for all arms
+    ('arms.wide: checkpoint.seconds=-1 must be', 'FILE: '),  # and not where the arm is added
+    ('epochs=2.0 is high', 'FILE:22: '),
+    ('epochs=2.05 is high', 'FILE: '),  # which no line of the text has set
+    ('batch_sizes=(8,) is low', 'FILE:22: '),
+    ('micro_batch=0 is low', 'FILE:18: '),
+    ('optimizer is odd', 'flag --config.optimizer.name: '),
     ('--shard=3: there is', ''),
     ('the workdir holds another study', ''),
   ],
@@ -51,7 +63,7 @@ def get_config():
 def test_a_problem_is_said_with_its_place(sentence, place, tmp_path):
   file = tmp_path / 'mine.py'
   file.write_text(FILE)
-  flags = {'optimizer.name', 'model.dtype', 'arms.wide.seed'}
+  flags = ['optimizer.name', 'model.dtype', 'arms.wide.seed', 'optimizer.nesterov']
   for error in (ConfigError('all', [sentence]), ValueError(sentence)):
     said = places.said(error, str(file), flags).replace(str(file), 'FILE')
     assert said == place + sentence

@@ -186,8 +186,8 @@ def test_other_errors_of_a_compiler_are_raised(foreseer, monkeypatch):
   [
     ('H300', r'H300 is unknown; choose H100, H200, v5e:2x2 or v6e:2x2'),
     ('H100:2x2', 'is unknown'),
-    ('H100', r"JAX's plugin for CUDA must be installed: pip install 'bsjax\[compile_for\]'"),
-    ('v5e:2x2', r"libtpu must be installed: pip install 'bsjax\[compile_for\]'"),
+    ('H100', r"JAX's plugin for CUDA must be installed: pip install 'bsjax\[compile-for\]'"),
+    ('v5e:2x2', r"libtpu must be installed: pip install 'bsjax\[compile-for\]'"),
   ],
 )
 def test_what_is_missing_is_said_in_words(name, said, monkeypatch, tmp_path):

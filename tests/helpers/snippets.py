@@ -1,5 +1,6 @@
 """The snippets of a page, run in one process: Python as it stands, commands in small."""
 
+import gc
 import importlib.util
 import re
 import runpy
@@ -136,6 +137,7 @@ def run_bsjax(command: str, arguments: list[str]) -> None:
     if end.code:
       raise
   finally:
+    gc.enable()  # which a command may have turned off
     sys.argv = argv
     for name in set(flags.FLAGS) - kept:
       delattr(flags.FLAGS, name)

@@ -10,16 +10,23 @@ import pytest
 from bsjax.report import side_by_side
 
 FORKED = """
-import os, sys
+import multiprocessing, os, sys, time
 from bsjax.report import side_by_side
 side_by_side.cores = lambda: 3
-found = side_by_side.begun(lambda item: (item * 2, os.getpid()), range(20))()
+with side_by_side.begun(lambda item: (item * 2, os.getpid()), range(20)) as doubled:
+  found = doubled()
 assert [value for value, _ in found] == list(range(0, 40, 2))
 assert os.getpid() not in {process for _, process in found}
 try:
-  side_by_side.begun(lambda item: 1 / item, [1, 0])()
+  with side_by_side.begun(lambda item: 1 / item, [1, 0]) as inverted:
+    inverted()
 except ZeroDivisionError:
   print('raised')
+try:
+  with side_by_side.begun(time.sleep, [0.1] * 3):
+    raise KeyError
+except KeyError:
+  assert not multiprocessing.active_children()
 """
 
 
@@ -30,4 +37,5 @@ def test_forked_processes_return_in_order_and_raise():
 
 
 def test_beside_jax_this_process_does_it():
-  assert set(side_by_side.begun(lambda _: os.getpid(), range(4))()) == {os.getpid()}
+  with side_by_side.begun(lambda _: os.getpid(), range(4)) as processes:
+    assert set(processes()) == {os.getpid()}
