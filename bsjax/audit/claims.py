@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from scipy.special import polygamma
 
 from bsjax.analysis.claims.claim import (
   ABOVE,
@@ -34,6 +33,7 @@ from bsjax.config.metrics import USUAL
 from bsjax.stats.estimate import Estimate, Reason, undefined
 from bsjax.stats.intervals import mean_interval
 from bsjax.stats.paired import slope_weights
+from bsjax.stats.spreads import slope_of_spreads
 
 BEND = 0.25  # exponents of the best rate that differ by less are of one power law
 Asked = Callable[['Given'], Sequence[Claim]]
@@ -197,22 +197,10 @@ def _log(value: float | None) -> float:
 
 
 def _alike(of: Given) -> list[Claim]:
-  """How the spread of trials goes with batch size: a slope of log standard deviations.
-
-  The log of a normal sample's variance errs by the trigamma function of half its degrees of
-  freedom, whatever the spread; the interval is normal over the batch sizes.
-  """
+  """How the spread of trials goes with batch size."""
   code = 'more_alike'
   finals = {size: np.array(tuned.finals(USUAL.val)) for size, tuned in of.chosen.items()}
   finals = {size: values for size, values in finals.items() if len(values) > 1}
-  spreads = {size: float(values.std(ddof=1)) for size, values in finals.items()}
-  if len(spreads) < 3 or min(spreads.values()) <= 0:
-    return [unanswered(code, BELOW, Reason('too_few_spreads', sizes=len(spreads)))]
-  weights = slope_weights(list(spreads))
-  logs = np.log2(list(spreads.values()))
-  errors = np.array(
-    [math.sqrt(polygamma(1, (len(finals[s]) - 1) / 2)) / math.log(4) for s in spreads]
-  )
-  half = 1.96 * math.sqrt(float(np.square(weights * errors).sum()))
-  value, n = float(weights @ logs), min(map(len, finals.values()))
-  return [ask(code, BELOW, Estimate(value, value - half, value + half, n), 'exponent')]
+  if len(finals) < 3 or not all(values.std() > 0 for values in finals.values()):
+    return [unanswered(code, BELOW, Reason('too_few_spreads', sizes=len(finals)))]
+  return [ask(code, BELOW, slope_of_spreads([*finals], [*finals.values()]), 'exponent')]
