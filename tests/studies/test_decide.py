@@ -276,6 +276,19 @@ def test_a_first_round_beyond_the_budget_is_refused_before_it_trains(
       loop.decide(study, tmp_path)
 
 
+def test_a_dry_run_says_what_the_budget_refuses_and_what_trials_can_see(
+  tmp_path, monkeypatch, capsys
+):
+  study = small_config(batch_sizes=(8, 16), trials=2, epochs=1.0)
+  study.decide.question, study.decide.budget = 'best_batch_size', 1151
+  monkeypatch.setattr(execution, 'training_seconds', lambda *_: 60.0)
+  assert loop.show(study, tmp_path)
+  said = ' '.join(capsys.readouterr().out.split())
+  assert 'Refused as it stands: decide.budget=1,151 (lane_examples)' in said
+  assert said.index('Refused') < said.index('give decide.spread')
+  assert not (tmp_path / 'config.json').exists()
+
+
 def test_a_target_takes_a_dry_run(config, tmp_path):
   with pytest.raises(ConfigError, match='--target=H100 says what would be there; add --dry_run'):
     Study(config, tmp_path).run(target='H100')

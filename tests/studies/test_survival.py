@@ -527,9 +527,10 @@ def assert_asks_once(name):
     time.sleep(0.01)
     assert asked == [1]
     assert signal.getsignal(getattr(signal, name)) == signal.SIG_DFL  # once more ends it
-    for other in {*stopping.NAMES} - {name, 'SIGINT'}:  # and these do not
+    for other in {*stopping.NAMES} - {name, 'SIGINT'}:  # and these do not, once each
       os.kill(os.getpid(), getattr(signal, other))
-    time.sleep(0.01)
+      time.sleep(0.01)
+      assert signal.getsignal(getattr(signal, other)) == signal.SIG_DFL
     assert asked == [1]
   assert signal.getsignal(getattr(signal, name)) == before
 
