@@ -10,7 +10,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Iterator
-from logging import LogRecord
+from logging import LogRecord, getLogger
 from pathlib import Path
 from typing import Any
 
@@ -51,20 +51,24 @@ def without_traces() -> Iterator[None]:
 
   Where that happens they stay off, as threads of TensorStore may fail later than the save.
   """
-  hook, logger = sys.unraisablehook, logging.get_absl_logger()
+  hook = sys.unraisablehook
+  loggers = logging.get_absl_logger(), getLogger('asyncio')  # which tells of tasks never asked
 
   def of_others(record: LogRecord) -> bool:
-    return not (record.exc_info and 'orbax' in Path(record.pathname).parts)
+    where = record.getMessage() if record.name == 'asyncio' else record.pathname
+    return not (record.exc_info and 'orbax' in Path(where).parts)
 
   def say(what: 'sys.UnraisableHookArgs') -> None:
     if str(what.exc_value) != 'Event loop is closed':  # which TensorStore did not expect
       hook(what)
 
   sys.unraisablehook = say
-  logger.addFilter(of_others)
+  for logger in loggers:
+    logger.addFilter(of_others)
   yield
   sys.unraisablehook = hook
-  logger.removeFilter(of_others)
+  for logger in loggers:
+    logger.removeFilter(of_others)
 
 
 def open_to_read(workdir: Path) -> ocp.CheckpointManager:

@@ -1,8 +1,11 @@
 """Checkpoints that disks have damaged: none is used in silence, and the one before it serves."""
 
 import dataclasses
+import logging
 import shutil
+import sys
 
+import absl.logging
 import numpy as np
 import pytest
 
@@ -142,3 +145,16 @@ def test_a_checksum_tells_names_types_and_shapes_apart_and_not_containers():
     {'c': tree['a'], 'b': tree['b']},
   ):
     assert checkpoint.checksum(other) != known
+
+
+def test_what_a_failed_save_raises_is_not_told_once_more(caplog, monkeypatch):
+  tasks = logging.getLogger('asyncio')
+  for logger in (tasks, absl.logging.get_absl_logger()):  # they stay where a process ends with it
+    monkeypatch.setattr(logger, 'filters', [*logger.filters])
+  monkeypatch.setattr(sys, 'unraisablehook', sys.unraisablehook)
+  told = 'Task exception was never retrieved\nfuture: <Task finished, defined at {}/handlers.py>'
+  with pytest.raises(OSError), checkpoint.without_traces():
+    tasks.error(told.format('/lib/other'), exc_info=ValueError())
+    tasks.error(told.format('/lib/orbax/checkpoint'), exc_info=ValueError())
+    raise OSError
+  assert [record.getMessage() for record in caplog.records] == [told.format('/lib/other')]
