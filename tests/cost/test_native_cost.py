@@ -487,8 +487,12 @@ def test_costs_of_another_study_are_not_written_into_a_workdir(tmp_path, monkeyp
   asked = types.SimpleNamespace(config=small_config(model__width=24), workdir=str(tmp_path))
   monkeypatch.setattr(native_cost_command.flags, 'FLAGS', asked)
   monkeypatch.setattr(native_cost_command.cli, 'set_up_machine', lambda: None)
-  with pytest.raises(SystemExit, match=r'model\.width'):
-    native_cost_command.main([])
+  monkeypatch.setattr(native_cost_command.cli, 'mistake', lambda error: f'mine.py:3: {error}')
+  # A value of a stored config was set elsewhere.
+  for file, place in ('mine.py', 'mine.py:3: '), (str(native_cost_command.STORED), ''):
+    monkeypatch.setattr(native_cost_command.cli, 'config_file', lambda file=file: file)
+    with pytest.raises(SystemExit, match=rf'^bsjax.native_cost: {place}/(?s:.*)model\.width'):
+      native_cost_command.main([])
   assert not (tmp_path / 'native_cost.json').exists()
 
 
