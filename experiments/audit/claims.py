@@ -110,22 +110,21 @@ def main():
 
 def lines(result):
   """The rows of the README: claim, world, then share of false and of decided ones by trials."""
-  rows = collections.defaultdict(dict)
+  rows, asked = collections.defaultdict(dict), set()
   for key, cell in result.items():
     name, _, trials = key.partition(', n = ')
     for code, verdicts in cell['claims'].items():
-      decided = sum(verdicts.get(verdict, 0) for verdict in DECIDED)
-      if (false := false_verdicts(code, name)) and (decided or rows.get((code, name))):
-        wrong = sum(verdicts.get(verdict, 0) for verdict in false)
-        interval = binomtest(wrong, cell['tables']).proportion_ci(method='wilson')
-        low, high = (100 * float(end) for end in interval)
-        rows[code, name][trials] = (
-          f'{100 * wrong / cell["tables"]:.1f} [{low:.1f}, {high:.1f}]; '
-          f'{100 * decided / cell["tables"]:.0f}'
-        )
+      if not (false := false_verdicts(code, name)):
+        continue
+      decided, wrong = (sum(verdicts.get(v, 0) for v in of) for of in (DECIDED, false))
+      interval = binomtest(wrong, cell['tables']).proportion_ci(method='wilson')
+      low, high = (100 * float(end) for end in interval)
+      shares = [100 * count / cell['tables'] for count in (wrong, decided)]
+      rows[code, name][trials] = f'{shares[0]:.1f} [{low:.1f}, {high:.1f}]; {shares[1]:.0f}'
+      asked |= {(code, name)} if decided else set()
   return '\n'.join(
-    f'| `{code}` | `{name}` | {" | ".join(cells.get(str(n), "0; 0") for n in TRIALS)} |'
-    for (code, name), cells in sorted(rows.items())
+    f'| `{code}` | `{name}` | {" | ".join(rows[code, name].get(str(n), "–") for n in TRIALS)} |'
+    for code, name in sorted(asked)
   )
 
 
