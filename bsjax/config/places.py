@@ -15,6 +15,8 @@ from bsjax.config.keys import BY_NAME
 
 # What sentences on a configuration begin with: perhaps an arm, then the key.
 _SUBJECT = re.compile(r"(?:((?:arms\.[\w-]+|pretrain))[:] )?(?:the key=')?([a-z][\w.-]*)(?=[=:' ])")
+Assigned = tuple[int, str]  # the line, and the value that stands there, '' where it is computed
+Lines = dict[str, list[Assigned]]  # by key, in the order of the text
 _SECTIONS = {name.partition('.')[0] for name in BY_NAME}
 
 
@@ -23,20 +25,20 @@ def said(error: Exception, file: str, flags: Collection[str]) -> str:
 
   `flags` are the keys that the command line sets, which win over the file.
   """
-  several = error.problems if isinstance(error, ConfigError) else ()
-  if len(several) < 2:
-    (sentence,) = several or (str(error),)
-    return _place(sentence, file, flags) + sentence
-  lines = '\n'.join(f'  - {_place(sentence, file, flags)}{sentence}' for sentence in several)
-  return f'{len(several)} problems in the configuration:\n{lines}'
+  sentences = (error.problems if isinstance(error, ConfigError) else ()) or (str(error),)
+  found = lines(Path(file))
+  placed = [_place(sentence, file, found, flags) + sentence for sentence in sentences]
+  if len(placed) == 1:
+    return placed[0]
+  return '\n'.join([f'{len(placed)} problems in the configuration:', *(f'  - {x}' for x in placed)])
 
 
-def _place(sentence: str, file: str, flags: Collection[str]) -> str:
+def _place(sentence: str, file: str, found: Lines, flags: Collection[str]) -> str:
   """'FILE:LINE: ' of the key that a sentence begins with; '' where that is none."""
   match = _SUBJECT.match(sentence)
   if not match or match[2].partition('.')[0] not in _SECTIONS:
     return ''
-  value, found = sentence[match.end() :], lines(Path(file))
+  value = sentence[match.end() :]
   # What an arm changes wins over a flag for all arms.
   names = [f'{match[1]}.{match[2]}', match[2]] if match[1] else [match[2]]
   for name in names:
@@ -50,7 +52,7 @@ def _place(sentence: str, file: str, flags: Collection[str]) -> str:
   return f'{file}:{line}: ' if line else f'{file}: '
 
 
-def _last(assignments: list[tuple[int, str]], value: str) -> int | None:
+def _last(assignments: list[Assigned], value: str) -> int | None:
   """The line of the last assignment, but for those of another value than '=VALUE ...' says."""
   possible = [line for line, text in assignments if not text or _says(value, text)]
   return possible[-1] if possible else None
@@ -68,7 +70,7 @@ def _says(value: str, text: str) -> bool:
     return False
 
 
-def lines(file: Path) -> dict[str, list[tuple[int, str]]]:
+def lines(file: Path) -> Lines:
   """Returns the lines of the assignments to each key that a config file's text shows.
 
   In the order of the text, each with its value as messages show it, or '' where that is computed.
@@ -87,7 +89,7 @@ def lines(file: Path) -> dict[str, list[tuple[int, str]]]:
     if isinstance(node, ast.Return) and isinstance(node.value, ast.Name)
   }
   prefixes = dict.fromkeys(configs, '')
-  found: dict[str, list[tuple[int, str]]] = {}
+  found: Lines = {}
   for key, place in (pair for node in ast.walk(tree) for pair in _sets(node, prefixes)):
     found.setdefault(key, []).append(place)
   return {key: sorted(places) for key, places in found.items()}
@@ -104,10 +106,7 @@ def _shown(node: ast.expr | None) -> str:
   return shown_value(tuple(value) if isinstance(value, list) else value)
 
 
-Place = tuple[str, tuple[int, str]]  # a key, its line, and the value that stands there
-
-
-def _sets(node: ast.AST, prefixes: dict[str, str]) -> Iterator[Place]:
+def _sets(node: ast.AST, prefixes: dict[str, str]) -> Iterator[tuple[str, Assigned]]:
   """The keys that a statement or call sets; notes names given to sections."""
   if isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign):
     plain = not isinstance(node, ast.AugAssign)
@@ -138,7 +137,9 @@ def _pairs(target: ast.expr, value: ast.expr | None) -> Iterator[tuple[ast.expr,
     yield from ((one, None) for one in target.elts)
 
 
-def _given(arguments: list[ast.expr], keywords: list[ast.keyword], where: str) -> Iterator[Place]:
+def _given(
+  arguments: list[ast.expr], keywords: list[ast.keyword], where: str
+) -> Iterator[tuple[str, Assigned]]:
   """The keys below `where` that dicts and keywords of a call name."""
   pairs = [(one.arg, one.value, one.value.lineno) for one in keywords if one.arg]
   for argument in arguments:

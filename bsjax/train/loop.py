@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import math
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -20,16 +19,16 @@ from bsjax.config.errors import ConfigError
 from bsjax.console import Pace, ProgressLine, now
 from bsjax.engine import memory, processes
 from bsjax.engine.own import CONFIGS, Own
-from bsjax.models.task import CLASSIFICATION
-from bsjax.plan.lanes import StagePlan, StudyPlan
+from bsjax.plan.lanes import StudyPlan
 from bsjax.storage import records, workdirs
 from bsjax.storage.writers import Mirrors
 from bsjax.train import stopping
 from bsjax.train.profiling import Profiler
-from bsjax.train.rows import best_line, lane_records
+from bsjax.train.rows import best_line
 from bsjax.train.saves import Saves
 from bsjax.train.stage_run import StageRun
 from bsjax.train.subset_evaluations import SubsetEvaluations
+from bsjax.train.whole_evaluations import WholeEvaluations
 
 
 class TrainLoop:
@@ -51,10 +50,9 @@ class TrainLoop:
 
     `own` is what comes from outside.
     """
-    self.own, self.began = own, 0.0  # the largest loss with which a lane began
     self.config, self.workdir, self.plan, self.console = config, workdir, study_plan, console
-    self.records, self.mirrors = workdir / 'records.jsonl', mirrors
     self.execution = chosen
+    self.whole = WholeEvaluations(workdir, study_plan, own.task, mirrors)
     self.subset = SubsetEvaluations(workdir, study_plan, asked=config.evaluation.subset > 0)
     self.stage = StageRun(
       config, dataset, study_plan, chosen.strategies, console.print, weights, chosen.parts, own
@@ -92,7 +90,7 @@ class TrainLoop:
 
   def _end(self, finish: Callable[[], None]) -> None:
     end = self.evaluated if self.lost else self.plan.total_examples
-    self._check(records.read(self.records), end)
+    self._check(self.whole.rows(), end)
     finish()
 
   def _train(self) -> bool:
@@ -203,19 +201,16 @@ class TrainLoop:
 
     `whole`: on whole splits, and not on the subset alone.
     """
-    stage, groups = self.stage.plan, self.stage.groups
+    stage, groups, device_data = self.stage.plan, self.stage.groups, self.stage.data
+    where = {'examples': mark, 'epoch': stage.epoch(mark), 'stage': stage.stage.index}
     if self.subset.asked:
-      where = _position(stage, mark)
-      record = self.subset.begin(groups, self.stage.data, where, self._guessing())
+      record = self.subset.begin(groups, device_data, where, self.whole.guessing)
       if not whole:
         self.pending, self.evaluated = record, mark
         return
       record()
-    snapshots = [
-      (g.group.lanes, g.evaluate(self.stage.data), g.rates(), g.programs.probed, dict(g.diverged))
-      for g in groups
-    ]
-    self.pending = functools.partial(self._record, mark, stage, snapshots)
+    record = self.whole.begin(groups, device_data, stage.train_examples, where)
+    self.pending = functools.partial(self._record, mark, record)
     if self.stage.follows and mark < stage.end:
       self.stage.follow(self._record_pending())
     elif len(self.stage.diverged) == len(stage.lanes):  # nothing is trained meanwhile
@@ -226,15 +221,8 @@ class TrainLoop:
     pending, self.pending = self.pending, None
     return pending() if pending else []
 
-  def _record(self, mark: int, stage: StagePlan, snapshots: list[tuple]) -> list[dict[str, Any]]:
-    rows, position = [], _position(stage, mark)
-    for lanes, snapshot, rates, probed, diverged in snapshots:
-      probe, guessing = (probed, stage.train_examples), self._guessing()
-      rows += lane_records(lanes, snapshot(), position, rates, probe, diverged, guessing)
-    self._remember(rows)
-    if processes.is_first():
-      records.append(self.records, rows)
-      self.mirrors.rows(rows)
+  def _record(self, mark: int, record: Callable[[], list[records.Row]]) -> list[records.Row]:
+    rows = record()
     self.evaluated, self.lost = mark, self._lost(rows)
     self.line.note(best_line(rows, self.plan.lanes))
     for row in rows:
@@ -242,17 +230,6 @@ class TrainLoop:
         logging.warning('lane %d has diverged by %d examples', row['lane'], row['diverged_at'])
     self.stage.note_diverged(rows)
     return rows
-
-  def _guessing(self) -> float | None:
-    """The loss of a model that knows nothing; None where the records know it."""
-    if self.own.task is CLASSIFICATION:
-      return None
-    return self.own.task.guessing or self.began
-
-  def _remember(self, rows: list[records.Row]) -> None:
-    """Keeps the largest finite loss before training, beside which one may have diverged."""
-    losses = [row['train_loss'] for row in rows if not row['examples']]
-    self.began = max([self.began, *(x for x in losses if x is not None and math.isfinite(x))])
 
   def _save(self) -> None:
     self._record_pending()
@@ -266,7 +243,7 @@ class TrainLoop:
     # Rows later than the checkpoint will be computed again.
     processes.first(lambda: self.subset.truncate(self.evaluated))
     rows = processes.first(self._kept_rows)
-    self._remember(rows)
+    self.whole.remember(rows)
     last = [row for row in rows if row['examples'] == self.evaluated]
     self.lost = bool(last) and self._lost(last)
 
@@ -276,15 +253,14 @@ class TrainLoop:
 
   def _kept_rows(self) -> list[records.Row]:
     """The rows up to the checkpoint, all that there are from now on."""
-    rows = records.truncate_after(self.records, self.evaluated)
+    rows = self.whole.truncate(self.evaluated)
     self._check(rows, self.evaluated)
     return rows
 
   def _check(self, rows: list[records.Row], end: int) -> None:
     """Raises records.Damaged unless every evaluation up to a position is on record."""
-    marks = [mark for stage in self.plan.stages for mark in stage.evaluations if mark <= end]
     lanes = records.read_plan(self.workdir / 'plan.csv')
-    records.check(rows, lanes, self.records, marks)
+    self.whole.check(rows, lanes, end)
     self.subset.check(lanes, end)
 
   def _load(self, step: int) -> None:
@@ -303,7 +279,3 @@ class TrainLoop:
     self.asked = True
     if processes.count() == 1:
       self.stop = True
-
-
-def _position(stage: StagePlan, mark: int) -> dict[str, Any]:
-  return {'examples': mark, 'epoch': stage.epoch(mark), 'stage': stage.stage.index}

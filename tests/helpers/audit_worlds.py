@@ -53,7 +53,7 @@ def _plan(world: str, trials: int):
 
 
 def of_world(world: World, trials: int, seed: tuple[int, ...]) -> pd.DataFrame:
-  """The same of any world, with no other cause added."""
+  """The rows of a made-up study of any world, as a stranger's CSV has them."""
   return _as_written(_simulated(world, trials, seed)[0])
 
 
@@ -70,7 +70,7 @@ def _as_written(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def table(name: str, trials: int, seed: tuple[int, ...]) -> pd.DataFrame:
-  """The rows of a made-up study as a stranger's CSV has them."""
+  """The same of a planted one, with its cause added to what the world has."""
   frame, examples = _simulated(PLANTED[name].world, trials, seed)
   if name == 'only_stale':
     frame['val_accuracy'] -= STALE / 100 * MOMENTUM ** frame['updates'] * (frame['epoch'] > 0)
