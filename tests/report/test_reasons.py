@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from bsjax.analysis.claims.claim import Kind
+from bsjax.analysis.claims.claim import ABOVE, SUPPORTED, Claim, Kind
 from bsjax.analysis.recommend import GOALS
 from bsjax.report.text import claims, reasons
 from bsjax.report.text.audit_reasons import OF_AUDIT
+from bsjax.report.text.claim_blocks import blocks
 from bsjax.report.text.claim_reasons import OF_CLAIMS
 from bsjax.report.text.goal_reasons import OF_GOALS, TITLES
 from bsjax.report.text.reasons import TEMPLATES
-from bsjax.stats.estimate import Reason
+from bsjax.stats.estimate import Estimate, Reason
 
 PACKAGE = Path(__file__).parents[2] / 'bsjax'
 FILES = sorted(PACKAGE.rglob('*.py'))
@@ -63,7 +64,19 @@ def test_a_reason_that_was_json_is_the_same():
 
 
 def test_every_kind_of_claim_and_every_goal_has_words():
-  assert set(claims.TEMPLATES) == set(Kind) and set(TITLES) == set(GOALS)
+  assert set(claims.KINDS) == set(Kind) and set(TITLES) == set(GOALS)
+
+
+def test_a_claim_of_a_new_kind_is_one_entry(monkeypatch):
+  """Beside what asks it: the sentence and the place on the page of a study stand together."""
+  wording = claims.Wording('{where}, {0} forgets less than {1}', block='Forgetting')
+  monkeypatch.setitem(claims.KINDS, 'forgetting', wording)
+  estimate = Estimate(value=0.02, low=0.01, high=0.03, n=5)
+  claim = Claim('forgetting', (8, 64), 'val_accuracy', 'epochs', ABOVE, estimate, SUPPORTED)
+  row = claims.claim_row(claim)
+  assert (row['kind'], row['claim']) == ('forgetting', 'at equal epochs, 8 forgets less than 64')
+  (block,), pairs = blocks([row])
+  assert (block.title, block.rows[0].verdict, pairs.rows) == ('Forgetting', SUPPORTED, ())
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from bsjax.analysis.claims.claim import Family, Kind
 from bsjax.format import by_reason
+from bsjax.report.text.claims import KINDS
 from bsjax.report.text.formats import units
 from bsjax.report.text.reasons import decoded, full_sentence, in_words
 
@@ -55,16 +56,13 @@ def blocks(claims: Sequence[Claim]) -> tuple[list[Block], Block]:
 
   Claims about stages and conditions ('about') stand in their own parts of the page.
   """
-  kinds = {
-    Kind.TREND: 'Small and large batches',
-    Kind.EXPONENT: 'The best learning rate',
-    Kind.PAIR: 'The best batch size against each other one',
+  titles = {kind: wording.block for kind, wording in KINDS.items() if wording.block}
+  parts = {
+    kind: block(title, [claim for claim in claims if claim['kind'] == kind])
+    for kind, title in titles.items()
   }
-  *whole, pairs = (
-    block(title, [claim for claim in claims if claim['kind'] == kind])
-    for kind, title in kinds.items()
-  )
-  return [part for part in whole if part.rows], pairs
+  pairs = parts.pop(Kind.PAIR)
+  return [part for part in parts.values() if part.rows], pairs
 
 
 def effect_text(claim: Claim) -> str:

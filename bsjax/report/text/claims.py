@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NamedTuple
 
 from bsjax.analysis.claims.claim import Claim, Kind
 from bsjax.config.metrics import judged
@@ -20,38 +20,55 @@ from bsjax.report.text.formats import (
 from bsjax.report.text.reasons import coded, full_sentence
 from bsjax.stats.estimate import Estimate
 
-# Of each kind the claim about a sign, and the one about no more than a margin.
-TEMPLATES: dict[str, tuple[str, str]] = {
-  Kind.TREND: (
+
+class Wording(NamedTuple):
+  """All that is said of a kind of claim: of a sign, of no more than a margin, and where.
+
+  `block` is the title over its claims on the page of a study, in the order of KINDS; those without
+  one stand in parts of their own, of which `about` says which.
+  """
+
+  sign: str = ''
+  margin: str = ''
+  block: str = ''
+  about: str = ''
+
+
+KINDS: dict[str, Wording] = {
+  Kind.TREND: Wording(
     '{where}, {trend}',
     '{where}, {the_noun} changes by less than {points} from the smallest to the largest batch size',
+    block='Small and large batches',
   ),
-  Kind.STAGE: ('{where}, {trend}', ''),
-  Kind.CLASS: ('{where}, {trend}', ''),
-  Kind.PAIR: (
+  Kind.EXPONENT: Wording(margin='the best learning rate {growth}', block='The best learning rate'),
+  Kind.PAIR: Wording(
     'batch size {0} beats {1}',
     'batch sizes {0} and {1} differ by less than {points} in {noun}',
+    block='The best batch size against each other one',
   ),
-  Kind.CONDITION: (
+  Kind.STAGE: Wording('{where}, {trend}', about='stages'),
+  Kind.CLASS: Wording('{where}, {trend}'),
+  Kind.CONDITION: Wording(
     '{where}, {0} {says} {noun} than {1}',
     '{where}, {0} and {1} differ by less than {points} in {noun}',
+    about='conditions',
   ),
-  Kind.SCALING: ('', '{0:rule} keeps the {metric} of batch size {2} at {1}, within {points}'),
-  Kind.CURVE: (
-    'with {0:rule}, batch size {1} is as close to the curve of {2} as two seeds are',
-    '',
+  Kind.SCALING: Wording(
+    margin='{0:rule} keeps the {metric} of batch size {2} at {1}, within {points}'
   ),
-  Kind.WAY: (
+  Kind.CURVE: Wording(
+    'with {0:rule}, batch size {1} is as close to the curve of {2} as two seeds are'
+  ),
+  Kind.WAY: Wording(
     'batch size {0} is better than {1}, {way}, {where}',
     'batch sizes {0} and {1}, {way}, differ by less than {points} {where}',
   ),
-  Kind.ARMS: (
+  Kind.ARMS: Wording(
     'with {0:rule}, the training curve of batch size {2} stays closer to that of {3} than with '
     '{1:rule}',
-    '',
+    about='scaling rules',
   ),
-  Kind.EXPONENT: ('', 'the best learning rate {growth}'),
-  Kind.AUDIT: ('{asked}', '{asked}'),
+  Kind.AUDIT: Wording('{asked}', '{asked}'),
 }
 
 
@@ -78,8 +95,6 @@ _WAYS = {
   'tuned': 'learning rate tuned for itself',
 }
 _BUDGETS = {'learning_rate_updates': 'updates weighted by learning rate'}
-# Claims that stand in a part of the page of their own.
-_ABOUT = {Kind.STAGE: 'stages', Kind.CONDITION: 'conditions', Kind.ARMS: 'scaling rules'}
 
 
 def claim_row(claim: Claim) -> dict[str, Any]:
@@ -87,7 +102,7 @@ def claim_row(claim: Claim) -> dict[str, Any]:
 
   What of `columns` is itself a claim stays one.
   """
-  about = {'about': _ABOUT[claim.kind]} if claim.kind in _ABOUT else {}
+  about = {'about': part} if (part := KINDS[claim.kind].about) else {}
   found = [_found(claim.estimate, claim.unit)] if claim.kind != Kind.ARMS else []
   return {
     'claim': claim_sentence(claim),
@@ -112,11 +127,11 @@ def claim_row(claim: Claim) -> dict[str, Any]:
 
 def claim_sentence(claim: Claim) -> str:
   """What is claimed, without a full stop."""
-  of_sign, of_margin = TEMPLATES[claim.kind]
+  wording = KINDS[claim.kind]
   margin, noun = claim.question.margin, nouns().get(claim.quantity, '')
   of_loss = claim.unit in LOG_LOSSES
   return filled(
-    of_sign if margin is None else of_margin,
+    wording.sign if margin is None else wording.margin,
     *claim.subject,
     where=_where(claim),
     trend=_trend(claim.quantity),
