@@ -79,8 +79,8 @@ def _most_accurate(
   largest = max(level, default=best)
   if largest > size:
     # How much may be lost by taking a larger batch size that was not shown to be worse.
-    found = level[largest].plain.interval
-    ends = {'value': found.value, 'low': found.low, 'high': found.high}
+    difference = level[largest].plain.interval
+    ends = {'value': difference.value, 'low': difference.low, 'high': difference.high}
     why.append(Reason('at_stake', best=best, other=largest, **ends))
   taken, borrowed = _rate(chosen, size)
   why += borrowed
@@ -111,15 +111,15 @@ def _rate(chosen: Chosen, size: int) -> tuple[Tuned, list[Reason]]:
   Its metric was read at its own best rate, which luck may have moved; the batch size of the best
   mean is often that of the most luck.
   """
-  own, best = chosen[size], borrowed_rates(chosen).get(size)
+  tuned, best = chosen[size], borrowed_rates(chosen).get(size)
   if best is None:
-    return own, []
-  rates = [part.learning_rate for part in own.window]
+    return tuned, []
+  rates = [part.learning_rate for part in tuned.window]
   rate = min(rates, key=lambda rate: abs(math.log(rate / best)))
-  if rate == own.learning_rate:
-    return own, []
-  about = {'size': size, 'own': own.learning_rate, 'rate': rate, 'best': best}
-  return replace(own, learning_rate=rate), [Reason('rate_of_others', **about)]
+  if rate == tuned.learning_rate:
+    return tuned, []
+  about = {'size': size, 'own': tuned.learning_rate, 'rate': rate, 'best': best}
+  return replace(tuned, learning_rate=rate), [Reason('rate_of_others', **about)]
 
 
 def _shown(pair: Pair, question: Question) -> bool:

@@ -20,11 +20,11 @@ def main(argv: list[str]) -> None:
   said = {name: given[name].value for name in SAID}
   try:
     said['batch_norm'] = batch_norm(given.batch_norm)
-    found = bsjax.audit.audit(argv[1:], given.columns, **said)
-    page = found.write(given.out) if given.out else None
+    judged = bsjax.audit.audit(argv[1:], given.columns, **said)
+    page = judged.write(given.out) if given.out else None
   except (Problem, OSError) as error:
     raise SystemExit(printable(f'Error: {error}', sys.stderr.encoding)) from error
-  make_console().print(found.table())
+  make_console().print(judged.table())
   if page:
     print(printable(str(page), sys.stdout.encoding))
 

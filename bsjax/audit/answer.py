@@ -67,8 +67,8 @@ def of_cell(of: Given, claims: Sequence[Claim], confounds: Sequence[Confound]) -
 
 def of_cells(pooled: Sequence[Claim], confounds: Sequence[Confound], cells: int) -> Finding:
   """The answer over several cells."""
-  there = [c.code for c in confounds if c.present is True and c.code in DECISIVE]
-  return _found(Code.CELLS, cells=cells, open=there, **overall(pooled))
+  open_confounds = [c.code for c in confounds if c.present is True and c.code in DECISIVE]
+  return _found(Code.CELLS, cells=cells, open=open_confounds, **overall(pooled))
 
 
 def largest_difference(of: Given) -> float | None:
@@ -77,10 +77,10 @@ def largest_difference(of: Given) -> float | None:
   sizes, ends = compared.sizes, []
   for place, first in enumerate(sizes):
     for second in sizes[place + 1 :]:
-      found = compared.difference(first, second, of.ranking.confidence)
-      if found.low is None or found.high is None:
+      apart = compared.difference(first, second, of.ranking.confidence)
+      if apart.low is None or apart.high is None:
         return None
-      ends += [abs(found.low), abs(found.high)]
+      ends += [abs(apart.low), abs(apart.high)]
   return max(ends, default=None)
 
 

@@ -61,15 +61,15 @@ def _trends(of: Given) -> list[Claim]:
   asked += [('updates', USUAL.val, within(USUAL.margin))]
   if USUAL.train in of.columns and not of.loss_only:
     asked += [(budget, *GAP_GROWS) for budget in BUDGETS]
-  found = []
+  claims = []
   for budget, quantity, question in asked:
     headline = (budget, quantity, question) == ('epochs', *metric_worsens())
     mine = {'confidence': of.ranking.confidence, 'family': Family.HEADLINE} if headline else {}
-    found.append(trend(question, quantity, budget, of.tried, of.chosen, of.read[budget], **mine))
+    claims.append(trend(question, quantity, budget, of.tried, of.chosen, of.read[budget], **mine))
   if USUAL.train not in of.columns and not of.loss_only:
     why = Reason('no_column', columns=[USUAL.train])
-    found += [unanswered('', ABOVE, why, kind=Kind.TREND, quantity='gap', unit='per_doubling')]
-  return found
+    claims += [unanswered('', ABOVE, why, kind=Kind.TREND, quantity='gap', unit='per_doubling')]
+  return claims
 
 
 def _pairs(of: Given) -> list[Claim]:
@@ -146,13 +146,13 @@ def _optima(of: Given) -> list[Claim]:
   by_loss = of.loss_only or 'val_loss' in of.columns
   objective = 'val_loss' if by_loss else 'val_error'
   optima = {size: optimum_of(s, objective) for size, s in whole_settings(of.tried).items() if s}
-  found = exponent(points(optima))
-  if 'undefined' in found:
-    bend = undefined('no_exponent', why=found['undefined'])
+  growth = exponent(points(optima))
+  if 'undefined' in growth:
+    bend = undefined('no_exponent', why=growth['undefined'])
   else:
-    change = found['change']
+    change = growth['change']
     bend = Estimate(change['value'], *change['ci95'], n=change['n'])
-  return [*exponent_claims(found), ask('one_power_law', within(BEND), bend, 'exponent')]
+  return [*exponent_claims(growth), ask('one_power_law', within(BEND), bend, 'exponent')]
 
 
 def _narrowing(of: Given) -> list[Claim]:
@@ -175,9 +175,9 @@ def _flatter(of: Given) -> list[Claim]:
   if 'sharpness' not in of.columns:
     why = Reason('no_column', columns=['sharpness'])
     return [unanswered('flatter_minima', ABOVE, why, **about)]
-  found = _slope_of_finals(of, lambda lane: _log(lane.final.get('sharpness')))
+  slope = _slope_of_finals(of, lambda lane: _log(lane.final.get('sharpness')))
   careful = Reason('sharpness_moves_with_loss')
-  return [ask('flatter_minima', ABOVE, found.interval, 'exponent', careful, **about)]
+  return [ask('flatter_minima', ABOVE, slope.interval, 'exponent', careful, **about)]
 
 
 def _time(of: Given) -> list[Claim]:

@@ -179,10 +179,10 @@ def _summed(rows: pd.DataFrame, changes: pd.Series, clock: pd.Series, each: pd.S
   Raises Problem where such a run begins anew in the file: it may be two under one name.
   """
   total = clock * each
-  here = changes & clock.notna()
-  if not here.any():
+  changed = changes & clock.notna()
+  if not changed.any():
     return total
-  some = rows[here].assign(clock=clock, each=each)
+  some = rows[changed].assign(clock=clock, each=each)
   for _, run in some.groupby(_by_run(some), dropna=False):
     back = run[run['clock'].diff() < 0]
     anew = back[back['clock'] <= run['clock'].min()]

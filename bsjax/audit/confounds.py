@@ -98,13 +98,13 @@ def _stale(asked: _Asked) -> Confound:
   if asked.facts.train_examples is None and 'updates' not in asked.facts.logged:
     return asked.open(STALE, UNKNOWN, Reason('updates_not_known'))
   fewest = {size: _updates(asked, size) for size in asked.sizes}
-  size = min(fewest, key=lambda one: fewest[one])
+  size = min(fewest, key=lambda batch_size: fewest[batch_size])
   if momentum is None:
     shares = [m ** fewest[size] for m in (0.9, 0.99, 0.999)]
     return asked.open(
       STALE, UNKNOWN, Reason('stale_if', size=size, updates=fewest[size], shares=shares)
     )
-  stale = {one: momentum**updates for one, updates in fewest.items()}
+  stale = {batch_size: momentum**updates for batch_size, updates in fewest.items()}
   ends = [stale[min(stale)], stale[max(stale)]]
   apart = max(stale.values()) - min(stale.values())
   present = True if apart > STALE_SHARE else False if apart < LITTLE_STALE else UNKNOWN
@@ -207,13 +207,13 @@ def _smoothed(asked: _Asked) -> Confound:
   """Whether neighbouring values of the metric err alike, as those of a moving average do."""
   if asked.facts.smoothed:
     return asked.open(SMOOTHED, True, Reason('smoothed_by_name'))
-  found = []
+  correlations = []
   for tuned in asked.of.chosen.values():
     for lane in tuned.lanes:
       late = [row[USUAL.val] for row in lane.planned_rows[len(lane.planned_rows) // 2 :]]
       if len(late) >= FEWEST_RECORDS and None not in late:
-        found.append(_autocorrelation(np.array(late)))
-  known = [value for value in found if math.isfinite(value)]
+        correlations.append(_autocorrelation(np.array(late)))
+  known = [value for value in correlations if math.isfinite(value)]
   if not known:
     return asked.open(SMOOTHED, UNKNOWN, Reason('too_few_records', fewest=2 * FEWEST_RECORDS))
   value = float(np.mean(known))
@@ -256,9 +256,9 @@ def over_cells(of_cells: Sequence[Sequence[Confound]]) -> list[Confound]:
     by_code.setdefault(confound.code, []).append(confound)
   result = []
   for code, several in by_code.items():
-    there = [one for one in several if one.present is True]
+    true_in = [one for one in several if one.present is True]
     unknown = [one for one in several if one.present == UNKNOWN]
-    first = (there or unknown or several)[0]
-    count = Reason('in_cells', count=len(there), unknown=len(unknown), cells=len(several))
+    first = (true_in or unknown or several)[0]
+    count = Reason('in_cells', count=len(true_in), unknown=len(unknown), cells=len(several))
     result.append(first._replace(code=code, explains=None, evidence=(count, *first.evidence)))
   return result

@@ -172,17 +172,17 @@ def _cell(
 ) -> Cell:
   known = {'epoch', 'updates'} if facts.train_examples else set(facts.logged) - {'epoch'}
   given = given_of(tried, columns, loss_only, frozenset(known))
-  found = claims.claims(given)
-  around = confounds.confounds(given, found, facts)
-  said = answer.of_cell(given, found, around)
+  asked = claims.claims(given)
+  around = confounds.confounds(given, asked, facts)
+  said = answer.of_cell(given, asked, around)
   goals = _goals(given, options)
   if not facts.train_examples and 'epoch' not in facts.logged:
-    found = [_without_epochs(claim) for claim in found]
+    asked = [_without_epochs(claim) for claim in asked]
   if loss_only:
-    found = [losses.claim_of_loss(claim) for claim in found]
+    asked = [losses.claim_of_loss(claim) for claim in asked]
     around = [losses.confound_of_loss(confound) for confound in around]
     goals = [losses.finding_of_loss(goal) for goal in goals]
-  return Cell(name, given, found, around, _rows(given), goals, said)
+  return Cell(name, given, asked, around, _rows(given), goals, said)
 
 
 def _without_epochs(claim: Claim) -> Claim:
@@ -259,10 +259,10 @@ def _shown(values: np.ndarray, loss_only: bool) -> dict[str, Any]:
   """The metric's mean and interval, or those of the loss, from what the analysis compared."""
   if not loss_only:
     return estimate(values, USUAL.val)
-  found = estimate(values)
-  mean, (low, high) = found['mean'], found['ci95']
+  result = estimate(values)
+  mean, (low, high) = result['mean'], result['ci95']
   ends = [None if end is None else math.exp(-end) for end in (high, low)]
-  return {'mean': None if mean is None else math.exp(-mean), 'ci95': ends, 'n': found['n']}
+  return {'mean': None if mean is None else math.exp(-mean), 'ci95': ends, 'n': result['n']}
 
 
 def _together(

@@ -134,15 +134,15 @@ def completed(rows: pd.DataFrame, metric: str) -> tuple[pd.DataFrame, list[Reaso
   """
   others = [name for name in (*METRICS, *LOSSES, *PER_RUN, 'seconds', *TEXTS)
             if name in rows and name not in (metric, 'cell')]  # fmt: skip
-  here = rows[metric].notna()
+  measured = rows[metric].notna()
   notes = []
-  if not here.all():
+  if not measured.all():
     filled = rows.groupby(ID)[others].ffill() if others else rows[[]]
     rows = rows.assign(**{name: filled[name] for name in others})
-    notes.append(Reason('rows_without_metric', count=int((~here).sum()), column=metric))
-    if lost := int(rows[ID].nunique() - rows.loc[here, ID].nunique()):
+    notes.append(Reason('rows_without_metric', count=int((~measured).sum()), column=metric))
+    if lost := int(rows[ID].nunique() - rows.loc[measured, ID].nunique()):
       notes.append(Reason('runs_without_metric', count=lost, column=metric))
-    rows = rows[here]
+    rows = rows[measured]
   return rows, notes
 
 

@@ -101,7 +101,7 @@ def _other_settings(raw: Raw, chosen: Sequence[Column]) -> list[str]:
   if not keys or not {'run', 'trial'} & set(named):
     return []
   taken = {name for column in chosen for name in column.source}
-  found = []
+  problems = []
   for name in raw.frame.columns:
     values = raw.frame[name]
     if name in taken or columns_.guess_metric(str(name))[0] or not 2 <= values.nunique() <= 20:
@@ -109,8 +109,8 @@ def _other_settings(raw: Raw, chosen: Sequence[Column]) -> list[str]:
     if not _IDENTITY & set(re.split(r'[^a-z]+', str(name).lower())):
       along = raw.frame.groupby(run, dropna=False)[name].nunique().max()
       within = raw.frame.groupby(keys, dropna=False)[name].nunique().max()
-      found += [str(name)] if along <= 1 < within else []
-  return found
+      problems += [str(name)] if along <= 1 < within else []
+  return problems
 
 
 def _merged(charts: Sequence[pd.DataFrame]) -> pd.DataFrame:

@@ -164,8 +164,8 @@ def deal_by_trial(
 
 def seat(tree: PyTree, order: Int[np.ndarray, 'device seat']) -> PyTree:
   """Arranges host arrays `[lane, ...]` as `[device, seat, ...]`, for devices of this process."""
-  here = np.split(order, processes.count())[jax.process_index()]
-  return jax.tree.map(lambda x: np.asarray(x)[here], tree)
+  own_rows = np.split(order, processes.count())[jax.process_index()]
+  return jax.tree.map(lambda x: np.asarray(x)[own_rows], tree)
 
 
 def collect(tree: PyTree, order: Int[np.ndarray, 'device seat']) -> PyTree:

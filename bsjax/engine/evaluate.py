@@ -250,9 +250,9 @@ def add_moments(
 
 def _moments_of(spec: LaneSpec, state: Weights, images: Inputs, first: Int[Array, '']) -> PyTree:
   """What BatchNorm sees of a batch that begins at example `first`."""
-  own = hasattr(spec.model, 'training_outputs')  # from outside
-  model = spec.model if own else spec.model.clone(batch_norm_momentum=0.0)
-  of_batch = own_statistics if own else training_outputs
+  own_outputs = hasattr(spec.model, 'training_outputs')  # from outside
+  model = spec.model if own_outputs else spec.model.clone(batch_norm_momentum=0.0)
+  of_batch = own_statistics if own_outputs else training_outputs
   variables = {'params': state.params, 'batch_stats': state.batch_stats}
 
   def keys() -> Key[Array, ' 1']:  # for a model with dropout, the same in all lanes

@@ -151,18 +151,20 @@ def compute(spec: LaneSpec, cut: str, states: Any, dataset: Dataset) -> tuple[Su
       logits = spec.model.apply(variables, inputs, train=False)
     return entering[0].astype(jnp.float32), logits
 
-  one = whole(dataset.train.images[:1])[0].shape[1:]
+  feature_shape = whole(dataset.train.images[:1])[0].shape[1:]
 
   def features(split: Split) -> Split:
-    out = np.empty((len(split.labels), *one), np.float32)
+    out = np.empty((len(split.labels), *feature_shape), np.float32)
     for at in range(0, len(out), CHUNK):
       at = min(at, max(len(out) - CHUNK, 0))  # the last chunk ends with the split: one shape
       out[at : at + CHUNK] = whole(split.images[at : at + CHUNK])[0]
     # The axes of images, whatever those of features are.
-    return Split(out.reshape(len(out), *(1,) * (3 - len(one)), *one), split.labels)
+    return Split(
+      out.reshape(len(out), *(1,) * (3 - len(feature_shape)), *feature_shape), split.labels
+    )
 
   train, validation = features(dataset.train), features(dataset.validation)
-  rest = Suffix(spec.model, cut, shape, one)
+  rest = Suffix(spec.model, cut, shape, feature_shape)
   few = slice(0, min(CHUNK, len(dataset.train.labels)))
   expected = np.asarray(whole(dataset.train.images[few])[1])
   logits = np.asarray(jax.jit(lambda x: rest.apply(variables, x, train=False))(train.images[few]))

@@ -75,8 +75,8 @@ def _update(
   count = state.count
   mean = jax.tree.map(lambda g: g / count, state.grad_sum)
   rate = lane_params.learning_rate * spec.schedule(end - count * spec.micro_batch)
-  own = lane_params.hyperparameters
-  params, opt_state = step(spec, state.params, state.opt_state, mean, rate, own)
+  values = lane_params.hyperparameters
+  params, opt_state = step(spec, state.params, state.opt_state, mean, rate, values)
   state = state.replace(
     params=params,
     opt_state=opt_state,

@@ -177,8 +177,8 @@ def _gram_products(layer: Tapped, seen: Array, delta: Array, flat: dict) -> tupl
     flat[kind][f'{layer.path}/kernel'].reshape(a.shape[1], d.shape[1])
     for kind in ('metric', 'lowered')
   )
-  one = len(a) == 1
-  square = (a[0] ** 2) @ metric @ (d[0] ** 2) if one else jnp.vdot(a @ a.T, d @ d.T)
+  single = len(a) == 1
+  square = (a[0] ** 2) @ metric @ (d[0] ** 2) if single else jnp.vdot(a @ a.T, d @ d.T)
   with_mean = jnp.vdot(a @ lowered, d)
   bias = f'{layer.path}/bias'
   if bias in flat['params']:

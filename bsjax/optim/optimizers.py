@@ -64,5 +64,5 @@ def with_learning_rate(
 
 def arguments(name: str) -> dict[str, str]:
   """Key of `config.optimizer` -> the argument of the optimizer of a name that it is."""
-  own = {key: argument for argument, key in OPTIMIZERS[name].hyperparameters.items()}
-  return {'weight_decay': 'weight_decay', **own}
+  by_key = {key: argument for argument, key in OPTIMIZERS[name].hyperparameters.items()}
+  return {'weight_decay': 'weight_decay', **by_key}

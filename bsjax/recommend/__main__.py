@@ -44,20 +44,20 @@ def main(_: list[str]) -> None:
       sys.exit(stopping.UNFINISHED)
     cost = records.read_json(workdir / 'native_cost.json')
     tuned = list(select(settings(*stored_study.load(workdir).first)).chosen.values())
-    found: dict[str, Any] = {'undefined': 'no_rate_ended_well'}
+    advised: dict[str, Any] = {'undefined': 'no_rate_ended_well'}
     if tuned:
-      found = advice.advise(tuned[0], cost)
+      advised = advice.advise(tuned[0], cost)
   except (ConfigError, data.DataError, Damaged, OSError) as error:
     logging.debug('', exc_info=error)
     sys.exit(f'bsjax.recommend: {cli.mistake(error)}')
-  records.write_json(workdir / 'recommend.json', found)
+  records.write_json(workdir / 'recommend.json', advised)
   console = make_console()
-  if 'rows' in found:
-    console.print(text.table(found))
-  for sentence in text.sentences(found, cost):
+  if 'rows' in advised:
+    console.print(text.table(advised))
+  for sentence in text.sentences(advised, cost):
     console.print(sentence)
-  if 'fastest' in found:
-    for trainer, given in text.trainers(found['fastest'], cost):
+  if 'fastest' in advised:
+    for trainer, given in text.trainers(advised['fastest'], cost):
       console.print(f'  {trainer}: {given}', soft_wrap=True, markup=False)
   console.print(f'Written: {workdir / "recommend.json"}', soft_wrap=True)
 

@@ -74,9 +74,9 @@ def noise_scales(setting: Setting) -> NoiseScales:
 def _pairs(rows: Sequence[Row]) -> tuple[str, list[tuple[float, float]]]:
   """(tr(Sigma), |G|^2) of each trial at a record, of the better kind that all of them have."""
   for kind, of in ((EXACT[PLAIN].name, _exact), (ONLINE[PLAIN].name, _online)):
-    found = [pair for row in rows if (pair := of(row)) and None not in pair]
-    if len(found) == len(rows):
-      return kind, found
+    moments = [pair for row in rows if (pair := of(row)) and None not in pair]
+    if len(moments) == len(rows):
+      return kind, moments
   return '', []
 
 

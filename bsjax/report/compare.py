@@ -98,8 +98,8 @@ def _claim(row: Mapping[str, Any]) -> Claim:
 def _differs(studies: Sequence[Compared]) -> list[dict[str, Any]]:
   conditions = [Condition(study.name, study.config, (), ()) for study in studies]
   by_study = differences(conditions)
-  keys = sorted({key for own in by_study.values() for key in own})
-  first = {key: own[key][0] for own in by_study.values() for key in own}
+  keys = sorted({key for changed in by_study.values() for key in changed})
+  first = {key: changed[key][0] for changed in by_study.values() for key in changed}
   return [
     {'key': key, 'values': [by_study.get(s.name, {}).get(key, [0, first[key]])[1] for s in studies]}
     for key in keys

@@ -28,6 +28,6 @@ def summarize(
   of provenance.json, as 'provenance'.
   """
   with judging(judged_by(config, record_rows)):
-    found = rendered(summary.summarize(config, plan_rows, record_rows, hardware, facts))
-    found |= {'answer': answer(found)._asdict()}
-  return found | ({'provenance': list(starts)} if starts else {})
+    summary_row = rendered(summary.summarize(config, plan_rows, record_rows, hardware, facts))
+    summary_row |= {'answer': answer(summary_row)._asdict()}
+  return summary_row | ({'provenance': list(starts)} if starts else {})

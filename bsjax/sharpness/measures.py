@@ -63,8 +63,8 @@ def keskar(
   corners = jax.random.rademacher(key, (starts, flat.size), flat.dtype)
   origins = jnp.concatenate([jnp.zeros((1, flat.size)), corners])
   highest = jax.lax.map(lambda u: ascend(value, gradient, u, iterations), origins).max()
-  here = objective.value(params)
-  return 100 * (highest - here) / (1 + here)
+  base = objective.value(params)
+  return 100 * (highest - base) / (1 + base)
 
 
 def ascend(

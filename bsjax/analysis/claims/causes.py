@@ -150,11 +150,11 @@ def _updates(given: Given, read: Mapping[str, Mapping[int, Reading]]) -> Confoun
     return Confound(UPDATES, False, given.effect and False, (Reason('equal_updates'),))
   if not given.effect:
     return Confound(UPDATES, True, None, tuple(more))
-  there = read['updates']
-  left, whole = given.effect.read(there), given.effect.read(read['epochs'])
+  at_equal_updates = read['updates']
+  left, whole = given.effect.read(at_equal_updates), given.effect.read(read['epochs'])
   if left is None or left.low is None or whole is None:
     return Confound(UPDATES, True, UNKNOWN, (*more, Reason('nothing_at_equal_updates')))
-  places = confounds.schedule(given.chosen, there, given.sizes)
+  places = confounds.schedule(given.chosen, at_equal_updates, given.sizes)
   if confounds.other_place(places):
     why = Reason('other_place_of_schedule')
     return Confound(UPDATES, True, UNKNOWN, (*more, *places, why))
@@ -162,7 +162,7 @@ def _updates(given: Given, read: Mapping[str, Mapping[int, Reading]]) -> Confoun
   if verdict is True and within(_limit(whole)).verdict(left) != SUPPORTED:
     verdict = UNKNOWN  # It may have turned because the smaller batch has seen fewer examples there.
   evidence = Reason('at_equal_updates', **_left(whole, left))
-  subset = confounds.on_subset(there[size] for size in given.sizes)
+  subset = confounds.on_subset(at_equal_updates[size] for size in given.sizes)
   return Confound(UPDATES, True, verdict, (*more, evidence, *subset))
 
 
@@ -216,8 +216,8 @@ def _stale(config: Mapping[str, Any], given: Given, read: Mapping[int, Reading])
   running, fresh = asked.read(read), asked.read(read, REESTIMATED + judged().val)
   lag = asked.read({size: _with_lag(read[size]) for size in given.sizes}, LAG)
   if None in (running, fresh, lag) or lag.low is None:
-    one = lag is not None and lag.n == 1
-    why = Reason('one_trial', over=lag.over) if one else Reason('not_reestimated')
+    single_trial = lag is not None and lag.n == 1
+    why = Reason('one_trial', over=lag.over) if single_trial else Reason('not_reestimated')
     return Confound(STALE, UNKNOWN, given.effect and UNKNOWN, (why,))
   if lag.low <= 0 <= lag.high:
     present = False if within().verdict(lag) == SUPPORTED else UNKNOWN

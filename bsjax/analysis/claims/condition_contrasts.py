@@ -198,9 +198,9 @@ def _claim(
   if unit == judged().unit and not nothing:
     # The context of one batch size stands beside the other claim.
     context = place.context if place.pooled else ()
-    here = place.columns | {'margin': margin}
+    at_place = place.columns | {'margin': margin}
     columns['equivalent'] = judge(
-      within(margin), plain, again, context, [*either, *place.cut_short], columns=here, **about
+      within(margin), plain, again, context, [*either, *place.cut_short], columns=at_place, **about
     )
   context, void = [*nothing, *place.context], [*worse, *place.cut_short]
   return judge(question, plain, again, context, void, columns=columns, **about)

@@ -55,8 +55,8 @@ def read_pair(held: Mapping[str, Held], first: str, second: str, budget: str) ->
     if budget == 'updates' and ends[0] == ends[1]:
       continue  # the same as at equal examples
     # Conditions may come apart in their last stage only, so they meet as late as can be.
-    there, value = met(dict(enumerate(pair)), budget, LAST_QUARTER)
-    readings = [read(setting, budget, value) for setting in there.values()]
+    settings, value = met(dict(enumerate(pair)), budget, LAST_QUARTER)
+    readings = [read(setting, budget, value) for setting in settings.values()]
     if problem := next((reading.problem for reading in readings if reading.problem), None):
       out[size], unread = problem, True
     else:

@@ -43,8 +43,8 @@ def better_side(claims: Sequence[Claim]) -> str:
 
 def trend_ends(claims: Sequence[Claim]) -> list[float | None]:
   """The trend at equal epochs per doubling, and the ends of its interval."""
-  found = trend.estimate if (trend := _trend(claims)) else Estimate(None)
-  return [found.value, found.low, found.high]
+  slope = trend.estimate if (trend := _trend(claims)) else Estimate(None)
+  return [slope.value, slope.low, slope.high]
 
 
 def _trend(claims: Sequence[Claim]) -> Claim | None:

@@ -55,8 +55,8 @@ def slope_claims(
   claims = []
   for budget, quantity, question in asked:
     is_headline = (budget, quantity, question) == ('epochs', *metric_worsens())
-    own = {'confidence': confidence, 'family': Family.HEADLINE} if is_headline else {}
-    claims.append(trend(question, quantity, budget, tried, chosen, read[budget], **own))
+    in_family = {'confidence': confidence, 'family': Family.HEADLINE} if is_headline else {}
+    claims.append(trend(question, quantity, budget, tried, chosen, read[budget], **in_family))
   return claims
 
 

@@ -66,14 +66,14 @@ def _carried(tried: Sequence[Setting], base: Tuned, rule: str) -> Tuned | Reason
     lanes = {lane.plan['trial']: lane for lane in setting.lanes} if setting else {}
     if missing := [trial for trial in trials if trial not in lanes]:
       return Reason('trial_not_run', trial=missing[0], learning_rate=rate)
-    here = tuple(lanes[trial] for trial in trials)
-    if failed := [[lane.plan['trial'], lane.problem] for lane in here if lane.problem]:
+    paired_lanes = tuple(lanes[trial] for trial in trials)
+    if failed := [[lane.plan['trial'], lane.problem] for lane in paired_lanes if lane.problem]:
       return Reason('lanes_failed', trials=failed)
-    window.append(replace(setting, lanes=here))
+    window.append(replace(setting, lanes=paired_lanes))
   nearest = window[[part.learning_rate for part in base.window].index(base.learning_rate)]
   best_rate = scaled(rule, base.best_rate, size, base.batch_size)
-  own = {'learning_rate': nearest.learning_rate, 'lanes': nearest.lanes, 'skipped': ()}
-  return replace(base, batch_size=size, window=tuple(window), best_rate=best_rate, **own)
+  at_rate = {'learning_rate': nearest.learning_rate, 'lanes': nearest.lanes, 'skipped': ()}
+  return replace(base, batch_size=size, window=tuple(window), best_rate=best_rate, **at_rate)
 
 
 def _about(tried: Sequence[Setting], chosen: Tuned | Reason, way: str) -> dict[str, Any]:

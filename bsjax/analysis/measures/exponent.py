@@ -51,12 +51,12 @@ def points(optima: Mapping[int, Optimum]) -> Points:
   Those of fewer trials than others have are left out: the numbers here are of each trial. A study
   that is to decide a question gives no more trials to a batch size that is shown to be worse.
   """
-  found = {size: best for size, best in sorted(optima.items()) if best.state == 'found'}
-  most = max((best.rate.n for best in found.values()), default=0)
-  known = {size: best for size, best in found.items() if best.rate.n == most}
+  bracketed = {size: best for size, best in sorted(optima.items()) if best.state == 'found'}
+  most = max((best.rate.n for best in bracketed.values()), default=0)
+  known = {size: best for size, best in bracketed.items() if best.rate.n == most}
   left_out = {
     size: Reason('fewer_trials', trials=best.rate.n, of=most)
-    if size in found
+    if size in bracketed
     else best.rate.reasons[0]
     for size, best in sorted(optima.items())
     if size not in known

@@ -148,8 +148,8 @@ def _between_points(log_rates: np.ndarray, losses: np.ndarray, inner: slice) -> 
     return _undetermined('no_minimum_between_points', n)
   log, trials = mean_interval(optima), tuple(optima.tolist())
   if n < 2:
-    one = (Reason('one_trial_has_no_interval'),)
-    return Optimum('found', replace(log.map(math.exp), reasons=one), trials)
+    single_trial = (Reason('one_trial_has_no_interval'),)
+    return Optimum('found', replace(log.map(math.exp), reasons=single_trial), trials)
   error = None
   if len(u) > 3:
     others = [_parabola(log_rates[inner], losses[:, inner])[0]]

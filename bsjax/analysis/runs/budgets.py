@@ -55,9 +55,9 @@ def met(
   subset = {size: setting.on_subset() for size, setting in chosen.items()}
   if clock != 'updates' or not all(lane.rows for one in subset.values() for lane in one.lanes):
     return chosen, value
-  there = meeting_point(subset, clock, late)
-  more = _lanes_there(subset, clock, there) > _lanes_there(chosen, clock, value)
-  return (subset, there) if more else (chosen, value)
+  value_on_subset = meeting_point(subset, clock, late)
+  more = _lanes_there(subset, clock, value_on_subset) > _lanes_there(chosen, clock, value)
+  return (subset, value_on_subset) if more else (chosen, value)
 
 
 def _lanes_there(chosen: Mapping[int, Setting], clock: str, value: float | None) -> int:

@@ -84,10 +84,10 @@ class Selection(NamedTuple):
 
 def select(tried: Tried) -> Selection:
   """Every batch size at its best learning rate."""
-  found = {size: tune(settings) for size, settings in tried.items()}
+  tuned = {size: tune(settings) for size, settings in tried.items()}
   return Selection(
-    {size: one for size, one in found.items() if isinstance(one, Tuned)},
-    {size: one for size, one in found.items() if isinstance(one, Reason)},
+    {size: one for size, one in tuned.items() if isinstance(one, Tuned)},
+    {size: one for size, one in tuned.items() if isinstance(one, Reason)},
   )
 
 

@@ -55,14 +55,14 @@ def answer(summary: Mapping[str, Any], brief: bool = False) -> Answer:
   tell, stands in it. `brief` leaves out what a page has beside its results: how these are read, and
   the noise scale.
   """
-  found = _answer(summary, brief)
+  answered = _answer(summary, brief)
   if 'decision' in summary:
-    found = _decided(summary, found)
-  remarks = [*limits(summary), *rare_classes(summary), *found.remarks]
+    answered = _decided(summary, answered)
+  remarks = [*limits(summary), *rare_classes(summary), *answered.remarks]
   if 'branch' not in summary:
-    return found._replace(remarks=remarks)
-  headline = found.headline[0].lower() + found.headline[1:]
-  return Answer(f'In the branch {summary["branch"]}, {headline}', found.detail, remarks)
+    return answered._replace(remarks=remarks)
+  headline = answered.headline[0].lower() + answered.headline[1:]
+  return Answer(f'In the branch {summary["branch"]}, {headline}', answered.detail, remarks)
 
 
 def _decided(summary: Mapping[str, Any], found: Answer) -> Answer:

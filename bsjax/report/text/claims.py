@@ -103,7 +103,7 @@ def claim_row(claim: Claim) -> dict[str, Any]:
   What of `columns` is itself a claim stays one.
   """
   about = {'about': part} if (part := KINDS[claim.kind].about) else {}
-  found = [_found(claim.estimate, claim.unit)] if claim.kind != Kind.ARMS else []
+  effects = [_found(claim.estimate, claim.unit)] if claim.kind != Kind.ARMS else []
   return {
     'claim': claim_sentence(claim),
     'verdict': claim.verdict,
@@ -113,7 +113,7 @@ def claim_row(claim: Claim) -> dict[str, Any]:
     'ci95_interpolation': list(claim.ends),
     'reestimated': claim.again.to_json('effect') if claim.again else None,
     'unit': units()[claim.unit].name,
-    'why': ' '.join(filter(None, [*found, *map(full_sentence, claim.reasons)])),
+    'why': ' '.join(filter(None, [*effects, *map(full_sentence, claim.reasons)])),
     'kind': str(claim.kind),
     'subject': list(claim.subject),
     'quantity': claim.quantity,

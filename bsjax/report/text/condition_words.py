@@ -127,9 +127,9 @@ def _detail(compared: Mapping[str, Any], rows: Sequence[Row], lead: str) -> str:
 
 def _told(rows: Sequence[Row], lead: str) -> str:
   """The largest differences of the leading condition to others, or if it has none, of any."""
-  own = [row for row in rows if lead in (row['first'], row['second'])] or rows
-  told = sorted(own, key=lambda row: -abs(row['effect']))[:MOST_TOLD]
-  more = len(own) - len(told)
+  of_lead = [row for row in rows if lead in (row['first'], row['second'])] or rows
+  told = sorted(of_lead, key=lambda row: -abs(row['effect']))[:MOST_TOLD]
+  more = len(of_lead) - len(told)
   return joined(_less(row, lead) for row in told) + (f', and {more} more below' if more else '')
 
 

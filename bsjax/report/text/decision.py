@@ -178,11 +178,11 @@ def _rates(decision: Mapping[str, Any]) -> str:
 
 
 def _critical(decision: Mapping[str, Any]) -> str:
-  found = decision['critical']
-  if not found or found['target'] is None:
+  critical = decision['critical']
+  if not critical or critical['target'] is None:
     return ''
-  low, high = found['low'], found['high']
-  if found['factor'] is not None:
+  low, high = critical['low'], critical['high']
+  if critical['factor'] is not None:
     ends = f'{number(low)} and {number(high)} examples'
   elif high is None and low:
     ends = f'{number(low)} examples and any larger size'
@@ -190,9 +190,9 @@ def _critical(decision: Mapping[str, Any]) -> str:
     ends = f'zero and {number(high)} examples'
   else:
     ends = 'zero and any larger size'
-  if found['why'] and low is None and high is None:
+  if critical['why'] and low is None and high is None:
     return ''
-  at = f'a training loss of {found["target"]:.3g}'
+  at = f'a training loss of {critical["target"]:.3g}'
   return f'the critical batch size, to {at}, lies between {ends}'
 
 

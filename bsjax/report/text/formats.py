@@ -107,8 +107,8 @@ def change(value: float) -> str:
 def margin_text(margin: float) -> str:
   """'0.5 percentage points', of a difference of the metric; '1 percentage point'."""
   number, points = margin_number(margin), judged().of_points
-  one = judged().metric.percent and number == '1'
-  return f'{number}{points.removesuffix("s") if one else points}'
+  singular = judged().metric.percent and number == '1'
+  return f'{number}{points.removesuffix("s") if singular else points}'
 
 
 def margin_number(margin: float) -> str:

@@ -94,10 +94,10 @@ def noise_scale(config: Config, plan_rows: Sequence[Row]) -> str:
   if settings['exact_examples']:
     blocks = settings.get('curvature_blocks')
     also = f', and weighted by curvature from the Hessians of {blocks} blocks of them'
-    asked, there = settings['exact_examples'], math.inf
+    asked, train_examples = settings['exact_examples'], math.inf
     if plan_rows:
-      there = round(plan_rows[0]['examples'] / plan_rows[0]['epochs'])
-    measured = f'{asked:,}' if asked < there else f'all {there:,}'
+      train_examples = round(plan_rows[0]['examples'] / plan_rows[0]['epochs'])
+    measured = f'{asked:,}' if asked < train_examples else f'all {train_examples:,}'
     sentences.append(
       'At every evaluation the gradient noise scale was measured from the single gradients of '
       f'{measured} training examples{also if blocks else ""}.'

@@ -36,12 +36,12 @@ def limits(summary: Mapping[str, Any]) -> list[str]:
 
 def rare_classes(summary: Mapping[str, Any]) -> list[str]:
   """Whether small batches hurt rare classes, where a study has some."""
-  found = summary.get('by_class', {})
-  if not found or found['imbalance'] < LONG_TAIL:
+  by_class = summary.get('by_class', {})
+  if not by_class or by_class['imbalance'] < LONG_TAIL:
     return []
   return [
     verdict_text(claim, 'of batch size')
-    for claim in found.get('claims', ())
+    for claim in by_class.get('claims', ())
     if claim['quantity'] in ('rare', 'rare_less_frequent') and claim['effect'] is not None
   ]
 
