@@ -182,7 +182,8 @@ class Study(StudyResults):
     if self.shard:
       raise ConfigError(
         f'--shard={self.shard}: rounds of decide.question={self.config.decide.question!r} are '
-        'trained undivided; leave one of both out'
+        'trained undivided; leave one of both out',
+        'decide.question',
       )
     if target and not dry_run:
       raise ConfigError(f'--target={target} says what would be there; add --dry_run')

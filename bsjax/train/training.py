@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bsjax.autotune import execution
-from bsjax.config.errors import ConfigError
+from bsjax.config.errors import ConfigError, Problem
 from bsjax.cost import foreseen
 from bsjax.data import Dataset
 from bsjax.data.doubts import doubts
@@ -154,7 +154,7 @@ class Training:
     self.asked_to_stop = any(processes.exchange(loop.asked))
     return done
 
-  def beyond_budget(self, timed: bool = False) -> str | None:
+  def beyond_budget(self, timed: bool = False) -> Problem | None:
     """Says why the first round of a question may not begin: its examples, or once `timed` its time.
 
     None where it may, or has begun.
