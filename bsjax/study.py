@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from bsjax.config.errors import ConfigError
 from bsjax.plan.arms import FOLDER
-from bsjax.storage import frames, records, shards, workdirs
+from bsjax.storage import frames, records, shards, sound, workdirs
 from bsjax.storage.records import Row
 from bsjax.storage.writers import Writer
 
@@ -127,7 +127,7 @@ def _table(workdir: Path) -> 'pd.DataFrame':
     return frames.table([], [])
   lanes = records.read_plan(plan)
   rows = records.read(path) if path.is_file() else shards.rows(workdir)
-  records.check(rows, lanes, path)
+  sound.check(rows, lanes, path)
   return frames.table(lanes, rows)
 
 
