@@ -200,7 +200,7 @@ def config_file() -> str:
 def mistake(error: Exception) -> str:
   """Returns what an error of a study says, with the flag, or file and line, of what is wrong."""
   given = config_flags.get_override_values(flags.FLAGS['config'])
-  return places.said(error, config_file(), given)
+  return places.said(error, config_file(), flags.FLAGS['config'].value, given)
 
 
 CONFIG_MODULE = 'config_config'  # the name that ml_collections gives the module that --config is

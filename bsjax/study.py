@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from bsjax.config.errors import ConfigError
 from bsjax.plan.arms import FOLDER
-from bsjax.storage import frames, records, shards, workdirs
+from bsjax.storage import frames, records, shards, sound, workdirs
 from bsjax.storage.records import Row
 from bsjax.storage.writers import Writer
 
@@ -127,7 +127,7 @@ def _table(workdir: Path) -> 'pd.DataFrame':
     return frames.table([], [])
   lanes = records.read_plan(plan)
   rows = records.read(path) if path.is_file() else shards.rows(workdir)
-  records.check(rows, lanes, path)
+  sound.check(rows, lanes, path)
   return frames.table(lanes, rows)
 
 
@@ -182,7 +182,8 @@ class Study(StudyResults):
     if self.shard:
       raise ConfigError(
         f'--shard={self.shard}: rounds of decide.question={self.config.decide.question!r} are '
-        'trained undivided; leave one of both out'
+        'trained undivided; leave one of both out',
+        'decide.question',
       )
     if target and not dry_run:
       raise ConfigError(f'--target={target} says what would be there; add --dry_run')

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from ml_collections import ConfigDict
 
-from bsjax.config.errors import unknown
+from bsjax.config.errors import Problem, unknown
 from bsjax.config.key import Key
 
 Config: TypeAlias = Mapping[str, Any] | ConfigDict
@@ -18,17 +18,17 @@ LONGEST_VALUE = 200  # characters
 _NOUNS = {int: 'whole number', float: 'number', str: 'text'}
 
 
-def wrong(config: Config, keys: Iterable[Key], where: str = '') -> dict[str, str]:
+def wrong(config: Config, keys: Iterable[Key], where: str = '') -> dict[str, Problem]:
   """Returns the keys whose values are of a wrong type or out of bounds, each with its sentence.
 
   A sentence holds the value, the bound and the remedy. `where` is put before the names of keys,
   such as 'stages.head.'.
   """
   sentences = {where + key.name: _sentence(key, at(config, key.name), where) for key in keys}
-  return {name: sentence for name, sentence in sentences.items() if sentence}
+  return {name: Problem(sentence, name) for name, sentence in sentences.items() if sentence}
 
 
-def misshapen(config: Config, keys: Iterable[Key], free: Collection[str]) -> list[str]:
+def misshapen(config: Config, keys: Iterable[Key], free: Collection[str]) -> list[Problem]:
   """Returns a sentence for each section that is none, and each key that is missing or unknown.
 
   Sections named in `free` hold other names too; those of them that have no key need not be there.
@@ -38,7 +38,8 @@ def misshapen(config: Config, keys: Iterable[Key], free: Collection[str]) -> lis
   for key in keys:
     if key.default == {} and not isinstance(config.get(key.name, {}), Mapping | ConfigDict):
       shown = shown_value(config[key.name])
-      sentences.append(f'{key.name}={shown} must be a section with the keys that it changes')
+      sentence = f'{key.name}={shown} must be a section with the keys that it changes'
+      sentences.append(Problem(sentence, key.name))
     section, _, name = key.name.rpartition('.')
     if section not in keys_of:
       keys_of[''].append(section)
@@ -49,25 +50,26 @@ def misshapen(config: Config, keys: Iterable[Key], free: Collection[str]) -> lis
     if not isinstance(tree, Mapping | ConfigDict):
       if section in config:
         listed = ', '.join(names)
-        sentences.append(
-          f'{section}={shown_value(tree)} must be a section; set its keys {listed} instead'
-        )
+        sentence = f'{section}={shown_value(tree)} must be a section; set its keys {listed} instead'
+        sentences.append(Problem(sentence, section))
       continue
-    missing = [name for name in names if name not in tree]
-    sentences += [f'{where}{name} is missing; begin with base_config()' for name in missing]
+    missing = [where + name for name in names if name not in tree]
+    sentences += [Problem(f'{key} is missing; begin with base_config()', key) for key in missing]
     known = {*names, *free} if not section else names
     odd = [] if section in free else sorted(set(tree) - set(known))
-    sentences += [unknown('the key', where + name, [where + one for one in names]) for name in odd]
+    here = [where + name for name in names]
+    sentences += [Problem(unknown('the key', where + name, here), where + name) for name in odd]
   return sentences
 
 
-def repeated(config: Config, keys: Iterable[Key], where: str = '') -> list[str]:
+def repeated(config: Config, keys: Iterable[Key], where: str = '') -> list[Problem]:
   """Returns a sentence for each key that has an item twice and should not."""
   sentences = []
   for key in keys:
     items = tuple(at(config, key.name)) if key.twice else ()
     if len(set(items)) < len(items):
-      sentences.append(f'{where}{key.name}={items} {key.twice}')
+      name = where + key.name
+      sentences.append(Problem(f'{name}={items} {key.twice}', name))
   return sentences
 
 

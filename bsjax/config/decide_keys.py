@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from typing import Any, NamedTuple
 
+from bsjax.config.errors import Problem
 from bsjax.config.key import Key, zero
 
 _how = functools.partial(Key, computes=False)  # runs are those of config.rounds
@@ -13,6 +14,7 @@ BEST, EQUIVALENT, TREND = 'best_batch_size', 'equivalent', 'trend'
 BEST_RATE, CRITICAL = 'best_learning_rate', 'critical_batch_size'
 KINDS = BEST, EQUIVALENT, TREND, BEST_RATE, CRITICAL
 FACTORS = BEST_RATE, CRITICAL  # whose margin is a factor, and which compare no batch sizes
+QUESTION = 'decide.question'
 FIXED = 'question', 'margin', 'error', 'most_trials'  # once looks have been taken
 QUESTIONS = ', '.join(f'{kind}:A,B' if kind == EQUIVALENT else kind for kind in KINDS)
 
@@ -107,38 +109,46 @@ def asked(decide: Any) -> Asked | None:
   return Asked(kind, sizes, decide['margin'] or None)
 
 
-def problems(config: Any) -> list[str]:
+def problems(config: Any) -> list[Problem]:
   """What is wrong with a question in this study, one sentence each."""
   try:
     question = asked(config.decide)
   except ValueError as error:
-    return [str(error)]
+    return [Problem(str(error), QUESTION)]
   if question is None:
     return []
   found = []
   decide, sizes = config.decide, tuple(config.batch_sizes)
   if question.kind != BEST_RATE and len(sizes) < 2:
-    found.append(f'batch_sizes={sizes}: {decide.question} takes two or more')
+    sentence = f'batch_sizes={sizes}: {decide.question} takes two or more'
+    found.append(Problem(sentence, 'batch_sizes', QUESTION))
   if lost := sorted(set(question.sizes) - set(sizes)):
-    found.append(f'decide.question={decide.question!r} names {lost}, not among batch_sizes={sizes}')
+    sentence = f'decide.question={decide.question!r} names {lost}, not among batch_sizes={sizes}'
+    found.append(Problem(sentence, QUESTION, 'batch_sizes'))
   if len(set(question.sizes)) < len(question.sizes):
-    found.append(f'decide.question={decide.question!r} names a batch size twice')
+    sentence = f'decide.question={decide.question!r} names a batch size twice'
+    found.append(Problem(sentence, QUESTION))
   if not 2 <= config.trials <= decide.most_trials:
-    found.append(
+    sentence = (
       f'trials={config.trials}: a question takes 2 or more at first, and at most '
       f'decide.most_trials={decide.most_trials}'
     )
+    found.append(Problem(sentence, 'trials', 'decide.most_trials'))
   if question.kind == CRITICAL and len(sizes) < 3:
-    found.append(f'batch_sizes={sizes}: {decide.question} takes three or more')
+    sentence = f'batch_sizes={sizes}: {decide.question} takes three or more'
+    found.append(Problem(sentence, 'batch_sizes', QUESTION))
   if question.kind in FACTORS and question.margin and question.margin <= 1:
-    found.append(f'decide.margin={decide.margin}: of {decide.question} it is a factor above 1')
+    sentence = f'decide.margin={decide.margin}: of {decide.question} it is a factor above 1'
+    found.append(Problem(sentence, 'decide.margin'))
   if decide.budget_unit == 'price' and decide.budget and not decide.price_per_hour:
-    found.append('decide.budget_unit=price takes decide.price_per_hour, which is 0')
+    sentence = 'decide.budget_unit=price takes decide.price_per_hour, which is 0'
+    found.append(Problem(sentence, 'decide.budget_unit', 'decide.price_per_hour'))
   if config.evaluation.subset:
-    found.append(
+    sentence = (
       f'evaluation.subset={config.evaluation.subset}: rounds extend a study, and rows of a subset '
       f'are not merged; leave it or decide.question={decide.question!r} out'
     )
+    found.append(Problem(sentence, 'evaluation.subset', QUESTION))
   others = {
     'scaling.rule': config.scaling.rule != 'none',
     'stages.order': config.stages.order,
@@ -146,8 +156,13 @@ def problems(config: Any) -> list[str]:
     'axes': any(config.axes.values()),
   }
   found += [
-    f'{key} is set: rounds of decide.question={decide.question!r} plan the learning rates of each '
-    'batch size, in studies without scaling rules, stages, arms and axes; leave one of both out'
+    Problem(
+      f'{key} is set: rounds of decide.question={decide.question!r} plan the learning rates of '
+      'each batch size, in studies without scaling rules, stages, arms and axes; leave one of '
+      'both out',
+      *([f'axes.{axis}' for axis in config.axes if config.axes[axis]] if key == 'axes' else [key]),
+      QUESTION,
+    )
     for key, is_set in others.items()
     if is_set
   ]

@@ -1,79 +1,93 @@
-"""Where the value that a sentence complains of was set: a line of the config file, or a flag.
+"""Where the value that a problem is about was set: a line of the config file, or a flag.
 
 The file's text is read and not traced: of several assignments to a key the last in the text is
-said that may have set the value complained of, and where none is seen the file alone.
+said that may have set the value that it has, and where none is seen the file alone.
 """
 
 import ast
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-from bsjax.config.bounds import shown_value
-from bsjax.config.errors import ConfigError
-from bsjax.config.keys import BY_NAME
+from ml_collections import ConfigDict
 
-# What sentences on a configuration begin with: perhaps an arm, then the key.
-_SUBJECT = re.compile(r"(?:((?:arms\.[\w-]+|pretrain))[:] )?(?:the key=')?([a-z][\w.-]*)(?=[=:' ])")
-Assigned = tuple[int, str]  # the line, and the value that stands there, '' where it is computed
+from bsjax.config.errors import Problem, Refused
+
+COMPUTED = object()  # in place of a value that the text does not show
+Assigned = tuple[int, Any]  # the line, and the value that stands there
 Lines = dict[str, list[Assigned]]  # by key, in the order of the text
-_SECTIONS = {name.partition('.')[0] for name in BY_NAME}
+_STUDY = re.compile(r'(arms\.[^.]+|pretrain)\.')  # before the keys of a study within a study
 
 
-def said(error: Exception, file: str, flags: Collection[str]) -> str:
+def said(error: Exception, file: str, config: ConfigDict, flags: Collection[str]) -> str:
   """Returns what an error says, each problem after its place; of a single one in one line.
 
   `flags` are the keys that the command line sets, which win over the file.
   """
-  sentences = (error.problems if isinstance(error, ConfigError) else ()) or (str(error),)
+  problems = error.problems if isinstance(error, Refused) else (Problem(str(error)),)
   found = lines(Path(file))
-  placed = [_place(sentence, file, found, flags) + sentence for sentence in sentences]
+  placed = [_place(problem.keys, file, found, config, flags) + problem for problem in problems]
   if len(placed) == 1:
     return placed[0]
   return '\n'.join([f'{len(placed)} problems in the configuration:', *(f'  - {x}' for x in placed)])
 
 
-def _place(sentence: str, file: str, found: Lines, flags: Collection[str]) -> str:
-  """'FILE:LINE: ' of the key that a sentence begins with; '' where that is none."""
-  match = _SUBJECT.match(sentence)
-  if not match or match[2].partition('.')[0] not in _SECTIONS:
-    return ''
-  value = sentence[match.end() :]
+def _place(
+  keys: Sequence[str], file: str, found: Lines, config: ConfigDict, flags: Collection[str]
+) -> str:
+  """'FILE:LINE: ' of the first key that was set; '' where there are no keys."""
+  places = (_set(key, found, config, flags) for key in keys)
+  place = next(filter(None, places), None)
+  if isinstance(place, int):
+    return f'{file}:{place}: '
+  return f'flag --config.{place}: ' if place else f'{file}: ' if keys else ''
+
+
+def _set(key: str, found: Lines, config: ConfigDict, flags: Collection[str]) -> int | str | None:
+  """The flag that sets a key, or else the line; None where neither is seen."""
+  study = _STUDY.match(key)
   # What an arm changes wins over a flag for all arms.
-  names = [f'{match[1]}.{match[2]}', match[2]] if match[1] else [match[2]]
+  names = [key, key[study.end() :]] if study else [key]
+  value = next((x for name in names if (x := _value(config, name)) is not COMPUTED), COMPUTED)
   for name in names:
-    if given := next((flag for flag in flags if f'{flag}.'.startswith(f'{name}.')), None):
-      return f'flag --config.{given}: '
+    if flag := next((x for x in flags if f'{x}.'.startswith(f'{name}.')), None):
+      return flag
     if line := _last(found.get(name, []), value):
-      return f'{file}:{line}: '
+      return line
+  # Where the section is made, which of a study within a study is no place of one key.
   sections = [name.rpartition('.')[0] for name in names]
-  where = (_last(found.get(section, []), value) for section in sections if section != match[1])
-  line = next(filter(None, where), None)
-  return f'{file}:{line}: ' if line else f'{file}: '
+  where = (_last(found.get(x, []), COMPUTED) for x in sections if not (study and x == study[1]))
+  return next(filter(None, where), None)
 
 
-def _last(assignments: list[Assigned], value: str) -> int | None:
-  """The line of the last assignment, but for those of another value than '=VALUE ...' says."""
-  possible = [line for line, text in assignments if not text or _says(value, text)]
+def _value(config: ConfigDict, name: str) -> Any:
+  """The value of a key, such as 'arms.wide.model.width'; `COMPUTED` where it is not there."""
+  node: Any = config
+  for part in name.split('.'):
+    if not isinstance(node, ConfigDict) or part not in node:
+      return COMPUTED
+    node = node[part]
+  return COMPUTED if isinstance(node, ConfigDict) else node
+
+
+def _last(assignments: list[Assigned], value: Any) -> int | None:
+  """The line of the last assignment, but for those that show another value."""
+  possible = [line for line, shown in assignments if _may_be(shown, value)]
   return possible[-1] if possible else None
 
 
-def _says(value: str, text: str) -> bool:
-  """Whether '=VALUE ...' is of the value that stands in a file as `text`."""
-  if not value.startswith('='):
+def _may_be(shown: Any, value: Any) -> bool:
+  """Whether a value of a config may be that of its text: 1 there may be 1.0, and True is not 1."""
+  if shown is COMPUTED or value is COMPUTED:
     return True
-  if value[1:].startswith(text):
-    return not re.match(r'[\w.]', value[1 + len(text) :])
-  try:
-    return float(text) == float(value[1:].split()[0].rstrip(':;,'))  # 1 in a file is 1.0 of a key
-  except (IndexError, ValueError):
-    return False
+  return shown == value and isinstance(shown, bool) == isinstance(value, bool)
 
 
 def lines(file: Path) -> Lines:
   """Returns the lines of the assignments to each key that a config file's text shows.
 
-  In the order of the text, each with its value as messages show it, or '' where that is computed.
+  In the order of the text, each with its value, or `COMPUTED`.
   """
   try:
     tree = ast.parse(file.read_bytes())
@@ -95,15 +109,15 @@ def lines(file: Path) -> Lines:
   return {key: sorted(places) for key, places in found.items()}
 
 
-def _shown(node: ast.expr | None) -> str:
-  """A value as messages show it, lists as the tuples that they become; '' for what is computed."""
+def _shown(node: ast.expr | None) -> Any:
+  """A value that the text shows, lists as the tuples that they become; `COMPUTED` otherwise."""
   try:
     value = ast.literal_eval(node) if node else {}
   except (ValueError, TypeError, MemoryError, RecursionError):
-    return ''
+    return COMPUTED
   if isinstance(value, dict):
-    return ''
-  return shown_value(tuple(value) if isinstance(value, list) else value)
+    return COMPUTED
+  return tuple(value) if isinstance(value, list) else value
 
 
 def _sets(node: ast.AST, prefixes: dict[str, str]) -> Iterator[tuple[str, Assigned]]:
@@ -123,7 +137,7 @@ def _sets(node: ast.AST, prefixes: dict[str, str]) -> Iterator[tuple[str, Assign
     name = node.args[1] if node.func.attr == 'add' and len(node.args) > 1 else None
     if isinstance(name, ast.Constant):  # stages.add(config, 'head', ...), arms.add
       section = f'{ast.unparse(node.func.value).rpartition(".")[2]}.{name.value!s}'
-      yield section, (node.lineno, '')
+      yield section, (node.lineno, COMPUTED)
       yield from _given(node.args[2:], node.keywords, section)
 
 

@@ -14,7 +14,7 @@ from jaxtyping import Int, Int32, Shaped, UInt8
 from ml_collections import ConfigDict
 
 from bsjax.config import bounds
-from bsjax.config.errors import unknown
+from bsjax.config.errors import Problem, unknown
 from bsjax.config.keys import section
 from bsjax.config.own import OWN
 from bsjax.data.dataset import DataError, Dataset, Raw, Split, mean_and_std, quoted
@@ -27,7 +27,7 @@ class Source(NamedTuple):
 
   read: Callable[[ConfigDict, str], Raw]  # the named split, 'train' or another
   # What of the keys does not go with the files, as far as can be told without reading images.
-  conflicts: Callable[[ConfigDict], list[str]] | None = None
+  conflicts: Callable[[ConfigDict], list[Problem]] | None = None
   path: str = ''  # what config.data.path must lead to, where the source needs it
   has_splits: bool = False  # whether there may be others than 'train'
 
@@ -64,7 +64,7 @@ def load(config: ConfigDict, seed: int) -> Dataset:
   except DataError as error:
     if named in str(error):
       raise
-    raise DataError(f'data in {named}: {error}') from error
+    raise DataError(f'data in {named}: {error}', *error.problems[0].keys) from error
 
 
 def _load(config: ConfigDict, seed: int) -> Dataset:
@@ -86,7 +86,7 @@ def _load(config: ConfigDict, seed: int) -> Dataset:
   return Dataset(name, class_names, training, validation, *mean_and_std(training.images))
 
 
-def wrong(config: ConfigDict) -> list[str]:
+def wrong(config: ConfigDict) -> list[Problem]:
   """Lists all that is wrong with a `data` config, as far as can be told without reading images."""
   keys = section('data')
   out_of_bounds = bounds.wrong({'data': config}, keys)
@@ -95,29 +95,31 @@ def wrong(config: ConfigDict) -> list[str]:
   return [*out_of_bounds.values(), *source_conflicts(config)]
 
 
-def source_conflicts(config: ConfigDict) -> list[str]:
+def source_conflicts(config: ConfigDict) -> list[Problem]:
   """Lists what the source of a `data` config does not have, without reading its images."""
   sentences = []
   if config.validation == 'train':
-    sentences.append(
+    sentence = (
       "data.validation='train' would validate on the training data; choose 'split' to hold out a"
       ' share of them, or the name of another split of the set'
     )
+    sentences.append(Problem(sentence, 'data.validation'))
   if config.source == OWN:  # `engine.own.conflicts` says what is wrong with it
     return []
   if config.source not in SOURCES:
     return [*sentences, unknown('data.source', config.source, SOURCES)]
   source = SOURCES[config.source]
   if not source.has_splits and config.validation not in ('split', 'train'):
-    sentences.append(
+    sentence = (
       f'data.validation={config.validation!r}: source {config.source!r} has no split beside the'
       " training data; choose 'split'"
     )
+    sentences.append(Problem(sentence, 'data.validation', 'data.source'))
   if source.path and not (config.path and os.path.exists(os.path.expanduser(config.path))):
-    sentences.append(
+    sentence = (
       f'data.path={config.path!r} does not exist; source {config.source!r} needs {source.path}'
     )
-    return sentences
+    return [*sentences, Problem(sentence, 'data.path', 'data.source')]
   return sentences + (source.conflicts(config) if source.conflicts else [])
 
 
@@ -137,7 +139,8 @@ def _check_shapes(config: ConfigDict, train: Raw, held: Raw | None) -> None:
   if config.crop >= min(shape[:2]):
     raise DataError(
       f'data.crop={config.crop} may be at most {min(shape[:2]) - 1} on images of'
-      f' {shape[0]} x {shape[1]} pixels, or crops could miss them; 0: no crop'
+      f' {shape[0]} x {shape[1]} pixels, or crops could miss them; 0: no crop',
+      'data.crop',
     )
 
 

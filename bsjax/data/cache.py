@@ -47,7 +47,7 @@ def cached(
       f'{sum(array.nbytes for array in arrays.values()) / 2**20:.0f} MiB of room'
     )
     if config.cache_dir:
-      raise DataError(f'{said}; {remedy}') from error
+      raise DataError(f'{said}; {remedy}', 'data.cache_dir') from error
     print(f'{said}; they are decoded anew in every run, or {remedy}', file=sys.stderr, flush=True)
     return arrays
 

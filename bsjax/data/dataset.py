@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float32, Int32, Shaped, UInt8
 
+from bsjax.config.errors import Refused
+
 # One array, or several by name; of inputs or of targets.
 Arrays = np.ndarray | dict[str, Any]
 NO_LABEL = ('', 'nan', '<na>', '#n/a', 'null')  # as tables have it, in any case
@@ -19,7 +21,7 @@ NO_LABEL = ('', 'nan', '<na>', '#n/a', 'null')  # as tables have it, in any case
 InputShape = tuple[int, ...] | Arrays
 
 
-class DataError(ValueError):
+class DataError(Refused):
   """The data cannot be had as configured; the text says what to do about it."""
 
 

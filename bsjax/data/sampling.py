@@ -12,6 +12,8 @@ import numpy as np
 from jaxtyping import Float, Int
 from ml_collections import ConfigDict
 
+from bsjax.config.errors import Problem
+
 Counts = Float[np.ndarray, ' class']
 
 
@@ -74,14 +76,15 @@ def class_probabilities(
   return mass / mass.sum()
 
 
-def probe_conflicts(config: ConfigDict) -> list[str]:
+def probe_conflicts(config: ConfigDict) -> list[Problem]:
   """Says where the single gradients of a config's probe are not those of the sampler."""
   name, exact = config.data.sampler, config.noise_scale.exact_examples
   if not exact or not with_replacement(config.data):
     return []
-  return [
+  sentence = (
     f'noise_scale.exact_examples={exact} draws examples uniformly, but data.sampler={name!r} does'
     ' not: the probe would measure another loss than the one trained on; set'
     ' noise_scale.exact_examples=0 (the online noise scale is that of the weighted draws), or'
     " data.sampler='uniform'"
-  ]
+  )
+  return [Problem(sentence, 'noise_scale.exact_examples', 'data.sampler')]

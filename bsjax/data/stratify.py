@@ -62,7 +62,9 @@ def tail_counts(config: ConfigDict, counts: Int[np.ndarray, ' class']) -> Int[np
   if counts.min() < 1:
     raise DataError(
       f'class number {counts.argmin()} has no training example, so no tail of all {len(counts)}'
-      ' classes can be cut; add examples, or set data.imbalance_factor=1 and data.max_per_class=0'
+      ' classes can be cut; add examples, or set data.imbalance_factor=1 and data.max_per_class=0',
+      'data.imbalance_factor',
+      'data.max_per_class',
     )
   if factor == 1:
     return np.minimum(counts, cap)
@@ -75,7 +77,8 @@ def tail_counts(config: ConfigDict, counts: Int[np.ndarray, ' class']) -> Int[np
     raise DataError(
       f'data.imbalance_factor={factor:g} leaves class number {kept.argmin()} without an example, as'
       f' class number 0 has {math.floor(most)} to begin with; choose at most {math.floor(largest)},'
-      ' or allow more per class'
+      ' or allow more per class',
+      'data.imbalance_factor',
     )
   return kept
 
@@ -92,7 +95,8 @@ def _check_counts(config: ConfigDict, labels: Int[np.ndarray, ' example'], held:
     raise DataError(
       f'data.validation_share={config.validation_share} parts {total} examples into {left} to train'
       f' and {held} to validate on, and each part needs one of all {classes} classes; choose'
-      f' between {classes / total:.3g} and {1 - classes / total:.3g}'
+      f' between {classes / total:.3g} and {1 - classes / total:.3g}',
+      'data.validation_share',
     )
 
 
@@ -102,7 +106,8 @@ def _check_subset(config: ConfigDict, labels: Int[np.ndarray, ' example']) -> No
   if not classes <= config.train_examples <= left:
     raise DataError(
       f'data.train_examples={config.train_examples} must be between {classes}, one of each class,'
-      f' and {left}, all that are there for training; 0 takes all'
+      f' and {left}, all that are there for training; 0 takes all',
+      'data.train_examples',
     )
   counts = np.bincount(labels)
   scarce = counts[counts > 0].min()
@@ -111,5 +116,7 @@ def _check_subset(config: ConfigDict, labels: Int[np.ndarray, ' example']) -> No
     raise DataError(
       f'data.train_examples={config.train_examples} of the {left} that data.imbalance_factor='
       f'{config.imbalance_factor:g} leaves may lose the class of {scarce}; choose at least'
-      f' {-(-left // scarce)}, or cut the tail by data.max_per_class'
+      f' {-(-left // scarce)}, or cut the tail by data.max_per_class',
+      'data.train_examples',
+      'data.imbalance_factor',
     )

@@ -13,7 +13,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import ArrayLike, Int, PyTree, Shaped
 
-from bsjax.config.errors import ConfigError
+from bsjax.config.errors import ConfigError, Problem
 from bsjax.engine import processes
 
 AXIS, SHARE = 'device', 'share'
@@ -178,15 +178,16 @@ def collect(tree: PyTree, order: Int[np.ndarray, 'device seat']) -> PyTree:
   return jax.tree.map(of_lanes, tree)
 
 
-def count_conflicts(count: int) -> list[str]:
+def count_conflicts(count: int) -> list[Problem]:
   """Says whether more devices are asked for than this process has."""
   present = _local_devices()
   if count <= len(present):
     return []
-  return [
+  sentence = (
     f'execution.devices={count} must be at least 0 (all) and at most {len(present)}, the '
     f'{present[0].platform} devices of this process'
-  ]
+  )
+  return [Problem(sentence, 'execution.devices')]
 
 
 def _grid(devices: Devices) -> Shaped[np.ndarray, 'row share']:

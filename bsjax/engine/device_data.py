@@ -10,7 +10,7 @@ from flax import struct
 from jaxtyping import Int, Shaped
 from ml_collections import ConfigDict
 
-from bsjax.config.errors import ConfigError
+from bsjax.config.errors import ConfigError, Problem
 from bsjax.config.own import OWN
 from bsjax.data import Dataset, sampler, stratify, stream, views, windows
 from bsjax.data.dataset import of_each
@@ -48,7 +48,8 @@ def grid(
   if uneven := [size for size in micro_batches if size % shares]:
     raise ConfigError(
       f'execution.devices_per_lane={shares} does not divide the micro-batches {uneven}; choose a '
-      'divisor of them, or micro_batch'
+      'divisor of them, or micro_batch',
+      'execution.devices_per_lane',
     )
   rows = min(len(present) // shares, lanes)
   return np.array(present[: rows * shares]).reshape(rows, shares)
@@ -77,17 +78,20 @@ def examples_meet(config: ConfigDict) -> str:
   return f'a {outside[0]} from outside may compare examples of a micro-batch' if outside else ''
 
 
-def share_conflicts(config: ConfigDict) -> list[str]:
+def share_conflicts(config: ConfigDict) -> list[Problem]:
   """Says why devices cannot share a lane, where the config asks for that."""
   shares = config.execution.devices_per_lane
   present = len(device_axis.devices(config.execution.devices))
   if shares > present:
-    return [
+    sentence = (
       f'execution.devices_per_lane={shares} must be at most {present}, the devices of this process '
       'that the study uses (execution.devices); 0 leaves it open'
-    ]
+    )
+    return [Problem(sentence, 'execution.devices_per_lane', 'execution.devices')]
   if shares > 1 and (why := examples_meet(config)):
-    return [f'execution.devices_per_lane={shares}: {why}; choose 1']
+    return [
+      Problem(f'execution.devices_per_lane={shares}: {why}; choose 1', 'execution.devices_per_lane')
+    ]
   return []
 
 

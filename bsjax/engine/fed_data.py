@@ -116,7 +116,8 @@ class FedData(DeviceData):
       raise ConfigError(
         f'noise_scale.exact_examples={examples} of each of {config.trials} trials are '
         f'{needed / GIB:.2f} GiB, and a set that is fed from the host has {WINDOW_BYTES / GIB:.2f} '
-        f'for them; measure fewer, or set execution.data={ON_DEVICE!r}'
+        f'for them; measure fewer, or set execution.data={ON_DEVICE!r}',
+        'noise_scale.exact_examples',
       )
 
   def said(self) -> list[str]:

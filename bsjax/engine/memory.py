@@ -87,7 +87,8 @@ def refuse_too_large(params: PyTree, lanes: int, count: int) -> None:
     raise ConfigError(
       f'{lanes:,} lanes of {numbers:,} parameters are {needed / GIB:,.0f} GiB, and the devices '
       f'have {present / GIB:,.0f}; use a smaller model (model.name, model.width, model.depth) or '
-      'fewer lanes'
+      'fewer lanes',
+      *('model.width', 'model.depth', 'model.name'),
     )
 
 

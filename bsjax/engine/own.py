@@ -16,7 +16,8 @@ from flax.traverse_util import flatten_dict
 from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
-from bsjax.config.errors import ConfigError
+from bsjax.config import bounds
+from bsjax.config.errors import ConfigError, Problem
 from bsjax.config.keys import BY_NAME, base_config, section
 from bsjax.config.own import OWN, lacking
 from bsjax.data import Dataset
@@ -77,18 +78,14 @@ def with_own(config: ConfigDict, own: Own) -> ConfigDict:
   return config
 
 
-def conflicts(config: ConfigDict) -> list[str]:
+def conflicts(config: ConfigDict) -> list[Problem]:
   """Lists the keys that say nothing where a part comes from outside, and names without a part."""
   said = config.get(OWN) or {}
-  named = {
-    'model': config.model.name,
-    'data': config.data.source,
-    'optimizer': config.optimizer.name,
-  }
+  named = {'model': 'model.name', 'data': 'data.source', 'optimizer': 'optimizer.name'}
   sentences = [
-    f'{part} is called {OWN!r}, but none was given: give bsjax.Study({part}=...)'
-    for part, name in named.items()
-    if name == OWN and part not in said
+    Problem(f'{part} is called {OWN!r}, but none was given: give bsjax.Study({part}=...)', key)
+    for part, key in named.items()
+    if bounds.at(config, key) == OWN and part not in said
   ]
   free = {
     'model': ('name', 'normalization'),
@@ -100,8 +97,11 @@ def conflicts(config: ConfigDict) -> list[str]:
     names = [key.name.partition('.')[2] for key in section(part)]
     changed = [n for n in names if n not in free[part] and config[part][n] != base[part][n]]
     sentences += [
-      f'{part}.{name}={config[part][name]!r} says nothing where bsjax.Study has its {part} from '
-      'outside; leave it as it is'
+      Problem(
+        f'{part}.{name}={config[part][name]!r} says nothing where bsjax.Study has its {part} from '
+        'outside; leave it as it is',
+        f'{part}.{name}',
+      )
       for name in changed
     ]
   if 'data' in said and not said['data']['images']:
@@ -110,27 +110,31 @@ def conflicts(config: ConfigDict) -> list[str]:
     sentences += _of_model(config)
   classes = 'task' not in said or said['task']['metric'].get('by_class')
   if 'data' in said and not classes and config.data.sampler != 'uniform':
-    sentences.append(f'data.sampler={config.data.sampler!r} weighs classes, and targets are none')
+    sentence = f'data.sampler={config.data.sampler!r} weighs classes, and targets are none'
+    sentences.append(Problem(sentence, 'data.sampler'))
   if said and config.native_cost.measure:
-    sentences.append('native_cost.measure=True measures models and data of bsjax alone')
+    sentence = 'native_cost.measure=True measures models and data of bsjax alone'
+    sentences.append(Problem(sentence, 'native_cost.measure'))
   return sentences
 
 
-def _no_images(config: ConfigDict) -> list[str]:
+def _no_images(config: ConfigDict) -> list[Problem]:
   asked = [f'data.{key}' for key in ('crop', 'flip') if config.data[key]]
   for name in config.stages.order:
     stage = config.stages.get(name, {})
     usual = stages.DEFAULTS
     keys = [key for key in ('image_size', 'crop', 'flip') if stage.get(key) != usual[key]]
     asked += [f'stages.{name}.{key}' for key in keys if key in stage]
-  return [f'{key} is for images, and inputs are none' for key in asked]
+  return [Problem(f'{key} is for images, and inputs are none', key) for key in asked]
 
 
-def _of_model(config: ConfigDict) -> list[str]:
+def _of_model(config: ConfigDict) -> list[Problem]:
   if config.transfer.workdir or config.pretrain:
-    return ['transfer.workdir and pretrain begin with weights of models of bsjax alone']
+    sentence = 'transfer.workdir and pretrain begin with weights of models of bsjax alone'
+    return [Problem(sentence, 'transfer.workdir', 'pretrain')]
   if config.model.normalization == 'group':
-    return ["model.normalization='group': a model from outside has 'batch', or else 'none'"]
+    sentence = "model.normalization='group': a model from outside has 'batch', or else 'none'"
+    return [Problem(sentence, 'model.normalization')]
   return []
 
 
@@ -202,7 +206,8 @@ def check(own: Own, dataset: Dataset, config: ConfigDict) -> None:
     what = "has batch statistics: set config.model.normalization='batch'"
     raise ConfigError(
       f'{own.model.name} {what if has_statistics else "has no batch statistics"}, not '
-      f'{config.model.normalization!r}; micro-batches, and what is re-estimated, go by it'
+      f'{config.model.normalization!r}; micro-batches, and what is re-estimated, go by it',
+      'model.normalization',
     )
   paths = {path[:-1] for path in flatten_dict(variables['batch_stats'])}
   layers = {(*path, name) for path in paths for name in ('mean', 'var')}

@@ -55,7 +55,8 @@ def lane_spec(
   if norms and hasattr(model, 'training_outputs'):
     raise ConfigError(
       f'stages.{study.stage.name}.frozen_batch_norm={RUNNING!r} is for models of bsjax alone: a '
-      'model from outside goes on updating its batch statistics'
+      'model from outside goes on updating its batch statistics',
+      f'stages.{study.stage.name}.frozen_batch_norm',
     )
   if norms:
     model = model.clone(frozen_norms=norms)

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from bsjax import data, models, writers
 from bsjax.config import bounds, decide_keys
-from bsjax.config.errors import ConfigError, unknown
+from bsjax.config.errors import ConfigError, Problem, unknown
 from bsjax.config.keys import BY_NAME, KEYS
 from bsjax.config.own import OWN
 from bsjax.data import sampling
@@ -39,12 +39,11 @@ NAMES: dict[str, Collection[str]] = {
 
 def validate(config: ConfigDict) -> None:
   """Raises ConfigError with all problems at once, each with its value, bound and remedy."""
-  if sentences := problems(config):
-    lines = '\n'.join(f'  - {sentence}' for sentence in sentences)
-    raise ConfigError(f'{len(sentences)} problem(s) in the configuration:\n{lines}', sentences)
+  if found := problems(config):
+    raise ConfigError.of(found, f'{len(found)} problem(s) in the configuration:')
 
 
-def problems(config: ConfigDict) -> list[str]:
+def problems(config: ConfigDict) -> list[Problem]:
   """Returns a sentence for everything that is wrong, also with arms and a lending study."""
   if misshapen := bounds.misshapen(config, KEYS, FREE):
     return misshapen
@@ -53,7 +52,7 @@ def problems(config: ConfigDict) -> list[str]:
   return ([] if config.arms.order else _sentences(config)) + arms.refused(config, problems)
 
 
-def _sentences(config: ConfigDict) -> list[str]:
+def _sentences(config: ConfigDict) -> list[Problem]:
   """What is wrong with each key, and then with several of those that are right by themselves."""
   wrong = bounds.wrong(config, KEYS)
   for key, known in NAMES.items():
@@ -67,44 +66,49 @@ def _sentences(config: ConfigDict) -> list[str]:
   return sentences
 
 
-def _micro_batch(config: ConfigDict) -> list[str]:
+def _micro_batch(config: ConfigDict) -> list[Problem]:
   """What is wrong with the micro-batch, a name or a divisor of all batch sizes."""
   micro, sizes = config.micro_batch, tuple(config.batch_sizes)
   if micro in ('auto', 'batch'):
     return []
   if isinstance(micro, bool) or not isinstance(micro, int):
-    return [f"micro_batch={micro!r}: give 'auto', 'batch' or a whole number"]
+    sentence = f"micro_batch={micro!r}: give 'auto', 'batch' or a whole number"
+    return [Problem(sentence, 'micro_batch')]
   if undivided := [size for size in sizes if micro < 1 or size % micro]:
-    return [
+    sentence = (
       f'micro_batch={micro} does not divide the batch sizes {undivided}; '
       f'choose a divisor of {math.gcd(*sizes)}, or micro_batch=auto'
-    ]
+    )
+    return [Problem(sentence, 'micro_batch', 'batch_sizes')]
   return []
 
 
-def _exact_noise(config: ConfigDict) -> list[str]:
+def _exact_noise(config: ConfigDict) -> list[Problem]:
   """What the bounds of the exact noise scale's keys leave out."""
   examples, blocks = config.noise_scale.exact_examples, config.noise_scale.curvature_blocks
   if 0 < examples < FEWEST_EXACT:
-    return [f'noise_scale.exact_examples={examples} must be 0, or at least {FEWEST_EXACT}']
+    sentence = f'noise_scale.exact_examples={examples} must be 0, or at least {FEWEST_EXACT}'
+    return [Problem(sentence, 'noise_scale.exact_examples')]
   if blocks and not FEWEST_BLOCKS <= blocks <= examples:
-    return [
+    sentence = (
       f'noise_scale.curvature_blocks={blocks} must be 0, or at least {FEWEST_BLOCKS} and at most '
       f'noise_scale.exact_examples={examples}'
-    ]
+    )
+    return [Problem(sentence, 'noise_scale.curvature_blocks', 'noise_scale.exact_examples')]
   return []
 
 
-def _lender(config: ConfigDict) -> list[str]:
+def _lender(config: ConfigDict) -> list[Problem]:
   """Whether the study that lends its weights has any."""
   workdir = config.transfer.workdir
   if not workdir or (Path(workdir).expanduser() / 'checkpoints').is_dir():
     return []
-  return [f'transfer.workdir={workdir!r} holds no checkpoints; train that study first']
+  sentence = f'transfer.workdir={workdir!r} holds no checkpoints; train that study first'
+  return [Problem(sentence, 'transfer.workdir')]
 
 
 # A check, and the keys that it reads: where one of them is wrong by itself, it has nothing to add.
-CONFLICTS: tuple[tuple[Callable[[ConfigDict], list[str]], tuple[str, ...]], ...] = (
+CONFLICTS: tuple[tuple[Callable[[ConfigDict], list[Problem]], tuple[str, ...]], ...] = (
   (_micro_batch, ('batch_sizes',)),
   (rounds.conflicts, ('batch_sizes', 'learning_rates', 'trials')),
   (_exact_noise, ('noise_scale.exact_examples', 'noise_scale.curvature_blocks')),

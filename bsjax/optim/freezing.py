@@ -26,7 +26,7 @@ def trainable_paths(params: PyTree, patterns: Sequence[str], where: str) -> froz
   """Returns the paths that patterns match, or None where there are none and all are trainable.
 
   A pattern is a path, the beginning of one up to a slash, or has the wildcards of a shell. Raises
-  ConfigError, naming `where` it stands, for a pattern that matches nothing.
+  ConfigError, naming the key `where` they stand, for a pattern that matches nothing.
   """
   if not patterns:
     return None
@@ -41,7 +41,8 @@ def trainable_paths(params: PyTree, patterns: Sequence[str], where: str) -> froz
     modules = sorted({path.partition('/')[0] for path in all_paths})
     raise ConfigError(
       f'{where}: {unmatched} match none of the {len(all_paths)} parameters; their paths begin with '
-      f"{', '.join(modules)}: give one of these, or a pattern such as '{modules[-1]}/*'"
+      f"{', '.join(modules)}: give one of these, or a pattern such as '{modules[-1]}/*'",
+      where,
     )
   return frozenset(trainable)
 

@@ -12,7 +12,7 @@ from typing import Any
 from ml_collections import ConfigDict, config_dict
 
 from bsjax.config import bounds
-from bsjax.config.errors import ConfigError, misnamed, unknown
+from bsjax.config.errors import ConfigError, Problem, misnamed, unknown
 from bsjax.config.keys import KEYS
 
 FOLDER, PRETRAIN = 'arms', 'pretrain'  # in a workdir
@@ -37,7 +37,7 @@ def configs(config: ConfigDict) -> dict[str, ConfigDict]:
   if wrong := misnamed('arms.order', names):
     raise ConfigError(wrong[0])
   if len(set(names)) < len(names):
-    raise ConfigError(f'arms.order={names} names an arm twice')
+    raise ConfigError(f'arms.order={names} names an arm twice', 'arms.order')
   return {name: _changed(config, config.arms[name], f'arms.{name}') for name in names}
 
 
@@ -52,7 +52,8 @@ def pretraining(config: ConfigDict) -> ConfigDict | None:
 def _changed(config: ConfigDict, changes: Any, where: str, stages: bool = False) -> ConfigDict:
   if not isinstance(changes, ConfigDict):
     raise ConfigError(
-      f'{where}={bounds.shown_value(changes)} must be a section with the keys that it changes'
+      f'{where}={bounds.shown_value(changes)} must be a section with the keys that it changes',
+      where,
     )
   changed = config.copy_and_resolve_references()
   with changed.unlocked():
@@ -69,7 +70,7 @@ def _changed(config: ConfigDict, changes: Any, where: str, stages: bool = False)
   try:
     changed.update(changes)
   except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
-    raise ConfigError(f'{where} changes a key that it cannot: {error}') from None
+    raise ConfigError(f'{where} changes a key that it cannot: {error}', where) from None
   return changed
 
 
@@ -82,16 +83,20 @@ def _allow_any_type(config: ConfigDict) -> None:
       config[key.name] = config_dict.FieldReference(value, field_type=object)
 
 
-def refused(config: ConfigDict, problems: Callable[[ConfigDict], list[str]]) -> list[str]:
+def refused(config: ConfigDict, problems: Callable[[ConfigDict], list[Problem]]) -> list[Problem]:
   """Lists the `problems` of the arms and of the lending study, each with its name."""
   try:
     studies = {f'{FOLDER}.{name}': arm for name, arm in configs(config).items()}
     lender = pretraining(config)
   except ConfigError as error:
-    return [str(error)]
+    return list(error.problems)
   if lender and not studies:
     studies[PRETRAIN] = lender
-  return [f'{where}: {wrong}' for where, study in studies.items() for wrong in problems(study)]
+  return [
+    wrong.within(f'{where}: ', where)
+    for where, study in studies.items()
+    for wrong in problems(study)
+  ]
 
 
 def workdir(whole: Path, name: str) -> Path:

@@ -7,7 +7,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from bsjax.config.errors import ConfigError
+from bsjax.config.errors import ConfigError, Problem
 from bsjax.plan import batch_size_rules, hyperparameters, scaling_rules
 from bsjax.plan.stages import Stage
 from bsjax.storage.position import BatchSizeState
@@ -65,7 +65,8 @@ def refuse_too_many_lanes(config: ConfigDict, stages: Sequence[Stage]) -> None:
   if (lanes := math.prod(factors.values())) > MOST_LANES:
     counted = ' x '.join(f'{count} {name}' for name, count in factors.items())
     raise ConfigError(
-      f'{counted} are {lanes:,} lanes, and a study may have {MOST_LANES:,}; use fewer of them'
+      f'{counted} are {lanes:,} lanes, and a study may have {MOST_LANES:,}; use fewer of them',
+      *('trials', 'batch_sizes', 'learning_rates'),
     )
 
 
@@ -86,7 +87,8 @@ def possible_sizes(
           for size in sizes
         ]
       except ValueError as error:
-        raise ConfigError(f'stages.{stage.name}.batch_size: {error}') from None
+        where = f'stages.{stage.name}.batch_size'
+        raise ConfigError(f'{where}: {error}', where) from None
       sizes = set().union(*reached)
       possible |= sizes
   return frozenset(possible)
@@ -105,45 +107,55 @@ def check(
   config: ConfigDict, stages: Sequence[Stage], sizes: frozenset[int], train_examples: int
 ) -> None:
   """Raises ConfigError where stages are too short for their batches, of all possible sizes."""
-  problems = []
+  problems: list[Problem] = []
   for stage in stages:
     problems += _length_problems(stage, sizes, train_examples)
   total = sum(_length(stage, train_examples) for stage in stages)
   if total > LAST_EXAMPLE - math.lcm(*sizes):
-    problems.append(
+    sentence = (
       f'epochs={config.epochs} of {train_examples} examples are {total:.0f}, but the clock ends '
       f'at {LAST_EXAMPLE}; use fewer epochs'
     )
+    problems.append(Problem(sentence, *(key for stage in stages for key in _lengths(stage))))
   if not problems:
     end = stage_ends(stages, math.lcm(*sizes), train_examples)[-1]
     warmup = round(config.schedule.warmup_epochs * stages[0].share(train_examples))
     if warmup >= end:
-      problems.append(
+      sentence = (
         f'schedule.warmup_epochs={config.schedule.warmup_epochs} is {warmup} examples, but '
         f'training, rounded to whole batches of every size, has {end}; shorten the warm-up or add '
         'epochs'
       )
+      problems.append(Problem(sentence, 'schedule.warmup_epochs', 'epochs'))
   if problems:
-    raise ConfigError('\n'.join(problems))
+    raise ConfigError.of(problems)
 
 
 def _length(stage: Stage, train_examples: int) -> int | float:
   return stage.examples or stage.epochs * stage.share(train_examples)
 
 
-def _length_problems(stage: Stage, sizes: frozenset[int], train_examples: int) -> list[str]:
+def _length_problems(stage: Stage, sizes: frozenset[int], train_examples: int) -> list[Problem]:
   wanted, block = _length(stage, train_examples), math.lcm(*sizes)
   what = f'stage {stage.name!r}' if stage.name else 'the whole training'
   if max(sizes) > wanted:
     length = f'{stage.epochs} epochs of {stage.share(train_examples)}'
-    return [
+    sentence = (
       f'batch size {max(sizes)} is larger than the {wanted:.0f} examples of {what} '
       f'({"as configured" if stage.examples else length}); use more epochs or smaller batch sizes'
-    ]
+    )
+    return [Problem(sentence, 'batch_sizes', *_lengths(stage))]
   if block > wanted:
-    return [
+    sentence = (
       f'batch_sizes={tuple(sorted(sizes))} coincide only every {block} examples, but {what} '
       f'has {wanted:.0f}; choose sizes that divide one another, such as powers of two, or more '
       'epochs'
-    ]
+    )
+    return [Problem(sentence, 'batch_sizes', *_lengths(stage))]
   return []
+
+
+def _lengths(stage: Stage) -> tuple[str, ...]:
+  """The keys that say how long a stage is."""
+  names = ('examples',) if stage.examples else ('epochs', 'data_share')
+  return tuple(f'stages.{stage.name}.{name}' for name in names) if stage.name else ('epochs',)

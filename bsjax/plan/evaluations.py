@@ -112,7 +112,8 @@ def given(line: Timeline, at: Sequence[int]) -> tuple[int, ...]:
     raise ConfigError(
       f'evaluation.at: {joined(odd[:SHOWN])}{" and more" * (len(odd) > SHOWN)}: evaluations fall '
       f'where all batch sizes have just updated, every {block:,} examples up to {total:,}; give '
-      'multiples of that, or () to have them placed'
+      'multiples of that, or () to have them placed',
+      'evaluation.at',
     )
   return tuple(sorted({0, *line.ends, *at}))
 

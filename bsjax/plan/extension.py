@@ -56,7 +56,8 @@ def taken_over(old: ConfigDict, new: ConfigDict, train_examples: int) -> dict[st
     if new.evaluation.at:
       raise ConfigError(
         f'evaluation.at={shown_value(tuple(new.evaluation.at))}, and the runs there were evaluated '
-        f'at {shown_value(tuple(marks))}; give these or none, {ELSE}'
+        f'at {shown_value(tuple(marks))}; give these or none, {ELSE}',
+        'evaluation.at',
       )
     keys['evaluation.at'] = tuple(marks)
     block = after.first.block_examples
@@ -64,7 +65,8 @@ def taken_over(old: ConfigDict, new: ConfigDict, train_examples: int) -> dict[st
       raise ConfigError(
         f'batch_sizes={tuple(new.batch_sizes)} update together every {block:,} examples, and the '
         f'runs there were evaluated at {odd[0]:,}; add batch sizes that divide '
-        f'{before.first.block_examples:,}, {ELSE}'
+        f'{before.first.block_examples:,}, {ELSE}',
+        'batch_sizes',
       )
   return keys
 
@@ -88,7 +90,8 @@ def _refuse_other_ends(before: StudyPlan, after: StudyPlan, new: ConfigDict) -> 
       f'batch_sizes={tuple(new.batch_sizes)} update together every '
       f'{after.first.block_examples:,} examples, so a stage would end at {now:,} examples, and the '
       f'runs there ended it at {was:,}; add batch sizes that divide '
-      f'{before.first.block_examples:,}, {ELSE}'
+      f'{before.first.block_examples:,}, {ELSE}',
+      'batch_sizes',
     )
 
 
@@ -125,7 +128,8 @@ def extension(
     raise ConfigError(
       f'{other[0]}={shown_value(now)}, and the study there has {shown_value(was)}: a study gets '
       f'more {joined([*(name.replace("_", " ") for name in SETTINGS[:-1]), *LENGTHS[:-1]])}, and '
-      f'nothing else; give what is there, {ELSE}'
+      f'nothing else; give what is there, {ELSE}',
+      other[0],
     )
   _refuse_fewer(config, rows)
   held = plan.micro_batches(list(rows))
@@ -145,7 +149,8 @@ def _refuse_fewer(config: ConfigDict, rows: Sequence[Row]) -> None:
     if lacking:
       raise ConfigError(
         f'{key}={given}, and the study there has {there}: nothing is taken away from a study; give '
-        f'all that is there, {ELSE}'
+        f'all that is there, {ELSE}',
+        key,
       )
   planned = {size: rounds.trials_of(config, size) for size in config.batch_sizes}
   for row in rows:
@@ -154,7 +159,9 @@ def _refuse_fewer(config: ConfigDict, rows: Sequence[Row]) -> None:
       raise ConfigError(
         f'learning_rates={tuple(config.learning_rates)} and rounds give batch size '
         f'{row["batch_size"]} {trials} trials at learning rate {row["learning_rate"]:g}, and the '
-        f'study there has more: nothing is taken away from a study; give all that is there, {ELSE}'
+        f'study there has more: nothing is taken away from a study; give all that is there, {ELSE}',
+        'learning_rates',
+        'rounds',
       )
 
 
@@ -189,7 +196,8 @@ def _refuse_micro_batch(
   raise ConfigError(
     f'batch_sizes={tuple(config.batch_sizes)}: {size} needs a micro-batch of {needed}, and the '
     f'runs there have {there} (plan.csv); add batch sizes that are multiples of {there}, or begin '
-    f'a study with micro_batch={needed} in another --workdir'
+    f'a study with micro_batch={needed} in another --workdir',
+    'batch_sizes',
   )
 
 

@@ -14,12 +14,13 @@ from typing import Any, TypeAlias
 
 from ml_collections import ConfigDict
 
-from bsjax.config.errors import ConfigError, unknown
+from bsjax.config.errors import ConfigError, Problem, unknown
 from bsjax.config.keys import BY_NAME, section
 from bsjax.optim.entries import OPTIMIZERS
 from bsjax.plan import scaling_rules
 
 Config: TypeAlias = Mapping[str, Any] | ConfigDict
+HYPERPARAMETERS = 'scaling.hyperparameters'
 WORD = 'hyperparameters'  # of a branch: the rules that it follows
 # (value, batch size / base, learning rate / that at the base) -> the value there.
 Change = Callable[[float, float, float], float]
@@ -137,53 +138,63 @@ def of_lane(
 def refuse_out_of_bounds(config: ConfigDict, batch_sizes: Iterable[int]) -> None:
   """Raises ConfigError where a rule leads out of the bounds of a hyperparameter."""
   if problems := _out_of_bounds(config, batch_sizes):
-    raise ConfigError('\n'.join(problems))
+    raise ConfigError.of(problems)
 
 
-def conflicts(config: ConfigDict) -> list[str]:
+def conflicts(config: ConfigDict) -> list[Problem]:
   """Lists what is wrong with axes and rules, each with its value and remedy."""
   name, given, taken = config.optimizer.name, rules(config), _taken(config)
   sentences = [
-    f'axes.{key}={values}: {name} takes no {key}; it takes {", ".join(sorted(taken)) or "none"}'
+    Problem(
+      f'axes.{key}={values}: {name} takes no {key}; it takes {", ".join(sorted(taken)) or "none"}',
+      f'axes.{key}',
+      'optimizer.name',
+    )
     for key, values in axes(config).items()
     if key not in taken
   ]
   named = list(dict.fromkeys(part for rule in given for part in parts(rule)))
   if odd := [part for part in named if part not in RULES]:
-    return [*sentences, unknown('scaling.hyperparameters', odd[0], RULES)]
+    return [*sentences, unknown(HYPERPARAMETERS, odd[0], RULES)]
   shown = f'scaling.hyperparameters={config.scaling.hyperparameters!r}'
   if len(set(given)) < len(given):
-    sentences.append(f'{shown} names a rule twice; give each once')
+    sentences.append(Problem(f'{shown} names a rule twice; give each once', HYPERPARAMETERS))
   sentences += [
-    f'{shown}: {part} changes {", ".join(RULES[part].changes)}, and {name} takes none of them; '
-    'leave it out'
+    Problem(
+      f'{shown}: {part} changes {", ".join(RULES[part].changes)}, and {name} takes none of them; '
+      'leave it out',
+      HYPERPARAMETERS,
+      'optimizer.name',
+    )
     for part in named
     if part != 'keep' and not RULES[part].changes.keys() & taken
   ]
   if 'decay_time' in named and len(scaling_rules.names(config.scaling.rule)) > 1:
-    sentences.append(
+    sentence = (
       f'{shown}: decay_time follows the learning rate, and scaling.rule={config.scaling.rule!r} '
       'gives a batch size those of several rules; give one'
     )
+    sentences.append(Problem(sentence, HYPERPARAMETERS, 'scaling.rule'))
   if names := sorted({*axes(config), WORD} & {*config.stages.order}):
-    sentences.append(
-      f'stages.order: the stage {names[0]!r} is called like an axis; give it another name'
-    )
+    sentence = f'stages.order: the stage {names[0]!r} is called like an axis; give it another name'
+    sentences.append(Problem(sentence, 'stages.order'))
   return sentences or _out_of_bounds(config, config.batch_sizes)
 
 
-def _out_of_bounds(config: ConfigDict, batch_sizes: Iterable[int]) -> list[str]:
+def _out_of_bounds(config: ConfigDict, batch_sizes: Iterable[int]) -> list[Problem]:
   """A sentence for each hyperparameter that a rule leads out of its bounds."""
-  sentences: dict[str, str] = {}
+  sentences: dict[str, Problem] = {}
   for branch, size in itertools.product(branches(config), sorted(batch_sizes)):
     for name, value in of_lane(config, branch, size).items():
       below = BY_NAME[f'optimizer.{name}'].below
       if value < 0 or (below is not None and value >= below):
         bound = 'at least 0' + (f' and below {below:g}' if below is not None else '')
-        sentences[name] = (
+        sentences[name] = Problem(
           f'scaling.hyperparameters={config.scaling.hyperparameters!r} makes {name} {value:.4g} at '
           f'batch size {size} (scaling.base_batch_size={config.scaling.base_batch_size}), and it '
-          f'must be {bound}; leave that batch size out, or choose another rule'
+          f'must be {bound}; leave that batch size out, or choose another rule',
+          *(HYPERPARAMETERS, 'scaling.base_batch_size', 'batch_sizes', f'axes.{name}'),
+          f'optimizer.{name}',
         )
   return list(sentences.values())
 

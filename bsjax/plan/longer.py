@@ -51,7 +51,8 @@ def longer(old: ConfigDict, new: ConfigDict, train_examples: int) -> Longer | No
     key, (_, now) = next(iter(asked.items()))
     raise ConfigError(
       f'{key}={shown_value(now)} changes neither where the study there ends nor where it is '
-      f'evaluated; give what is there, {ELSE}'
+      f'evaluated; give what is there, {ELSE}',
+      key,
     )
   return Longer((*asked, *((AT,) if at != was else ())), _why_again(old, new, before, after))
 
@@ -88,13 +89,15 @@ def _refuse_less(asked: dict[str, tuple[Any, Any]], before: _Marks, after: _Mark
     if less and (not of_length or (lengths[1] < lengths[0]).any()):
       raise ConfigError(
         f'{key}={shown_value(now)}, and the study there has {shown_value(there)}: nothing is taken '
-        f'away from a study; give that or more, {ELSE}'
+        f'away from a study; give that or more, {ELSE}',
+        key,
       )
   if fewer or (lengths[1] < lengths[0]).any():
     raise ConfigError(
       f'the study there is evaluated {len(before.evaluations)} times up to {before.ends[-1]:,} '
       f'examples, and this one would be {len(after.evaluations)} times up to {after.ends[-1]:,}: '
-      f'nothing is taken away from a study; give more, {ELSE}'
+      f'nothing is taken away from a study; give more, {ELSE}',
+      *asked,
     )
 
 

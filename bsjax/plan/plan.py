@@ -47,7 +47,8 @@ def regroup(config: ConfigDict, plan: StudyPlan, micro_batches: dict[int, int]) 
     raise ConfigError(
       f'BatchNorm over one example leaves nothing of it, and batch_sizes={tuple(micro_batches)} '
       f'with micro_batch={config.micro_batch} give micro-batches of 1; choose batch sizes with a '
-      "common divisor, micro_batch='batch' and no batch size of 1, or model.normalization='group'"
+      "common divisor, micro_batch='batch' and no batch size of 1, or model.normalization='group'",
+      *('batch_sizes', 'micro_batch', 'model.normalization'),
     )
   lanes = _lanes(config, [part.stage for part in plan.stages], micro_batches)
   states = {lane.lane: BatchSizeState(lane.batch_size) for lane in lanes}
@@ -199,7 +200,8 @@ def default_micro_batches(config: ConfigDict, sizes: frozenset[int]) -> dict[int
   elif micro != 'batch' and (odd := sorted(size for size in sizes if size % micro)):
     raise ConfigError(
       f'micro_batch={micro} does not divide the batch sizes {odd} that stages lead to; choose a '
-      f'divisor of {common}, or micro_batch=auto'
+      f'divisor of {common}, or micro_batch=auto',
+      'micro_batch',
     )
   return {size: size if micro == 'batch' else micro for size in config.batch_sizes}
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeAlias
 from ml_collections import ConfigDict
 
 from bsjax.config.bounds import shown_value
-from bsjax.config.errors import ConfigError
+from bsjax.config.errors import ConfigError, Problem
 from bsjax.plan import scaling_rules
 
 Config: TypeAlias = Mapping[str, Any] | ConfigDict
@@ -76,26 +76,31 @@ def trials_of(config: Config, batch_size: int) -> dict[float, int]:
   return {rate: count for rate, count in counts.items() if count}
 
 
-def conflicts(config: ConfigDict) -> list[str]:
+def conflicts(config: ConfigDict) -> list[Problem]:
   """Lists what is wrong with the boxes of a config, each with its value and remedy."""
   rounds, boxes = config.rounds, []
   if not isinstance(rounds, tuple | list):
     rounds = [rounds]
   for value in rounds:
     if (box := Box.if_sound(value)) is None:
-      return [
+      sentence = (
         f'rounds: {shown_value(value)} is no box; give each as (batch sizes, learning rates, '
         'number of trials), such as ((8, 16), (0.1,), 3), nothing twice'
-      ]
+      )
+      return [Problem(sentence, 'rounds')]
     boxes.append(box)
   if not boxes:
     return []
   grid = _grid(config)
   spans = zip(Box._fields, grid, _span([grid]), _span(boxes), strict=True)
   return [
-    f'rounds have the {key.replace("_", " ")} {shown_value(all_boxes)}, but {key}='
-    f'{shown_value(given)}; give there what all rounds have, or make them with '
-    'plan.rounds.extended(config, boxes)'
+    Problem(
+      f'rounds have the {key.replace("_", " ")} {shown_value(all_boxes)}, but {key}='
+      f'{shown_value(given)}; give there what all rounds have, or make them with '
+      'plan.rounds.extended(config, boxes)',
+      'rounds',
+      key,
+    )
     for key, given, ascending, all_boxes in spans
     if ascending != all_boxes
   ]

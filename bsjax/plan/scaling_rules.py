@@ -9,7 +9,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from bsjax.config.errors import unknown
+from bsjax.config.errors import Problem, unknown
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,14 +56,14 @@ def scaled(rule: str, learning_rate: float, batch_size: int, base_batch_size: in
 
 
 def rates(
-  rule: str, learning_rates: Sequence[float], batch_size: int, base_batch_size: int
+  rule: str, learning_rates: Sequence[int | float], batch_size: int, base_batch_size: int
 ) -> list[float]:
   """All learning rates that a batch size gets: the union over rules, ascending.
 
   Rates of two rules that differ by rounding only are one, and the less scaled of them is taken, so
   that a rate of the grid is the same number at every batch size. One rule merges nothing.
   """
-  given, rules = sorted(learning_rates), names(rule)
+  given, rules = sorted(map(float, learning_rates)), names(rule)
   if len(rules) == 1:
     return [scaled(rules[0], rate, batch_size, base_batch_size) for rate in given]
   merged: list[float] = []
@@ -80,10 +80,11 @@ def same(a: float, b: float) -> bool:
   return math.isclose(a, b, rel_tol=SAME)
 
 
-def conflicts(rule: str) -> list[str]:
+def conflicts(rule: str) -> list[Problem]:
   """Lists the names in `scaling.rule` that are no rules, or stand there twice."""
   given = names(rule)
   sentences = [unknown('scaling.rule', name, RULES) for name in given if name not in RULES]
   if len(set(given)) < len(given):
-    sentences.append(f'scaling.rule={rule!r} names a rule twice; give each once')
+    sentence = f'scaling.rule={rule!r} names a rule twice; give each once'
+    sentences.append(Problem(sentence, 'scaling.rule'))
   return sentences

@@ -10,7 +10,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from bsjax.config import bounds
-from bsjax.config.errors import misnamed, unknown
+from bsjax.config.errors import Problem, misnamed, unknown
 from bsjax.config.stage_keys import RUNNING as RUNNING
 from bsjax.config.stage_keys import STAGE
 from bsjax.plan import batch_size_rules
@@ -90,7 +90,7 @@ def _stage(config: ConfigDict, index: int, name: str, keys: Any) -> Stage:
   return Stage(index=index, name=name, **values)
 
 
-def conflicts(config: ConfigDict) -> list[str]:
+def conflicts(config: ConfigDict) -> list[Problem]:
   """Lists what is wrong with the stages of a config, each with its value, bound and remedy."""
   names = tuple(config.stages.order)
   defined = sorted(key for key in config.stages if key != 'order')
@@ -104,17 +104,20 @@ def conflicts(config: ConfigDict) -> list[str]:
   exact = config.noise_scale.exact_examples
   freezing = [] if sentences else [name for name in names if config.stages[name].trainable]
   if exact and freezing:
-    sentences.append(
+    sentence = (
       f'noise_scale.exact_examples={exact} measures gradients of all parameters, but stages '
       f'{freezing} freeze some; set it to 0'
     )
+    trainable = [f'stages.{name}.trainable' for name in freezing]
+    sentences.append(Problem(sentence, 'noise_scale.exact_examples', *trainable))
   return sentences
 
 
-def _stage_conflicts(keys: ConfigDict, where: str, begins: bool) -> list[str]:
+def _stage_conflicts(keys: ConfigDict, where: str, begins: bool) -> list[Problem]:
   """What is wrong with one stage: bounds of its keys, and the rules of its batch size."""
   if absent := sorted(DEFAULTS.keys() - set(keys)):
-    return [f'{where}{absent[0]} is missing; make stages with stages.add(config, name, ...)']
+    sentence = f'{where}{absent[0]} is missing; make stages with stages.add(config, name, ...)'
+    return [Problem(sentence, where + absent[0])]
   wrong = bounds.wrong(keys, STAGE, where)
   sound = [key for key in STAGE if where + key.name not in wrong]
   sentences = [*wrong.values(), *bounds.repeated(keys, sound, where)]
@@ -122,11 +125,12 @@ def _stage_conflicts(keys: ConfigDict, where: str, begins: bool) -> list[str]:
     try:
       kind, _ = batch_size_rules.parse(rule)
     except ValueError as error:
-      sentences.append(f'{where}batch_size: {error}')
+      sentences.append(Problem(f'{where}batch_size: {error}', f'{where}batch_size'))
       continue
     if begins and kind in batch_size_rules.STATIC and kind != 'keep':
-      sentences.append(
+      sentence = (
         f'{where}batch_size: {rule!r} changes the batch size where training begins; give '
         "batch_sizes instead, and 'keep' or a rule that follows a measurement here"
       )
+      sentences.append(Problem(sentence, f'{where}batch_size'))
   return sentences

@@ -11,7 +11,7 @@ from bsjax.analysis.runs import histories
 from bsjax.analysis.runs.judging import judged_by
 from bsjax.config.metrics import Judged
 from bsjax.report.summaries import summarize
-from bsjax.storage import provenance, records, shards
+from bsjax.storage import provenance, records, shards, sound
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def load(workdir: Path) -> StoredStudy:
   plan = records.read_plan(workdir / 'plan.csv')
   path = workdir / (shards.FOLDER if divided else 'records.jsonl')
   rows = shards.rows(workdir) if divided else records.read_all(workdir)
-  records.check(histories.whole(rows), plan, path)
+  sound.check(histories.whole(rows), plan, path)
   progress = histories.progress(plan, rows)
   starts = provenance.read(workdir)
   facts = _json(workdir / 'data.json')  # None: by an older version

@@ -62,10 +62,22 @@ def read(path: str | os.PathLike[str]) -> list[Row]:
   Raises:
     Damaged: a line elsewhere is not a JSON object (names the file and the line).
   """
-  content = Path(path).read_bytes()
-  lines = content[: _complete(content)].splitlines()
+  rows, error = readable(path)
+  if error:
+    raise error
+  return rows
+
+
+def readable(path: str | os.PathLike[str]) -> tuple[list[Row], Damaged | None]:
+  """The complete rows up to the first that is damaged, and what is wrong with that."""
+  content, rows = Path(path).read_bytes(), []
   with _uncollected():
-    return [_parse(line, path, number) for number, line in enumerate(lines, start=1)]
+    for number, line in enumerate(content[: _complete(content)].splitlines(), start=1):
+      try:
+        rows.append(_parse(line, path, number))
+      except Damaged as error:
+        return rows, error
+  return rows, None
 
 
 @contextlib.contextmanager
@@ -89,55 +101,6 @@ def read_all(workdir: Path) -> list[Row]:
   """The rows of a study: of whole splits, then any of a subset, which say 'val_examples'."""
   subset = workdir / SUBSET
   return read(workdir / 'records.jsonl') + (read(subset) if subset.is_file() else [])
-
-
-def truncate_after(path: str | os.PathLike[str], examples: int) -> list[Row]:
-  """Drops, at one stroke, the rows beyond a checkpoint, so that a resumed run repeats none.
-
-  `examples` is the last position to keep, -1 for none. Returns the rows kept; a missing file stays
-  missing.
-  """
-  if not os.path.exists(path):
-    return []
-  kept = []
-  for number, row in enumerate(read(path), start=1):
-    if not isinstance(row.get('examples'), int):
-      raise Damaged(f'{path}, row {number} says no number of examples; {REMEDY}')
-    if row['examples'] <= examples:
-      kept.append(row)
-  write(path, kept)
-  return kept
-
-
-def check(
-  rows: Iterable[Row],
-  plan: Iterable[Row],
-  path: str | os.PathLike[str],
-  marks: Iterable[int] | None = None,
-) -> None:
-  """Raises Damaged where a lane of the plan has two rows of an evaluation, or none of one.
-
-  `marks` are the evaluations that must be on record. Without them every lane may have come to one
-  of its own, and has rows of all that others have up to there.
-  """
-  lanes = {row['lane'] for row in plan}
-  seen: dict[int, set[int]] = {}
-  for number, row in enumerate(rows, start=1):
-    lane, examples = row.get('lane'), row.get('examples')
-    if lane not in lanes or not isinstance(examples, int):
-      raise Damaged(f'{path}, row {number}: lane {lane!r} at {examples!r} examples is not planned')
-    if lane in seen.setdefault(examples, set()):
-      raise Damaged(f'{path}, row {number}: lane {lane} at {examples} examples is there twice')
-    seen[examples].add(row['lane'])
-  wanted = lanes if marks is not None else set()
-  for examples in sorted({*seen, *(marks or ())}, reverse=True):
-    here = seen.get(examples, set())
-    wanted = wanted | here  # from here back, as it has come this far
-    if missing := sorted(wanted - here):
-      raise Damaged(
-        f'{path}: the rows of lanes {missing[:5]}{" and more" if len(missing) > 5 else ""} at '
-        f'{examples} examples are missing; {REMEDY}'
-      )
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

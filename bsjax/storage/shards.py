@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bsjax.config.errors import ConfigError
-from bsjax.storage import provenance, records, workdirs
+from bsjax.storage import provenance, records, sound, workdirs
 from bsjax.storage.records import Damaged, Row
 
 FOLDER = 'shards'  # in a workdir
@@ -144,7 +144,7 @@ def rows(workdir: Path) -> list[Row]:
         f'{of_plan} is not the share {shard} of {workdir / "plan.csv"}; {records.REMEDY}'
       )
     found = records.read(path)
-    records.check(found, lanes, path)
+    sound.check(found, lanes, path)
     together += found
   return sorted(together, key=lambda row: (row['examples'], row['lane']))
 
@@ -158,7 +158,7 @@ def merge(workdir: Path) -> None:
     raise ConfigError(f'{workdir}: the shards {", ".join(map(str, left))} have not ended')
   merged, plan = rows(workdir), records.read_plan(workdir / 'plan.csv')
   marks = sorted({row['examples'] for row in merged} | {row['examples'] for row in plan})
-  records.check(merged, plan, workdir / FOLDER, marks)
+  sound.check(merged, plan, workdir / FOLDER, marks)
   starts = [
     start | ({'shard': str(shard)} if shard.lanes is None else {})
     for shard in all_of(workdir)

@@ -25,7 +25,8 @@ def local(path: str | Path, key: str = '--workdir') -> Path:
   if re.match('[A-Za-z][A-Za-z0-9+.-]+:/', os.fspath(path)):
     raise ConfigError(
       f'{key}={os.fspath(path)} is no folder of this machine; give one on a disk, and copy it '
-      'to where it is kept when the study has ended or saved (docs/operations.md)'
+      'to where it is kept when the study has ended or saved (docs/operations.md)',
+      key,
     )
   return Path(path).expanduser()
 

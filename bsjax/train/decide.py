@@ -157,7 +157,8 @@ def _begun(path: Path, config: ConfigDict) -> list[Done]:
     if config.decide[key] != stored.decide[key]:
       raise ConfigError(
         f'decide.{key}={config.decide[key]!r}, and {path} was asked with {stored.decide[key]!r}: '
-        'its looks have spent the error on that; give the same, or choose another --workdir'
+        'its looks have spent the error on that; give the same, or choose another --workdir',
+        f'decide.{key}',
       )
   if first.boxes != done[0].boxes:
     raise ConfigError(

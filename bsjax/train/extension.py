@@ -100,7 +100,8 @@ def _refuse_other_arms(workdir: Path, there: ConfigDict, names: Sequence[str]) -
     has = f'the arm {lacking[0]}' if lacking[0] else 'no arms'
     raise ConfigError(
       f'arms.order={tuple(filter(None, names))}, and {workdir} has {has}: nothing is taken away '
-      'from a study; give all that is there, or choose another --workdir'
+      'from a study; give all that is there, or choose another --workdir',
+      'arms.order',
     )
 
 

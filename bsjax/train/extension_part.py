@@ -55,7 +55,8 @@ class Part:
     if self._config.evaluation.subset and not self._longer:
       raise ConfigError(
         f'evaluation.subset={self._config.evaluation.subset}: rows of a subset are not merged, so '
-        'such a study is not extended; choose another --workdir'
+        'such a study is not extended; choose another --workdir',
+        'evaluation.subset',
       )
     self._there()  # which refuses other data than those it was begun with
     examples, plan_csv = len(self._dataset.train), self._path / 'plan.csv'

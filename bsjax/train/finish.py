@@ -42,6 +42,12 @@ def finish(
   return path
 
 
+def undo(workdir: Path) -> None:
+  """Removes what followed from records of which some are computed again."""
+  for name in ('summary.json', *PRODUCTS):
+    (workdir / name).unlink(missing_ok=True)
+
+
 def again(workdir: Path) -> Path:
   """Writes anew what follows from the files of a finished study; returns the page."""
   config, old = (records.read_json(workdir / name) for name in ('config.json', 'summary.json'))

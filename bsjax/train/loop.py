@@ -22,7 +22,8 @@ from bsjax.engine.own import CONFIGS, Own
 from bsjax.plan.lanes import StudyPlan
 from bsjax.storage import records, workdirs
 from bsjax.storage.writers import Mirrors
-from bsjax.train import stopping
+from bsjax.train import finish, stopping
+from bsjax.train.kept_rows import KeptRows
 from bsjax.train.profiling import Profiler
 from bsjax.train.rows import best_line
 from bsjax.train.saves import Saves
@@ -52,8 +53,9 @@ class TrainLoop:
     """
     self.config, self.workdir, self.plan, self.console = config, workdir, study_plan, console
     self.execution = chosen
-    self.whole = WholeEvaluations(workdir, study_plan, own.task, mirrors)
-    self.subset = SubsetEvaluations(workdir, study_plan, asked=config.evaluation.subset > 0)
+    self.whole = WholeEvaluations(workdir, own.task, mirrors)
+    self.subset = SubsetEvaluations(workdir, asked=config.evaluation.subset > 0)
+    self.kept = KeptRows(workdir, study_plan, self.subset.asked)
     self.stage = StageRun(
       config, dataset, study_plan, chosen.strategies, console.print, weights, chosen.parts, own
     )
@@ -90,7 +92,7 @@ class TrainLoop:
 
   def _end(self, finish: Callable[[], None]) -> None:
     end = self.evaluated if self.lost else self.plan.total_examples
-    self._check(self.whole.rows(), end)
+    self.kept.check(end)
     finish()
 
   def _train(self) -> bool:
@@ -238,11 +240,13 @@ class TrainLoop:
 
   def _restore(self) -> None:
     self.evaluated = -1
-    if not self.saves.load_newest(self._load):
+    damage = processes.first(self.kept.damage)
+    if not self.saves.load_newest(self._load, damage):
       self.stage.start()
     # Rows later than the checkpoint will be computed again.
-    processes.first(lambda: self.subset.truncate(self.evaluated))
-    rows = processes.first(self._kept_rows)
+    rows = processes.first(lambda: self.kept.cut(self.evaluated))
+    if self.evaluated < self.plan.total_examples:
+      processes.first(lambda: finish.undo(self.workdir))
     self.whole.remember(rows)
     last = [row for row in rows if row['examples'] == self.evaluated]
     self.lost = bool(last) and self._lost(last)
@@ -250,18 +254,6 @@ class TrainLoop:
   def _lost(self, rows: list[records.Row]) -> bool:
     """Whether there is nothing left to train, by the rows of an evaluation."""
     return not self.to_the_end and all(row['diverged'] for row in rows)
-
-  def _kept_rows(self) -> list[records.Row]:
-    """The rows up to the checkpoint, all that there are from now on."""
-    rows = self.whole.truncate(self.evaluated)
-    self._check(rows, self.evaluated)
-    return rows
-
-  def _check(self, rows: list[records.Row], end: int) -> None:
-    """Raises records.Damaged unless every evaluation up to a position is on record."""
-    lanes = records.read_plan(self.workdir / 'plan.csv')
-    self.whole.check(rows, lanes, end)
-    self.subset.check(lanes, end)
 
   def _load(self, step: int) -> None:
     position = self.saves.position(step)

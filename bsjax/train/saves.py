@@ -17,6 +17,7 @@ from bsjax.engine import processes
 from bsjax.storage import checkpoint
 from bsjax.storage.position import Position
 from bsjax.storage.records import Damaged
+from bsjax.train.kept_rows import Damage
 
 LEAST_BETWEEN = 20  # times as long as a save takes: no more than a twentieth goes into them
 
@@ -79,26 +80,37 @@ class Saves:
         'there: those before it are whole, and the same command goes on from the newest'
       ) from error
 
-  def load_newest(self, load: Callable[[int], None]) -> bool:
+  def load_newest(self, load: Callable[[int], None], rows: Damage) -> bool:
     """Calls `load` with the steps of checkpoints, newest first, until one can be used.
 
-    Returns whether one was; False: there are none. Raises Damaged where none of them can be.
+    That is one of which the `rows` that go before it are sound. Returns whether one was; False:
+    there are none. Raises Damaged where none of them can be.
     """
     self.wait()  # after memory ran out a save may still be under way
-    damaged = []
+    damaged: list[str] = []
+    later: list[int] = []  # than the damage of rows
     for step in processes.first(lambda: checkpoint.newest_first(self.manager)):
       try:
+        if self.position(step).evaluated >= rows.before:
+          later.append(step)
+          continue
         load(step)
       except checkpoint.Unreadable as error:
         damaged.append(str(error))
         continue
       for sentence in damaged:
         logging.warning('%s; continuing from the one before it', sentence)
+      if later or rows.found:
+        logging.warning('%s; continuing from checkpoint %d, from before that', rows.why, step)
       return True
+    if later:
+      damaged.append(f'{rows.why}, and checkpoints from {later[-1]} on are from after that')
     if damaged:
+      names = filter(lambda name: (self.workdir / name).exists(), ('checkpoints', 'summary.json'))
+      remove = ' and '.join(str(self.workdir / name) for name in names)
       raise Damaged(
-        f'no checkpoint of {self.workdir} can be used ({"; ".join(damaged)}); remove '
-        f'{self.workdir / "checkpoints"} to train from the beginning, or choose another --workdir'
+        f'no checkpoint of {self.workdir} can be used ({"; ".join(damaged)}); remove {remove} to '
+        'train from the beginning, restore what is damaged, or choose another --workdir'
       )
     return False
 

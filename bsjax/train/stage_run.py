@@ -289,7 +289,8 @@ def check(
       raise ConfigError(
         f'stages.{stage.name}.image_size={stage.image_size} changes the shape of {path} from '
         f'{first_shapes.get(path)} to {flat[path]}: this model has parameters for every pixel; '
-        'choose one that pools over pixels, or one image size'
+        'choose one that pools over pixels, or one image size',
+        f'stages.{stage.name}.image_size',
       )
     if spec.trainable is not None:
       norms = getattr(spec.model, 'frozen_norms', frozenset())

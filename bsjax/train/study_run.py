@@ -57,7 +57,8 @@ class StudyRun:
     if shard and config.evaluation.subset:
       raise ConfigError(
         f'--shard={shard}: rows of evaluation.subset={config.evaluation.subset} are not merged '
-        'from shards; set it to 0'
+        'from shards; set it to 0',
+        'evaluation.subset',
       )
     config, self.own = with_own(config, own), own
     processes.together(lambda: validate(config))
@@ -190,8 +191,10 @@ class StudyRun:
       return
     try:
       self._training(config, workdir, self._shard)
-    except ConfigError as error:
-      raise ConfigError(f'arm {name}: {error}') from None
+    except (ConfigError, data.DataError) as error:
+      where = f'arms.{name}'
+      problems = [one.within(f'arm {name}: ', where) for one in error.problems]
+      raise ConfigError.of(problems) from None
 
   def _training(self, config: ConfigDict, workdir: Path, shard: Shard | None = None) -> Training:
     """The training of a workdir, known to fit its data and, before it has begun, its model."""

@@ -12,7 +12,6 @@ from typing import Any
 from bsjax.engine import processes
 from bsjax.engine.device_data import DeviceData
 from bsjax.engine.device_lanes import Lanes
-from bsjax.plan.lanes import StudyPlan
 from bsjax.storage import records
 from bsjax.train.rows import subset_records
 
@@ -20,8 +19,8 @@ from bsjax.train.rows import subset_records
 class SubsetEvaluations:
   """Those of a study; there are none where `asked` is false."""
 
-  def __init__(self, workdir: Path, study_plan: StudyPlan, asked: bool):
-    self._path, self._plan, self.asked = workdir / records.SUBSET, study_plan, asked
+  def __init__(self, workdir: Path, asked: bool):
+    self._path, self.asked = workdir / records.SUBSET, asked
 
   def begin(
     self,
@@ -48,17 +47,3 @@ class SubsetEvaluations:
     if processes.is_first():
       records.append(self._path, rows)
     return rows
-
-  def truncate(self, end: int) -> None:
-    """Drops rows beyond a position."""
-    if self.asked:
-      records.truncate_after(self._path, end)
-
-  def check(self, lanes: Sequence[records.Row], end: int) -> None:
-    """Raises records.Damaged unless every evaluation up to a position is on record."""
-    if not self.asked:
-      return
-    stages = self._plan.stages
-    marks = [mark for part in stages for mark in (*part.evaluations, *part.further) if mark <= end]
-    rows = records.read(self._path) if self._path.exists() else []
-    records.check(rows, lanes, self._path, marks)

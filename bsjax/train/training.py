@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bsjax.autotune import execution
-from bsjax.config.errors import ConfigError
+from bsjax.config.errors import ConfigError, Problem
 from bsjax.cost import foreseen
 from bsjax.data import Dataset
 from bsjax.data.doubts import doubts
@@ -27,6 +27,7 @@ from bsjax.storage import extensions, provenance, records, shards, workdirs
 from bsjax.storage.shards import Shard
 from bsjax.storage.writers import Mirrors
 from bsjax.train import begun_with, finish, first_round, shard_run, spread, stage_run, transfer
+from bsjax.train.kept_rows import KeptRows
 from bsjax.train.loop import TrainLoop
 
 
@@ -154,7 +155,7 @@ class Training:
     self.asked_to_stop = any(processes.exchange(loop.asked))
     return done
 
-  def beyond_budget(self, timed: bool = False) -> str | None:
+  def beyond_budget(self, timed: bool = False) -> Problem | None:
     """Says why the first round of a question may not begin: its examples, or once `timed` its time.
 
     None where it may, or has begun.
@@ -270,8 +271,25 @@ class Training:
       return True
     if not (self.whole / 'summary.json').exists():
       return False
+    if not self.shard and (wrong := self._wrong_rows()):
+      logging.warning('%s; this study was finished, and trains again from before that', wrong)
+      return False
     self._say_finished(self._foreseen)
     return True
+
+  def _wrong_rows(self) -> str:
+    """Says what is damaged of the rows of a finished study; '' where nothing is.
+
+    Raises Damaged where that cannot be computed again, as there are no checkpoints any more.
+    """
+    kept = KeptRows(self.workdir, self._foreseen, self.config.evaluation.subset > 0)
+    wrong, summary = kept.at_the_end(), self.workdir / 'summary.json'
+    if wrong and not any((self.workdir / 'checkpoints').glob('*')):
+      raise records.Damaged(
+        f'{wrong}, and there is no checkpoint to go on from; restore that file, or remove '
+        f'{summary} to train from the beginning'
+      )
+    return wrong
 
   def _say_finished(self, whole: StudyPlan) -> None:
     path = finish.complete(self.config, self.whole, self.dataset, whole, self.console)

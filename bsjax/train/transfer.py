@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from rich.table import Table
 
 from bsjax import models
+from bsjax.config.errors import Refused
 from bsjax.config.metrics import judged, judged_of, judging
 from bsjax.engine import averages
 from bsjax.engine.lanes import LaneState
@@ -25,13 +26,18 @@ def lent_weights(config: ConfigDict, whole: Path) -> PyTree | None:
   if not lender:
     return None
   lane = config.transfer.lane
-  return read(Path(lender).expanduser(), None if lane < 0 else lane)
+  try:
+    return read(Path(lender).expanduser(), None if lane < 0 else lane)
+  except TransferError as error:
+    keys = error.problems[0].keys or ('transfer.workdir',)
+    raise TransferError(str(error), *([PRETRAIN] if config.pretrain else keys)) from error
 
 
+LANE = 'transfer.lane'
 SHOWN = 5  # paths that an error names
 
 
-class TransferError(ValueError):
+class TransferError(Refused):
   """Weights that cannot start this model; the message lists what does not fit, and a remedy."""
 
 
@@ -101,9 +107,12 @@ def read(workdir: Path, lane: int | None = None) -> dict[str, PyTree]:
     with judging(judged_of(records.read_json(workdir / 'config.json'))):  # by which it was judged
       lane = best_lane(kept)
   if any(row['diverged'] for row in kept if row['lane'] == lane):
-    raise TransferError(f'lane {lane} of {workdir} has diverged; choose another transfer.lane')
+    raise TransferError(
+      f'lane {lane} of {workdir} has diverged; choose another transfer.lane', LANE
+    )
   if not 0 <= lane < len(rows):
-    raise TransferError(f'lane {lane} is not in {workdir}: its lanes are 0 to {len(rows) - 1}')
+    there = f'its lanes are 0 to {len(rows) - 1}'
+    raise TransferError(f'lane {lane} is not in {workdir}: {there}', LANE)
   group = next(row['group'] for row in rows if row['lane'] == lane)
   seat = sorted(row['lane'] for row in rows if row['group'] == group).index(lane)
   try:

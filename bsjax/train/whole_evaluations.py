@@ -10,7 +10,6 @@ from bsjax.engine import processes
 from bsjax.engine.device_data import DeviceData
 from bsjax.engine.device_lanes import Lanes
 from bsjax.models.task import CLASSIFICATION, Task
-from bsjax.plan.lanes import StudyPlan
 from bsjax.storage import records
 from bsjax.storage.writers import Mirrors
 from bsjax.train.rows import lane_records
@@ -19,8 +18,8 @@ from bsjax.train.rows import lane_records
 class WholeEvaluations:
   """Those of a training, which writers hear of, too."""
 
-  def __init__(self, workdir: Path, study_plan: StudyPlan, task: Task, mirrors: Mirrors):
-    self._path, self._plan, self._mirrors = workdir / 'records.jsonl', study_plan, mirrors
+  def __init__(self, workdir: Path, task: Task, mirrors: Mirrors):
+    self._path, self._mirrors = workdir / 'records.jsonl', mirrors
     self._task, self._began = task, 0.0  # the largest loss with which a lane began
 
   @property
@@ -55,16 +54,3 @@ class WholeEvaluations:
     """Keeps the largest finite loss before training, beside which a lane may have diverged."""
     losses = [row['train_loss'] for row in rows if not row['examples']]
     self._began = max([self._began, *(x for x in losses if x is not None and math.isfinite(x))])
-
-  def rows(self) -> list[records.Row]:
-    """All that are on record."""
-    return records.read(self._path)
-
-  def truncate(self, end: int) -> list[records.Row]:
-    """Drops rows beyond a position; returns the others."""
-    return records.truncate_after(self._path, end)
-
-  def check(self, rows: Sequence[records.Row], lanes: Sequence[records.Row], end: int) -> None:
-    """Raises records.Damaged unless rows have every evaluation up to a position."""
-    marks = [mark for stage in self._plan.stages for mark in stage.evaluations if mark <= end]
-    records.check(rows, lanes, self._path, marks)

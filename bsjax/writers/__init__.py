@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from bsjax.config.errors import unknown
+from bsjax.config.errors import Problem, unknown
 from bsjax.storage.writers import Writer
 from bsjax.writers.replay import replay as replay
 from bsjax.writers.tensorboard import TensorBoard as TensorBoard
@@ -52,7 +52,7 @@ def chosen_by(config: ConfigDict, study: Path, workdir: Path) -> list[Writer]:
   return [WRITERS[name].make(study, workdir) for name in _names(config)]
 
 
-def problems(config: ConfigDict) -> list[str]:
+def problems(config: ConfigDict) -> list[Problem]:
   """Returns a sentence for each writer that is unknown, or whose library is missing."""
   sentences = []
   for name in _names(config):
@@ -60,5 +60,6 @@ def problems(config: ConfigDict) -> list[str]:
       sentences.append(unknown('writers', name, WRITERS))
     elif importlib.util.find_spec(WRITERS[name].library) is None:
       library = WRITERS[name].library
-      sentences.append(f'writers={name!r} needs {library}, which is missing: pip install {library}')
+      sentence = f'writers={name!r} needs {library}, which is missing: pip install {library}'
+      sentences.append(Problem(sentence, 'writers'))
   return sentences

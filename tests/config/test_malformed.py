@@ -1,6 +1,5 @@
 """Malformed configs of every kind: a plan, or the project's error with one line per problem."""
 
-import contextlib
 import math
 import re
 import time
@@ -8,7 +7,7 @@ import time
 import hypothesis
 import pytest
 from helpers import many
-from helpers.small import small_config
+from helpers.small import put, small_config
 from hypothesis import strategies as st
 
 from bsjax.config.errors import ConfigError
@@ -49,18 +48,6 @@ def of_kind(key):
   by_kind = {bool: (True, False), int: numbers, float: numbers, str: known}
   item = st.sampled_from(by_kind.get(key.kind, (*known, *numbers)))
   return st.lists(item, max_size=3).map(tuple) if isinstance(key.default, tuple) else item
-
-
-def put(tree, name, value):
-  """Sets a key whatever the types of the config say, as a config file can."""
-  *path, last = name.split('.')
-  with tree.unlocked(), tree.ignore_type():
-    for part in path:
-      if not hasattr(tree[part], 'ignore_type'):
-        return  # an earlier mutation took the section
-      tree = tree[part]
-    with contextlib.suppress(OverflowError):  # of the assignment, in the file's own line
-      tree[last] = value
 
 
 def nested(item):
@@ -105,6 +92,8 @@ def outcome(config, folder):
   try:
     StudyRun(config, folder / 'study').check()
   except REFUSED as error:
+    keyless = [str(problem) for problem in error.problems if not problem.keys]
+    assert not keyless, keyless  # so each can be said with its line of the config file
     return str(error)
   return None
 

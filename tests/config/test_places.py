@@ -1,10 +1,24 @@
 """Problems of a configuration are said with the line of the config file, or the flag, of each."""
 
+import pickle
+
 import pytest
+from helpers.small import put, small_config
+from ml_collections import ConfigDict
 
 from bsjax.config import places
-from bsjax.config.errors import ConfigError
+from bsjax.config.errors import ConfigError, Problem
+from bsjax.config.keys import KEYS
+from bsjax.config.stage_keys import STAGE
+from bsjax.data import DataError
+from bsjax.engine.validate import problems
+from bsjax.plan import stages
 
+NOT_THERE = object()
+HEAD = """from bsjax.config import base_config
+def get_config():
+  config = base_config()
+"""
 FILE = """
 from bsjax.config import base_config
 from bsjax.plan import arms, stages
@@ -31,55 +45,111 @@ def smaller():
 """
 
 
+def loose(values):
+  """A config of any values, by dotted keys."""
+  config = ConfigDict()
+  for name, value in values.items():
+    *path, last = name.split('.')
+    node = config
+    for part in path:
+      node[part] = node.get(part, ConfigDict())
+      node = node[part]
+    node[last] = value
+  return config
+
+
 @pytest.mark.parametrize(
-  ('sentence', 'place'),
+  ('keys', 'value', 'place'),
   [
-    ('trials=0 must be', 'FILE:9: '),  # the last of two
-    ('epochs=-1.0 must be', 'FILE:9: '),
-    ('model.depth=True must be', 'FILE:8: '),
-    ('data.crop=None must be', 'FILE:11: '),
-    ("batch_sizes=('a',): give", 'FILE:11: '),
-    ("schedule.name='x' is unknown", 'FILE:13: '),
-    ('stages.head.crop=True must be', 'FILE:15: '),
-    ('stages.head.examples=0 must be', 'FILE:14: '),  # where the stage is added
-    ('arms.wide: model.width=None must be', 'FILE:17: '),
-    ('arms.wide: trials=0 must be', 'FILE:9: '),  # which all arms share
-    ('seed=None must be', 'FILE: '),  # that of another config
-    ('checkpoint.seconds=-1 must be', 'FILE: '),
-    ('optimizer.name=3 must be', 'flag --config.optimizer.name: '),
-    ('arms.wide: seed=-1 must be', 'flag --config.arms.wide.seed: '),
-    ('arms.wide: optimizer.name=3 must be', 'flag --config.optimizer.name: '),
-    ('arms.wide: optimizer.nesterov=3 must be', 'FILE:17: '),  # which a flag sets for all arms
-    ('arms.wide: checkpoint.seconds=-1 must be', 'FILE: '),  # and not where the arm is added
-    ('epochs=2.0 is high', 'FILE:22: '),
-    ('epochs=2.05 is high', 'FILE: '),  # which no line of the text has set
-    ('batch_sizes=(8,) is low', 'FILE:22: '),
-    ('micro_batch=0 is low', 'FILE:18: '),
-    ('optimizer is odd', 'flag --config.optimizer.name: '),
-    ('--shard=3: there is', ''),
-    ('the workdir holds another study', ''),
+    ('trials', 0, 'FILE:9: '),  # the last of two
+    ('epochs', -1.0, 'FILE:9: '),
+    ('model.depth', True, 'FILE:8: '),
+    ('model.depth', 1, 'FILE: '),  # which is not True
+    ('data.crop', None, 'FILE:11: '),
+    ('batch_sizes', ('a',), 'FILE:11: '),
+    ('schedule.name', 'x', 'FILE:13: '),
+    ('stages.head.crop', True, 'FILE:15: '),
+    ('stages.head.examples', 0, 'FILE:14: '),  # where the stage is added
+    ('arms.wide.model.width', None, 'FILE:17: '),
+    ('arms.wide', {'model': {'width': None}}, 'flag --config.arms.wide.seed: '),  # in the section
+    ('arms.wide.trials', NOT_THERE, 'FILE:9: '),  # which all arms share
+    ('seed', None, 'FILE: '),  # that of another config
+    ('checkpoint.seconds', -1.0, 'FILE: '),
+    ('optimizer.name', 3, 'flag --config.optimizer.name: '),
+    ('arms.wide.seed', -1, 'flag --config.arms.wide.seed: '),
+    ('arms.wide.optimizer.name', NOT_THERE, 'flag --config.optimizer.name: '),
+    ('arms.wide.optimizer.nesterov', 3, 'FILE:17: '),  # which a flag sets for all arms
+    ('arms.wide.checkpoint.seconds', -1, 'FILE: '),  # and not where the arm is added
+    ('epochs', 2.0, 'FILE:22: '),
+    ('epochs', 2.05, 'FILE: '),  # which no line of the text has set
+    ('batch_sizes', (8,), 'FILE:22: '),
+    ('micro_batch', 0, 'FILE:18: '),  # computed there
+    ('optimizer', {'name': 'x'}, 'flag --config.optimizer.name: '),
+    ('evaluation.at epochs', NOT_THERE, 'FILE:9: '),  # the first of them that is set
+    ('decide.margin evaluation.at', NOT_THERE, 'FILE: '),
+    ('', NOT_THERE, ''),
   ],
 )
-def test_a_problem_is_said_with_its_place(sentence, place, tmp_path):
+def test_a_problem_is_said_with_its_place(keys, value, place, tmp_path):
   file = tmp_path / 'mine.py'
   file.write_text(FILE)
+  keys = keys.split()
+  values = {'trials': 0, 'epochs': -1.0} | ({keys[0]: value} if value is not NOT_THERE else {})
+  config = loose(values)
   flags = ['optimizer.name', 'model.dtype', 'arms.wide.seed', 'optimizer.nesterov']
-  for error in (ConfigError('all', [sentence]), ValueError(sentence)):
-    said = places.said(error, str(file), flags).replace(str(file), 'FILE')
-    assert said == place + sentence
+  for error in (ConfigError('It is wrong.', *keys), DataError('It is wrong.', *keys)):
+    said = places.said(error, str(file), config, flags).replace(str(file), 'FILE')
+    assert said == f'{place}It is wrong.'
+
+
+def test_an_error_that_knows_no_keys_is_said_as_it_is(tmp_path):
+  assert places.said(OSError(2, 'trials=0 is low'), str(tmp_path), ConfigDict(), []) == (
+    '[Errno 2] trials=0 is low'
+  )
 
 
 def test_each_of_several_problems_has_its_place(tmp_path):
   file = tmp_path / 'mine.py'
   file.write_text(FILE)
-  sentences = ['trials=0 is low', 'nothing that is known', 'model.depth=True is odd']
-  said = places.said(ConfigError('all', sentences), str(file), {'trials'})
+  problems = [
+    Problem('That is low', 'trials'),
+    Problem('nothing that is known'),
+    Problem('odd', 'model.depth').within('arm wide: ', 'arms.wide'),
+  ]
+  config = loose({'trials': 0, 'model.depth': True})
+  said = places.said(ConfigError.of(problems), str(file), config, {'trials'})
   assert said.splitlines() == [
     '3 problems in the configuration:',
-    '  - flag --config.trials: trials=0 is low',
+    '  - flag --config.trials: That is low',
     '  - nothing that is known',
-    f'  - {file}:8: model.depth=True is odd',
+    f'  - {file}:8: arm wide: odd',
   ]
+
+
+def test_keys_of_problems_pass_between_processes():
+  error = pickle.loads(pickle.dumps(ConfigError.of([Problem('a', 'x'), Problem('b', 'y', 'z')])))
+  assert str(error) == 'a\nb' and [one.keys for one in error.problems] == [('x',), ('y', 'z')]
+
+
+@pytest.mark.parametrize('value', [None, (None,), {'no': 'value'}])
+def test_every_key_that_is_wrong_by_itself_is_said_with_its_line(value, tmp_path):
+  """Of each key of the table and of stages, in the study, an arm, and by a flag."""
+  file = tmp_path / 'mine.py'
+  for where, key in [('', x) for x in KEYS] + [('stages.head.', x) for x in STAGE]:
+    name = where + key.name
+    config = small_config()
+    stages.add(config, 'head')
+    put(config, name, value)
+    found = [one for one in problems(config) if one.keys[0] == name]
+    free = key.kind is object or isinstance(key.default, dict)
+    assert len(found) == 1 or free, name
+    path = ''.join(f'[{part!r}]' for part in name.split('.'))
+    file.write_text(HEAD + f'  config.trials = 2\n  config{path} = {value!r}\n  return config\n')
+    error = ConfigError.of(found)
+    for problem in found:
+      assert f'{file}:5: {problem}' in places.said(error, str(file), config, [])
+      flag = f'flag --config.{name}: {problem}'
+      assert flag in places.said(error, str(file), config, [name])
 
 
 @pytest.mark.parametrize('content', ['def get_config(:\n', '\x00', 'get_config = 3\n', ''])

@@ -1,5 +1,7 @@
 """Small real studies for the tests: a few digits, a small network, seconds to compile."""
 
+import contextlib
+
 import numpy as np
 
 from bsjax import data
@@ -32,6 +34,18 @@ def small_config(**overrides):
       node = node[part]
     node[name] = value
   return config
+
+
+def put(tree, name, value):
+  """Sets a key whatever the types of the config say, as a config file can."""
+  *path, last = name.split('.')
+  with tree.unlocked(), tree.ignore_type():
+    for part in path:
+      if not hasattr(tree[part], 'ignore_type'):
+        return  # an earlier mutation took the section
+      tree = tree[part]
+    with contextlib.suppress(OverflowError):  # of the assignment, in the file's own line
+      tree[last] = value
 
 
 def trained(config, dataset=None, examples=None, **create):

@@ -37,25 +37,6 @@ def test_a_damaged_line_elsewhere_names_file_and_line(tmp_path, damage):
     records.read(path)
 
 
-def _three_positions(path):
-  rows = [{'lane': lane, 'examples': examples} for examples in (0, 64, 128) for lane in (0, 1)]
-  records.append(path, rows)
-  return rows
-
-
-def test_truncate_after_keeps_the_position_itself_and_drops_what_lies_beyond(tmp_path):
-  path = tmp_path / 'records.jsonl'
-  rows = _three_positions(path)
-  records.truncate_after(path, 64)
-  assert records.read(path) == rows[:4]
-  assert [file.name for file in tmp_path.iterdir()] == ['records.jsonl']
-
-
-def test_truncate_after_needs_no_file(tmp_path):
-  records.truncate_after(tmp_path / 'records.jsonl', 64)
-  assert not list(tmp_path.iterdir())
-
-
 def test_write_json_is_whole_or_not_at_all(tmp_path):
   path = tmp_path / 'summary.json'
   records.write_json(path, {'value': np.nan, 'sizes': (8, 16), 'mean': np.float64(0.5)})

@@ -200,27 +200,78 @@ def lines_of(path):
   return path.read_text().splitlines(keepends=True)
 
 
-@pytest.mark.parametrize(
-  ('change', 'words'),
-  [
-    (lambda lines: [*lines[:5], *lines[6:]], r'rows of lanes \[\d\] at \d+ examples are missing'),
-    (lambda lines: [*lines[:5], lines[4], *lines[5:]], 'row 6: lane . at .* is there twice'),
-    (lambda lines: [*lines[:5], '{"lane"\n', *lines[5:]], 'line 6 is damaged'),
-    (lambda lines: [*lines[:5], '{"lane": 99, "examples": 0}\n', *lines[5:]], 'lane 99 .*planned'),
-    (lambda lines: [*lines[:5], '{}\n', *lines[5:]], 'row 6|lane None .*planned'),
-  ],
-)
-def test_damaged_records_are_named_before_any_number_is_given(
-  change, words, unfinished, undisturbed, tmp_path
+DAMAGES = {
+  'halved': (lambda x: [*x[: len(x) // 2], x[-1][:40]], r'lanes \[.*\] at \d+ .* missing'),
+  'a row missing': (
+    lambda x: [*x[:5], *x[6:]],
+    r'rows of lanes \[\d\] at \d+ examples are missing',
+  ),
+  'a row doubled': (lambda x: [*x[:6], x[5], *x[6:]], 'row 7: lane . at .* is there twice'),
+  'garbage': (lambda x: [*x[:5], '{"lane"\n', *x[5:]], 'line 6 is damaged'),
+  'another lane': (
+    lambda x: [*x[:5], '{"lane": 99, "examples": 0}\n', *x[5:]],
+    'lane 99 .*planned',
+  ),
+  'an empty row': (lambda x: [*x[:5], '{}\n', *x[5:]], 'row 6: lane None .*planned'),
+}
+
+
+def damage_rows(workdir, how):
+  path = workdir / 'records.jsonl'
+  path.write_text(''.join(DAMAGES[how][0](lines_of(path))))
+  return DAMAGES[how][1]
+
+
+@pytest.mark.parametrize('how', DAMAGES)
+def test_damaged_records_are_named_where_no_checkpoint_is_from_before(
+  how, unfinished, undisturbed, tmp_path
 ):
+  """And nothing is changed of what is there, but for the note of another start."""
   finished = Path(shutil.copytree(undisturbed, tmp_path / 'finished'))
   for workdir in (unfinished, finished):
-    path = workdir / 'records.jsonl'
-    path.write_text(''.join(change(lines_of(path))))
-  with pytest.raises(records.Damaged, match=words):
-    study_run.run_study(config(), unfinished)
-  with pytest.raises(records.Damaged, match=words):
-    stored_study.load(finished)
+    shutil.rmtree(steps(workdir)[0])
+    words = damage_rows(workdir, how)
+    before = {path: path.read_bytes() for path in workdir.rglob('*') if path.is_file()}
+    with pytest.raises(records.Damaged, match=f'{words}.*remove .*checkpoints.* to train from the'):
+      study_run.run_study(config(), workdir)
+    assert {path.name for path, old in before.items() if path.read_bytes() != old} <= {
+      'provenance.json',
+      '.running.json',
+    }
+  if how != 'halved':  # at the end of an evaluation, as a study that has not ended
+    with pytest.raises(records.Damaged, match=words):
+      stored_study.load(finished)
+
+
+@pytest.mark.parametrize('how', DAMAGES)
+def test_damaged_records_are_computed_again_from_the_checkpoint_before(
+  how, unfinished, undisturbed, caplog
+):
+  words = damage_rows(unfinished, how)
+  assert study_run.run_study(config(), unfinished)
+  assert re.search(f'{words}.*continuing from checkpoint 1, from before that', caplog.text)
+  assert results(unfinished) == results(undisturbed)
+
+
+def test_a_finished_study_makes_again_what_its_last_rows_lack(undisturbed, tmp_path, caplog):
+  """And all that follows from them; the checkpoint before the last is from before the damage."""
+  workdir = Path(shutil.copytree(undisturbed, tmp_path / 'study'))
+  path = workdir / 'records.jsonl'
+  rows = path.read_text()
+  path.write_text(rows[: rows.rstrip().rfind('\n') + 1])
+  (workdir / 'report.md').write_text('of other rows')
+  assert study_run.run_study(config(), workdir)
+  assert 'trains again from before that' in caplog.text
+  assert path.read_text() == rows and results(workdir) == results(undisturbed)
+  assert 'of other rows' not in (workdir / 'report.md').read_text()
+  shutil.rmtree(workdir / 'checkpoints')
+  assert study_run.run_study(config(), workdir)  # nothing is left to do
+  path.write_text(rows[:-100])
+  with pytest.raises(records.Damaged, match=r'no checkpoint to go on from; .*summary.json to'):
+    study_run.run_study(config(), workdir)
+  (workdir / 'summary.json').unlink()
+  assert study_run.run_study(config(), workdir)
+  assert path.read_text() == rows and results(workdir) == results(undisturbed)
 
 
 @pytest.mark.parametrize('name', ['config.json', 'execution.json', 'data.json', 'plan.csv'])

@@ -13,7 +13,7 @@ import pytest
 from helpers import synthetic
 
 from bsjax.config.keys import base_config
-from bsjax.storage import records
+from bsjax.storage import records, sound
 from bsjax.writers import Trackio, WeightsAndBiases, lanes
 
 PLAN = synthetic.plan((8, 16), (0.1,), 2)
@@ -41,7 +41,8 @@ def interrupted(make, folder, lose=None):
   stopped.begin(base_config(), PLAN)
   tell(stopped, folder, SHARES[:3])
   (lose or stopped.close)()
-  records.truncate_after(folder / 'records.jsonl', rows_at(SHARES[1])[0]['examples'])
+  path = folder / 'records.jsonl'
+  sound.cut(path, records.read(path), rows_at(SHARES[1])[0]['examples'])
   again = make()
   again.begin(base_config(), PLAN)
   tell(again, folder, SHARES[2:])

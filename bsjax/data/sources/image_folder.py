@@ -5,17 +5,18 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
+from bsjax.config.errors import Problem
 from bsjax.data.cache import cached, stamp
 from bsjax.data.dataset import DataError, Raw, quoted
 from bsjax.data.sources import images, label_csv
 
 
-def csv_conflicts(config: ConfigDict) -> list[str]:
+def csv_conflicts(config: ConfigDict) -> list[Problem]:
   """What is wrong with the CSV."""
   try:
     label_csv.read(config)
   except DataError as error:
-    return [str(error)]
+    return [Problem(str(error), *error.problems[0].keys or ('data.label_csv', 'data.path'))]
   return []
 
 

@@ -101,7 +101,8 @@ def _column(config: ConfigDict, header: Sequence[str], where: str) -> int:
     if wanted not in columns:
       raise DataError(
         f'data.label_column={wanted!r} is none of the columns {quoted(columns, 9)} of {where} that'
-        ' follow the file names'
+        ' follow the file names',
+        'data.label_column',
       )
     return header.index(wanted)
   if len(columns) > 1:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from ml_collections import ConfigDict
 
+from bsjax.config.errors import Problem
 from bsjax.data.cache import Arrays, cached, stamp
 from bsjax.data.dataset import DataError, Raw, check_labels, shown
 
@@ -32,28 +33,31 @@ UNREADABLE = (
 )
 
 
-def array_conflicts(config: ConfigDict) -> list[str]:
+def array_conflicts(config: ConfigDict) -> list[Problem]:
   """Arrays that are missing; they are not read."""
   try:
     with np.load(Path(config.path).expanduser()) as file:
       names = sorted(file.files)
   except UNREADABLE as error:
-    return [
+    sentence = (
       f'data.path={config.path!r} is no .npz file, or damaged ({shown(error)});'
       ' write it by np.savez'
-    ]
+    )
+    return [Problem(sentence, 'data.path')]
   present = set(names)
   if len(present) < len(names):
-    return [f'data.path={config.path!r} holds arrays of one name: {names}; write it by np.savez']
+    sentence = f'data.path={config.path!r} holds arrays of one name: {names}; write it by np.savez'
+    return [Problem(sentence, 'data.path')]
   splits = {'train', config.validation} - {'split'}
   needed = sorted(f'{split}_{part}' for split in splits for part in ('images', 'labels'))
   if present.issuperset(needed):
     return []
-  return [
+  sentence = (
     f'data.path={config.path!r} holds the arrays {sorted(present)}, and with'
     f' data.validation={config.validation!r} needs {needed}; add the missing ones, or choose'
     " 'split' to hold out a share of the training data"
-  ]
+  )
+  return [Problem(sentence, 'data.path', 'data.validation')]
 
 
 def read(config: ConfigDict, split: str) -> Raw:

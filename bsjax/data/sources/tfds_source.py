@@ -17,18 +17,20 @@ from pathlib import Path
 import numpy as np
 from ml_collections import ConfigDict
 
+from bsjax.config.errors import Problem
 from bsjax.data.cache import Arrays, cached, stamp
 from bsjax.data.dataset import DataError, Raw, quoted, shown
 from bsjax.data.sources import images
 
 
-def set_conflicts(config: ConfigDict) -> list[str]:
+def set_conflicts(config: ConfigDict) -> list[Problem]:
   """What is wrong with the set where it is prepared already."""
   if not config.name:
-    return [
+    sentence = (
       "data.name is empty: source 'tfds' needs the name of a set, such as 'cifar10', or"
       " 'emnist/balanced' where a set has several variants"
-    ]
+    )
+    return [Problem(sentence, 'data.name', 'data.source')]
   folder = _prepared(config)
   return [] if folder is None else _folder_conflicts(config, folder)
 
@@ -93,35 +95,38 @@ def _examples(folder: Path) -> dict[str, int]:
   return {split['name']: sum(map(int, split.get('shardLengths', ()))) for split in splits}
 
 
-def _damaged(config: ConfigDict, folder: Path, error: Exception) -> str:
-  return (
+def _damaged(config: ConfigDict, folder: Path, error: Exception) -> Problem:
+  return Problem(
     f'data.name={config.name!r}: what is prepared in {folder} is damaged or not whole'
-    f' ({type(error).__name__}: {shown(error)}); remove that folder, and the set is prepared again'
+    f' ({type(error).__name__}: {shown(error)}); remove that folder, and the set is prepared again',
+    'data.name',
   )
 
 
-def _folder_conflicts(config: ConfigDict, folder: Path) -> list[str]:
+def _folder_conflicts(config: ConfigDict, folder: Path) -> list[Problem]:
   try:
     return _conflicts_of_info(config, folder)
   except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
     return [_damaged(config, folder, error)]
 
 
-def _conflicts_of_info(config: ConfigDict, folder: Path) -> list[str]:
+def _conflicts_of_info(config: ConfigDict, folder: Path) -> list[Problem]:
   sentences = []
   file_format = _info(folder).get('fileFormat', 'tfrecord')
   if file_format != 'array_record':
-    sentences.append(
+    sentence = (
       f'{folder} is prepared as {file_format} files, and only array_record can be read without'
       f' TensorFlow; prepare the set in another directory:\n{_recipe(config)}'
     )
+    sentences.append(Problem(sentence, 'data.name', 'data.path'))
   splits = _examples(folder)
   if missing := {'train', config.validation} - {'split', *splits}:
-    sentences.append(
+    sentence = (
       f'data.validation={config.validation!r}: {config.name} has no split'
       f" {quoted(sorted(missing))}; it has {quoted(sorted(splits), 9)}, and 'split' holds out a"
       ' share of the training data'
     )
+    sentences.append(Problem(sentence, 'data.validation'))
   return sentences
 
 
@@ -149,14 +154,16 @@ def _prepare(config: ConfigDict) -> Path:
     close = re.search(r'Did you mean: .* -> (\S+)', str(error))
     raise DataError(
       f'data.name={config.name!r} is neither prepared in {data_dir} nor known to TFDS; '
-      + (f'did you mean {close[1]!r}?' if close else 'see tfds.list_builders() for the known sets')
+      + (f'did you mean {close[1]!r}?' if close else 'see tfds.list_builders() for the known sets'),
+      'data.name',
     ) from error
   except Exception as error:  # whatever failed in there, the remedy is the same
     raise DataError(
       f'data.name={config.name!r} is not prepared in {data_dir} (data.path, else $TFDS_DATA_DIR,'
       f' else ~/tensorflow_datasets), and preparing it failed:\n'
       f'  {type(error).__name__}: {error}\n'
-      f'Prepare it by\n{_recipe(config)}'
+      f'Prepare it by\n{_recipe(config)}',
+      'data.name',
     ) from error
   return Path(builder.data_dir)
 

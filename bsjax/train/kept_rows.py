@@ -1,0 +1,58 @@
+"""The rows of a training that are on record: which are sound, cut to a checkpoint, checked."""
+
+import math
+from pathlib import Path
+from typing import NamedTuple
+
+from bsjax.plan.lanes import StudyPlan
+from bsjax.storage import records, sound
+
+
+class Damage(NamedTuple):
+  """Where the rows of a training end that are sound."""
+
+  found: str  # says which row is damaged, doubled or not planned; '': none is
+  before: float  # the first evaluation that is not whole before it, in examples; inf: all are
+  why: str  # says what that lacks; '': nothing
+
+
+class KeptRows:
+  """Those on whole splits, and those on a subset where there are any."""
+
+  def __init__(self, workdir: Path, study_plan: StudyPlan, of_subset: bool):
+    self._lanes = [lane.lane for lane in study_plan.lanes]
+    whole = [mark for part in study_plan.stages for mark in part.evaluations]
+    self._marks = {workdir / 'records.jsonl': whole}
+    if of_subset:
+      further = [mark for part in study_plan.stages for mark in part.further]
+      self._marks[workdir / records.SUBSET] = sorted({*whole, *further})
+    self._sound: dict[Path, sound.Sound] = {}  # as `damage` finds them
+
+  def damage(self) -> Damage:
+    """Reads the rows; evaluations that are yet to come are not whole either."""
+    self._sound = {p: sound.sound(p, self._lanes, marks) for p, marks in self._marks.items()}
+    found = self._sound.values()
+    first = min(found, key=lambda one: one.before)
+    damaged = next((one.damage for one in found if one.damage), '')
+    return Damage(damaged, first.before, damaged or first.missing)
+
+  def cut(self, end: int) -> list[records.Row]:
+    """Leaves rows that `damage` found sound, up to a position; returns those of whole splits."""
+    kept = [sound.cut(path, found.rows, end) for path, found in self._sound.items()]
+    self._sound = {}
+    return kept[0]
+
+  def check(self, end: int) -> None:
+    """Raises records.Damaged unless every evaluation up to a position is on record."""
+    plan = [{'lane': lane} for lane in self._lanes]
+    for path, marks in self._marks.items():
+      rows = records.read(path) if path.exists() else []
+      sound.check(rows, plan, path, [mark for mark in marks if mark <= end])
+
+  def at_the_end(self) -> str:
+    """Says what is wrong with the rows of a training that has ended; '' where nothing is."""
+    damage, (rows, *_) = self.damage(), next(iter(self._sound.values()))
+    last = rows[-len(self._lanes) :]  # after which training ends where all of them have diverged
+    lost = bool(last) and all(row.get('diverged') for row in last)
+    end = last[-1]['examples'] if lost else math.inf
+    return damage.why if damage.found or (damage.before <= end and damage.why) else ''
