@@ -35,6 +35,7 @@ def main(_: list[str]) -> None:
   given = flags.FLAGS
   try:
     if given.coordinator or given.distributed or processes.wanted():
+      stopping.leave_on_signal(processes.say_stopped)
       processes.join(given.coordinator, given.processes, given.process)
     parts = cli.parts(given.config, cli.config_file())
     study = Study(given.config, given.workdir, shard=given.shard, **parts)

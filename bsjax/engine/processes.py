@@ -5,6 +5,7 @@ program runs on the devices of its process alone; what passes between processes 
 one process everything returns at once what it is given.
 """
 
+import contextlib
 import dataclasses
 import itertools
 import os
@@ -29,6 +30,7 @@ PATIENCE = 30.0  # seconds without a sign of life after which a process counts a
 HEARTBEAT = 50  # seconds after which JAX gives up by itself, in fewer words
 BEAT = 2.0  # seconds between two signs of life
 DAY = 86_400_000  # milliseconds; what a process waits for may be long, and a dead one is noticed
+STOPPED = 'bsjax/stopped/'  # before the numbers of processes that end as a signal asks one of them
 _calls = itertools.count()  # numbers what all processes do together
 _ended = threading.Event()
 _apart = threading.Event()  # while the first process does something without the others
@@ -64,6 +66,8 @@ def join(coordinator: str | None = None, count: int | None = None, index: int | 
   `coordinator` is the host and port of the first one. What is not given JAX finds where Slurm, Open
   MPI, Kubernetes or a TPU pod has started the processes. Raises ConfigError where it cannot.
   """
+  # JAX would hear SIGTERM in place of `train.stopping`, and do nothing.
+  jax.config.update('jax_enable_preemption_service', False)
   try:
     jax.distributed.initialize(
       coordinator,
@@ -180,15 +184,49 @@ def _client() -> Any:
   return distributed.global_state.client
 
 
+def say_stopped(name: str) -> None:
+  """Tells the other processes, if there are any, that a signal ends this one before it trains.
+
+  The first holds the point where they meet, so it stays until all others have heard.
+  """
+  from jax._src import distributed
+
+  state, until = distributed.global_state, time.monotonic() + 3 * BEAT
+  if state.client is None or (state.num_processes or 1) == 1:
+    return
+  state.client.key_value_set(f'{STOPPED}{state.process_id}', name)
+  while state.process_id == 0 and time.monotonic() < until:
+    if len(_stopped()) == state.num_processes:
+      return
+    time.sleep(BEAT / 20)
+
+
+def _stopped() -> dict[int, str]:
+  """The processes that end before training, and the signals that they heard of."""
+  told = _client().key_value_dir_get(STOPPED)
+  return {int(name.rpartition('/')[2]): signal for name, signal in told}
+
+
+def _follow(stopped: dict[int, str]) -> None:
+  """Ends this process as another one was asked to end before there was anything to save."""
+  if not stopped or jax.process_index() in stopped:
+    return
+  which, name = next(iter(stopped.items()))
+  with contextlib.suppress(Exception):
+    say_stopped(name)
+  _end(f'process {which} was stopped by {name} before there was anything to save', os.EX_TEMPFAIL)
+
+
 def _watch() -> None:
-  """Gives signs of life and ends this process when another one gives none."""
+  """Gives signs of life; ends this process when another one gives none, or is to end."""
   heard: dict[int, tuple[Any, float]] = {}
   while not _ended.wait(BEAT):
     try:
       _client().key_value_increment(f'bsjax/alive/{jax.process_index()}', 1)
       beats = dict(_client().key_value_dir_get('bsjax/alive/'))
+      _follow(_stopped())
     except Exception:
-      return die(str(Lost('the first process'))) if not _ended.is_set() else None
+      return _end(str(Lost('the first process')), 1) if not _ended.is_set() else None
     beats = {int(name.rpartition('/')[2]): beat for name, beat in beats.items()}
     for index, beat in beats.items():
       if heard.get(index, (None, 0.0))[0] != beat:
@@ -198,8 +236,17 @@ def _watch() -> None:
 
 
 def die(sentence: str) -> None:
-  """Ends this process with a sentence at once: with one lost, no orderly end is to be had."""
+  """Ends this process with a sentence at once: with one lost, no orderly end is to be had.
+
+  A process that left as a signal asked it to is not lost; this one ends as it did.
+  """
+  with contextlib.suppress(Exception):
+    _follow(_stopped())
+  _end(sentence, 1)
+
+
+def _end(sentence: str, code: int) -> None:
   print(f'bsjax: process {index()} on {platform.node()}: {sentence}', file=sys.stderr)
   sys.stdout.flush()
   sys.stderr.flush()
-  os._exit(1)
+  os._exit(code)

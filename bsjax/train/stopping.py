@@ -17,8 +17,10 @@ NAMES = ('SIGINT', 'SIGTERM', 'SIGHUP', 'SIGUSR1')
 SIGNALS = tuple(getattr(signal, name) for name in NAMES if hasattr(signal, name))
 
 
-def leave_on_signal() -> None:
+def leave_on_signal(tell: Callable[[str], None] | None = None) -> None:
   """From now on a signal ends the process, as there is nothing to save; within `asking` it asks.
+
+  `tell` is called with the name of the signal before.
 
   It ends at once, as if it were killed: an exception would be lost where Python ignores those of
   callbacks, such as that by which JAX hears of garbage collections, and the study would run on.
@@ -29,6 +31,9 @@ def leave_on_signal() -> None:
     for stream in sys.stdout, sys.stderr:
       with contextlib.suppress(Exception):  # it may be in the midst of a write, or gone
         stream.flush()
+    if tell:
+      with contextlib.suppress(Exception):  # nothing keeps it from its end
+        tell(name)
     with contextlib.suppress(OSError):
       os.write(2, f'bsjax: stopped by {name} before there was anything to save\n'.encode())
     os._exit(UNFINISHED)

@@ -220,3 +220,39 @@ def test_what_is_wrong_is_said_by_all_and_nobody_waits(tmp_path):
   assert ended(start(workdir, 2)) == [1, 1]
   for index in range(2):
     assert 'holds records.jsonl but no config.json' in said(workdir, index)
+
+
+# A config file that sends one of its processes a signal when it begins to read data.
+STOPPED_AT_DATA = """
+import os, signal
+from bsjax import data
+from helpers.small import small_config
+
+def get_config():
+  return small_config()
+
+def parts(config):
+  real = data.load
+  def load(*given):
+    if os.environ['BSJAX_PROCESS'] == '{process}':
+      os.kill(os.getpid(), signal.{name})
+    return real(*given)
+  data.load = load
+  return {{}}
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(('process', 'name'), [(0, 'SIGTERM'), (1, 'SIGUSR1')])
+def test_a_signal_to_one_before_training_ends_all_with_the_code_of_unfinished(
+  process, name, tmp_path
+):
+  file, workdir = tmp_path / 'mine.py', tmp_path / 'study'
+  file.write_text(STOPPED_AT_DATA.format(process=process, name=name))
+  started = start(workdir, 2, ['bsjax.main', f'--config={file}', f'--workdir={workdir}'])
+  assert ended(started) == [75, 75], said(workdir, 0) + said(workdir, 1)
+  words = f'stopped by {name} before there was anything to save'
+  for index in range(2):
+    assert words in said(workdir, index) and 'Traceback' not in said(workdir, index)
+  assert f'process {process} was {words}' in said(workdir, 1 - process)
+  assert not workdir.exists()
