@@ -12,7 +12,8 @@ from bsjax.config.keys import KEYS
 from bsjax.config.stage_keys import STAGE
 from bsjax.data import DataError
 from bsjax.engine.validate import problems
-from bsjax.plan import stages
+from bsjax.plan import arms, stages
+from bsjax.train.study_run import StudyRun
 
 NOT_THERE = object()
 HEAD = """from bsjax.config import base_config
@@ -150,6 +151,45 @@ def test_every_key_that_is_wrong_by_itself_is_said_with_its_line(value, tmp_path
       assert f'{file}:5: {problem}' in places.said(error, str(file), config, [])
       flag = f'flag --config.{name}: {problem}'
       assert flag in places.said(error, str(file), config, [name])
+
+
+@pytest.mark.parametrize(
+  ('overrides', 'keys'),
+  [
+    (
+      {'trials': 10_000, 'learning_rates': tuple(range(1, 100))},
+      'trials batch_sizes learning_rates',
+    ),
+    ({'batch_sizes': (8, 1024)}, 'batch_sizes epochs'),
+    ({'batch_sizes': (7, 64)}, 'batch_sizes epochs'),
+    ({'model__width': 60_000, 'model__depth': 900}, 'model.width model.depth model.name'),
+    ({'data__crop': 8}, 'data.crop'),
+    ({'data__train_examples': 9_999}, 'data.train_examples'),
+    ({'evaluation__at': (7,)}, 'evaluation.at'),
+    ({'axes__b1': (0.5, 0.9)}, 'axes.b1 optimizer.name'),
+    ({'decide__question': 'trend', 'axes__momentum': (0.5,)}, 'axes.momentum decide.question'),
+    ({'decide__question': 'best_learning_rate', 'decide__margin': 0.5}, 'decide.margin'),
+  ],
+)
+def test_what_several_keys_or_the_data_make_wrong_names_its_keys(overrides, keys, tmp_path):
+  """In the study, and in an arm of it."""
+  config = small_config(**overrides)
+  whole = small_config()
+  changes = {}
+  for name, value in overrides.items():
+    put_into(changes, name.split('__'), value)
+  arms.add(whole, 'wide', changes)
+  for study, where in ((config, ''), (whole, 'arms.wide.')):
+    with pytest.raises((ConfigError, DataError)) as error:
+      StudyRun(study, tmp_path / 'study').check()
+    assert [where + key for key in keys.split()] in [list(x.keys) for x in error.value.problems]
+
+
+def put_into(tree, path, value):
+  """Sets a value in nested dicts."""
+  for part in path[:-1]:
+    tree = tree.setdefault(part, {})
+  tree[path[-1]] = value
 
 
 @pytest.mark.parametrize('content', ['def get_config(:\n', '\x00', 'get_config = 3\n', ''])

@@ -93,7 +93,7 @@ def start(workdir, count=1, command=None, launcher=by_hand):
   return started
 
 
-def ended(started, seconds=120):
+def ended(started, seconds=300):
   """Their exit codes; none of them outlives the test."""
   try:
     until = time.monotonic() + seconds
@@ -108,7 +108,7 @@ def said(workdir, index):
 
 
 def until_evaluated(workdir, started, evaluations=3):
-  path, deadline = workdir / 'records.jsonl', time.monotonic() + 60
+  path, deadline = workdir / 'records.jsonl', time.monotonic() + 240
   while not path.exists() or len({row['examples'] for row in records.read(path)}) < evaluations:
     assert all(process.poll() is None for process in started), said(workdir, 0)
     assert time.monotonic() < deadline, said(workdir, 0)
