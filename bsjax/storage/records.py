@@ -114,13 +114,15 @@ def check(
   plan: Iterable[Row],
   path: str | os.PathLike[str],
   marks: Iterable[int] | None = None,
+  ended: Mapping[int, int] | None = None,
 ) -> None:
   """Raises Damaged where a lane of the plan has two rows of an evaluation, or none of one.
 
   `marks` are the evaluations that must be on record. Without them every lane may have come to one
-  of its own, and has rows of all that others have up to there.
+  of its own, and has rows of all that others have up to there. A lane has none after the evaluation
+  at which it was dropped: `ended`, or as the rows say.
   """
-  lanes = {row['lane'] for row in plan}
+  lanes, rows = {row['lane'] for row in plan}, list(rows)
   seen: dict[int, set[int]] = {}
   for number, row in enumerate(rows, start=1):
     lane, examples = row.get('lane'), row.get('examples')
@@ -129,15 +131,27 @@ def check(
     if lane in seen.setdefault(examples, set()):
       raise Damaged(f'{path}, row {number}: lane {lane} at {examples} examples is there twice')
     seen[examples].add(row['lane'])
+  ends = dropped(rows) if ended is None else ended
   wanted = lanes if marks is not None else set()
   for examples in sorted({*seen, *(marks or ())}, reverse=True):
     here = seen.get(examples, set())
+    over = {lane for lane, end in ends.items() if end < examples}
+    if beyond := sorted(here & over):
+      raise Damaged(
+        f'{path}: lane {beyond[0]} was dropped at {ends[beyond[0]]} examples and has a row at '
+        f'{examples}; {REMEDY}'
+      )
     wanted = wanted | here  # from here back, as it has come this far
-    if missing := sorted(wanted - here):
+    if missing := sorted(wanted - here - over):
       raise Damaged(
         f'{path}: the rows of lanes {missing[:5]}{" and more" if len(missing) > 5 else ""} at '
         f'{examples} examples are missing; {REMEDY}'
       )
+
+
+def dropped(rows: Iterable[Row]) -> dict[int, int]:
+  """Returns the lanes that were dropped (plan/halving.py), with the examples that they had seen."""
+  return {row['lane']: row['examples'] for row in rows if row.get('dropped')}
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from bsjax.analysis.runs import dropped
 from bsjax.analysis.runs.budgets import at_end
 from bsjax.analysis.runs.histories import Setting, Tried
 from bsjax.analysis.runs.reading import Reading
@@ -22,7 +23,9 @@ def tuning(tried: Tried, chosen: Chosen, sizes: Sequence[int], **whose: str) -> 
   """Where a better learning rate may exist than the one chosen; `whose` names the condition."""
   edge = [size for size in sizes if at_edge(tried[size], chosen[size])]
   single = [size for size in sizes if len(tried[size]) == 1]
+  beside = [size for size in sizes if dropped.beside(tried[size], chosen[size].learning_rate)]
   reasons = [Reason('chosen_at_grid_edge', sizes=edge, **whose)] if edge else []
+  reasons += [Reason('chosen_beside_dropped', sizes=beside, **whose)] if beside else []
   return reasons + ([Reason('one_rate', sizes=single, **whose)] if single else [])
 
 
