@@ -1,7 +1,7 @@
 """The lanes of a group on the devices: their states, positions, and moves from and to the host."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -51,6 +51,8 @@ class Lanes:
   ):
     self.programs, self.group, self.origin, self._first = programs, group, study.origin, first
     self.diverged: dict[int, Divergence] = {}  # by lane
+    # By lane, the examples of the study that it had seen when it was given up.
+    self.given_up: dict[int, int] = {}
     # What `memory.temporary_bytes` was told, by the shape of a part: they share a program.
     self.temporary_bytes: dict[tuple[int, ...], int | None] = {}
     length = study.total_examples - study.origin
@@ -103,11 +105,11 @@ class Lanes:
     """
     if any(part.pending >= blocks for part in self.parts) or data.turns(self.seen):
       self.settle()
-    frozen, examples = self._frozen(), self.group.block_ticks * self.group.micro_batch
+    out, examples = self.out, self.group.block_ticks * self.group.micro_batch
     source, end = data.at(self.seen)
     blocks = min(blocks, (end - self.group.micro_batch - self.seen) // examples)
     for part in self.parts:
-      if not frozen[part.lanes].all():
+      if not out[part.lanes].all():
         part.train(self.programs, Run(source, self.ticks, blocks))
     self._ticks += blocks * self.group.block_ticks
     return blocks
@@ -126,13 +128,30 @@ class Lanes:
   def settle(self) -> None:
     """Freezes the lanes that diverged since; all processes come here together."""
     for part in self.parts:
-      for index, (seen, why) in part.settle(self.programs, self._frozen()).items():
+      for index, (seen, why) in part.settle(self.programs, self.out).items():
         lane = self.group.lanes[index].lane
         self.diverged[lane] = Divergence(lane, self.origin + seen, why, frozen=True)
 
-  def _frozen(self) -> Bool[np.ndarray, ' lane']:
-    found = [self.diverged.get(lane.lane) for lane in self.group.lanes]
-    return np.array([bool(one and one.frozen) for one in found])
+  def give_up(self, lanes: Collection[int]) -> None:
+    """Trains these lanes no more from here on, where all have just updated.
+
+    Their states stay what they are. Those of other groups, and those already out, are passed over.
+    All processes come here together, at a position that no clock has chosen.
+    """
+    self.settle()
+    out = dict(zip((lane.lane for lane in self.group.lanes), self.out, strict=True))
+    self.given_up |= {lane: self.position for lane in lanes if not out.get(lane, True)}
+
+  @property
+  def out(self) -> Bool[np.ndarray, ' lane']:
+    """Which of the group's lanes are trained no more: those frozen and those given up."""
+    lanes = [lane.lane for lane in self.group.lanes]
+    return np.array([self._last(lane) is not None for lane in lanes])
+
+  def _last(self, lane: int) -> int | None:
+    """Examples of the study that a lane had seen at its last update; None: it trains on."""
+    lost = self.diverged.get(lane)
+    return lost.examples if lost and lost.frozen else self.given_up.get(lane)
 
   def evaluate(self, data: DeviceData) -> Callable[[], Snapshot]:
     """Evaluates all lanes, and begins new windows of noise.
@@ -184,9 +203,9 @@ class Lanes:
     before, factors, lanes = self.rates_before, self._factors, self.group.lanes
     sums = rate_sums.after(before, factors, self.ticks, lanes)
     for lane in lanes:
-      lost = self.diverged.get(lane.lane)
-      if lost and lost.frozen:  # it makes no updates any more
-        last = max(before.tick, (lost.examples - self.origin) // self.group.micro_batch)
+      seen = self._last(lane.lane)
+      if seen is not None:  # it makes no updates any more
+        last = max(before.tick, (seen - self.origin) // self.group.micro_batch)
         sums.sums.update(rate_sums.after(before, factors, last, [lane]).sums)
     return sums
 

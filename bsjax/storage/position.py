@@ -28,6 +28,13 @@ class Divergence(NamedTuple):
   frozen: bool  # whether it was left there; else it trains on
 
 
+class GivenUp(NamedTuple):
+  """Since when a lane is trained no more, though it had not diverged."""
+
+  lane: int
+  examples: int  # that it had seen, of the study
+
+
 class BatchSizes(NamedTuple):
   """Of all lanes in order: what they have now, and what they began the stage with."""
 
@@ -47,6 +54,7 @@ class Position:
   evaluated: int  # the last evaluation on record, in examples; -1: none
   data: str  # the fingerprint of the data set
   diverged: tuple[Divergence, ...] = ()
+  given_up: tuple[GivenUp, ...] = ()
 
   def to_json(self) -> dict[str, Any]:
     """Returns plain values, under the names that checkpoints have always had."""
@@ -60,6 +68,7 @@ class Position:
       'evaluated': self.evaluated,
       'data': self.data,
       **({'diverged': [list(lost) for lost in self.diverged]} if self.diverged else {}),
+      **({'given_up': [list(lane) for lane in self.given_up]} if self.given_up else {}),
     }
 
   @classmethod
@@ -79,6 +88,7 @@ class Position:
       evaluated=values['evaluated'],
       data=values['data'],
       diverged=tuple(Divergence(*lost) for lost in values.get('diverged', ())),
+      given_up=tuple(GivenUp(*lane) for lane in values.get('given_up', ())),
     )
 
 

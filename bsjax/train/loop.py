@@ -213,7 +213,7 @@ class TrainLoop:
     self.pending = functools.partial(self._record, mark, record)
     if self.stage.follows and mark < stage.end:
       self.stage.follow(self._record_pending())
-    elif len(self.stage.diverged) == len(stage.lanes):  # nothing is trained meanwhile
+    elif self.stage.over:  # nothing is trained meanwhile
       self._record_pending()
 
   def _record_pending(self) -> list[dict[str, Any]]:

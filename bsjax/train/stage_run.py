@@ -1,6 +1,6 @@
 """The lanes of a study in the stage at hand, and how they go from one stage to the next."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -25,7 +25,14 @@ from bsjax.engine.strategies import Strategy
 from bsjax.optim import freezing
 from bsjax.plan import batch_size_paths, batch_size_rules, plan
 from bsjax.plan.lanes import Lane, StagePlan, StudyPlan
-from bsjax.storage.position import BatchSizes, BatchSizeState, Divergence, Position, RateSum
+from bsjax.storage.position import (
+  BatchSizes,
+  BatchSizeState,
+  Divergence,
+  GivenUp,
+  Position,
+  RateSum,
+)
 from bsjax.train import transfer
 
 
@@ -57,11 +64,13 @@ class StageRun:
     self.data: DeviceData | None = None
     self.batch_sizes: dict[int, BatchSizeState] = {}  # by lane
     self._begun: dict[int, BatchSizeState] = {}  # what lanes began the stage with
-    self._diverged: dict[int, Divergence] = {}  # by lane, when the groups at hand were made
+    # By lane, when the groups at hand were made.
+    self._diverged: dict[int, Divergence] = {}
+    self._given_up: dict[int, int] = {}
 
   def start(self) -> None:
     """Puts all lanes before the first tick of the first stage."""
-    lanes, self._diverged = self.study_plan.lanes, {}
+    lanes, self._diverged, self._given_up = self.study_plan.lanes, {}, {}
     begun = {lane.lane: BatchSizeState(lane.batch_size) for lane in lanes}
     self._build(self.study_plan.first, begun, None)
     if self._weights is not None:
@@ -82,7 +91,7 @@ class StageRun:
     if stage.same_program(before.stage) and _partition(before) == _partition(after):
       self._retune(after, begun, stage.reset_optimizer)
       return
-    states, self._diverged = device_lanes.all_lanes(self.groups), self.diverged
+    states = self._taken_down()
     self.groups, self.data = [], None  # what they hold on the devices is free before there is more
     states = hand_over(self._lane_spec(after), states, stage.reset_optimizer)
     self._build(after, begun, states)
@@ -95,7 +104,8 @@ class StageRun:
     for row in rows:
       lane = lanes[row['lane']]
       rule = batch_size_paths.rule(self.plan.stage, lane.branch)
-      if batch_size_rules.follows(rule) and not row['diverged']:
+      stays = row['diverged'] or row['lane'] in self.given_up
+      if batch_size_rules.follows(rule) and not stays:
         measured = batch_size_rules.measured(row['noise'], row['learning_rate'], row['train_loss'])
         size = batch_size_rules.follow(rule, lane.batch_size, self._bounds(lane), measured)
         state = self.batch_sizes[lane.lane]
@@ -112,6 +122,21 @@ class StageRun:
     for group in self.groups:
       group.settle()
     return {lane: lost for group in self.groups for lane, lost in group.diverged.items()}
+
+  @property
+  def given_up(self) -> dict[int, int]:
+    """The lanes given up, and the examples of the study that each had seen then."""
+    return {lane: seen for group in self.groups for lane, seen in group.given_up.items()}
+
+  def give_up(self, lanes: Collection[int]) -> None:
+    """Trains these lanes no more, in the stages to come too (`Lanes.give_up`)."""
+    for group in self.groups:
+      group.give_up(lanes)
+
+  @property
+  def over(self) -> bool:
+    """Whether no lane is left to train; all processes ask for it together."""
+    return len(self.diverged | self.given_up) == len(self.plan.lanes)
 
   def note_diverged(self, rows: Sequence[Mapping[str, Any]]) -> None:
     """Keeps in mind which lanes an evaluation found to be lost, though they were not frozen."""
@@ -142,6 +167,7 @@ class StageRun:
       evaluated=evaluated,
       data=fingerprint,
       diverged=tuple(sorted(self.diverged.values())),
+      given_up=tuple(GivenUp(*lane) for lane in sorted(self.given_up.items())),
     )
 
   def enter(self, position: Position) -> None:
@@ -149,6 +175,7 @@ class StageRun:
     self.groups, self.data = [], None  # what they hold on the devices is free before there is more
     numbers = [lane.lane for lane in self.study_plan.lanes]
     self._diverged = {lost.lane: lost for lost in position.diverged}
+    self._given_up = dict(position.given_up)
     now = dict(zip(numbers, position.batch_sizes.now, strict=True))
     self._build(self._with(self.study_plan.stages[position.stage], now), now, None)
     self._begun = dict(zip(numbers, position.batch_sizes.begun, strict=True))
@@ -200,10 +227,16 @@ class StageRun:
     for group in self.groups:
       numbers = [lane.lane for lane in group.group.lanes]
       group.diverged = {x: self._diverged[x] for x in numbers if x in self._diverged}
+      group.given_up = {x: self._given_up[x] for x in numbers if x in self._given_up}
       if (parts := self.parts.get(group.group.index, 1)) > 1:
         group.restart(parts)
       for sentence in memory.fit(group, self.data, self.config.execution.memory):
         self.say(sentence)
+
+  def _taken_down(self) -> PyTree:
+    """The states of all lanes, before other groups are made; notes which of them are out."""
+    self._diverged, self._given_up = self.diverged, self.given_up
+    return device_lanes.all_lanes(self.groups)
 
   def _use_features(self) -> None:
     """Trains on what frozen layers make of the images, where that is the same for all lanes."""
@@ -211,7 +244,7 @@ class StageRun:
     if not (self.plan.stage.trainable and wanted):
       return
     view, spec = views.view(self.dataset, self.plan.stage), self._lane_spec(self.plan)
-    states, self._diverged = device_lanes.all_lanes(self.groups), self.diverged
+    states = self._taken_down()
     cut = frozen_features.cut_of(spec, states.params, view.image_shape)
     if not cut or not frozen_features.usable(spec, states):
       return
