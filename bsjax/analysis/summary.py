@@ -23,7 +23,7 @@ from bsjax.analysis.measures.learning_rate import NO_NOISE_SCALE, learning_rates
 from bsjax.analysis.recommend import recommendation
 from bsjax.analysis.runs.budgets import CLOCKS, at_end, readings
 from bsjax.analysis.runs.diverged import diverged
-from bsjax.analysis.runs.dropped import beside, dropped
+from bsjax.analysis.runs.dropped import dropped
 from bsjax.analysis.runs.histories import Row, Setting, Tried, by_branch, settings
 from bsjax.analysis.runs.judging import judged_by
 from bsjax.analysis.runs.selection import Chosen, Tuned, select
@@ -155,7 +155,7 @@ def _noise_for_rules(scales: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
 
 def _batch_size(tried: Sequence[Setting], best: Tuned, reestimated: bool) -> dict[str, Any]:
   rates = [setting.learning_rate for setting in tried]
-  reading, near = at_end(best), beside(tried, best.learning_rate)
+  reading, near = at_end(best), best.dropped_beside
 
   def reached(quantity: str) -> dict[str, Any]:
     return estimate(reading.repeated(quantity), quantity)

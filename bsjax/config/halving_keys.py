@@ -46,8 +46,8 @@ def problems(config: Any) -> list[str]:
     found.append(f'halving.rungs={tuple(rungs)} go down: give them in ascending order')
   others = {'scaling.rule': config.scaling.rule != 'none', 'stages.order': config.stages.order}
   found += [
-    f'{key} is set: with halving.rungs learning rates are dropped by batch size, in studies without '
-    'scaling rules and stages; leave one of both out'
+    f'{key} is set: with halving.rungs learning rates are dropped by batch size, in studies '
+    'without scaling rules and stages; leave one of both out'
     for key, is_set in others.items()
     if is_set
   ]

@@ -64,9 +64,7 @@ def _setting(lane: Row) -> tuple[int, str]:
   return lane['batch_size'], lane.get('branch', '')
 
 
-def _of_setting(
-  keep: float, lanes: Sequence[Row], at_rung: Mapping[int, Row]
-) -> set[int]:
+def _of_setting(keep: float, lanes: Sequence[Row], at_rung: Mapping[int, Row]) -> set[int]:
   """The lanes of a batch size and branch that end.
 
   A rate at which some trial has diverged is none of the better ones, and a lane that has goes on
@@ -85,10 +83,7 @@ def _of_setting(
   low, high = _going_on(keep, sound, [merits[rate] for rate in sound])
   outside = (mine for rate, mine in whole.items() if not low <= rate <= high)
   return {
-    lane['lane']
-    for mine in outside
-    for lane in mine
-    if not at_rung[lane['lane']]['diverged']
+    lane['lane'] for mine in outside for lane in mine if not at_rung[lane['lane']]['diverged']
   }
 
 

@@ -23,6 +23,7 @@ from bsjax.plan.lanes import StudyPlan
 from bsjax.storage import records, workdirs
 from bsjax.storage.writers import Mirrors
 from bsjax.train import stopping
+from bsjax.train.halving import Halving
 from bsjax.train.profiling import Profiler
 from bsjax.train.rows import best_line
 from bsjax.train.saves import Saves
@@ -45,15 +46,18 @@ class TrainLoop:
     mirrors: Mirrors,
     weights: PyTree | None = None,
     own: Own = CONFIGS,
+    goes_on: bool = False,
   ):
     """`weights` are those to begin with, but for the last layer's; None: fresh ones.
 
-    `own` is what comes from outside.
+    `own` is what comes from outside. `goes_on` as in `Halving`.
     """
     self.config, self.workdir, self.plan, self.console = config, workdir, study_plan, console
     self.execution = chosen
-    self.whole = WholeEvaluations(workdir, study_plan, own.task, mirrors)
-    self.subset = SubsetEvaluations(workdir, study_plan, asked=config.evaluation.subset > 0)
+    self.halving = Halving(config, study_plan, goes_on)
+    self.whole = WholeEvaluations(workdir, study_plan, own.task, mirrors, self.halving)
+    on_subset = config.evaluation.subset > 0
+    self.subset = SubsetEvaluations(workdir, study_plan, on_subset, self.halving)
     self.stage = StageRun(
       config, dataset, study_plan, chosen.strategies, console.print, weights, chosen.parts, own
     )
@@ -213,8 +217,20 @@ class TrainLoop:
     self.pending = functools.partial(self._record, mark, record)
     if self.stage.follows and mark < stage.end:
       self.stage.follow(self._record_pending())
+    elif mark in self.halving.rungs:
+      self._drop(mark, self._record_pending())
     elif self.stage.over:  # nothing is trained meanwhile
       self._record_pending()
+
+  def _drop(self, mark: int, rows: list[records.Row]) -> None:
+    """Trains the lanes no more that end here, as their rows say."""
+    ended = [row['lane'] for row in rows if row['dropped']]
+    self.stage.give_up(ended)
+    if ended:
+      self.console.print(
+        f'At {mark:,} of {self.plan.total_examples:,} examples {len(ended)} of {len(rows)} lanes '
+        'end: their learning rates are not among the better ones of their batch size.'
+      )
 
   def _record_pending(self) -> list[dict[str, Any]]:
     """Returns the rows recorded, if an evaluation was waiting for it."""
@@ -242,20 +258,15 @@ class TrainLoop:
       self.stage.start()
     # Rows later than the checkpoint will be computed again.
     processes.first(lambda: self.subset.truncate(self.evaluated))
-    rows = processes.first(self._kept_rows)
+    rows = processes.first(lambda: self.whole.truncate(self.evaluated))
     self.whole.remember(rows)
+    processes.first(lambda: self._check(rows, self.evaluated))
     last = [row for row in rows if row['examples'] == self.evaluated]
     self.lost = bool(last) and self._lost(last)
 
   def _lost(self, rows: list[records.Row]) -> bool:
     """Whether there is nothing left to train, by the rows of an evaluation."""
     return not self.to_the_end and all(row['diverged'] for row in rows)
-
-  def _kept_rows(self) -> list[records.Row]:
-    """The rows up to the checkpoint, all that there are from now on."""
-    rows = self.whole.truncate(self.evaluated)
-    self._check(rows, self.evaluated)
-    return rows
 
   def _check(self, rows: list[records.Row], end: int) -> None:
     """Raises records.Damaged unless every evaluation up to a position is on record."""

@@ -14,14 +14,16 @@ from bsjax.engine.device_data import DeviceData
 from bsjax.engine.device_lanes import Lanes
 from bsjax.plan.lanes import StudyPlan
 from bsjax.storage import records
+from bsjax.train.halving import Halving
 from bsjax.train.rows import subset_records
 
 
 class SubsetEvaluations:
   """Those of a study; there are none where `asked` is false."""
 
-  def __init__(self, workdir: Path, study_plan: StudyPlan, asked: bool):
+  def __init__(self, workdir: Path, study_plan: StudyPlan, asked: bool, halving: Halving):
     self._path, self._plan, self.asked = workdir / records.SUBSET, study_plan, asked
+    self._halving = halving
 
   def begin(
     self,
@@ -45,6 +47,7 @@ class SubsetEvaluations:
       for lanes, snapshot, rates, diverged in taken
       for row in subset_records(lanes, *snapshot(), position, rates, diverged, guessing)
     ]
+    rows = self._halving.living(rows)
     if processes.is_first():
       records.append(self._path, rows)
     return rows
@@ -61,4 +64,4 @@ class SubsetEvaluations:
     stages = self._plan.stages
     marks = [mark for part in stages for mark in (*part.evaluations, *part.further) if mark <= end]
     rows = records.read(self._path) if self._path.exists() else []
-    records.check(rows, lanes, self._path, marks)
+    records.check(rows, lanes, self._path, marks, self._halving.ended)

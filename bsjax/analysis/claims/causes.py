@@ -27,7 +27,6 @@ from bsjax.analysis.claims.claim import (
   within,
 )
 from bsjax.analysis.measures.batch_size_contrasts import Comparison
-from bsjax.analysis.runs import dropped
 from bsjax.analysis.runs.histories import Tried
 from bsjax.analysis.runs.reading import Reading
 from bsjax.analysis.runs.selection import Chosen
@@ -202,11 +201,8 @@ def _at_edge(given: Given) -> Confound:
   if not several:
     return Confound(EDGE, UNKNOWN, given.effect and UNKNOWN, (Reason('no_grid'),))
   edge = [s for s in several if confounds.at_edge(given.tried[s], given.chosen[s])]
-  beside = [s for s in several if dropped.beside(given.tried[s], given.chosen[s].learning_rate)]
-  codes = {'chosen_at_grid_edge': edge, 'chosen_beside_dropped': beside}
-  if edge or beside:
-    found = [Reason(code, sizes=sizes) for code, sizes in codes.items() if sizes]
-    return _unresolved(EDGE, given, *found)
+  if edge:
+    return _unresolved(EDGE, given, Reason('chosen_at_grid_edge', sizes=edge))
   return _absent(EDGE, given, Reason('inside_grid'))
 
 

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from bsjax.analysis.runs import dropped
 from bsjax.analysis.runs.budgets import at_end
 from bsjax.analysis.runs.histories import Setting, Tried
 from bsjax.analysis.runs.reading import Reading
@@ -23,9 +22,7 @@ def tuning(tried: Tried, chosen: Chosen, sizes: Sequence[int], **whose: str) -> 
   """Where a better learning rate may exist than the one chosen; `whose` names the condition."""
   edge = [size for size in sizes if at_edge(tried[size], chosen[size])]
   single = [size for size in sizes if len(tried[size]) == 1]
-  beside = [size for size in sizes if dropped.beside(tried[size], chosen[size].learning_rate)]
   reasons = [Reason('chosen_at_grid_edge', sizes=edge, **whose)] if edge else []
-  reasons += [Reason('chosen_beside_dropped', sizes=beside, **whose)] if beside else []
   return reasons + ([Reason('one_rate', sizes=single, **whose)] if single else [])
 
 
@@ -43,13 +40,18 @@ def skipped(chosen: Chosen, sizes: Sequence[int], **whose: str) -> list[Reason]:
   """The batch sizes whose best rates may be among those at which some trial diverged.
 
   Larger ones are safe there, so that it is no limit of the rate: what the batch size can reach is
-  not known, and it may look worse than it is.
+  not known, and it may look worse than it is. The same holds where the best of the rates that were
+  trained to the end is next to one that was dropped before.
   """
-  return [
-    Reason('best_rates_unsafe', size=size, rates=list(chosen[size].skipped), **whose)
+  asked = [
+    (code, size, rates)
     for size in sizes
-    if chosen[size].skipped
+    for code, rates in (
+      ('best_rates_unsafe', chosen[size].skipped),
+      ('best_rates_dropped', chosen[size].dropped_beside),
+    )
   ]
+  return [Reason(code, size=s, rates=list(rates), **whose) for code, s, rates in asked if rates]
 
 
 def of_worse(

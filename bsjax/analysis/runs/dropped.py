@@ -18,12 +18,12 @@ def beside(tried: Sequence[Setting], learning_rate: float) -> tuple[float, ...]:
   """The dropped neighbours of one of ascending rates, where none beyond them ended well either."""
   at = [setting.learning_rate for setting in tried].index(learning_rate)
   sides = tried[:at][::-1], tried[at + 1 :]
-  nearest = (side[0] for side in sides if side and unknown(side[0]) and all(s.problem for s in side))
-  return tuple(sorted(one.learning_rate for one in nearest))
+  open_sides = (side for side in sides if side and all(one.problem for one in side))
+  return tuple(sorted(side[0].learning_rate for side in open_sides if unknown(side[0])))
 
 
 def unknown(setting: Setting) -> bool:
-  """Whether it was dropped, and no trial diverged: such a rate is no choice, whatever the others."""
+  """Whether it was dropped, and may be the best: not where a trial diverged."""
   return bool(setting.dropped) and not any(lane.diverged for lane in setting.lanes)
 
 
