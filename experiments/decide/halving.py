@@ -21,7 +21,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / 'tests')]  # the analysis measured is of t
 
 import grown  # noqa: E402
 import numpy as np  # noqa: E402
-from helpers import verdicts, world_files  # noqa: E402
+from helpers import decided_studies, verdicts, world_files  # noqa: E402
 from helpers.halved import halved  # noqa: E402
 from helpers.world_catalogue import WORSE  # noqa: E402
 from helpers.worlds import World  # noqa: E402
@@ -39,14 +39,21 @@ WORLDS = (
   replace(BASE, name='curves_cross', crossing=LATE),
   replace(BASE, name='curves_cross_if_large', crossing=dict.fromkeys((64, 128, 256), LATE)),
 )
-DESIGNS = {'all': (), '1/8, 1/4, 1/2': (1 / 8, 1 / 4, 1 / 2), '1/4, 1/2': (1 / 4, 1 / 2)}
+DESIGNS = {
+  'all': (),
+  '1/8, 1/4, 1/2': (1 / 8, 1 / 4, 1 / 2),
+  '1/4, 1/2': (1 / 4, 1 / 2),
+  '1/4': (1 / 4,),
+}
 TRIALS, STUDIES = (3, 5), 100
 
 
 def quicken():
-  """Leaves out the critical batch size, on which no verdict counted here rests."""
+  """Leaves out what no verdict counted here rests on; see also `decided_studies.quicken`."""
   nothing = {'undefined': Reason('no_target_given'), 'targets': []}
   analysis.critical_batch_size = lambda *_: dict(nothing)
+  analysis.generalization_gap = lambda *_: {}
+  decided_studies.quicken()
 
 
 def outcomes(world, trials, seed):

@@ -81,3 +81,20 @@ def test_a_plan_with_other_columns_is_refused(tmp_path):
   path.write_text('lane,group\n0,0\n')
   with pytest.raises(ValueError, match=r"plan\.csv lacks the columns \['batch_size'"):
     records.read_plan(path)
+
+
+def test_a_lane_that_was_dropped_has_rows_up_to_there_and_none_beyond():
+  plan = [{'lane': 0}, {'lane': 1}]
+  rows = [{'lane': lane, 'examples': at, 'dropped': False} for at in (0, 8, 16) for lane in (0, 1)]
+  with pytest.raises(records.Damaged, match=r'lanes \[1\] at 16 examples are missing'):
+    records.check(rows[:-1], plan, 'here', (0, 8, 16))
+  rows[3]['dropped'] = True
+  assert records.dropped(rows) == {1: 8}
+  records.check(rows[:-1], plan, 'here', (0, 8, 16))
+  records.check(rows[:-1], plan, 'here')
+  with pytest.raises(records.Damaged, match='lane 1 was dropped at 8 examples and has a row at 16'):
+    records.check(rows, plan, 'here')
+  with pytest.raises(records.Damaged, match='at 8 examples are missing'):
+    records.check([*rows[:3], rows[4]], plan, 'here', (0, 8, 16), ended={1: 8})
+  of_subset = [{**row, 'dropped': None} for row in rows[:-1]]
+  records.check(of_subset, plan, 'here', (0, 8, 16), ended=records.dropped(rows))
