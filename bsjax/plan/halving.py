@@ -77,10 +77,10 @@ def _of_setting(keep: float, lanes: Sequence[Row], at_rung: Mapping[int, Row]) -
       by_rate.setdefault(lane['learning_rate'], []).append(lane)
   whole = {r: mine for r, mine in by_rate.items() if {one['trial'] for one in mine} == trials}
   merits = {r: _merit([at_rung[one['lane']] for one in whole[r]]) for r in sorted(whole)}
-  sound = [rate for rate, merit in merits.items() if merit is not None]
+  sound = {rate: merit for rate, merit in merits.items() if merit is not None}
   if len(sound) <= FEWEST:
     return set()
-  low, high = _going_on(keep, sound, [merits[rate] for rate in sound])
+  low, high = _going_on(keep, list(sound), list(sound.values()))
   outside = (mine for rate, mine in whole.items() if not low <= rate <= high)
   return {
     lane['lane'] for mine in outside for lane in mine if not at_rung[lane['lane']]['diverged']

@@ -23,21 +23,23 @@ import grown  # noqa: E402
 import numpy as np  # noqa: E402
 from helpers import decided_studies, verdicts, world_files  # noqa: E402
 from helpers.halved import halved  # noqa: E402
-from helpers.world_catalogue import WORSE  # noqa: E402
 from helpers.worlds import World  # noqa: E402
 
 from bsjax.analysis import summary as analysis  # noqa: E402
+from bsjax.report.text.rendered import rendered  # noqa: E402
 from bsjax.stats.estimate import Reason  # noqa: E402
 
 OUT = Path(__file__).with_name('halving.json')
-BASE = World('no_effect', learning_rates=tuple(0.00625 * 2**i for i in range(9)), curvature=0.5)
+SIZES, LARGE = (16, 32, 64, 256), (64, 256)
+RATES = tuple(0.00625 * 2**i for i in range(9))
+BASE = World('no_effect', batch_sizes=SIZES, learning_rates=RATES, curvature=0.5)
 LATE = math.log(8.0)  # the best rate is lower by as much at first
 WORLDS = (
   BASE,
-  replace(BASE, name='real_effect', worse=WORSE),
-  replace(BASE, name='best_rate_scales', optimum=0.0125, optimum_power=1.0),
+  replace(BASE, name='real_effect', worse=(0.0, 0.0, 0.5, 1.0)),
+  replace(BASE, name='best_rate_scales', optimum=0.025, optimum_power=1.0),
   replace(BASE, name='curves_cross', crossing=LATE),
-  replace(BASE, name='curves_cross_if_large', crossing=dict.fromkeys((64, 128, 256), LATE)),
+  replace(BASE, name='curves_cross_if_large', crossing=dict.fromkeys(LARGE, LATE)),
 )
 DESIGNS = {
   'all': (),
@@ -45,6 +47,7 @@ DESIGNS = {
   '1/4, 1/2': (1 / 4, 1 / 2),
   '1/4': (1 / 4,),
 }
+READ = 'batch_sizes', 'claims', 'confounds', 'dropped'  # of a summary
 TRIALS, STUDIES = (3, 5), 100
 
 
@@ -53,6 +56,8 @@ def quicken():
   nothing = {'undefined': Reason('no_target_given'), 'targets': []}
   analysis.critical_batch_size = lambda *_: dict(nothing)
   analysis.generalization_gap = lambda *_: {}
+  analysis.noise.beside = lambda setting: {'batch_size': setting.batch_size, 'late': {}}
+  world_files.EVALUATIONS = 16
   decided_studies.quicken()
 
 
@@ -62,7 +67,8 @@ def outcomes(world, trials, seed):
   chosen, found = {}, {}
   for design, rungs in DESIGNS.items():
     study = halved(made, rungs) if rungs else made
-    said = study.summary()
+    said = analysis.summarize(json.loads(study.config.to_json()), study.lanes, study.rows)
+    said = rendered({key: said[key] for key in READ if key in said})
     rates = {row['batch_size']: row['learning_rate'] for row in said['batch_sizes']}
     chosen = chosen or rates  # of all runs
     found[design] = _judged(world, said, rates, chosen)

@@ -66,7 +66,7 @@ def test_the_workdir_reads_back_and_says_what_was_dropped(studies):
     transfer.read(studies[True], min(ended))
 
 
-@pytest.mark.parametrize('call', [2, 4, 7])
+@pytest.mark.parametrize('call', [pytest.param(2, marks=pytest.mark.slow), 7])
 def test_an_interrupted_one_drops_the_same(studies, tmp_path, monkeypatch, call):
   with terminated_in_call(monkeypatch, call):
     assert not run_study(config(0.25, 0.5), tmp_path)
