@@ -1,6 +1,7 @@
 """The lanes of a group on the devices: their states, positions, and moves from and to the host."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Collection, Sequence
 
 import jax
@@ -20,7 +21,7 @@ from bsjax.engine.part import Part, Run
 from bsjax.engine.probe import Probe
 from bsjax.engine.programs import Programs
 from bsjax.engine.rate_sums import RateSums
-from bsjax.engine.seats import params_of, seating
+from bsjax.engine.seats import evened, params_of, seating
 from bsjax.engine.spec import fixed_strategy, lane_spec
 from bsjax.engine.strategies import Strategy
 from bsjax.noise import estimators
@@ -37,6 +38,8 @@ class Snapshot:
   early_noise: dict[str, estimators.Window]  # and of it, early in epochs
   updates: Int[np.ndarray, ' lane']
   probe: Probe | None  # None: no example's gradient is asked for
+  # Which lanes a probe says nothing of.
+  out: Bool[np.ndarray, ' lane']
 
 
 class Lanes:
@@ -110,7 +113,7 @@ class Lanes:
     blocks = min(blocks, (end - self.group.micro_batch - self.seen) // examples)
     for part in self.parts:
       if not out[part.lanes].all():
-        part.train(self.programs, Run(source, self.ticks, blocks))
+        part.train(self.programs, Run(source, self.ticks, blocks), out)
     self._ticks += blocks * self.group.block_ticks
     return blocks
 
@@ -126,11 +129,18 @@ class Lanes:
       jax.block_until_ready(part.states.count)
 
   def settle(self) -> None:
-    """Freezes the lanes that diverged since; all processes come here together."""
+    """Freezes the lanes that diverged since; all processes come here together.
+
+    Where lanes run one after the other, those that go on are dealt to the devices anew.
+    """
     for part in self.parts:
       for index, (seen, why) in part.settle(self.programs, self.out).items():
         lane = self.group.lanes[index].lane
         self.diverged[lane] = Divergence(lane, self.origin + seen, why, frozen=True)
+    for part in self.parts if self.programs.skips else ():
+      order = evened(part.order, self.out)
+      if order is not part.order:
+        part.sit(self.programs, order)
 
   def give_up(self, lanes: Collection[int]) -> None:
     """Trains these lanes no more from here on, where all have just updated.
@@ -141,6 +151,7 @@ class Lanes:
     self.settle()
     out = dict(zip((lane.lane for lane in self.group.lanes), self.out, strict=True))
     self.given_up |= {lane: self.position for lane in lanes if not out.get(lane, True)}
+    self.settle()
 
   @property
   def out(self) -> Bool[np.ndarray, ' lane']:
@@ -159,27 +170,36 @@ class Lanes:
     Returns a function that waits for the result, so that training can go on before it is read.
     """
     self.settle()
-    measured = [self._evaluate(part, data) for part in self.parts]
-    return lambda: Snapshot(*self._collect(measured))
+    measured, out = [self._evaluate(part, data) for part in self.parts], self.out
+    orders = [part.order for part in self.parts]
+    return lambda: Snapshot(*_collect(measured, orders), out)
 
   def evaluate_subset(self, data: DeviceData) -> Callable[[], tuple[Evaluation, np.ndarray]]:
     """Evaluates all lanes on the subset, with their updates, and changes nothing of them."""
     self.settle()
     measured = [
       (
-        self.programs.evaluate(part.states, part.lane_params, *data.subset),
+        part.measure(
+          self.programs,
+          'subset',
+          lambda *lanes: self.programs.evaluate(*lanes, *data.subset),
+          self.out,
+        ),
         jnp.copy(part.states.updates),  # the states are given away to the next call
       )
       for part in self.parts
     ]
-    return lambda: self._collect(measured)
+    orders = [part.order for part in self.parts]
+    return lambda: _collect(measured, orders)
 
   def _evaluate(self, part: Part, data: DeviceData) -> tuple:
-    lanes = part.states, part.lane_params
-    evaluation = data.evaluate(self.programs, *lanes)
-    probe = data.probe(self.programs, *lanes, self.seen) if self.programs.probed else None
+    programs, out, probe = self.programs, self.out, None
+    whole = functools.partial(data.evaluate, programs)
+    evaluation = part.measure(programs, 'whole', whole, out)
+    if programs.probed:
+      probe = data.probe(programs, part.states, part.turn(programs, ~out), self.seen)
     windows, early = part.states.noise.windows, part.states.noise.early
-    noise, updates = self.programs.begin_window(part.states.noise, part.states.updates)
+    noise, updates = programs.begin_window(part.states.noise, part.states.updates)
     part.states = part.states.replace(noise=noise)
     return evaluation, windows, early, updates, probe
 
@@ -212,12 +232,13 @@ class Lanes:
   def to_host(self) -> PyTree:
     """Returns the state as host arrays `[lane, ...]`."""
     self.settle()
-    return self._collect([part.states for part in self.parts])
+    return _collect([part.states for part in self.parts], [part.order for part in self.parts])
 
   def load(self, states: PyTree, ticks: int, rates_before: RateSums | None = None) -> None:
     """Continues from the host arrays of `to_host`, at a place as in `place`."""
     for part in self.parts:
       part.states, part.stretch = self._spread(states, part.order), None
+      part.kept.clear()
     self.place(ticks, rates_before)
 
   def split(self) -> bool:
@@ -252,11 +273,12 @@ class Lanes:
   def _spread(self, tree: PyTree, order: Int[np.ndarray, 'device seat']) -> PyTree:
     return device_axis.spread(device_axis.seat(tree, order), self.devices)
 
-  def _collect(self, trees: list[PyTree]) -> PyTree:
-    """Brings what there is of each part to the host, in order of lanes."""
-    pairs = zip(trees, self.parts, strict=True)
-    on_host = [device_axis.collect(tree, part.order) for tree, part in pairs]
-    return jax.tree.map(lambda *xs: np.concatenate(xs), *on_host)
+
+def _collect(trees: list[PyTree], orders: Sequence[Int[np.ndarray, 'device seat']]) -> PyTree:
+  """Brings what there is of each part to the host, in order of lanes."""
+  pairs = zip(trees, orders, strict=True)
+  on_host = [device_axis.collect(tree, order) for tree, order in pairs]
+  return jax.tree.map(lambda *xs: np.concatenate(xs), *on_host)
 
 
 def create(

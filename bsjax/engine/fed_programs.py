@@ -14,7 +14,7 @@ from bsjax.engine.device_data import DeviceSplit
 from bsjax.engine.evaluate import Chunk
 from bsjax.engine.lanes import LaneParams, LaneSpec, LaneState, Weights
 from bsjax.engine.probe import Probe, chosen, probe_of
-from bsjax.engine.vectorize import over_lanes
+from bsjax.engine.vectorize import if_live, over_lanes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +65,7 @@ def build(
     return probe_of(spec, probed, blocks, state, examples, place)
 
   def of_lanes(function: Callable, *shared: Any) -> Callable:
-    return replicate(over_lanes(function, 'map'), in_axes=(0, 0, *shared))
+    return replicate(over_lanes(if_live(function), 'map'), in_axes=(0, 0, *shared))
 
   return FedPrograms(
     one=of_lanes(one, 0),

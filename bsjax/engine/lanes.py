@@ -80,6 +80,7 @@ class LaneParams:
   trial: Any  # int32
   # float32, by key of `config.optimizer`: those besides the learning rate that lanes differ in.
   hyperparameters: Any = struct.field(default_factory=dict)
+  live: Any = True  # bool; where lanes run one after the other, one that is not costs nothing
 
 
 @struct.dataclass

@@ -1,7 +1,8 @@
-"""Lanes that run in one call of a program: trained in stretches, frozen where they diverge."""
+"""Lanes that run in one call of a program: trained in stretches, left alone once they are out."""
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -32,6 +33,14 @@ class Stretch:
 
 
 @dataclasses.dataclass
+class Kept:
+  """What an evaluation found, which it would find again of lanes whose states stay."""
+
+  results: PyTree  # [device, seat]
+  out: Bool[np.ndarray, ' lane']  # which of the group's lanes were out then
+
+
+@dataclasses.dataclass
 class Part:
   """Lanes of a group that run in one call of a program; a group has several if memory is short."""
 
@@ -40,6 +49,7 @@ class Part:
   lane_params: LaneParams  # [device, seat]
   states: LaneState  # [device, seat, ...]
   stretch: Stretch | None = None  # under way, or not yet settled
+  kept: dict[str, Kept] = dataclasses.field(default_factory=dict)  # by kind of evaluation
 
   @property
   def lanes(self) -> Int[np.ndarray, ' lane']:
@@ -51,37 +61,79 @@ class Part:
     """Blocks trained since lanes were last known to be finite."""
     return sum(run.blocks for run in self.stretch.runs) if self.stretch else 0
 
-  def train(self, programs: Programs, run: Run) -> None:
-    """Trains for some blocks; it returns before the devices are done."""
+  def train(self, programs: Programs, run: Run, out: Bool[np.ndarray, ' lane']) -> None:
+    """Trains for some blocks; it returns before the devices are done.
+
+    `out` are those of the group's lanes that stay as they are, here as below.
+    """
     if self.stretch is None:
       self.stretch = Stretch(programs.copy(self.states.replace(grad_sum=())), [])
     self.stretch.runs.append(run)
-    self.states = programs.train(self.rows)(self.states, self.lane_params, *_arguments(run))
+    lane_params = self.turn(programs, ~out)
+    self.states = programs.train(self.rows)(self.states, lane_params, *_arguments(run))
+
+  def turn(self, programs: Programs, live: Bool[np.ndarray, ' lane']) -> LaneParams:
+    """Returns what makes lanes themselves, for a call that passes over those that are not live."""
+    if live[self.lanes].all():
+      return self.lane_params
+    return self.lane_params.replace(live=self._flags(programs, live))
+
+  def measure(
+    self,
+    programs: Programs,
+    kind: str,
+    function: Callable[[LaneState, LaneParams], PyTree],
+    out: Bool[np.ndarray, ' lane'],
+  ) -> PyTree:
+    """Returns what an evaluation finds of all lanes, of those out since the last one as it did."""
+    kept = self.kept.get(kind)
+    known = out & kept.out if kept else np.zeros_like(out)
+    if kept and known[self.lanes].all():
+      return kept.results
+    results = function(self.states, self.turn(programs, ~known))
+    if known[self.lanes].any():
+      results = programs.choose(self._flags(programs, known), kept.results, results)
+    self.kept[kind] = Kept(results, out)
+    return results
+
+  def sit(self, programs: Programs, order: Int[np.ndarray, 'device seat']) -> None:
+    """Has the lanes, which are settled, sit otherwise; all processes come here together."""
+    held = self.states, self.lane_params, {kind: kept.results for kind, kept in self.kept.items()}
+    held = device_axis.seat(self._collect(held), np.searchsorted(self.lanes, order))
+    self.states, self.lane_params, results = device_axis.spread(held, programs.devices)
+    self.order = order
+    for kind, tree in results.items():
+      self.kept[kind].results = tree
 
   def settle(
-    self, programs: Programs, frozen: Bool[np.ndarray, ' lane']
+    self, programs: Programs, out: Bool[np.ndarray, ' lane']
   ) -> dict[int, tuple[int, str]]:
-    """Puts lanes back that were frozen before the stretch, or diverged in it.
+    """Puts lanes back that were out before the stretch, or diverged in it.
 
-    `frozen` is of the group's lanes. Returns, of those that diverged in it, the examples of their
-    stream that they had seen at the last good update, and why. All processes come here together.
+    Returns, of those that diverged in it, the examples of their stream that they had seen at the
+    last good update, and why. All processes come here together.
     """
     if self.stretch is None:
       return {}
     stretch, self.stretch = self.stretch, None
     lanes = self.lanes
     finite = self._collect(programs.finite(self.states.replace(grad_sum=())))
-    lost, found = np.zeros_like(frozen), {}
-    lost[lanes] = ~finite & ~frozen[lanes]
+    lost, found = np.zeros_like(out), {}
+    lost[lanes] = ~finite & ~out[lanes]
     good = stretch.before.replace(grad_sum=self.states.grad_sum)
     if lost.any():
       good, found = self._find(programs, stretch, good, lost)
-    if (lost | frozen)[lanes].any():
-      self.states = programs.choose(self._flags(programs, lost | frozen), good, self.states)
+    moved = lost if programs.skips else lost | out
+    if moved[lanes].any():
+      self.states = programs.choose(self._flags(programs, moved), good, self.states)
     return found
 
   def _find(
-    self, programs: Programs, stretch: Stretch, good: LaneState, lost: Bool[np.ndarray, ' lane']
+    self,
+    programs: Programs,
+    stretch: Stretch,
+    good: LaneState,
+    lost: Bool[np.ndarray, ' lane'],
   ) -> tuple[LaneState, dict[int, tuple[int, str]]]:
     """Trains the stretch once more, to find where lanes were lost; returns them from before that.
 
@@ -89,7 +141,7 @@ class Part:
     """
     states, found = good, {}
     for run in stretch.runs:
-      watch = functools.partial(self._watch, programs, states, run)
+      watch = functools.partial(self._watch, programs, states, run, lost)
       watched = processes.together(watch)
       of_lanes = zip(self.lanes, *self._collect((watched.examples, watched.because)), strict=True)
       here = {int(lane): (int(at), WHY[why]) for lane, at, why in of_lanes if why}
@@ -100,8 +152,11 @@ class Part:
     start = stretch.runs[0].first_tick * programs.spec.micro_batch
     return good, dict.fromkeys(np.flatnonzero(lost).tolist(), (start, NOT_FINITE)) | found
 
-  def _watch(self, programs: Programs, states: LaneState, run: Run) -> Watched:
-    watched = programs.watch(self.rows)(states, self.lane_params, *_arguments(run))
+  def _watch(
+    self, programs: Programs, states: LaneState, run: Run, lost: Bool[np.ndarray, ' lane']
+  ) -> Watched:
+    lane_params = self.turn(programs, lost)
+    watched = programs.watch(self.rows)(states, lane_params, *_arguments(run))
     return jax.block_until_ready(watched)
 
   def _flags(self, programs: Programs, of_lanes: Bool[np.ndarray, ' lane']) -> jax.Array:

@@ -17,11 +17,18 @@ from bsjax.engine.device_axis import Devices
 from bsjax.engine.device_data import DeviceSplit
 from bsjax.engine.evaluate import Evaluation, evaluate
 from bsjax.engine.fed_programs import FedPrograms
-from bsjax.engine.lanes import LaneParams, LaneSpec, LaneState
+from bsjax.engine.lanes import LaneParams, LaneSpec, LaneState, Source
 from bsjax.engine.probe import Probe, probe
 from bsjax.engine.strategies import Strategy
 from bsjax.engine.tick import tick
-from bsjax.engine.vectorize import any_lane, over_lanes, scan, side_by_side, ticks_read_at_once
+from bsjax.engine.vectorize import (
+  any_lane,
+  if_live,
+  over_lanes,
+  scan,
+  side_by_side,
+  ticks_read_at_once,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +58,11 @@ class Programs:
   choose: Callable  # (flags, states, states) -> the first where there is a flag
   fed: FedPrograms  # of data that stay on the host
 
+  @property
+  def skips(self) -> bool:
+    """Whether lanes that are not live are passed over while others train."""
+    return self.strategy.vectorize == 'map'
+
 
 def build(
   spec: LaneSpec,
@@ -74,8 +86,8 @@ def build(
   def evaluate_lane(state: LaneState, _: LaneParams, *splits: DeviceSplit) -> Evaluation:
     return evaluate(spec, config.evaluation.batch_size, state, *splits)
 
-  def probe_lane(*arguments: Any) -> Probe:
-    return probe(spec, probed, blocks, *arguments)
+  def probe_lane(*lane: Any) -> Probe:
+    return probe(spec, probed, blocks, *lane)
 
   def begin_window(noise: PyTree, updates: Int[Array, ' seat']) -> tuple[PyTree, Array]:
     return jax.tree.map(jnp.zeros_like, noise), updates
@@ -90,8 +102,8 @@ def build(
     devices=devices,
     probed=probed,
     init=replicate(over_lanes(init_lane, 'map'), in_axes=(0, 0)),
-    evaluate=replicate(over_lanes(evaluate_lane, 'map'), in_axes=(0, 0, 0, 0)),
-    probe=replicate(over_lanes(probe_lane, 'map'), in_axes=(0, 0, 0, None)),
+    evaluate=replicate(over_lanes(if_live(evaluate_lane), 'map'), in_axes=(0, 0, 0, 0)),
+    probe=replicate(over_lanes(if_live(probe_lane), 'map'), in_axes=(0, 0, 0, None)),
     begin_window=replicate(begin_window, in_axes=(0, 0)),
     train=training(tick, _itself, (0,)),
     watch=training(divergence.watched_tick, divergence.watched, ()),
@@ -124,8 +136,13 @@ def _training(
       one_tick, read = side_by_side(one_tick, read)
     run = scan(one_tick, read, block_ticks, read_ticks)
 
-    def from_state(state: PyTree, *rest: Any) -> PyTree:
-      return run(tuple(map(begin, state)) if how == 'unrolled' else begin(state), *rest)
+    def from_state(
+      state: PyTree, lane_params: Any, source: Source, first: Array, blocks: Array
+    ) -> PyTree:
+      if how == 'map':
+        blocks = jnp.where(lane_params.live, blocks, 0)
+      begun = tuple(map(begin, state)) if how == 'unrolled' else begin(state)
+      return run(begun, lane_params, source, first, blocks)
 
     every = over_lanes(from_state, how=how, rows=rows)
     return replicate(every, in_axes=(0, 0, 0, None, None), donate=donate)

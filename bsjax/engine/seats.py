@@ -1,7 +1,7 @@
 """Where the lanes of a group sit on the devices, and what makes each of them itself."""
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 
 from bsjax.engine import device_axis
 from bsjax.engine.lanes import LaneParams
@@ -19,6 +19,22 @@ def seating(
   return order, order.shape[1]
 
 
+def evened(
+  order: Int[np.ndarray, 'device seat'], out: Bool[np.ndarray, ' lane']
+) -> Int[np.ndarray, 'device seat']:
+  """Returns which lane sits where, once those that are out leave devices unequal work.
+
+  `out` is of the lanes of a group. Where no device has more to do than it must, nothing moves.
+  """
+  live, lanes = ~out, np.unique(order)
+  most = live[order].sum(axis=1).max()
+  if most <= -(-live[lanes].sum() // len(order)):
+    return order
+  dealt = np.concatenate([lanes[live[lanes]], lanes[out[lanes]]])
+  dealt = np.concatenate([dealt, dealt[-1:].repeat(order.size - len(dealt))])
+  return dealt.reshape(-1, len(order)).T
+
+
 def params_of(group: Group) -> LaneParams:
   """Returns what makes each lane of a group itself, as host arrays `[lane]`."""
   values = [dict(lane.hyperparameters) for lane in group.lanes]
@@ -29,4 +45,5 @@ def params_of(group: Group) -> LaneParams:
     hyperparameters={
       name: np.array([own[name] for own in values], np.float32) for name in values[0]
     },
+    live=np.ones(len(group.lanes), bool),
   )

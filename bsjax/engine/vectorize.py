@@ -95,6 +95,24 @@ def _unrolled(function: Callable, rows: int | None) -> Callable:
   return run
 
 
+def if_live(function: Callable) -> Callable:
+  """Turns `function(state, lane_params, *shared)` into one that is passed over by lanes not live.
+
+  Of them it returns zeros. It is for lanes that run one after the other.
+  """
+
+  def run(state: PyTree, lane_params: Any, *shared: Any) -> PyTree:
+    def of_live() -> PyTree:
+      return function(state, lane_params, *shared)
+
+    def zeros() -> PyTree:
+      return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(of_live))
+
+    return jax.lax.cond(lane_params.live, of_live, zeros)
+
+  return run
+
+
 def side_by_side(tick: Callable, read: Callable) -> tuple[Callable, Callable]:
   """Turns a tick of one lane, and what reads for it, into those of a tuple of lanes."""
 

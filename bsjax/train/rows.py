@@ -122,7 +122,7 @@ def lane_records(
   rows = []
   fields = [getattr(snapshot, field.name) for field in dataclasses.fields(snapshot)]
   for lane, one in zip(lanes, _by_lane(fields), strict=False):  # the last may be idle
-    evaluation, windows, early, updates, probe = one
+    evaluation, windows, early, updates, probe, out = one
     row = {
       **_place(lane, position, updates, rates),
       **means('train', evaluation.train),
@@ -131,7 +131,7 @@ def lane_records(
       **online.columns(windows, early),
     }
     row |= _other_weights(evaluation)
-    if probe:
+    if probe and not out:
       row['exact'] = rendered(columns(probe, *probed, row['updates']))
     rows.append(row)
   return rows

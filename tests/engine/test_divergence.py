@@ -82,7 +82,8 @@ def test_a_stretch_in_several_calls_is_looked_through_as_one():
   (group,) = device_lanes.create(config, dataset, study)
   for blocks in (1, 1, 1):
     part = group.parts[0]
-    part.train(group.programs, Run(on_device.at(group.seen)[0], group.ticks, blocks))
+    run = Run(on_device.at(group.seen)[0], group.ticks, blocks)
+    part.train(group.programs, run, group.out)
     group.place(group.ticks + blocks * group.group.block_ticks)
   assert part.pending == 3 and not group.diverged
   while group.position < study.total_examples:

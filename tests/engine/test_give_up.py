@@ -1,10 +1,14 @@
 """Lanes that are given up stay what they were then, and leave all others what they would be."""
 
+import dataclasses
+
+import jax
+import numpy as np
 import pytest
 from helpers.small import largest_difference, small_config
 
 from bsjax import data
-from bsjax.engine import device_lanes, fed_data
+from bsjax.engine import device_axis, device_lanes, fed_data
 from bsjax.plan import plan
 
 KEYS = {'batch_sizes': (8, 32), 'model__name': 'mlp', 'trials': 1}
@@ -50,3 +54,54 @@ def test_lanes_given_up_stay_what_they_are(how):
   again.given_up = dict.fromkeys(OUT, 96)
   advance(again, on_device, study.total_examples)
   assert largest_difference(states(again), states(group)) == 0
+
+
+def evaluated(group, on_device):
+  """What an evaluation finds, and which lanes the compiled function was to look at."""
+  flags, (part,) = [], group.parts
+  function = group.programs.evaluate
+
+  def noted(states, lane_params, *splits):
+    flags.append(device_axis.collect(lane_params.live, part.order))
+    return function(states, lane_params, *splits)
+
+  group.programs = dataclasses.replace(group.programs, evaluate=noted)
+  snapshot = group.evaluate(on_device)()
+  group.programs = dataclasses.replace(group.programs, evaluate=function)
+  found = snapshot.evaluation, snapshot.updates
+  return found, [int(lane) for live in flags for lane in np.flatnonzero(live)]
+
+
+def same(one, other, lanes):
+  return largest_difference(*(as_floats(device_lanes.take(tree, lanes)) for tree in (one, other)))
+
+
+def as_floats(tree):
+  return jax.tree.map(lambda x: np.asarray(x, np.float64), tree)
+
+
+@pytest.mark.parametrize('keys', [{'execution__replicate': 'pmap'}, {'execution__data': 'host'}])
+def test_lanes_that_are_out_do_nothing_and_others_share_the_devices(keys):
+  """Lanes 1 and 3 have a device of their own, until both are out."""
+  alone, on_one, study = made(execution__devices=1)
+  advance(alone, on_one, study.total_examples)
+  expected, _ = evaluated(alone, on_one)
+  group, on_device, _ = made(execution__devices=2, **keys)
+  (part,) = group.parts
+  assert part.order.tolist() == [[0, 2], [1, 3]]
+  advance(group, on_device, 64)
+  group.give_up([1, 3])
+  assert part.order.tolist() == [[0, 1], [2, 3]]
+  assert np.asarray(part.turn(group.programs, ~group.out).live).tolist() == [[True, False]] * 2
+  before = group.to_host()
+  first, of_all = evaluated(group, on_device)
+  advance(group, on_device, study.total_examples)
+  again, of_live = evaluated(group, on_device)
+  if 'execution__data' not in keys:  # data on the host have functions of their own
+    assert (sorted(of_all), of_live) == ([0, 1, 2, 3], [0, 2])
+  assert same(again, expected, [0, 2]) == 0
+  assert same(again, first, [1, 3]) == 0
+  # Sums of gradients too: a lane that is passed over does nothing at all.
+  after = group.to_host()
+  held = [(state.params, state.opt_state, state.grad_sum) for state in (before, after)]
+  assert same(*held, [1, 3]) == 0 and same(*held, [0]) > 0 and same(*held, [2]) > 0

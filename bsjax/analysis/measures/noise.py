@@ -200,8 +200,9 @@ def _moment(rows: Sequence[Row]) -> dict[str, Any]:
     if windows and all(window['count'] for window in windows):
       at[entry.name] = _pool(windows, measurement_moments)
   for kind, entry in EXACT.items():
-    if kind in first.get('exact', {}):
-      at[entry.name] = _pool([row['exact'][kind] for row in rows], _pooled)
+    probes = [row.get('exact', {}).get(kind) for row in rows]  # lanes that are out have none
+    if all(probes):
+      at[entry.name] = _pool(probes, _pooled)
   return at
 
 
