@@ -20,7 +20,6 @@ HALVING = (
     below=1,
     remedy='(): every run is trained to its end',
     twice='names one twice; give each once',
-    method='dropped at {}',
   ),
   Key(
     'halving.keep',
@@ -30,7 +29,6 @@ HALVING = (
     'share',
     above=0,
     below=1,
-    method='{} kept',
   ),
 )
 COMPARED = BEST, EQUIVALENT, TREND  # questions about runs at their end

@@ -43,15 +43,12 @@ def skipped(chosen: Chosen, sizes: Sequence[int], **whose: str) -> list[Reason]:
   not known, and it may look worse than it is. The same holds where the best of the rates that were
   trained to the end is next to one that was dropped before.
   """
-  asked = [
-    (code, size, rates)
-    for size in sizes
-    for code, rates in (
-      ('best_rates_unsafe', chosen[size].skipped),
-      ('best_rates_dropped', chosen[size].dropped_beside),
-    )
-  ]
-  return [Reason(code, size=s, rates=list(rates), **whose) for code, s, rates in asked if rates]
+  reasons = []
+  for size in sizes:
+    unsafe, dropped = (list(x) for x in (chosen[size].skipped, chosen[size].dropped_beside))
+    reasons += [Reason('best_rates_unsafe', size=size, rates=unsafe, **whose)] if unsafe else []
+    reasons += [Reason('best_rates_dropped', size=size, rates=dropped, **whose)] if dropped else []
+  return reasons
 
 
 def of_worse(
