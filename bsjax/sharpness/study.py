@@ -139,7 +139,9 @@ def weights_at(manager: Any, step: int, study: StudyToMeasure) -> tuple[PyTree, 
   out += [one.lane for one in position.given_up if one.examples < position.examples]
   lost = np.isin(np.arange(len(study.plan.lanes)), out)
   weights = jax.tree.map(lambda x: _without(x, lost), weights)
-  return weights, [ticks * g.micro_batch for g, ticks in pairs for _ in g.lanes]
+  seen = [(lane.lane, ticks * g.micro_batch) for g, ticks in pairs for lane in g.lanes]
+  given_up = dict(position.given_up)
+  return weights, [given_up.get(lane, examples) for lane, examples in seen]
 
 
 def _without(values: Float[np.ndarray, ' lane *shape'], lost: Bool[np.ndarray, ' lane']) -> Any:

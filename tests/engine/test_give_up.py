@@ -8,7 +8,7 @@ import pytest
 from helpers.small import largest_difference, small_config
 
 from bsjax import data
-from bsjax.engine import device_axis, device_lanes, fed_data
+from bsjax.engine import device_axis, device_lanes, fed_data, seats
 from bsjax.plan import plan
 
 KEYS = {'batch_sizes': (8, 32), 'model__name': 'mlp', 'trials': 1}
@@ -54,6 +54,21 @@ def test_lanes_given_up_stay_what_they_are(how):
   again.given_up = dict.fromkeys(OUT, 96)
   advance(again, on_device, study.total_examples)
   assert largest_difference(states(again), states(group)) == 0
+
+
+@pytest.mark.parametrize(('lanes', 'devices'), [(1, 1), (3, 2), (8, 2), (7, 3), (12, 4)])
+def test_devices_have_as_few_live_lanes_as_they_can(lanes, devices):
+  """Whichever are out, of lanes that are not the first of their group."""
+  rng = np.random.default_rng(0)
+  order = 5 + device_axis.deal(lanes, devices)
+  for share in (0.0, 0.3, 0.6, 0.9, 1.0):
+    out = np.concatenate([np.ones(5, bool), rng.random(lanes) < share])
+    after = seats.evened(order, out)
+    assert after.shape == order.shape and (np.unique(after) == np.unique(order)).all()
+    assert (~out)[after].sum(axis=1).max() == -(-(~out).sum() // devices)
+    assert seats.evened(after, out) is after
+    if not out[5:].any():
+      assert after is order
 
 
 def evaluated(group, on_device):
