@@ -12,11 +12,16 @@ from helpers.world_files import Made
 from helpers.worlds import TRAIN_EXAMPLES
 
 
-def halved(made: Made, rungs: tuple[float, ...], keep: float = 0.5) -> Made:
+def halved(
+  made: Made,
+  rungs: tuple[float, ...],
+  keep: float = 0.5,
+  train_examples: int = TRAIN_EXAMPLES,
+) -> Made:
   """The study that drops learning rates after these shares of training."""
   config = made.config.copy_and_resolve_references()
   config.halving.rungs, config.halving.keep = rungs, keep
-  marks = halving.rungs(config, plan.make_plan(config, TRAIN_EXAMPLES))
+  marks = halving.rungs(config, plan.make_plan(config, train_examples))
   ended: dict[int, int] = {}
   rows: list[dict[str, Any]] = [{**row, 'dropped': False} for row in made.rows]
   for mark in marks:
