@@ -18,8 +18,9 @@ def beside(tried: Sequence[Setting], learning_rate: float) -> tuple[float, ...]:
   """The dropped neighbours of one of ascending rates, where none beyond them ended well either."""
   at = [setting.learning_rate for setting in tried].index(learning_rate)
   sides = tried[:at][::-1], tried[at + 1 :]
-  open_sides = (side for side in sides if side and all(one.problem for one in side))
-  return tuple(sorted(side[0].learning_rate for side in open_sides if unknown(side[0])))
+  open_sides = (side for side in sides if side and unknown(side[0]))
+  nearest = (side[0] for side in open_sides if all(one.problem for one in side))
+  return tuple(sorted(one.learning_rate for one in nearest))
 
 
 def unknown(setting: Setting) -> bool:
