@@ -40,10 +40,14 @@ def config_of(work: str, strategy: str) -> Any:
   return config
 
 
-def made(config: Any) -> tuple[device_lanes.Lanes, Any]:
+def made(config: Any, like: device_lanes.Lanes | None = None) -> tuple[device_lanes.Lanes, Any]:
+  """Lanes, which share the programs of others where these are given, and data."""
   dataset = data.load(config.data, config.seed)
   study = plan.make_plan(config, len(dataset.train)).first
-  (group,) = device_lanes.create(config, dataset, study)
+  if like:
+    group = device_lanes.Lanes(like.programs, like.group, study)
+  else:
+    (group,) = device_lanes.create(config, dataset, study)
   return group, fed_data.create(config, dataset, study)
 
 
@@ -65,7 +69,8 @@ def stretch(group: device_lanes.Lanes, on_device: Any, blocks: int) -> None:
 
 def shares_out(config: Any) -> dict[str, Any]:
   """Seconds by share of lanes that are out; each has given its lanes up before it is timed."""
-  groups = [made(config) for _ in SHARES]
+  first = made(config)
+  groups = [first, *(made(config, first[0]) for _ in SHARES[1:])]
   for share, (group, on_device) in zip(SHARES, groups, strict=True):
     stretch(group, on_device, 1)
     lanes = [lane.lane for lane in group.group.lanes]
@@ -122,13 +127,17 @@ def before_and_now(config: Any) -> dict[str, Any]:
     for a, b in zip(*(jax.tree.leaves(g.to_host().params) for g, _ in (before, now)), strict=True)
   )
   blocks = max(1, round(0.2 * SECONDS / timed(stretch, *before, 4)[1] * 4))
-  ratios: dict[str, list[float]] = {'processor': [], 'wall': []}
+  clocks: dict[str, list[tuple[float, float]]] = {'processor': [], 'wall': []}
   for number in range(PAIRS):
     first, second = (before, now) if number % 2 else (now, before)
     pair = {id(run): timed(stretch, *run, blocks) for run in (first, second)}
-    for place, clock in enumerate(ratios):
-      ratios[clock].append(pair[id(now)][place] / pair[id(before)][place])
-  return {'pairs': PAIRS, 'bitwise_the_same': same} | {k: spread(v) for k, v in ratios.items()}
+    for place, clock in enumerate(clocks):
+      clocks[clock].append((pair[id(now)][place], pair[id(before)][place]))
+  return {'pairs': PAIRS, 'bitwise_the_same': same} | {
+    clock: spread([a / b for a, b in seconds])
+    | {'least_over_least': round(min(a for a, _ in seconds) / min(b for _, b in seconds), 4)}
+    for clock, seconds in clocks.items()
+  }
 
 
 def _unasked() -> Any:
