@@ -138,7 +138,7 @@ def _to_target(critical: Mapping[str, Any]) -> list[Finding]:
   # Fewest examples are best, and ratios are compared: so the values are minus logarithms.
   pairs = {pair.other: pair for pair in against_best({b: -logs for b, logs in reached.items()})}
   best = next(iter(pairs.values())).best
-  unsure = critical.get('best_rates_unsafe', ())
+  unsure = _unsure(critical)
   shown = [other for other, pair in pairs.items() if ABOVE.verdict(pair.interval) == SUPPORTED]
   more = [other for other in shown if other not in unsure]
   level = [other for other in pairs if other not in more]
@@ -151,7 +151,7 @@ def _to_target(critical: Mapping[str, Any]) -> list[Finding]:
     trials=len(reached[best]),
   )
   known = [Reason('shown_to_need_more', sizes=more), Reason('not_shown_to', sizes=level)]
-  known += _beside(unsure)
+  known += _beside(critical)
   near = [b for b in reached if reached[b].mean() <= fewest + math.log1p(OVERHEAD)]
   size = min(near, key=lambda b: float(reached[b].mean()) - math.log(b))
   updates = math.exp(float(reached[size].mean())) / size
@@ -199,8 +199,20 @@ def _cost(pair: Difference) -> Reason:
   return Reason('examples_ratio', best=pair.best, **ends, overhead=OVERHEAD, certain=certain)
 
 
-def _beside(unsure: Sequence[int]) -> list[Reason]:
-  return [Reason('target_beside_unsafe', batch_sizes=list(unsure))] if unsure else []
+_BESIDE = {
+  'best_rates_unsafe': 'target_beside_unsafe',
+  'best_rates_dropped': 'target_beside_dropped',
+}
+
+
+def _unsure(critical: Mapping[str, Any]) -> set[int]:
+  """The batch sizes that may need fewer examples at a rate beside the one they are read at."""
+  return {size for key in _BESIDE for size in critical.get(key, ())}
+
+
+def _beside(critical: Mapping[str, Any]) -> list[Reason]:
+  sizes = {code: critical.get(key, ()) for key, code in _BESIDE.items()}
+  return [Reason(code, batch_sizes=list(found)) for code, found in sizes.items() if found]
 
 
 def _reached(
@@ -254,7 +266,7 @@ def run_alone(critical: Mapping[str, Any], cost: Mapping[str, Any]) -> Finding:
   values = {size: math.log(measured[size]['median']) - logs for size, logs in reached.items()}
   pairs = against_best(values)
   best = pairs[0].best
-  unsure = critical.get('best_rates_unsafe', ())
+  unsure = _unsure(critical)
   longer = [pair.other for pair in pairs if _takes_longer(pair, measured)]
   more = [other for other in longer if other not in unsure]
   level = [pair.other for pair in pairs if pair.other not in more]
@@ -267,7 +279,7 @@ def run_alone(critical: Mapping[str, Any], cost: Mapping[str, Any]) -> Finding:
     examples_per_second=measured[best]['median'],
   )
   known = [Reason('shown_to_need_longer', sizes=more), Reason('not_shown_to', sizes=level)]
-  why = [least, *_at_edge(critical, best), *known, *_beside(unsure), *out]
+  why = [least, *_at_edge(critical, best), *known, *_beside(critical), *out]
   return _row(TIME, best, why, learning_rates[best])
 
 

@@ -23,6 +23,7 @@ from bsjax.analysis.measures.learning_rate import NO_NOISE_SCALE, learning_rates
 from bsjax.analysis.recommend import recommendation
 from bsjax.analysis.runs.budgets import CLOCKS, at_end, readings
 from bsjax.analysis.runs.diverged import diverged
+from bsjax.analysis.runs.dropped import dropped
 from bsjax.analysis.runs.histories import Row, Setting, Tried, by_branch, settings
 from bsjax.analysis.runs.judging import judged_by
 from bsjax.analysis.runs.selection import Chosen, Tuned, select
@@ -79,6 +80,8 @@ def _summarize(
     result['claims'] += condition_claims(result['conditions'])
   if lost := diverged(plan_rows, record_rows):
     result['diverged'] = lost
+  if ended := dropped(config, plan_rows, record_rows):
+    result['dropped'] = ended
   return result | ({'hardware': hardware} if hardware else {})
 
 
@@ -152,7 +155,7 @@ def _noise_for_rules(scales: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
 
 def _batch_size(tried: Sequence[Setting], best: Tuned, reestimated: bool) -> dict[str, Any]:
   rates = [setting.learning_rate for setting in tried]
-  reading = at_end(best)
+  reading, near = at_end(best), best.dropped_beside
 
   def reached(quantity: str) -> dict[str, Any]:
     return estimate(reading.repeated(quantity), quantity)
@@ -166,6 +169,7 @@ def _batch_size(tried: Sequence[Setting], best: Tuned, reestimated: bool) -> dic
     'selection': best.selection,
     'window': [{'learning_rate': part.learning_rate, 'weight': w} for part, w in best.parts],
     'unsafe_rates': list(best.unsafe),
+    **({'beside_dropped': list(near)} if near else {}),
     judged().train: reached(judged().train),
     judged().val: reached(judged().val),
     'generalization_gap': reached('gap'),

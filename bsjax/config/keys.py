@@ -6,11 +6,12 @@ from ml_collections import ConfigDict, config_dict
 
 from bsjax.config.decide_keys import DECIDE
 from bsjax.config.grid_keys import GRID
+from bsjax.config.halving_keys import HALVING
 from bsjax.config.key import Key
 from bsjax.config.running_keys import RUNNING
 from bsjax.config.training_keys import TRAINING
 
-KEYS: tuple[Key, ...] = (*GRID, *TRAINING, *RUNNING, *DECIDE)
+KEYS: tuple[Key, ...] = (*GRID, *TRAINING, *RUNNING, *DECIDE, *HALVING)
 BY_NAME = {key.name: key for key in KEYS}
 
 

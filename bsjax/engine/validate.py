@@ -11,7 +11,7 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from bsjax import data, models, writers
-from bsjax.config import bounds, decide_keys
+from bsjax.config import bounds, decide_keys, halving_keys
 from bsjax.config.errors import ConfigError, Problem, unknown
 from bsjax.config.keys import BY_NAME, KEYS
 from bsjax.config.own import OWN
@@ -141,6 +141,10 @@ CONFLICTS: tuple[tuple[Callable[[ConfigDict], list[Problem]], tuple[str, ...]], 
       *('decide.price_per_hour', 'batch_sizes', 'scaling.rule', 'stages.order', 'arms.order'),
       'evaluation.subset',
     ),
+  ),
+  (
+    halving_keys.problems,
+    ('halving.rungs', 'scaling.rule', 'stages.order', 'decide.question'),
   ),
   (_lender, ('transfer.workdir',)),
   (own.conflicts, ('model.name', 'data.source', 'optimizer.name', 'stages.order')),

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from bsjax.config.metrics import judged
 from bsjax.format import from_to, joined
-from bsjax.plan import evaluations
+from bsjax.plan import evaluations, halving
 from bsjax.plan.lanes import StagePlan, StudyPlan
 
 NOTABLE = 0.05  # a share of training that a person should know of
@@ -91,7 +91,20 @@ def notes(config: ConfigDict, plan: StudyPlan) -> list[str]:
     + _lengths(plan)
     + _warm_up(config, plan)
     + _equal_updates(config, plan)
+    + _rungs(config, plan)
   )
+
+
+def _rungs(config: ConfigDict, plan: StudyPlan) -> list[str]:
+  """Where learning rates are dropped, if they are."""
+  marks = halving.rungs(config, plan)
+  if not marks:
+    return []
+  return [
+    f'at {joined(f"{mark:,}" for mark in marks)} examples the learning rates of each batch size '
+    f'are dropped that are not among the best {100 * config.halving.keep:.3g}% there, by the mean '
+    f'of all trials; {halving.FEWEST} neighbours around the best one go on'
+  ]
 
 
 def _hyperparameters(plan: StudyPlan) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bsjax.analysis.runs.dropped import unknown
 from bsjax.analysis.runs.histories import LaneHistory, Row, Setting, Tried
 from bsjax.analysis.runs.selection import Chosen
 from bsjax.config.metrics import judged
@@ -150,6 +151,7 @@ def _curve(
     'rate': setting.learning_rate,
     'trials': len(runs),
     'lost': lost,
+    **({'dropped': True} if unknown(setting) else {}),
     'x': [_plain(np.array([row[clock] for row in grid], dtype=float)) for clock in clocks],
     'y': [_over_trials(runs, drawn, at, quantity) for quantity in quantities],
   }

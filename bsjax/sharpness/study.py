@@ -135,7 +135,9 @@ def weights_at(manager: Any, step: int, study: StudyToMeasure) -> tuple[PyTree, 
     raise ConfigError('the checkpoint holds another model than config.json describes')
   # An interruption may leave groups at different positions, so every lane has its own.
   pairs = zip(study.plan.groups, position.ticks, strict=True)
-  lost = np.isin(np.arange(len(study.plan.lanes)), [one.lane for one in position.diverged])
+  out = [one.lane for one in position.diverged]
+  out += [one.lane for one in position.given_up if one.examples < position.examples]
+  lost = np.isin(np.arange(len(study.plan.lanes)), out)
   weights = jax.tree.map(lambda x: _without(x, lost), weights)
   seen = [(lane.lane, ticks * g.micro_batch) for g, ticks in pairs for lane in g.lanes]
   given_up = dict(position.given_up)
@@ -143,7 +145,7 @@ def weights_at(manager: Any, step: int, study: StudyToMeasure) -> tuple[PyTree, 
 
 
 def _without(values: Float[np.ndarray, ' lane *shape'], lost: Bool[np.ndarray, ' lane']) -> Any:
-  """Weights but for those of diverged lanes, which are no minimum, wherever they were left."""
+  """Weights but for those of lanes that were left: where one diverged, or before its end."""
   return np.where(lost.reshape(-1, *[1] * (values.ndim - 1)), np.nan, values).astype(values.dtype)
 
 

@@ -103,6 +103,11 @@ def read_all(workdir: Path) -> list[Row]:
   return read(workdir / 'records.jsonl') + (read(subset) if subset.is_file() else [])
 
 
+def dropped(rows: Iterable[Row]) -> dict[int, int]:
+  """Returns the lanes that were dropped (plan/halving.py), with the examples that they had seen."""
+  return {row['lane']: row['examples'] for row in rows if row.get('dropped')}
+
+
 def write_text(path: str | os.PathLike[str], text: str) -> None:
   """Writes a file whole or not at all: a temporary file beside it, then a move over it."""
   _write(path, text.encode())

@@ -52,6 +52,12 @@ class Part:
 
   def _plan(self) -> Extension:
     """The whole study; plans and checks the training of what is missing."""
+    if self._config.halving.rungs and (self._longer or not self._config.decide.question):
+      raise ConfigError(
+        f'halving.rungs={tuple(self._config.halving.rungs)}: what was dropped followed from the '
+        'runs there, and would be other rates in a study run at once; only rounds of '
+        'decide.question extend such a study; choose another --workdir'
+      )
     if self._config.evaluation.subset and not self._longer:
       raise ConfigError(
         f'evaluation.subset={self._config.evaluation.subset}: rows of a subset are not merged, so '

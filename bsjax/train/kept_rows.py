@@ -30,7 +30,10 @@ class KeptRows:
 
   def damage(self) -> Damage:
     """Reads the rows; evaluations that are yet to come are not whole either."""
-    self._sound = {p: sound.sound(p, self._lanes, marks) for p, marks in self._marks.items()}
+    ended: dict[int, int] | None = None  # as the rows on whole splits say, which come first
+    for path, marks in self._marks.items():
+      self._sound[path] = sound.sound(path, self._lanes, marks, ended)
+      ended = ended if ended is not None else records.dropped(self._sound[path].rows)
     found = self._sound.values()
     first = min(found, key=lambda one: one.before)
     damaged = next((one.damage for one in found if one.damage), '')
@@ -45,14 +48,17 @@ class KeptRows:
   def check(self, end: int) -> None:
     """Raises records.Damaged unless every evaluation up to a position is on record."""
     plan = [{'lane': lane} for lane in self._lanes]
+    ended: dict[int, int] | None = None
     for path, marks in self._marks.items():
       rows = records.read(path) if path.exists() else []
-      sound.check(rows, plan, path, [mark for mark in marks if mark <= end])
+      sound.check(rows, plan, path, [mark for mark in marks if mark <= end], ended)
+      ended = ended if ended is not None else records.dropped(rows)
 
   def at_the_end(self) -> str:
     """Says what is wrong with the rows of a training that has ended; '' where nothing is."""
     damage, (rows, *_) = self.damage(), next(iter(self._sound.values()))
-    last = rows[-len(self._lanes) :]  # after which training ends where all of them have diverged
+    # After which training ends where all of them have diverged.
+    last = [row for row in rows if row['examples'] == rows[-1]['examples']]
     lost = bool(last) and all(row.get('diverged') for row in last)
     end = last[-1]['examples'] if lost else math.inf
     return damage.why if damage.found or (damage.before <= end and damage.why) else ''

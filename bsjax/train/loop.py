@@ -23,6 +23,7 @@ from bsjax.plan.lanes import StudyPlan
 from bsjax.storage import records, workdirs
 from bsjax.storage.writers import Mirrors
 from bsjax.train import finish, stopping
+from bsjax.train.halving import Halving
 from bsjax.train.kept_rows import KeptRows
 from bsjax.train.profiling import Profiler
 from bsjax.train.rows import best_line
@@ -46,15 +47,17 @@ class TrainLoop:
     mirrors: Mirrors,
     weights: PyTree | None = None,
     own: Own = CONFIGS,
+    goes_on: bool = False,
   ):
     """`weights` are those to begin with, but for the last layer's; None: fresh ones.
 
-    `own` is what comes from outside.
+    `own` is what comes from outside. `goes_on` as in `Halving`.
     """
     self.config, self.workdir, self.plan, self.console = config, workdir, study_plan, console
     self.execution = chosen
-    self.whole = WholeEvaluations(workdir, own.task, mirrors)
-    self.subset = SubsetEvaluations(workdir, asked=config.evaluation.subset > 0)
+    self.halving = Halving(config, study_plan, goes_on)
+    self.whole = WholeEvaluations(workdir, own.task, mirrors, self.halving)
+    self.subset = SubsetEvaluations(workdir, config.evaluation.subset > 0, self.halving)
     self.kept = KeptRows(workdir, study_plan, self.subset.asked)
     self.stage = StageRun(
       config, dataset, study_plan, chosen.strategies, console.print, weights, chosen.parts, own
@@ -215,8 +218,20 @@ class TrainLoop:
     self.pending = functools.partial(self._record, mark, record)
     if self.stage.follows and mark < stage.end:
       self.stage.follow(self._record_pending())
+    elif mark in self.halving.rungs:
+      self._drop(mark, self._record_pending())
     elif self.stage.over:  # nothing is trained meanwhile
       self._record_pending()
+
+  def _drop(self, mark: int, rows: list[records.Row]) -> None:
+    """Trains the lanes no more that end here, as their rows say."""
+    ended = [row['lane'] for row in rows if row['dropped']]
+    self.stage.give_up(ended)
+    if ended:
+      self.console.print(
+        f'At {mark:,} of {self.plan.total_examples:,} examples {len(ended)} of {len(rows)} lanes '
+        'end: their learning rates are not among the better ones of their batch size.'
+      )
 
   def _record_pending(self) -> list[dict[str, Any]]:
     """Returns the rows recorded, if an evaluation was waiting for it."""

@@ -13,14 +13,15 @@ from bsjax.engine import processes
 from bsjax.engine.device_data import DeviceData
 from bsjax.engine.device_lanes import Lanes
 from bsjax.storage import records
+from bsjax.train.halving import Halving
 from bsjax.train.rows import subset_records
 
 
 class SubsetEvaluations:
   """Those of a study; there are none where `asked` is false."""
 
-  def __init__(self, workdir: Path, asked: bool):
-    self._path, self.asked = workdir / records.SUBSET, asked
+  def __init__(self, workdir: Path, asked: bool, halving: Halving):
+    self._path, self.asked, self._halving = workdir / records.SUBSET, asked, halving
 
   def begin(
     self,
@@ -44,6 +45,7 @@ class SubsetEvaluations:
       for lanes, snapshot, rates, diverged in taken
       for row in subset_records(lanes, *snapshot(), position, rates, diverged, guessing)
     ]
+    rows = self._halving.living(rows)
     if processes.is_first():
       records.append(self._path, rows)
     return rows

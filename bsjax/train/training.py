@@ -20,7 +20,7 @@ from bsjax.data.facts import data_facts
 from bsjax.engine import device_axis, device_lanes, fed_data, memory, processes
 from bsjax.engine.device_data import study_devices
 from bsjax.engine.own import CONFIGS, Own
-from bsjax.plan import plan, table
+from bsjax.plan import halving, plan, table
 from bsjax.plan.lanes import StudyPlan
 from bsjax.report.text import foreseen as text
 from bsjax.storage import extensions, provenance, records, shards, workdirs
@@ -69,8 +69,19 @@ class Training:
       raise ConfigError(
         f'--shard={shard}: {whole} has {len(self._foreseen.lanes)} lanes; give no more shards'
       )
+    if config.halving.rungs and not extends:
+      self._refuse_few(config)
     self.asked_to_stop = False  # whether a signal came while it trained, or was finished
     self._freezing: list[Table] | None = None  # what each stage freezes, once it is checked
+
+  def _refuse_few(self, config: ConfigDict) -> None:
+    """Raises ConfigError where learning rates cannot be dropped by all trials of them."""
+    if self.shard:
+      raise ConfigError(
+        f'--shard={self.shard}: with halving.rungs learning rates are dropped by all of their '
+        'trials, of which a shard has some; leave one of both out'
+      )
+    halving.rungs(config, self._foreseen)
 
   def outdated(self) -> bool:
     """Whether another process has begun the study since; raises ConfigError if it began another."""
@@ -143,7 +154,9 @@ class Training:
     lender = self.extends.workdir if self.extends else self.whole
     weights = processes.first(lambda: transfer.lent_weights(self.config, lender))
     study = self.config, self.workdir, self.dataset, self.study_plan
-    loop = TrainLoop(*study, self.chosen, self.console, mirrors, weights, self.own)
+    loop = TrainLoop(
+      *(*study, self.chosen, self.console, mirrors, weights, self.own), goes_on=bool(self.extends)
+    )
     # Lanes that are not of this share may go on.
     loop.to_the_end = go_on or self.shard is not None
     if processes.is_first():

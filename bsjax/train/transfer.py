@@ -110,6 +110,12 @@ def read(workdir: Path, lane: int | None = None) -> dict[str, PyTree]:
     raise TransferError(
       f'lane {lane} of {workdir} has diverged; choose another transfer.lane', LANE
     )
+  if lane in (ended := records.dropped(kept)):
+    raise TransferError(
+      f'lane {lane} of {workdir} was dropped at {ended[lane]:,} examples; choose another '
+      'transfer.lane',
+      LANE,
+    )
   if not 0 <= lane < len(rows):
     there = f'its lanes are 0 to {len(rows) - 1}'
     raise TransferError(f'lane {lane} is not in {workdir}: {there}', LANE)
@@ -136,10 +142,11 @@ def read(workdir: Path, lane: int | None = None) -> dict[str, PyTree]:
 def best_lane(rows: list[dict[str, Any]]) -> int:
   """The lane with the best validation metric at its last record; the first of equal ones.
 
-  Lanes that ever diverged are out. Raises TransferError if all have.
+  Lanes that ever diverged, or were dropped before their end, are out. Raises TransferError where
+  none is left.
   """
   last = {row['lane']: row for row in sorted(rows, key=lambda row: row['examples'])}
-  lost = {row['lane'] for row in rows if row['diverged']}
+  lost = {row['lane'] for row in rows if row['diverged']} | records.dropped(rows).keys()
   merit = {
     lane: judged().metric.merit(row[judged().val])
     for lane, row in sorted(last.items())

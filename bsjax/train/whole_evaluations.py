@@ -12,14 +12,15 @@ from bsjax.engine.device_lanes import Lanes
 from bsjax.models.task import CLASSIFICATION, Task
 from bsjax.storage import records
 from bsjax.storage.writers import Mirrors
+from bsjax.train.halving import Halving
 from bsjax.train.rows import lane_records
 
 
 class WholeEvaluations:
   """Those of a training, which writers hear of, too."""
 
-  def __init__(self, workdir: Path, task: Task, mirrors: Mirrors):
-    self._path, self._mirrors = workdir / 'records.jsonl', mirrors
+  def __init__(self, workdir: Path, task: Task, mirrors: Mirrors, halving: Halving):
+    self._path, self._mirrors, self._halving = workdir / 'records.jsonl', mirrors, halving
     self._task, self._began = task, 0.0  # the largest loss with which a lane began
 
   @property
@@ -44,13 +45,19 @@ class WholeEvaluations:
       for lanes, snapshot, rates, probe, diverged in taken
       for row in lane_records(lanes, snapshot(), position, rates, probe, diverged, self.guessing)
     ]
-    self.remember(rows)
+    rows = self._halving.noted(rows)
+    self._look_at(rows)
     if processes.is_first():
       records.append(self._path, rows)
       self._mirrors.rows(rows)
     return rows
 
   def remember(self, rows: Sequence[records.Row]) -> None:
+    """Goes on from the rows on record."""
+    self._look_at(rows)
+    self._halving.remember(rows, self._path)
+
+  def _look_at(self, rows: Sequence[records.Row]) -> None:
     """Keeps the largest finite loss before training, beside which a lane may have diverged."""
     losses = [row['train_loss'] for row in rows if not row['examples']]
     self._began = max([self._began, *(x for x in losses if x is not None and math.isfinite(x))])

@@ -12,6 +12,8 @@ def main() -> None:
   works = {}
   for path in sorted(HERE.glob('*.json'), key=lambda path: 'again' not in path.stem):
     result = json.loads(path.read_text())
+    if 'works' not in result:  # that of given_up.py
+      continue
     for name, work in result['works'].items():
       if work['sides']:
         works[f'{name}, {result["hardware"]["devices"]}'] = work['sides']

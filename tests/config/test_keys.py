@@ -20,7 +20,9 @@ from bsjax.storage import workdirs
 
 OPEN_BELOW = {'learning_rates', 'epochs', 'data.validation_share', 'schedule.factor'}
 OPEN_BELOW |= {'report.epochs', 'stages.epochs', 'stages.data_share', 'decide.error'}
+OPEN_BELOW |= {'halving.rungs', 'halving.keep'}
 OPEN_ABOVE = {'data.validation_share', 'data.sampler_beta', 'decide.error'}
+OPEN_ABOVE |= {'halving.rungs', 'halving.keep'}
 OPEN_ABOVE |= {f'optimizer.{name}' for name in ('momentum', 'b1', 'b2')}
 OPEN_ABOVE |= {f'optimizer.rmsprop_{name}' for name in ('decay', 'momentum')}
 OPEN_ABOVE |= {name.replace('optimizer.', 'axes.') for name in OPEN_ABOVE if 'optimizer' in name}

@@ -15,7 +15,8 @@ from bsjax.analysis.decide.looks import Look, Round, replay
 from bsjax.analysis.decide.planning import Plan, next_round
 from bsjax.plan import plan
 from bsjax.plan.rounds import Box
-from helpers.world_files import config_of, rows
+from helpers.halved import halved
+from helpers.world_files import Made, config_of, rows
 from helpers.world_runs import simulate
 from helpers.worlds import TRAIN_EXAMPLES, World
 
@@ -38,14 +39,18 @@ def study(
   trials: int = 3,
   begun: Mapping[int, int] = MappingProxyType({}),
   lost: Sequence[int] = (),
+  rungs: tuple[float, ...] | None = None,
   **decide: Any,
 ) -> Rounds:
   """Trains round after round until none is planned; `decide` are keys of that section.
 
   `begun` are batch sizes with other numbers of trials at first; all runs of those `lost` diverge.
+  With `rungs` the first round drops learning rates after these shares of training; all runs are
+  then evaluated more often, also where there are no shares.
   """
   config = config_of(world, trials)
-  config.evaluations = 2
+  config.evaluations = 2 if rungs is None else 8
+  config.halving.rungs = rungs or ()
   config.decide.update({'question': 'best_batch_size'} | decide)
   planned = plan.make_plan(config, TRAIN_EXAMPLES)
   template = plan.lane_rows(planned)[0]
@@ -69,6 +74,8 @@ def study(
         row['val_accuracy'] += float(luck[by_lane[row['lane']]['trial']])
         row['diverged'] |= by_lane[row['lane']]['batch_size'] in lost
       records.append(row)
+    if rungs and len(rounds) == 1:
+      records = halved(Made(config, new, records, {}), rungs).rows
     lanes += new
     looks = replay(plain, rounds, lanes, records)
     last = next_round(plain, looks)

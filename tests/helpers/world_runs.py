@@ -92,12 +92,26 @@ def _accuracy_curves(world: World, lanes: Lanes, examples: Positions, noise: Lan
   final = np.array([known[row['batch_size'], row['learning_rate']] for row in lanes]) + noise
   sizes = np.array([row['batch_size'] for row in lanes])
   if not world.updates_cost:
-    return CHANCE + (final[:, None] - CHANCE) * risen(examples / examples[-1])
+    ends = final[:, None] + _not_yet(world, lanes, examples / examples[-1])
+    return CHANCE + (ends - CHANCE) * risen(examples / examples[-1])
   updates = np.maximum(examples / sizes[:, None], 1e-9)
   fewest = examples[-1] / max(world.batch_sizes)
   lacks = world.updates_cost * (fewest / updates) ** APPROACH
   ends = np.array([world.lacking(examples[-1] / size, examples[-1]) for size in sizes])
   return np.where(examples > 0, np.maximum((final + ends)[:, None] - lacks, CHANCE), CHANCE)
+
+
+def _not_yet(world: World, lanes: Lanes, progress: Positions) -> Curves | float:
+  """What lanes are better, or worse, at first for their rate than they are in the end."""
+  if not world.crossing:
+    return 0.0
+  places = [(row['batch_size'], row['learning_rate']) for row in lanes]
+  known = {
+    place: [max(world.accuracy(*place, at), CHANCE) for at in progress.tolist()]
+    for place in {*places}
+  }
+  curves = np.array([known[place] for place in places])
+  return curves - curves[:, -1:]
 
 
 def _evaluated(world: World, points: Curves, progress: Positions, random: Any) -> Curves:

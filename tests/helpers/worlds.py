@@ -35,7 +35,9 @@ class World:
   unit of natural log), 'kink' (points per unit) or 'cliff' (a kink that ends at the optimum: above
   it all lanes diverge). With `updates_cost` accuracy depends on updates alone; it is what the
   largest batch size lacks at the end. `stale` is what running BatchNorm statistics cost, in points
-  per doubling. `confound` is the cause, if any, that explains away what validation accuracy shows.
+  per doubling. With `crossing` the best rate is lower at first, by so much in natural log (of some
+  batch sizes alone, where it is given by batch size), and comes to be `optimum` in the end, so that
+  curves cross. `confound` is the cause, if any, that explains away what validation accuracy shows.
   """
 
   name: str
@@ -43,6 +45,7 @@ class World:
   learning_rates: tuple[float, ...] = LEARNING_RATES
   worse: tuple[float, ...] = ()
   top: float = 95.0
+  crossing: float | Mapping[int, float] = 0.0
   optimum: float = 0.1
   optimum_power: float | None = 0.0
   unaligned: float = 0.0  # natural log; each study draws where its optima lie, over so wide a range
@@ -70,11 +73,18 @@ class World:
     worse = dict(zip(self.batch_sizes, self.worse, strict=True)) if self.worse else {}
     return self.top - worse.get(size, 0.0) - self.lacking(TOTAL / size, TOTAL)
 
-  def accuracy(self, size: int, learning_rate: float) -> float:
-    """The expected final accuracy at a learning rate, in points; chance where all lanes diverge."""
+  def accuracy(self, size: int, learning_rate: float, progress: float = 1.0) -> float:
+    """The expected final accuracy at a learning rate, in points; chance where all lanes diverge.
+
+    Before the end of training it is what the rate would come to if the best one stayed as it is.
+    """
     if self.beyond_cliff(size, learning_rate):
       return CHANCE
-    return self.best_accuracy(size) - self._off(math.log(learning_rate / self.best_rate(size)))
+    crossing = self.crossing
+    if isinstance(crossing, Mapping):
+      crossing = crossing.get(size, 0.0)
+    distance = math.log(learning_rate / self.best_rate(size)) + crossing * (1 - progress)
+    return self.best_accuracy(size) - self._off(distance)
 
   def beyond_cliff(self, size: int, learning_rate: float) -> bool:
     return self.valley == 'cliff' and learning_rate > self.best_rate(size) * 1.001

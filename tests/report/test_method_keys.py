@@ -90,6 +90,8 @@ VALUES = {
   'noise_scale.curvature_blocks': (0, 8, EXACT),
   'evaluation.batch_size': (1024, 512),
   'evaluation.subset': (0, 64),
+  'halving.rungs': ((), (0.5,)),
+  'halving.keep': (0.5, 0.25, {'halving.rungs': (0.5,)}),
   'stages.b.epochs': (1.0, 2.0),
   'stages.b.examples': (0, 1600),
   'stages.b.trainable': ((), ('Dense_1',)),

@@ -65,3 +65,20 @@ def test_a_file_that_is_missing_has_no_rows_and_stays_missing(tmp_path):
   path = tmp_path / 'records.jsonl'
   assert sound.sound(path, LANES, MARKS)[0] == sound.cut(path, [], 64) == []
   assert not list(tmp_path.iterdir())
+
+
+def test_a_lane_that_was_dropped_has_rows_up_to_there_and_none_beyond():
+  plan = [{'lane': 0}, {'lane': 1}]
+  rows = [{'lane': lane, 'examples': at, 'dropped': False} for at in (0, 8, 16) for lane in (0, 1)]
+  with pytest.raises(records.Damaged, match=r'lanes \[1\] at 16 examples are missing'):
+    sound.check(rows[:-1], plan, 'here', (0, 8, 16))
+  rows[3]['dropped'] = True
+  assert records.dropped(rows) == {1: 8}
+  sound.check(rows[:-1], plan, 'here', (0, 8, 16))
+  sound.check(rows[:-1], plan, 'here')
+  with pytest.raises(records.Damaged, match='lane 1 was dropped at 8 examples and has a row at 16'):
+    sound.check(rows, plan, 'here')
+  with pytest.raises(records.Damaged, match='at 8 examples are missing'):
+    sound.check([*rows[:3], rows[4]], plan, 'here', (0, 8, 16), ended={1: 8})
+  of_subset = [{**row, 'dropped': None} for row in rows[:-1]]
+  sound.check(of_subset, plan, 'here', (0, 8, 16), ended=records.dropped(rows))

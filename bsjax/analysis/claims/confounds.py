@@ -40,13 +40,15 @@ def skipped(chosen: Chosen, sizes: Sequence[int], **whose: str) -> list[Reason]:
   """The batch sizes whose best rates may be among those at which some trial diverged.
 
   Larger ones are safe there, so that it is no limit of the rate: what the batch size can reach is
-  not known, and it may look worse than it is.
+  not known, and it may look worse than it is. The same holds where the best of the rates that were
+  trained to the end is next to one that was dropped before.
   """
-  return [
-    Reason('best_rates_unsafe', size=size, rates=list(chosen[size].skipped), **whose)
-    for size in sizes
-    if chosen[size].skipped
-  ]
+  reasons = []
+  for size in sizes:
+    unsafe, dropped = (list(x) for x in (chosen[size].skipped, chosen[size].dropped_beside))
+    reasons += [Reason('best_rates_unsafe', size=size, rates=unsafe, **whose)] if unsafe else []
+    reasons += [Reason('best_rates_dropped', size=size, rates=dropped, **whose)] if dropped else []
+  return reasons
 
 
 def of_worse(

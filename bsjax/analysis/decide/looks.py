@@ -18,6 +18,7 @@ from bsjax.analysis.decide.claims import KnownRate, claims, known_rates
 from bsjax.analysis.decide.critical import KnownCritical, aimed, best_rates, known_critical
 from bsjax.analysis.decide.rates import Rates, rates_of
 from bsjax.analysis.runs.budgets import readings
+from bsjax.analysis.runs.dropped import trained
 from bsjax.analysis.runs.histories import Row, Setting, settings
 from bsjax.analysis.runs.selection import Tuned, tune
 from bsjax.config.decide_keys import (
@@ -45,8 +46,8 @@ class Look(NamedTuple):
 
   `trials` is that of the batch sizes that go on, `sizes`; those `behind` had fewer from the start
   and are to come up to it. Both, and all of their `rates`, are of batch sizes asked about; `tried`
-  are all. `error` is what it spends; None where it is no look. `lane_examples` are those of the
-  runs that came with it.
+  are all. `error` is what it spends; None where it is no look. `lane_examples` are those that
+  the runs that came with it were trained on.
   """
 
   trials: int
@@ -106,7 +107,8 @@ def replay(
     new = [row for row in plan if row['lane'] not in here]
     here |= {row['lane'] for row in plan}
     rows = [row for row in record_rows if row['lane'] in here]
-    found.append(_look(question, settings(plan, rows), new, found, errors))
+    cost = trained(new, record_rows)
+    found.append(_look(question, settings(plan, rows), new, cost, found, errors))
   return found
 
 
@@ -131,6 +133,7 @@ def _look(
   question: Asked,
   tried: Mapping[int, Sequence[Setting]],
   new: Sequence[Row],
+  lane_examples: int,
   before: Sequence[Look],
   errors: Mapping[int, float],
 ) -> Look:
@@ -151,7 +154,7 @@ def _look(
     trials,
     going,
     len(new),
-    sum(row['examples'] for row in new),
+    lane_examples,
     rates,
     found,
     dict(tried),

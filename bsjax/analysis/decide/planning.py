@@ -146,7 +146,7 @@ def _paid(plan: Plan, left: float | None) -> Plan:
 
 def _cost(boxes: Round, found: Sequence[Look]) -> int:
   """The examples of the runs that are not there yet."""
-  each = found[0].lane_examples // found[0].lanes
+  each = next(iter(found[0].tried.values()))[0].lanes[0].plan['examples']
   there = {
     (size, setting.learning_rate): len(setting.lanes)
     for look in found

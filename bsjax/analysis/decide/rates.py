@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from bsjax.analysis.runs import dropped
 from bsjax.analysis.runs.histories import Setting
 from bsjax.analysis.runs.selection import SelectionKind, Tuned, diverged
 from bsjax.stats.estimate import Reason
@@ -19,7 +20,8 @@ DIGITS = 3  # of new learning rates
 class Rates(NamedTuple):
   """`state` is 'bracketed', 'edge', 'coarse' or 'none'; `add` are the learning rates to try next.
 
-  'bracketed': there are a lower and a higher rate, which end worse or diverge. 'none': no rate
+  'bracketed': there are a lower and a higher rate, which end worse or diverge; 'edge' also where
+  one was dropped before its end, and none beyond it ended. 'none': no rate
   ended well and none is known to be too high.
   """
 
@@ -33,10 +35,21 @@ def rates_of(tried: Sequence[Setting], best: Tuned | Reason) -> Rates:
   if isinstance(best, Reason):
     unsafe = [setting for setting in tried if diverged(setting)]
     return _widened(logs, low=True) if len(unsafe) == len(tried) else Rates('none')
+  if near := best.dropped_beside:
+    return _past(math.log(best.learning_rate), [math.log(rate) for rate in near])
+  logs = sorted(math.log(one.learning_rate) for one in tried if not dropped.unknown(one))
   at = min(range(len(logs)), key=lambda i: abs(logs[i] - math.log(best.learning_rate)))
   found = around(logs, at)
   parabola = best.selection == SelectionKind.PARABOLA
   return Rates('bracketed') if parabola and found.state == 'coarse' else found
+
+
+def _past(best: float, near: Sequence[float]) -> Rates:
+  """On both sides of each log rate that was dropped beside the best one, to be trained to the end.
+
+  In halves of the step to it, where no rate of an even grid is.
+  """
+  return Rates('edge', _rounded([best + x * (log - best) for log in near for x in (0.5, 1.5)]))
 
 
 def around(logs: Sequence[float], at: int) -> Rates:

@@ -26,6 +26,7 @@ from bsjax.stats.tobit import AT_LEAST, AT_MOST, EXACT, NOTHING
 
 MORE = 1.2  # examples, as a multiple of the fewest (Zhang et al. 2024, arXiv:2410.21676)
 EARLY = 'before first evaluation'
+_MAY_BE_FASTER = 'target_at_grid_edge', 'target_beside_unsafe', 'target_beside_dropped'
 _STATUS = {EXACT: 'reached', AT_LEAST: 'never', AT_MOST: EARLY}
 
 
@@ -88,29 +89,33 @@ def at_target(
   two records around a crossing, in which interpolation may err. 'at_grid_edge' lists batch sizes
   that another learning rate may make faster: they need at most what was found, and what they missed
   says nothing. The same holds of 'best_rates_unsafe': some trial diverged at a rate at which the
-  others were faster, though none did at a larger one. 'ci95' and the like are intervals of this
+  others were faster, though none did at a larger one; and of 'best_rates_dropped': the next rate
+  was dropped before it could have been as fast. 'ci95' and the like are intervals of this
   `confidence`.
   """
   use, points = trials(by_size), points_of(by_size, quantity, target)
   sizes = np.array([point.batch_size for point in points])
   examples = np.array([[reach.examples for reach in point.reaches] for point in points])
   known = np.array([[reach.known for reach in point.reaches] for point in points])
-  edges, skipped = _at_grid_edge(points), [one.batch_size for one in points if one.skipped]
-  at_most = np.isin(sizes, edges + skipped)[:, None]
+  asked = {
+    'at_grid_edge': _at_grid_edge(points),
+    'best_rates_unsafe': [one.batch_size for one in points if one.skipped],
+    'best_rates_dropped': [one.batch_size for one in points if one.dropped],
+  }
+  at_most = np.isin(sizes, [size for found in asked.values() for size in found])[:, None]
   updates = np.where(at_most & (known == AT_LEAST), NOTHING, examples / sizes[:, None])
   bounds = np.where(at_most & (known == EXACT), AT_MOST, known)
-  fit, why = fit_trials(sizes, updates, bounds, confidence), _may_be_faster(edges, skipped)
+  fit, why = fit_trials(sizes, updates, bounds, confidence), _may_be_faster(asked)
   if fit.b_crit.has_interval:
     result = _fitted(fit, why, len(use), _without_largest(fit.b_crit, sizes, updates, bounds))
   else:
-    result = {'undefined': _too_few(sizes, bounds, edges, skipped, fit)}
+    result = {'undefined': _too_few(sizes, bounds, asked, fit)}
   return {
     'quantity': quantity,
     'target': float(target),
     **result,
     'resolution': _resolution(points),
-    'at_grid_edge': edges,
-    'best_rates_unsafe': skipped,
+    **{key: found for key, found in asked.items() if found or key != 'best_rates_dropped'},
     'points': [_point_row(point) for point in points],
     'within_20_percent': within(sizes, examples, known, fit.b_crit, why),
   }
@@ -227,25 +232,26 @@ def _without_largest(
 def _too_few(
   sizes: Int[np.ndarray, ' size'],
   known: Int[np.ndarray, 'size trial'],
-  edges: Sequence[int],
-  skipped: Sequence[int],
+  asked: Mapping[str, Sequence[int]],
   fit: Fit,
 ) -> Reason:
   reached = int((known == EXACT).any(axis=1).sum())
   if reached >= 3:
     return Reason('use_more', why=fit.b_crit.reasons[0])
-  if edges or skipped:
-    why = {'best_rates_unsafe': skipped} if skipped else {}
-    counts = {'inside': reached, 'batch_sizes': len(sizes)}
-    return Reason('few_inside_grid', **counts, at_grid_edge=edges, **why)
+  if any(asked.values()):
+    why = {key: found for key, found in asked.items() if found or key == 'at_grid_edge'}
+    return Reason('few_inside_grid', inside=reached, batch_sizes=len(sizes), **why)
   early = sizes[(known == AT_MOST).any(axis=1)].tolist()
   return Reason('few_reach_target', reached=reached, batch_sizes=len(sizes), early=early)
 
 
-def _may_be_faster(edges: Sequence[int], skipped: Sequence[int]) -> list[Reason]:
+def _may_be_faster(asked: Mapping[str, Sequence[int]]) -> list[Reason]:
   """Why batch sizes need at most what was found."""
-  asked = ('target_at_grid_edge', edges), ('target_beside_unsafe', skipped)
-  return [Reason(code, batch_sizes=list(sizes)) for code, sizes in asked if sizes]
+  return [
+    Reason(code, batch_sizes=list(sizes))
+    for code, sizes in zip(_MAY_BE_FASTER, asked.values(), strict=True)
+    if sizes
+  ]
 
 
 def _at_grid_edge(points: Sequence[Point]) -> list[int]:

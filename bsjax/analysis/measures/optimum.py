@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from bsjax.analysis.runs import dropped
 from bsjax.analysis.runs.histories import LaneHistory, Setting
 from bsjax.config.metrics import judged
 from bsjax.stats.estimate import Estimate, Reason, undefined
@@ -51,17 +52,38 @@ def optimum_of(tried: Sequence[Setting], objective: str = 'val_loss') -> Optimum
   if judged().is_metric(objective) and judged().metric.higher_is_better:
     error = objective.removesuffix(judged().metric.name) + 'error'
     raise ValueError(f'objective is {objective!r}, of which more is better: give {error!r}.')
-  trials = [[lane.plan['trial'] for lane in setting.lanes] for setting in tried]
+  ended = [setting for setting in tried if not setting.dropped]
+  trials = [[lane.plan['trial'] for lane in setting.lanes] for setting in ended]
   if any(one != trials[0] for one in trials):
     return _undetermined('different_trials')
-  for setting in tried:
+  for setting in ended:
     for lane in setting.lanes:
       if lane.final is None and lane.problem.code != 'diverged':
         where = {'trial': lane.plan['trial'], 'learning_rate': setting.learning_rate}
         return _undetermined('lane_failed', len(setting.lanes), problem=lane.problem, **where)
-  losses = [[_objective(lane, objective) for lane in setting.lanes] for setting in tried]
-  rates = np.array([setting.learning_rate for setting in tried], dtype=np.float64)
-  return optimum(rates, np.array(losses, dtype=np.float64).T)
+  losses = [[_objective(lane, objective) for lane in setting.lanes] for setting in ended]
+  rates = np.array([setting.learning_rate for setting in ended], dtype=np.float64)
+  found = optimum(rates, np.array(losses, dtype=np.float64).T)
+  return _beside_dropped(found, tried, ended, losses)
+
+
+def _beside_dropped(
+  found: Optimum,
+  tried: Sequence[Setting],
+  ended: Sequence[Setting],
+  losses: Sequence[Sequence[float]],
+) -> Optimum:
+  """What is known where the best of the rates that ended is the last before one that was dropped.
+
+  That is no edge of the grid: the next was tried, and left before its end is known.
+  """
+  if found.state not in ('at_grid_edge', 'undetermined') or not losses or not losses[0]:
+    return found
+  best = {min(range(len(ended)), key=lambda i: row[i]) for row in zip(*losses, strict=True)}
+  beside = {rate for i in best for rate in dropped.beside(tried, ended[i].learning_rate)}
+  if not beside:
+    return found
+  return _undetermined('next_to_dropped', found.rate.n, learning_rates=sorted(beside))
 
 
 def _objective(lane: LaneHistory, objective: str) -> float:

@@ -16,6 +16,7 @@ from bsjax.analysis.runs.reading import Weights
 from bsjax.config.metrics import judged
 from bsjax.noise.pooling import combine_windows
 from bsjax.stats.estimate import Reason
+from bsjax.storage.records import dropped
 
 Row = Mapping[str, Any]
 
@@ -74,6 +75,12 @@ class LaneHistory:
     return any(row['diverged'] for row in self.rows)
 
   @functools.cached_property
+  def dropped(self) -> int | None:
+    """After how many examples it was dropped (plan/halving.py), if that was before its end."""
+    ends = (row['examples'] for row in self.rows if row.get('dropped'))
+    return next(ends, None) if self.final is None else None
+
+  @functools.cached_property
   def problem(self) -> Reason | None:
     """Why this lane has no end result to compare, or None if it has one."""
     final = self.final
@@ -81,6 +88,8 @@ class LaneHistory:
       return Reason('diverged')
     if final is None:
       epoch = self.rows[-1]['epoch'] if self.rows else 0.0
+      if self.dropped:
+        return Reason('dropped', epoch=epoch, epochs=self.plan['epochs'])
       return Reason('unfinished', epoch=epoch, epochs=self.plan['epochs'])
     # A null accuracy is a lane that turned non-finite at its very last evaluation.
     values = final[judged().val], final[judged().train]
@@ -116,6 +125,11 @@ class Setting:
     """Why the setting cannot be chosen, or None if every trial ended well."""
     trials = [[lane.plan['trial'], lane.problem] for lane in self.lanes if lane.problem]
     return Reason('lanes_failed', trials=trials) if trials else None
+
+  @property
+  def dropped(self) -> int | None:
+    """After how many examples its lanes were dropped, if they were before their end."""
+    return next((lane.dropped for lane in self.lanes if lane.dropped), None)
 
   @property
   def parts(self) -> tuple[tuple[Setting, float], ...]:
@@ -234,35 +248,39 @@ def _by_lane(plan_rows: Sequence[Row], record_rows: Sequence[Row]) -> dict[int, 
 
 
 def progress(plan_rows: Sequence[Row], record_rows: Sequence[Row]) -> float:
-  """The share of the planned examples that the records show as seen, from 0 to 1.
+  """The share of the examples to be trained on that the records show as seen, from 0 to 1.
 
-  Where all lanes have diverged nothing is left to train.
+  Where all lanes have diverged nothing is left to train, nor of those that were dropped.
   """
-  lost = {row['lane'] for row in record_rows if row['diverged']}
+  ended = dropped(record_rows)
+  lost = {row['lane'] for row in record_rows if row['diverged']} | ended.keys()
   if lost.issuperset(row['lane'] for row in plan_rows):
     return 1.0
   seen: dict[int, int] = {}
   for row in whole(record_rows):
     seen[row['lane']] = max(seen.get(row['lane'], 0), row['examples'])
-  done = sum(min(seen.get(row['lane'], 0), row['examples']) for row in plan_rows)
-  return done / sum(row['examples'] for row in plan_rows)
+  ends = {row['lane']: ended.get(row['lane'], row['examples']) for row in plan_rows}
+  return sum(min(seen.get(lane, 0), end) for lane, end in ends.items()) / sum(ends.values())
 
 
 def provisional(plan_rows: Sequence[Row], record_rows: Sequence[Row]) -> list[Row]:
   """The plan as if it ended at the last evaluation that all lanes have reached.
 
-  Where some lane has not trained yet, the plan stays as it is: a lane that is finished may
-  then be shown, but must not be compared with one that has just begun.
+  Those that were dropped need not. Where some lane has not trained yet, the plan stays as it is: a
+  lane that is finished may then be shown, but must not be compared with one that has just begun.
   """
   by_lane: dict[int, list[Row]] = {row['lane']: [] for row in plan_rows}
   for row in sorted(whole(record_rows), key=lambda row: row['examples']):
     by_lane[row['lane']].append(row)
-  reached = min(len(rows) for rows in by_lane.values())
+  ended = dropped(record_rows)
+  reached = min((len(rows) for lane, rows in by_lane.items() if lane not in ended), default=0)
   if reached < 2:  # the first record is made before training
     return list(plan_rows)
-  ends = {lane: rows[reached - 1] for lane, rows in by_lane.items()}
+  ends = {lane: rows[reached - 1] for lane, rows in by_lane.items() if len(rows) >= reached}
+  end = next(iter(ends.values()))  # of lanes that were dropped before it
   return [
-    {**row, 'epochs': ends[row['lane']]['epoch']}
-    | {key: ends[row['lane']][key] for key in ('updates', 'examples')}
+    {**row, 'epochs': ends.get(row['lane'], end)['epoch']}
+    | {key: ends[row['lane']][key] for key in ('updates', 'examples') if row['lane'] in ends}
+    | ({'examples': end['examples']} if row['lane'] not in ends else {})
     for row in plan_rows
   ]

@@ -9,6 +9,7 @@ from typing import Any
 
 from bsjax.analysis.runs.histories import Row
 from bsjax.config.metrics import Judged, judged_of
+from bsjax.storage import records
 
 
 def judged_by(config: Mapping[str, Any], record_rows: Sequence[Row]) -> Judged:
@@ -20,8 +21,10 @@ def judged_by(config: Mapping[str, Any], record_rows: Sequence[Row]) -> Judged:
   if plain.metric.margin is not None:
     return plain
   last: dict[int, float] = {}
+  ended = records.dropped(record_rows)
   for row in sorted(record_rows, key=lambda row: row['examples']):
     value = row.get(plain.val)
-    if row['examples'] and value is not None and math.isfinite(value) and not row['diverged']:
+    sound = value is not None and math.isfinite(value) and not row['diverged']
+    if row['examples'] and sound and row['lane'] not in ended:
       last[row['lane']] = value
   return judged_of(config, statistics.median(last.values()) if last else math.nan)

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bsjax.analysis.runs import dropped
 from bsjax.analysis.runs.histories import LaneHistory, Setting, Tried
 from bsjax.analysis.runs.reading import Weights
 from bsjax.config.metrics import NEAR_MARGINS, judged
@@ -38,7 +39,8 @@ class Tuned(Setting):
   that are read together, `weights` what multiplies their values, adding up to 1. `best_rate` is
   where the parabola is highest, or the setting's own where an unsafe rate is nearer to that;
   `selection` is one of `SelectionKind`, `unsafe` holds the rates at which some trial diverged,
-  `skipped` those of them that no parabola spans and that lie between the best rate and the next
+  `dropped_beside` those next to it that were dropped before their end, with none beyond that ended,
+  `skipped` the unsafe ones that no parabola spans and that lie between the best rate and the next
   safe one: the batch size may be better there than it is where it is read. `slope` reads how steep
   a quantity is in log rate at the best one, `shifts` says by how much each trial moved that.
   """
@@ -51,6 +53,7 @@ class Tuned(Setting):
   skipped: tuple[float, ...] = ()
   slope: tuple[float, ...] = ()
   shifts: Mapping[int, float] = field(default_factory=dict)
+  dropped_beside: tuple[float, ...] = ()
 
   @property
   def parts(self) -> tuple[tuple[Setting, float], ...]:
@@ -129,6 +132,7 @@ def tune(tried: Sequence[Setting]) -> Tuned | Reason:
     else (),
     slope=tuple(top.slope.tolist()),
     shifts=_shifts([usable[place] for place in top.window], x[list(top.window)], top.shift),
+    dropped_beside=dropped.beside(tried, nearest.learning_rate),
   )
 
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bsjax.analysis.runs import dropped
 from bsjax.analysis.runs.histories import LaneHistory, Setting, level_of
 from bsjax.config.metrics import judged
 from bsjax.stats.estimate import Reason
@@ -39,7 +40,8 @@ class Point(NamedTuple):
   the rate that comes nearest. `at_grid_edge`: that rate is the lowest or the highest tried, so that
   another may need fewer examples, and what is never reached may be reached. The same where
   `skipped` holds rates: at each some trial failed, though none did at a larger one, and the others
-  were there sooner.
+  were there sooner. `dropped` holds the rates beside it that were dropped before they could have
+  been as soon.
   """
 
   batch_size: int
@@ -47,6 +49,7 @@ class Point(NamedTuple):
   at_grid_edge: bool
   reaches: tuple[Reach, ...]
   skipped: tuple[float, ...] = ()
+  dropped: tuple[float, ...] = ()
 
 
 def problem(by_size: Mapping[int, Sequence[Setting]], quantity: str) -> Reason | None:
@@ -138,7 +141,18 @@ def soonest(tried: Sequence[Setting], quantity: str, target: float, use: Sequenc
     best in (0, len(tried) - 1),
     tuple(reaches[best]),
     _skipped(tried, reaches, reaches[best], use),
+    _dropped(tried, tried[best], reaches[best]),
   )
+
+
+def _dropped(
+  tried: Sequence[Setting], best: Setting, reaches: Sequence[Reach]
+) -> tuple[float, ...]:
+  """The dropped rates beside the best one that may have been sooner in some trial."""
+  last = max(math.inf if one.known == AT_LEAST else one.examples for one in reaches)
+  ends = {setting.learning_rate: setting.dropped or math.inf for setting in tried}
+  beside = dropped.beside(tried, best.learning_rate)
+  return tuple(rate for rate in beside if ends[rate] < last)
 
 
 def _skipped(

@@ -85,7 +85,8 @@ STUDY = (
     interval of the noise scale{% if words.of_rules %} ({{ words.of_rules }}){% endif %}.
     {% for rate in words.rates if rate.undetermined %}By {{ rate.merit }} not found between the
     points: {{ rate.undetermined | join('; ') }}. {% endfor %}Below: means over trials, no
-    intervals; a cross at the top is a learning rate with a trial that diverged. {{ setup }}""",
+    intervals; a cross at the top is a learning rate with a trial that diverged
+    {{- ', an upright stroke one that was dropped' if summary.dropped is defined }}. {{ setup }}""",
   ),
   Drawing(
     'critical_batch_size',

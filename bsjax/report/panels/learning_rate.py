@@ -9,6 +9,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from bsjax.analysis.runs import dropped
 from bsjax.analysis.runs.histories import Setting
 from bsjax.config.metrics import judged
 from bsjax.report.panels import marks, style
@@ -69,7 +70,8 @@ def draw_valleys(axes: Axes, source: Source, merit: str) -> None:
     rates, means, colour = [], [], source.colours[size]
     for setting in tried:
       if setting.problem:
-        marks.cross(axes, setting.learning_rate, colour, at=0.98 - 0.03 * number)
+        look = '|' if dropped.unknown(setting) else 'x'
+        marks.cross(axes, setting.learning_rate, colour, at=0.98 - 0.03 * number, look=look)
         continue
       values = _merits(setting, merit)
       if all(map(style.finite, values)):

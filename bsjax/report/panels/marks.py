@@ -107,10 +107,10 @@ def arrow(axes: Axes, x: Number, colour: str, side: str) -> None:
   axes.plot(x, float(up), '^' if up else 'v', color=colour, markersize=7, **at_frame)
 
 
-def cross(axes: Axes, x: Number, colour: str, at: float = 0.04) -> None:
+def cross(axes: Axes, x: Number, colour: str, at: float = 0.04, look: str = 'x') -> None:
   """For what is undefined, at a height of the frame."""
-  look = {'markersize': 6, 'markeredgewidth': 1.6, 'zorder': 4}
-  axes.plot(x, at, 'x', color=colour, transform=axes.get_xaxis_transform(), **look)
+  size = {'markersize': 6, 'markeredgewidth': 1.6, 'zorder': 4}
+  axes.plot(x, at, look, color=colour, transform=axes.get_xaxis_transform(), **size)
 
 
 def message(axes: Axes, title: str, text: str) -> None:

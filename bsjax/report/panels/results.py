@@ -106,7 +106,8 @@ def _cell(
   mean = means.get((setting.batch_size, setting.learning_rate))
   if mean is None:
     diverged = any(record['diverged'] for lane in setting.lanes for record in lane.rows)
-    fill, ink, text = '#f1f2f5', MUTED, 'diverged' if diverged else 'no result'
+    why = 'diverged' if diverged else 'dropped' if setting.dropped else 'no result'
+    fill, ink, text = '#f1f2f5', MUTED, why
   else:
     merits = [*map(judged().metric.merit, means.values())]
     share = (judged().metric.merit(mean) - floor) / max(max(merits) - floor, 1e-9)

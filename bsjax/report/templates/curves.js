@@ -185,7 +185,7 @@
       swatch.style.borderTop = '3px ' + DASHES[sizes.indexOf(line.size) % DASHES.length][0] + ' ' + data.colours[line.size];
       first.append(' ' + line.size);
       element('td', line.rate === null ? 'not given' : String(+line.rate.toPrecision(4)), row);
-      element('td', line.lost ? line.trials + ' (' + line.lost + ' diverged)' : String(line.trials), row);
+      element('td', line.lost ? line.trials + ' (' + line.lost + ' diverged)' : line.trials + (line.dropped ? ' (dropped)' : ''), row);
       return element('td', '', row);
     });
   }

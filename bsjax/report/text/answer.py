@@ -11,6 +11,7 @@ from bsjax.analysis.runs.histories import Row
 from bsjax.config.metrics import judged
 from bsjax.format import joined
 from bsjax.report.text import decision
+from bsjax.report.text.dropped import remarks as dropped
 from bsjax.report.text.formats import change, reached
 from bsjax.report.text.remarks import limits, of_results, rare_classes
 from bsjax.report.text.words import selection
@@ -58,7 +59,7 @@ def answer(summary: Mapping[str, Any], brief: bool = False) -> Answer:
   answered = _answer(summary, brief)
   if 'decision' in summary:
     answered = _decided(summary, answered)
-  remarks = [*limits(summary), *rare_classes(summary), *answered.remarks]
+  remarks = [*limits(summary), *rare_classes(summary), *dropped(summary), *answered.remarks]
   if 'branch' not in summary:
     return answered._replace(remarks=remarks)
   headline = answered.headline[0].lower() + answered.headline[1:]

@@ -47,6 +47,14 @@ def _best_rates_unsafe(size: int, rates: Sequence[float], condition: str = '') -
   )
 
 
+def _best_rates_dropped(size: int, rates: Sequence[float], condition: str = '') -> str:
+  where = f'batch size {size} of {condition}' if condition else f'batch size {size}'
+  return (
+    f'{where} is best next to {", ".join(map(str, rates))}, dropped within training as worse '
+    'there, which may be better in the end: what it can reach is not known'
+  )
+
+
 def _stand_at(sizes: Sequence[int], epochs: Sequence[float], shares: Sequence[float]) -> str:
   places = [f'batch size {s} stands at epoch {e:.3g}' for s, e in zip(sizes, epochs, strict=True)]
   text = f'there {" and ".join(places)}'
@@ -111,6 +119,7 @@ OF_CLAIMS: dict[str, str | Callable[..., str]] = {
   'other_place_of_schedule': 'the learning rates stand at different places of their schedule '
   'there: what is compared is not only the batch size',
   'best_rates_unsafe': _best_rates_unsafe,
+  'best_rates_dropped': _best_rates_dropped,
   'exponent_margin': 'supported if all of it is within {margin:g} of {power:g}, refuted if all is '
   'outside',
   'no_exponent': 'the exponent is undefined: {why}',

@@ -21,6 +21,9 @@ def selection(summary: Mapping[str, Any]) -> str:
   edges = [row['batch_size'] for row in rows if row['at_grid_edge']]
   if edges:
     text += f'; at {sizes_text(edges)} the best rate is at the edge of the grid'
+  near = [row['batch_size'] for row in rows if row.get('beside_dropped')]
+  if near:
+    text += f'; at {sizes_text(near)} it is next to one that was dropped'
   return f'{text}.'
 
 

@@ -104,8 +104,10 @@ def length(config: Config, plan_rows: Sequence[Row], sizes: Sequence[int]) -> st
   stages = config.get('stages', {})
   rules = {rule for name in stages.get('order', ()) for rule in stages[name].get('batch_size', ())}
   where = ', at the batch sizes that runs began with,' if rules - {'keep'} else ''
+  halved = config.get('halving', {}).get('rungs')
+  every = 'Every run that was not dropped' if halved else 'Every run'
   return (
-    f'Every run took {row["epochs"]:.3g} epochs ({row["examples"]:,} examples); updates per '
+    f'{every} took {row["epochs"]:.3g} epochs ({row["examples"]:,} examples); updates per '
     f'epoch{where} were {joined(updates)}.'
   )
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from bsjax.analysis.runs.histories import Row
 from bsjax.format import joined, sizes_text
 from bsjax.report.text import (
+  dropped,
   method_measured,
   method_results,
   method_rounds,
@@ -62,6 +63,7 @@ def topics(
     'initial weights': method_setup.initial_weights(config),
     'stages': method_setup.stages(config),
     'learning rates': method_setup.rates(config),
+    'dropped': dropped.method(config, summary),
     'scaling': method_scaling.sentences(config, sizes, summary),
     'hyperparameters': method_scaling.hyperparameter_rules(config, plan_rows),
     'selection': method_results.selection(summary),

@@ -24,7 +24,8 @@ def results(summary: Mapping[str, Any]) -> Table:
     title='Results of each batch size' + (f', {summary["branch"]}' if 'branch' in summary else ''),
     caption=f'{judged().metric.plural}{_unit()}: mean ± half of the 95% interval over n trials; '
     f'noise scale in examples{noise_source(summary["batch_sizes"])}; '
-    'learning rate: the one run that is nearest to the best, * at the edge of the grid. '
+    'learning rate: the one run that is nearest to the best, * at the edge of the grid'
+    + (', † next to one that was dropped. ' if 'dropped' in summary else '. ')
     + ' '.join(selection(summary['batch_sizes'])[:1]),
   )
   names = 'batch\nsize', 'learning\nrate', 'validation', 'training', 'gap', 'noise scale', 'n'
@@ -52,7 +53,8 @@ def learning_rate_text(row: Row) -> str:
   """The chosen learning rate, with a star at the edge of the grid."""
   if row['learning_rate'] is None:
     return 'none'
-  return f'{row["learning_rate"]:.4g}' + ('*' if row['at_grid_edge'] else '')
+  near = '†' if row.get('beside_dropped') else ''
+  return f'{row["learning_rate"]:.4g}' + ('*' if row['at_grid_edge'] else near)
 
 
 def noise_kind(rows: Sequence[Row]) -> str:

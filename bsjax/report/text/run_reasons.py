@@ -52,15 +52,25 @@ def _target_beside_unsafe(batch_sizes: Sequence[int]) -> str:
   )
 
 
+def _target_beside_dropped(batch_sizes: Sequence[int]) -> str:
+  return (
+    f'at {sizes_text(batch_sizes)} the next learning rate was dropped before it could have been as '
+    'fast: fewer examples than found may do, so that they only bound what is needed'
+  )
+
+
 def _few_inside_grid(
   inside: int,
   batch_sizes: int,
   at_grid_edge: Sequence[int],
   best_rates_unsafe: Sequence[int] = (),
+  best_rates_dropped: Sequence[int] = (),
 ) -> str:
   places = [f'it is at the edge at {sizes_text(at_grid_edge)}'] if at_grid_edge else []
   if best_rates_unsafe:
     places.append(f'some trial diverged at faster ones at {sizes_text(best_rates_unsafe)}')
+  if best_rates_dropped:
+    places.append(f'the next one was dropped too early at {sizes_text(best_rates_dropped)}')
   return (
     f'{inside} of {_counted(batch_sizes, "batch size")} reach the target between two evaluations '
     'with the best learning rate inside the grid, and a hyperbola needs three; '
@@ -85,6 +95,14 @@ def _trials_at_grid_edge(trials: Sequence[int], of: int) -> str:
   return f'the best rate is at the edge of the grid in {_numbered("trial", trials)} of {of}'
 
 
+def _next_to_dropped(learning_rates: Sequence[float]) -> str:
+  rates = joined(f'{rate:.4g}' for rate in learning_rates)
+  return (
+    f'the best of the rates that were trained to the end is next to {rates}, which was dropped '
+    'before: worse there, not known to be worse in the end'
+  )
+
+
 def _noise_scale_undefined(value: Any, why: str | Sequence[str]) -> str:
   reasons = [why] if isinstance(why, str) else why
   return f'the noise scale is undefined ({"; ".join(reasons) or f"it is {value}"})'
@@ -102,6 +120,7 @@ OF_LANES: dict[str, str | Callable[..., str]] = {
   'loss_grown': 'the loss was a million times that of guessing',
   'cause_not_recorded': 'not recorded by the version that trained it',
   'unfinished': 'unfinished at epoch {epoch:.3g} of {epochs:.3g}',
+  'dropped': 'dropped at epoch {epoch:.3g} of {epochs:.3g}',
   'no_metric': 'ended without {judged.a_metric}',
   'lanes_failed': _lanes_failed,
   'different_trials': 'the learning rates were not tried in the same trials',
@@ -159,6 +178,7 @@ OF_TARGETS: dict[str, str | Callable[..., str]] = {
   'not_bounded_below': 'batch sizes reach too little below the critical one to bound it below',
   'target_at_grid_edge': _target_at_grid_edge,
   'target_beside_unsafe': _target_beside_unsafe,
+  'target_beside_dropped': _target_beside_dropped,
   'chosen_on_one_trial': (
     'with one trial the learning rates were chosen on the runs they are judged by'
   ),
@@ -179,6 +199,7 @@ OF_LEARNING_RATES: dict[str, str | Callable[..., str]] = {
     'it'
   ),
   'trials_at_grid_edge': _trials_at_grid_edge,
+  'next_to_dropped': _next_to_dropped,
   'next_to_divergence': (
     'a rate next to the best diverged: the optimum is known only to the spacing of the grid'
   ),
