@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bsjax.config.decide_keys import BEST, EQUIVALENT, TREND
+from bsjax.config.errors import Problem
 from bsjax.config.key import Key
 
 HALVING = (
@@ -34,25 +35,31 @@ HALVING = (
 COMPARED = BEST, EQUIVALENT, TREND  # questions about runs at their end
 
 
-def problems(config: Any) -> list[str]:
+def problems(config: Any) -> list[Problem]:
   """What is wrong with dropping learning rates in this study, one sentence each."""
   rungs = config.halving.rungs
   if not rungs:
     return []
-  found = []
+  sentences: list[Problem] = []
   if list(rungs) != sorted(rungs):
-    found.append(f'halving.rungs={tuple(rungs)} go down: give them in ascending order')
+    sentence = f'halving.rungs={tuple(rungs)} go down: give them in ascending order'
+    sentences.append(Problem(sentence, 'halving.rungs'))
   others = {'scaling.rule': config.scaling.rule != 'none', 'stages.order': config.stages.order}
-  found += [
-    f'{key} is set: with halving.rungs learning rates are dropped by batch size, in studies '
-    'without scaling rules and stages; leave one of both out'
+  sentences += [
+    Problem(
+      f'{key} is set: with halving.rungs learning rates are dropped by batch size, in studies '
+      'without scaling rules and stages; leave one of both out',
+      key,
+      'halving.rungs',
+    )
     for key, is_set in others.items()
     if is_set
   ]
   question = config.decide.question.partition(':')[0]
   if question and question not in COMPARED:
-    found.append(
+    sentence = (
       f'halving.rungs={tuple(rungs)}: decide.question={config.decide.question!r} takes all '
       f'learning rates to their end; leave one of both out, or ask {", ".join(COMPARED)}'
     )
-  return found
+    sentences.append(Problem(sentence, 'halving.rungs', 'decide.question'))
+  return sentences

@@ -39,7 +39,9 @@ def rungs(config: ConfigDict, plan: StudyPlan) -> tuple[int, ...]:
       raise ConfigError(
         f'halving.rungs={shown_value(tuple(config.halving.rungs))}: the first of {len(marks)} '
         f'evaluations after {share:g} of training is {where}, at {mark:,} examples; give other '
-        f'shares, or more than evaluations={config.evaluations}'
+        f'shares, or more than evaluations={config.evaluations}',
+        'halving.rungs',
+        'evaluations',
       )
     found.append(mark)
   return tuple(found)

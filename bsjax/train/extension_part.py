@@ -56,7 +56,8 @@ class Part:
       raise ConfigError(
         f'halving.rungs={tuple(self._config.halving.rungs)}: what was dropped followed from the '
         'runs there, and would be other rates in a study run at once; only rounds of '
-        'decide.question extend such a study; choose another --workdir'
+        'decide.question extend such a study; choose another --workdir',
+        'halving.rungs',
       )
     if self._config.evaluation.subset and not self._longer:
       raise ConfigError(

@@ -79,7 +79,8 @@ class Training:
     if self.shard:
       raise ConfigError(
         f'--shard={self.shard}: with halving.rungs learning rates are dropped by all of their '
-        'trials, of which a shard has some; leave one of both out'
+        'trials, of which a shard has some; leave one of both out',
+        'halving.rungs',
       )
     halving.rungs(config, self._foreseen)
 
