@@ -78,14 +78,15 @@ def test_an_interrupted_one_drops_the_same(studies, tmp_path, monkeypatch, call)
 def test_rows_that_drop_others_are_not_gone_on_from(studies, tmp_path, monkeypatch):
   with terminated_in_call(monkeypatch, 7):
     assert not run_study(config(0.25, 0.5), tmp_path)
-  path = tmp_path / 'records.jsonl'
-  rows = records.read(path)
+  rows = records.read(tmp_path / 'records.jsonl')
   lane, at = next(iter(records.dropped(rows).items()))
   end = max(row['examples'] for row in rows)
-  for row in [row for row in rows if row['lane'] == lane and row['examples'] == at]:
-    row['dropped'] = False
-    rows += [{**row, 'examples': mark} for mark in _marks(rows) if at < mark <= end]
-  records.write(path, rows)
+  for name in ('records.jsonl', records.SUBSET):
+    rows = records.read(tmp_path / name)
+    (last,) = (row for row in rows if row['lane'] == lane and row['examples'] == at)
+    last |= {'dropped': False} if 'dropped' in last else {}
+    rows += [{**last, 'examples': mark} for mark in _marks(rows) if at < mark <= end]
+    records.write(tmp_path / name, sorted(rows, key=lambda row: (row['examples'], row['lane'])))
   with pytest.raises(Damaged, match=f'lane {lane} is not dropped at'):
     run_study(config(0.25, 0.5), tmp_path)
 
