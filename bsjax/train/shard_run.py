@@ -15,7 +15,7 @@ from bsjax.engine import processes
 from bsjax.plan import plan
 from bsjax.plan.lanes import StagePlan, StudyPlan
 from bsjax.storage import checkpoint, lock, shards
-from bsjax.storage.position import BatchSizes, BatchSizeState, GivenUp, Position
+from bsjax.storage.position import BatchSizes, BatchSizeState, Divergence, GivenUp, Position
 from bsjax.storage.shards import Shard
 
 
@@ -83,13 +83,15 @@ def _together(
   now: dict[int, BatchSizeState] = {}
   begun: dict[int, BatchSizeState] = {}
   ticks: dict[int, int] = {}  # by micro-batch
+  diverged: list[Divergence] = []
   given_up: list[GivenUp] = []
   for shard, (weights, position) in read.items():
     numbers = [lane.lane for lane in parts[shard].lanes]
     now |= zip(numbers, position.batch_sizes.now, strict=True)
     # What an extension takes over has the numbers that it had there.
     own = numbers if shard.lanes is not None and shard.index == 1 else range(len(whole.lanes))
-    given_up += [GivenUp(own[one.lane], one.examples) for one in position.given_up]
+    diverged += [lost._replace(lane=own[lost.lane]) for lost in position.diverged]
+    given_up += [lane._replace(lane=own[lane.lane]) for lane in position.given_up]
     begun |= zip(numbers, position.batch_sizes.begun, strict=True)
     stage = _at(config, parts[shard], position.stage, now)
     for group, states, tick in zip(stage.groups, weights, position.ticks, strict=True):
@@ -111,6 +113,7 @@ def _together(
     ),
     evaluated=position.evaluated,
     data=position.data,
+    diverged=tuple(sorted(diverged)),
     given_up=tuple(sorted(given_up)),
   )
 

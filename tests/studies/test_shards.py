@@ -14,7 +14,7 @@ from helpers.small import small_config
 from bsjax import arms, load, stages
 from bsjax.config.errors import ConfigError
 from bsjax.report import arms_page, study_page
-from bsjax.storage import lock, provenance, records, shards
+from bsjax.storage import checkpoint, lock, provenance, records, shards
 from bsjax.storage.shards import Shard
 from bsjax.train import transfer
 from bsjax.train.study_run import run_study
@@ -161,3 +161,17 @@ def test_wherever_merging_was_interrupted_it_is_made_again(tmp_path, undivided, 
   assert results(ended) == results(undivided)
   (Shard(2, 2).folder(ended) / shards.DONE).unlink()  # as good as removed
   assert run_study(config, ended, shard='1/2')
+
+
+def test_lanes_that_diverged_are_known_in_the_merged_checkpoint(tmp_path):
+  """By which sharpness leaves them out, as in the undivided study."""
+  config = config_of(batch_sizes=(8,), learning_rates=(0.1, 1e20), trials=2)
+  run_shards(config, tmp_path / 'shards', 2)
+  assert run_study(config, tmp_path / 'whole')
+  lost = [_last_position(tmp_path / name).diverged for name in ('shards', 'whole')]
+  assert lost[0] == lost[1] and [one.lane for one in lost[0]] == [2, 3]
+
+
+def _last_position(workdir):
+  with checkpoint.open_to_read(workdir) as manager:
+    return checkpoint.restore_weights(manager, max(checkpoint.steps(manager).values()))[1]
