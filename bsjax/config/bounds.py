@@ -57,8 +57,9 @@ def misshapen(config: Config, keys: Iterable[Key], free: Collection[str]) -> lis
     sentences += [Problem(f'{key} is missing; begin with base_config()', key) for key in missing]
     known = {*names, *free} if not section else names
     odd = [] if section in free else sorted(set(tree) - set(known))
-    here = [where + name for name in names]
-    sentences += [Problem(unknown('the key', where + name, here), where + name) for name in odd]
+    known_keys = [where + name for name in names]
+    odd = [where + name for name in odd]
+    sentences += [Problem(unknown('the key', name, known_keys), name) for name in odd]
   return sentences
 
 

@@ -117,45 +117,45 @@ def problems(config: Any) -> list[Problem]:
     return [Problem(str(error), QUESTION)]
   if question is None:
     return []
-  found = []
+  sentences = []
   decide, sizes = config.decide, tuple(config.batch_sizes)
   if question.kind != BEST_RATE and len(sizes) < 2:
     sentence = f'batch_sizes={sizes}: {decide.question} takes two or more'
-    found.append(Problem(sentence, 'batch_sizes', QUESTION))
+    sentences.append(Problem(sentence, 'batch_sizes', QUESTION))
   if lost := sorted(set(question.sizes) - set(sizes)):
     sentence = f'decide.question={decide.question!r} names {lost}, not among batch_sizes={sizes}'
-    found.append(Problem(sentence, QUESTION, 'batch_sizes'))
+    sentences.append(Problem(sentence, QUESTION, 'batch_sizes'))
   if len(set(question.sizes)) < len(question.sizes):
     sentence = f'decide.question={decide.question!r} names a batch size twice'
-    found.append(Problem(sentence, QUESTION))
+    sentences.append(Problem(sentence, QUESTION))
   if not 2 <= config.trials <= decide.most_trials:
     sentence = (
       f'trials={config.trials}: a question takes 2 or more at first, and at most '
       f'decide.most_trials={decide.most_trials}'
     )
-    found.append(Problem(sentence, 'trials', 'decide.most_trials'))
+    sentences.append(Problem(sentence, 'trials', 'decide.most_trials'))
   if question.kind == CRITICAL and len(sizes) < 3:
     sentence = f'batch_sizes={sizes}: {decide.question} takes three or more'
-    found.append(Problem(sentence, 'batch_sizes', QUESTION))
+    sentences.append(Problem(sentence, 'batch_sizes', QUESTION))
   if question.kind in FACTORS and question.margin and question.margin <= 1:
     sentence = f'decide.margin={decide.margin}: of {decide.question} it is a factor above 1'
-    found.append(Problem(sentence, 'decide.margin'))
+    sentences.append(Problem(sentence, 'decide.margin'))
   if decide.budget_unit == 'price' and decide.budget and not decide.price_per_hour:
     sentence = 'decide.budget_unit=price takes decide.price_per_hour, which is 0'
-    found.append(Problem(sentence, 'decide.budget_unit', 'decide.price_per_hour'))
+    sentences.append(Problem(sentence, 'decide.budget_unit', 'decide.price_per_hour'))
   if config.evaluation.subset:
     sentence = (
       f'evaluation.subset={config.evaluation.subset}: rounds extend a study, and rows of a subset '
       f'are not merged; leave it or decide.question={decide.question!r} out'
     )
-    found.append(Problem(sentence, 'evaluation.subset', QUESTION))
+    sentences.append(Problem(sentence, 'evaluation.subset', QUESTION))
   others = {
     'scaling.rule': config.scaling.rule != 'none',
     'stages.order': config.stages.order,
     'arms.order': config.arms.order,
     'axes': any(config.axes.values()),
   }
-  found += [
+  sentences += [
     Problem(
       f'{key} is set: rounds of decide.question={decide.question!r} plan the learning rates of '
       'each batch size, in studies without scaling rules, stages, arms and axes; leave one of '
@@ -166,4 +166,4 @@ def problems(config: Any) -> list[Problem]:
     for key, is_set in others.items()
     if is_set
   ]
-  return found
+  return sentences

@@ -26,8 +26,8 @@ def said(error: Exception, file: str, config: ConfigDict, flags: Collection[str]
   `flags` are the keys that the command line sets, which win over the file.
   """
   problems = error.problems if isinstance(error, Refused) else (Problem(str(error)),)
-  found = lines(Path(file))
-  placed = [_place(problem.keys, file, found, config, flags) + problem for problem in problems]
+  assigned = lines(Path(file))
+  placed = [_place(problem.keys, file, assigned, config, flags) + problem for problem in problems]
   if len(placed) == 1:
     return placed[0]
   return '\n'.join([f'{len(placed)} problems in the configuration:', *(f'  - {x}' for x in placed)])
@@ -103,10 +103,10 @@ def lines(file: Path) -> Lines:
     if isinstance(node, ast.Return) and isinstance(node.value, ast.Name)
   }
   prefixes = dict.fromkeys(configs, '')
-  found: Lines = {}
+  assigned: Lines = {}
   for key, place in (pair for node in ast.walk(tree) for pair in _sets(node, prefixes)):
-    found.setdefault(key, []).append(place)
-  return {key: sorted(places) for key, places in found.items()}
+    assigned.setdefault(key, []).append(place)
+  return {key: sorted(places) for key, places in assigned.items()}
 
 
 def _shown(node: ast.expr | None) -> Any:

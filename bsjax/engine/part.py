@@ -144,11 +144,11 @@ class Part:
       watch = functools.partial(self._watch, programs, states, run, lost)
       watched = processes.together(watch)
       of_lanes = zip(self.lanes, *self._collect((watched.examples, watched.because)), strict=True)
-      here = {int(lane): (int(at), WHY[why]) for lane, at, why in of_lanes if why}
-      here = {lane: one for lane, one in here.items() if lost[lane] and lane not in found}
-      flags = np.isin(np.arange(len(lost)), list(here))
+      lost_in_run = {int(lane): (int(at), WHY[why]) for lane, at, why in of_lanes if why}
+      lost_in_run = {x: why for x, why in lost_in_run.items() if lost[x] and x not in found}
+      flags = np.isin(np.arange(len(lost)), list(lost_in_run))
       good = programs.choose(self._flags(programs, flags), watched.state, good)
-      states, found = watched.state, found | here
+      states, found = watched.state, found | lost_in_run
     start = stretch.runs[0].first_tick * programs.spec.micro_batch
     return good, dict.fromkeys(np.flatnonzero(lost).tolist(), (start, NOT_FINITE)) | found
 

@@ -192,11 +192,11 @@ def micro_batches(
 def _refuse_micro_batch(
   config: ConfigDict, held: Mapping[int, int], size: int, needed: int
 ) -> None:
-  there = joined(sorted({*held.values()}))
+  micro_batches = joined(sorted({*held.values()}))
   raise ConfigError(
     f'batch_sizes={tuple(config.batch_sizes)}: {size} needs a micro-batch of {needed}, and the '
-    f'runs there have {there} (plan.csv); add batch sizes that are multiples of {there}, or begin '
-    f'a study with micro_batch={needed} in another --workdir',
+    f'runs there have {micro_batches} (plan.csv); add batch sizes that are multiples of '
+    f'{micro_batches}, or begin a study with micro_batch={needed} in another --workdir',
     'batch_sizes',
   )
 
@@ -210,14 +210,14 @@ def _numbers(whole: StudyPlan, rows: Sequence[Row]) -> dict[int, int]:
   planned = {tuple(row[key] for key in setting): row for row in plan.lane_rows(whole)}
   numbers = {}
   for row in rows:
-    found = planned.get(tuple(row[key] for key in setting), {})
-    odd = [key for key in row if key not in ('lane', 'group') and row[key] != found.get(key)]
+    as_planned = planned.get(tuple(row[key] for key in setting), {})
+    odd = [key for key in row if key not in ('lane', 'group') and row[key] != as_planned.get(key)]
     if odd:
       raise ConfigError(
         f'lane {row["lane"]} of the study there is none of the whole study, whose {odd[0]} is '
-        f'{found.get(odd[0])} and not {row[odd[0]]}; {ELSE[3:]}'
+        f'{as_planned.get(odd[0])} and not {row[odd[0]]}; {ELSE[3:]}'
       )
-    numbers[row['lane']] = found['lane']
+    numbers[row['lane']] = as_planned['lane']
   if sorted(numbers.values()) != [numbers[lane] for lane in sorted(numbers)]:
     raise ConfigError(f'batch sizes would be grouped in another order; {ELSE[3:]}')
   return numbers

@@ -116,9 +116,9 @@ def refuse_otherwise(
 ) -> None:
   """Raises records.Damaged where rows say of other lanes that they were dropped at a rung."""
   for mark in marks:
-    here = [row for row in rows if row['examples'] == mark]
-    said = {row['lane'] for row in here if row.get('dropped')}
-    if here and said != (expected := dropped(keep, lanes, here)):
+    at_mark = [row for row in rows if row['examples'] == mark]
+    said = {row['lane'] for row in at_mark if row.get('dropped')}
+    if at_mark and said != (expected := dropped(keep, lanes, at_mark)):
       odd = min(said ^ expected)
       raise Damaged(
         f'{path}: lane {odd} is {"" if odd in said else "not "}dropped at {mark:,} examples, which '

@@ -63,8 +63,8 @@ def _asked(old: ConfigDict, new: ConfigDict) -> dict[str, tuple[Any, Any]]:
   if tuple(old.stages.order) != order:
     return {}  # which is another study
   keys = [*OF_STUDY, *(f'stages.{name}.{key}' for name in order for key in STAGE_LENGTHS)]
-  found = {key: (bounds.at(old, key), bounds.at(new, key)) for key in keys}
-  return {key: both for key, both in found.items() if both[0] != both[1]}
+  values = {key: (bounds.at(old, key), bounds.at(new, key)) for key in keys}
+  return {key: both for key, both in values.items() if both[0] != both[1]}
 
 
 class _Marks(NamedTuple):

@@ -70,8 +70,8 @@ def with_batch_sizes(
 
   @functools.cache  # lanes of a setting have the same, and there may be many
   def values(branch: str, base: int, size: int, factor: float) -> tuple[tuple[str, float], ...]:
-    own = hyperparameters.of_lane(config, branch, size, rate_factor(config, base) * factor)
-    return tuple(own.items())
+    lane_values = hyperparameters.of_lane(config, branch, size, rate_factor(config, base) * factor)
+    return tuple(lane_values.items())
 
   in_stage = [_in_stage(config, plan.stage, lane, states[lane.lane], values) for lane in lanes]
   return dataclasses.replace(plan, groups=_groups(in_stage, plan.block_examples))

@@ -93,9 +93,9 @@ def _alone() -> dict[str, Any]:
   """Options with which a process saves and reads by itself, though others run the same study."""
   if jax.process_count() == 1:
     return {}
-  here = jax.process_index()
+  process = jax.process_index()
   alone = ocp.options.MultiprocessingOptions(
-    primary_host=here, active_processes={here}, barrier_sync_key_prefix=f'process{here}'
+    primary_host=process, active_processes={process}, barrier_sync_key_prefix=f'process{process}'
   )
   return {'multiprocessing_options': alone}
 

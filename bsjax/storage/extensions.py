@@ -26,8 +26,8 @@ def shards_of(lanes_there: Mapping[int, int], lanes: int) -> tuple[Shard, Shard]
 
   `lanes_there` are numbers there -> in the whole study, which has so many `lanes`.
   """
-  there = frozenset(lanes_there.values())
-  return Shard(1, 2, there), Shard(2, 2, frozenset(range(lanes)) - there)
+  held = frozenset(lanes_there.values())
+  return Shard(1, 2, held), Shard(2, 2, frozenset(range(lanes)) - held)
 
 
 def folder(workdir: Path) -> Path:
@@ -59,8 +59,8 @@ def take_over(workdir: Path, into: Path, numbers: Mapping[int, int], lanes: int)
 
   `numbers` are as in `shards_of`. What an interruption left half done is done anew.
   """
-  there, missing = shards_of(numbers, lanes)
-  mine = there.folder(into)
+  held, missing = shards_of(numbers, lanes)
+  mine = held.folder(into)
   mine.mkdir(parents=True, exist_ok=True)
   rows, plan = records.read(workdir / 'records.jsonl'), records.read_plan(workdir / 'plan.csv')
   planned = [row | {'lane': numbers[row['lane']]} for row in plan]
@@ -71,7 +71,7 @@ def take_over(workdir: Path, into: Path, numbers: Mapping[int, int], lanes: int)
   if not link.is_symlink():  # states of all lanes may be large
     link.symlink_to(os.path.relpath(workdir / 'checkpoints', mine), target_is_directory=True)
   shards.write_done(mine, records.read_json(workdir / 'summary.json').get('hardware', ''))
-  shares = {str(shard.index): sorted(shard.lanes or ()) for shard in (there, missing)}
+  shares = {str(shard.index): sorted(shard.lanes or ()) for shard in (held, missing)}
   records.write_json(into / shards.FOLDER / shards.LANES, shares)
   records.write_json(mine / 'config.json', records.read_json(workdir / 'config.json'))
 

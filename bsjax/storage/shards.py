@@ -59,8 +59,8 @@ class Shard:
 def begun(workdir: Path) -> list[Shard]:
   """Returns the shards that have begun, in order."""
   names = [path.parent.name for path in workdir.glob(f'{FOLDER}/*/config.json')]
-  found = (re.fullmatch(r'(\d+)-of-(\d+)', name, re.ASCII) for name in names)
-  return sorted(Shard(int(name[1]), int(name[2])) for name in found if name)
+  matches = (re.fullmatch(r'(\d+)-of-(\d+)', name, re.ASCII) for name in names)
+  return sorted(Shard(int(name[1]), int(name[2])) for name in matches if name)
 
 
 def all_of(workdir: Path) -> list[Shard]:

@@ -82,9 +82,9 @@ def check(
     _note(row, lanes, seen, path, number, ends)
   wanted = lanes if marks is not None else set()
   for examples in sorted({*seen, *(marks or ())}, reverse=True):
-    here = seen.get(examples, {}).keys()
-    wanted = wanted | here  # from here back, as it has come this far
-    if missing := sorted(wanted - here - _over(ends, examples)):
+    at_mark = seen.get(examples, {}).keys()
+    wanted = wanted | at_mark  # from here back, as it has come this far
+    if missing := sorted(wanted - at_mark - _over(ends, examples)):
       raise Damaged(f'{_missing(missing, examples, path)}; {REMEDY}')
 
 
@@ -108,12 +108,12 @@ def _note(
       f'{path}, row {number}: lane {lane} was dropped at {ends[lane]} examples and has a row at '
       f'{examples}'
     )
-  here = seen.setdefault(examples, {})
-  if lane in here:
-    if here[lane] != row:
-      del here[lane]  # which of them is right cannot be told
+  at_mark = seen.setdefault(examples, {})
+  if lane in at_mark:
+    if at_mark[lane] != row:
+      del at_mark[lane]  # which of them is right cannot be told
     raise Damaged(f'{path}, row {number}: lane {lane} at {examples} examples is there twice')
-  here[lane] = row
+  at_mark[lane] = row
   if row.get('dropped'):
     ends[lane] = examples
 

@@ -76,15 +76,15 @@ def show(config: ConfigDict, workdir: str | Path, target: str = '', own: Own = C
   """Prints the plan of the rounds there, or of what the first adds, what is next, `foreseen`."""
   validate(config)
   path = workdirs.local(workdir)
-  there = processes.first(lambda: _begun(path, config))
-  now = with_rounds(config, there)
+  begun = processes.first(lambda: _begun(path, config))
+  now = with_rounds(config, begun)
   if processes.first((path / 'config.json').exists):  # which batch sizes may have been added to
     now.evaluation.at = tuple(processes.first(lambda: workdirs.read_config(path)).evaluation.at)
   if not target and processes.first(lambda: _adds(path, with_own(now, own))):
     done = extend(now, path, dry_run=True, own=own)
   else:
     done = StudyRun(now, path, own=own).run(dry_run=True, target=target)
-  print(*processes.first(lambda: _next_said(path, config, there)), sep='\n', end='')
+  print(*processes.first(lambda: _next_said(path, config, begun)), sep='\n', end='')
   print(*foreseen(config, path), sep='\n')
   return done
 
@@ -126,8 +126,8 @@ def _spread(path: Path) -> float | None:
   config, rows = records.read_json(path / 'config.json'), records.read_all(path)
   if not config.get('decide', {}).get('question'):
     return None
-  found = decision(config, records.read_plan(path / 'plan.csv'), rows)
-  return power.spread_of(found['claims'])
+  decided = decision(config, records.read_plan(path / 'plan.csv'), rows)
+  return power.spread_of(decided['claims'])
 
 
 def with_rounds(config: ConfigDict, done: Sequence[Done]) -> ConfigDict:

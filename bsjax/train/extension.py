@@ -76,10 +76,10 @@ def _extend_all(
   settled = extensions.refuse_halfway if dry_run else settle
   for path in folders.values():
     processes.first(lambda path=path: settled(path))
-  there = processes.first(lambda: workdirs.read_config(run.workdir))
-  _refuse_spent(run.workdir, there, run.config)
-  _refuse_other_arms(run.workdir, there, [*configs])
-  of_arms = arms.configs(there) or {'': there}
+  begun = processes.first(lambda: workdirs.read_config(run.workdir))
+  _refuse_spent(run.workdir, begun, run.config)
+  _refuse_other_arms(run.workdir, begun, [*configs])
+  of_arms = arms.configs(begun) or {'': begun}
   parts = [Part(run, name, configs[name], folders[name], of_arms[name]) for name in of_arms]
   for part in parts:
     part.check()

@@ -34,9 +34,9 @@ class KeptRows:
     for path, marks in self._marks.items():
       self._sound[path] = sound.sound(path, self._lanes, marks, ended)
       ended = ended if ended is not None else records.dropped(self._sound[path].rows)
-    found = self._sound.values()
-    first = min(found, key=lambda one: one.before)
-    damaged = next((one.damage for one in found if one.damage), '')
+    sound_parts = self._sound.values()
+    first = min(sound_parts, key=lambda one: one.before)
+    damaged = next((one.damage for one in sound_parts if one.damage), '')
     return Damage(damaged, first.before, damaged or first.missing)
 
   def cut(self, end: int) -> list[records.Row]:

@@ -89,9 +89,10 @@ def _together(
     numbers = [lane.lane for lane in parts[shard].lanes]
     now |= zip(numbers, position.batch_sizes.now, strict=True)
     # What an extension takes over has the numbers that it had there.
-    own = numbers if shard.lanes is not None and shard.index == 1 else range(len(whole.lanes))
-    diverged += [lost._replace(lane=own[lost.lane]) for lost in position.diverged]
-    given_up += [lane._replace(lane=own[lane.lane]) for lane in position.given_up]
+    taken_over = shard.lanes is not None and shard.index == 1
+    number = numbers if taken_over else range(len(whole.lanes))
+    diverged += [lost._replace(lane=number[lost.lane]) for lost in position.diverged]
+    given_up += [lane._replace(lane=number[lane.lane]) for lane in position.given_up]
     begun |= zip(numbers, position.batch_sizes.begun, strict=True)
     stage = _at(config, parts[shard], position.stage, now)
     for group, states, tick in zip(stage.groups, weights, position.ticks, strict=True):

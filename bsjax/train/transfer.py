@@ -117,8 +117,8 @@ def read(workdir: Path, lane: int | None = None) -> dict[str, PyTree]:
       LANE,
     )
   if not 0 <= lane < len(rows):
-    there = f'its lanes are 0 to {len(rows) - 1}'
-    raise TransferError(f'lane {lane} is not in {workdir}: {there}', LANE)
+    known_lanes = f'its lanes are 0 to {len(rows) - 1}'
+    raise TransferError(f'lane {lane} is not in {workdir}: {known_lanes}', LANE)
   group = next(row['group'] for row in rows if row['lane'] == lane)
   seat = sorted(row['lane'] for row in rows if row['group'] == group).index(lane)
   try:

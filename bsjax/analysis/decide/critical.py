@@ -75,10 +75,10 @@ def best_rates(tried: Tried, at: Aimed) -> tuple[dict[int, Tuned], dict[int, Rat
       rates[point.batch_size] = Rates('none')
       continue
     logs = [math.log(setting.learning_rate) for setting in settings]
-    here = logs.index(math.log(point.learning_rate))
-    rates[point.batch_size] = around(logs, here)
+    place = logs.index(math.log(point.learning_rate))
+    rates[point.batch_size] = around(logs, place)
     tuned[point.batch_size] = Tuned(
-      point.batch_size, point.learning_rate, settings[here].lanes, best_rate=point.learning_rate
+      point.batch_size, point.learning_rate, settings[place].lanes, best_rate=point.learning_rate
     )
   return tuned, rates
 
@@ -88,11 +88,11 @@ def known_critical(asked: Asked, at: Aimed, error: float) -> KnownCritical:
   whole, target = at
   if isinstance(target, Reason):
     return KnownCritical(why=target)
-  found = at_target(whole, QUANTITY, target, 1 - error)
-  if 'undefined' in found:
-    return KnownCritical(target, why=found['undefined'])
-  low, high = found['ci95']
-  known = KnownCritical(target, found['b_crit'], low, high)
+  fitted = at_target(whole, QUANTITY, target, 1 - error)
+  if 'undefined' in fitted:
+    return KnownCritical(target, why=fitted['undefined'])
+  low, high = fitted['ci95']
+  known = KnownCritical(target, fitted['b_crit'], low, high)
   if not low or high is None:
     code = 'not_bounded_above' if high is None else 'not_bounded_below'
     return known._replace(why=Reason(code))

@@ -102,8 +102,8 @@ def _planned(
   # As it was before trials were added: looks are counted from there.
   first = [box.trials for box in done[0].boxes if asked_about(question, box.batch_sizes)]
   config = {**config, 'trials': max(first)}
-  found = replay(config, [one.boxes for one in done], plan_rows, record_rows)
-  return done, found, next_round(config, found, budget_left(config, found, done))
+  looks = replay(config, [one.boxes for one in done], plan_rows, record_rows)
+  return done, looks, next_round(config, looks, budget_left(config, looks, done))
 
 
 def budget_left(

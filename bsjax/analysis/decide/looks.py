@@ -98,18 +98,18 @@ def replay(
   question = asked(config['decide'])
   assert question is not None
   errors = spending(config)
-  found: list[Look] = []
-  here: set[int] = set()
+  looks: list[Look] = []
+  planned_lanes: set[int] = set()
   boxes: list[Box] = []
   for round_ in rounds:
     boxes += round_
     plan = [row for row in plan_rows if any(holds(box, row) for box in boxes)]
-    new = [row for row in plan if row['lane'] not in here]
-    here |= {row['lane'] for row in plan}
-    rows = [row for row in record_rows if row['lane'] in here]
+    new = [row for row in plan if row['lane'] not in planned_lanes]
+    planned_lanes |= {row['lane'] for row in plan}
+    rows = [row for row in record_rows if row['lane'] in planned_lanes]
     cost = trained(new, record_rows)
-    found.append(_look(question, settings(plan, rows), new, cost, found, errors))
-  return found
+    looks.append(_look(question, settings(plan, rows), new, cost, looks, errors))
+  return looks
 
 
 def holds(box: Box, lane: Row) -> bool:
@@ -142,23 +142,23 @@ def _look(
   trials = max(count.values())
   going = tuple(size for size in about if count[size] == trials)
   # What was left out, for what a look has shown or for want of a rate, has once been among these.
-  there = {*going, *(size for one in before for size in one.sizes)}
+  once_going = {*going, *(size for one in before for size in one.sizes)}
   aim = aimed(tried) if question.kind == CRITICAL else None
   if aim:
-    found, rates = best_rates(tried, aim)
+    best, rates = best_rates(tried, aim)
   else:
     tuned = {size: tune(tried[size]) for size in going}
     rates = {size: rates_of(tried[size], tuned[size]) for size in going}
-    found = {size: one for size, one in tuned.items() if isinstance(one, Tuned)}
+    best = {size: one for size, one in tuned.items() if isinstance(one, Tuned)}
   look = Look(
     trials,
     going,
     len(new),
     lane_examples,
     rates,
-    found,
+    best,
     dict(tried),
-    behind=tuple(size for size in about if size not in there),
+    behind=tuple(size for size in about if size not in once_going),
   )
   if trials not in errors or any(one.error and one.trials == trials for one in before):
     return look

@@ -147,7 +147,7 @@ def _paid(plan: Plan, left: float | None) -> Plan:
 def _cost(boxes: Round, found: Sequence[Look]) -> int:
   """The examples of the runs that are not there yet."""
   each = next(iter(found[0].tried.values()))[0].lanes[0].plan['examples']
-  there = {
+  trained = {
     (size, setting.learning_rate): len(setting.lanes)
     for look in found
     for size, settings in look.tried.items()
@@ -158,7 +158,7 @@ def _cost(boxes: Round, found: Sequence[Look]) -> int:
     for box in boxes
     for size, rate in itertools.product(box.batch_sizes, box.learning_rates)
   )
-  return each * sum(max(0, trials - there.get(setting, 0)) for trials, setting in settings)
+  return each * sum(max(0, trials - trained.get(setting, 0)) for trials, setting in settings)
 
 
 def _undecided(question: Asked, look: Look) -> list[tuple[Estimate, float]]:

@@ -28,8 +28,9 @@ MOST = 400  # trials that are tried out
 
 def spread_of(claims: Sequence[Claim]) -> float | None:
   """The standard deviation of a difference over trials, of the pair that varies most."""
-  found = [one.estimate for one in claims if one.kind == 'pair' and one.estimate.low is not None]
-  return max((standard_error(one) * math.sqrt(one.n) for one in found), default=None)
+  pairs = [claim.estimate for claim in claims if claim.kind == 'pair']
+  estimates = [estimate for estimate in pairs if estimate.low is not None]
+  return max((standard_error(one) * math.sqrt(one.n) for one in estimates), default=None)
 
 
 class Seen(NamedTuple):

@@ -39,9 +39,9 @@ def rates_of(tried: Sequence[Setting], best: Tuned | Reason) -> Rates:
     return _past(math.log(best.learning_rate), [math.log(rate) for rate in near])
   logs = sorted(math.log(one.learning_rate) for one in tried if not dropped.unknown(one))
   at = min(range(len(logs)), key=lambda i: abs(logs[i] - math.log(best.learning_rate)))
-  found = around(logs, at)
+  bracket = around(logs, at)
   parabola = best.selection == SelectionKind.PARABOLA
-  return Rates('bracketed') if parabola and found.state == 'coarse' else found
+  return Rates('bracketed') if parabola and bracket.state == 'coarse' else bracket
 
 
 def _past(best: float, near: Sequence[float]) -> Rates:

@@ -13,13 +13,13 @@ from bsjax.report.text.key_phrases import shown
 
 def remarks(summary: Mapping[str, Any]) -> list[str]:
   """How many runs ended early, and which batch sizes are best next to a dropped rate."""
-  found = summary.get('dropped')
-  if not found or not found['rates']:
+  dropped_lanes = summary.get('dropped')
+  if not dropped_lanes or not dropped_lanes['rates']:
     return []
-  lanes = sum(len(row['lanes']) for row in found['rates'])
+  lanes = sum(len(row['lanes']) for row in dropped_lanes['rates'])
   said = [
-    f'{lanes} runs ended early, after {_counts(found["rungs"])} examples, as the mean of all '
-    'trials at their learning rate was not among the better ones of their batch size there. No '
+    f'{lanes} runs ended early, after {_counts(dropped_lanes["rungs"])} examples, as the mean of '
+    'all trials at their learning rate was not among the better ones of their batch size there. No '
     'number of theirs is one of the end; best rates are the best of those that were trained to it.'
   ]
   return said + beside(summary['batch_sizes'])
