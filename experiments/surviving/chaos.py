@@ -2,13 +2,13 @@
 
   python experiments/surviving/chaos.py --kills=40
 
-Studies of stages with branches, of arms, with evaluations on a subset, and with every checkpoint
-kept run undisturbed on two devices first. Then each is begun anew, killed (SIGKILL) at a random
-moment, and continued on two or three devices, until it has ended: one time in six between the start
-of the command and its first row of records, else within half of the time from a new row to the end.
-What it holds then is held against the undisturbed one, byte by byte. It goes on where chaos.json
-ends. Processes are forks of one that has imported everything, so that moments are those of the
-study, and figures are left blank.
+Studies of stages with branches, of arms, with evaluations on a subset, with every checkpoint kept,
+and with learning rates that are dropped or diverge run undisturbed on two devices first. Then each
+is begun anew, killed (SIGKILL) at a random moment, and continued on two or three devices, until it
+has ended: one time in six between the start of the command and its first row of records, else
+within half of the time from a new row to the end. What it holds then is held against the
+undisturbed one, byte by byte. It goes on where chaos.json ends. Processes are forks of one that has
+imported everything, so that moments are those of the study, and figures are left blank.
 """
 
 import argparse
@@ -65,11 +65,18 @@ def armed():
   return config
 
 
+def dropped():
+  """Learning rates that are dropped on the way, and one at which all lanes diverge."""
+  rates = {'learning_rates': (0.001, 0.01, 0.05, 0.1, 0.2, 1e20), 'evaluations': 8}
+  return small_config(**FEW | rates, epochs=4.0, halving__rungs=(0.25, 0.5))
+
+
 KINDS = {
   'stages': staged,
   'arms': armed,
   'subset': lambda: small_config(**FEW, epochs=4.0, evaluation__subset=12),
   'keep_all': lambda: small_config(**FEW, epochs=4.0, checkpoint__keep_all=True),
+  'dropped': dropped,
 }
 
 

@@ -50,6 +50,18 @@ def test_lanes_that_go_on_are_bitwise_those_of_the_study_that_drops_none(studies
     assert set(halved) == left
 
 
+@pytest.mark.slow
+def test_lanes_with_batch_norm_go_on_as_in_the_study_that_drops_none(tmp_path):
+  keys = {'model__name': 'cnn', 'model__normalization': 'batch', 'micro_batch': 'batch'}
+  keys |= {'epochs': 2.0, 'evaluations': 4, 'evaluation__subset': 0, 'learning_rates': RATES[:5]}
+  rungs = {'whole': (), 'halved': (0.5,)}
+  for name, shares in rungs.items():
+    assert run_study(config(*shares, **keys), tmp_path / name)
+  whole, halved = (of_whole(tmp_path / name) for name in rungs)
+  ended = records.dropped(records.read(tmp_path / 'halved' / 'records.jsonl'))
+  assert ended and halved.items() <= whole.items() and len(halved) < len(whole)
+
+
 def test_the_workdir_reads_back_and_says_what_was_dropped(studies):
   read = bsjax.load(studies[True])
   table, said = read.records(), read.summary()

@@ -256,3 +256,16 @@ def test_a_signal_to_one_before_training_ends_all_with_the_code_of_unfinished(
     assert words in said(workdir, index) and 'Traceback' not in said(workdir, index)
   assert f'process {process} was {words}' in said(workdir, 1 - process)
   assert not workdir.exists()
+
+
+@pytest.mark.slow
+def test_two_processes_drop_and_lose_the_lanes_that_one_does(tmp_path):
+  """Six learning rates, of which three are dropped, and one at which all lanes diverge."""
+  rates = '--config.learning_rates=0.001,0.01,0.05,0.1,0.2,1e20'
+  for name, count in (('one', 1), ('two', 2)):
+    command = ['bsjax.main', *STUDY, rates, '--config.halving.rungs=0.25,0.5']
+    started = start(tmp_path / name, count, [*command, f'--workdir={tmp_path / name}'])
+    assert ended(started) == [0] * count, said(tmp_path / name, 0)
+  same(tmp_path / 'two', tmp_path / 'one')
+  rows = records.read(tmp_path / 'two' / 'records.jsonl')
+  assert records.dropped(rows) and any(row['diverged'] for row in rows)
