@@ -67,7 +67,9 @@ def test_the_workdir_reads_back_and_says_what_was_dropped(studies):
   table, said = read.records(), read.summary()
   assert table.dropped.sum() == 12 and table.groupby('lane').dropped.sum().max() == 1
   assert said['dropped']['lane_examples'] < said['dropped']['of']
-  assert 'Learning rates that were dropped' in (studies[True] / 'report.html').read_text()
+  page = (studies[True] / 'report.html').read_text()
+  assert 'Learning rates that were dropped' in page
+  assert 'examples in each run that was not dropped' in page
   assert 'dropped' not in bsjax.load(studies[False]).summary()
   assert 'dropped' not in (studies[False] / 'records.jsonl').read_text()
   with checkpoint.open_to_read(studies[True]) as manager:
