@@ -11,6 +11,7 @@ import itertools
 import os
 import pickle
 import platform
+import signal
 import sys
 import threading
 import time
@@ -66,8 +67,6 @@ def join(coordinator: str | None = None, count: int | None = None, index: int | 
   `coordinator` is the host and port of the first one. What is not given JAX finds where Slurm, Open
   MPI, Kubernetes or a TPU pod has started the processes. Raises ConfigError where it cannot.
   """
-  # JAX would hear SIGTERM in place of `train.stopping`, and do nothing.
-  jax.config.update('jax_enable_preemption_service', False)
   try:
     jax.distributed.initialize(
       coordinator,
@@ -83,10 +82,18 @@ def join(coordinator: str | None = None, count: int | None = None, index: int | 
       'each --coordinator=HOST:PORT of the first, --processes and --process, or start them by a '
       'cluster that JAX knows'
     ) from None
+  _hear_again()
   threading.Thread(target=_watch, daemon=True).start()
   devices = exchange(jax.local_device_count())
   if len(set(devices)) > 1:
     raise ConfigError(f'the processes of a study need equally many devices each, not {devices}')
+
+
+def _hear_again() -> None:
+  """Has SIGTERM heard as before: JAX took it for a service of its own, and would do nothing."""
+  handler = signal.getsignal(signal.SIGTERM)
+  if handler is not None and threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGTERM, handler)
 
 
 def leave() -> None:
@@ -204,7 +211,7 @@ def say_stopped(name: str) -> None:
 def _stopped() -> dict[int, str]:
   """The processes that end before training, and the signals that they heard of."""
   told = _client().key_value_dir_get(STOPPED)
-  return {int(name.rpartition('/')[2]): signal for name, signal in told}
+  return {int(key.rpartition('/')[2]): name for key, name in told}
 
 
 def _follow(stopped: dict[int, str]) -> None:
