@@ -243,14 +243,27 @@ def test_damaged_records_are_named_where_no_checkpoint_is_from_before(
       stored_study.load(finished)
 
 
+@pytest.fixture(scope='module')
+def all_kept(tmp_path_factory):
+  """A study that stopped after its second evaluation, with a checkpoint of each of them.
+
+  Of the last two alone, how early the older is depends on how fast the machine is.
+  """
+  workdir = tmp_path_factory.mktemp('all_kept')
+  with pytest.MonkeyPatch.context() as patch, terminated_in_call(patch, 6):
+    assert not study_run.run_study(config(checkpoint__keep_all=True), workdir)
+  return workdir
+
+
 @pytest.mark.parametrize('how', DAMAGES)
 def test_damaged_records_are_computed_again_from_the_checkpoint_before(
-  how, unfinished, undisturbed, caplog
+  how, all_kept, undisturbed, tmp_path, caplog
 ):
-  words = damage_rows(unfinished, how)
-  assert study_run.run_study(config(), unfinished)
-  assert re.search(f'{words}.*continuing from checkpoint 1, from before that', caplog.text)
-  assert results(unfinished) == results(undisturbed)
+  workdir = Path(shutil.copytree(all_kept, tmp_path / 'study'))
+  words = damage_rows(workdir, how)
+  assert study_run.run_study(config(checkpoint__keep_all=True), workdir)
+  assert re.search(f'{words}.*continuing from checkpoint [01], from before that', caplog.text)
+  assert results(workdir) == results(undisturbed)
 
 
 def test_a_finished_study_makes_again_what_its_last_rows_lack(undisturbed, tmp_path, caplog):
