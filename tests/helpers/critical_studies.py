@@ -76,7 +76,8 @@ def study(
         new.append(lane)
         records += rows
     tried = _settings(histories)
-    found.append(_look(question, tried, new, found, spending(config)))
+    cost = sum(lane['examples'] for lane in new)
+    found.append(_look(question, tried, new, cost, found, spending(config)))
     last = next_round(config, found)
     if not last.boxes:
       config['decide'] |= {'rounds': done, 'budget': 0.0}
