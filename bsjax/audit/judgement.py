@@ -14,9 +14,10 @@ import pandas as pd
 from bsjax.analysis.claims.causes import Confound
 from bsjax.analysis.claims.claim import Claim, Finding
 from bsjax.analysis.claims.pooling import pooled
+from bsjax.analysis.goals_to_target import run_alone
 from bsjax.analysis.measures.critical_batch_size import critical_batch_size
 from bsjax.analysis.measures.gap import estimate
-from bsjax.analysis.recommend import recommendation, run_alone
+from bsjax.analysis.recommend import recommendation
 from bsjax.analysis.runs.budgets import at_end
 from bsjax.analysis.runs.histories import Tried
 from bsjax.audit import (

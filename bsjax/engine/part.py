@@ -129,11 +129,7 @@ class Part:
     return found
 
   def _find(
-    self,
-    programs: Programs,
-    stretch: Stretch,
-    good: LaneState,
-    lost: Bool[np.ndarray, ' lane'],
+    self, programs: Programs, stretch: Stretch, good: LaneState, lost: Bool[np.ndarray, ' lane']
   ) -> tuple[LaneState, dict[int, tuple[int, str]]]:
     """Trains the stretch once more, to find where lanes were lost; returns them from before that.
 

@@ -31,10 +31,10 @@ def rungs(config: ConfigDict, plan: StudyPlan) -> tuple[int, ...]:
   the end, or the same for two.
   """
   marks = [mark for part in plan.stages for mark in part.evaluations if mark]
-  found = []
+  chosen: list[int] = []
   for share in config.halving.rungs:
     mark = next(mark for mark in marks if mark >= share * plan.total_examples)
-    if mark == plan.total_examples or mark in found:
+    if mark == plan.total_examples or mark in chosen:
       where = 'the end of training' if mark == plan.total_examples else 'that of the one before'
       raise ConfigError(
         f'halving.rungs={shown_value(tuple(config.halving.rungs))}: the first of {len(marks)} '
@@ -43,8 +43,8 @@ def rungs(config: ConfigDict, plan: StudyPlan) -> tuple[int, ...]:
         'halving.rungs',
         'evaluations',
       )
-    found.append(mark)
-  return tuple(found)
+    chosen.append(mark)
+  return tuple(chosen)
 
 
 def dropped(keep: float, lanes: Iterable[Row], rows: Sequence[Row]) -> frozenset[int]:

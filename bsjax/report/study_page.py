@@ -16,7 +16,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from bsjax.analysis.recommend import run_alone, seconds_to_target
+from bsjax.analysis.goals_to_target import run_alone, seconds_to_target
 from bsjax.analysis.runs import histories
 from bsjax.analysis.runs.histories import Row
 from bsjax.analysis.runs.selection import select

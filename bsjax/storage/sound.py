@@ -103,7 +103,7 @@ def _note(
   lane, examples = row.get('lane'), row.get('examples')
   if type(lane) is not int or lane not in lanes or type(examples) is not int:
     raise Damaged(f'{path}, row {number}: lane {lane!r} at {examples!r} examples is not planned')
-  if lane in _over(ends, examples):
+  if ends.get(lane, examples) < examples:
     raise Damaged(
       f'{path}, row {number}: lane {lane} was dropped at {ends[lane]} examples and has a row at '
       f'{examples}'

@@ -20,7 +20,7 @@ class KeptRows:
   """Those on whole splits, and those on a subset where there are any."""
 
   def __init__(self, workdir: Path, study_plan: StudyPlan, of_subset: bool):
-    self._lanes = [lane.lane for lane in study_plan.lanes]
+    self._workdir, self._lanes = workdir, [lane.lane for lane in study_plan.lanes]
     whole = [mark for part in study_plan.stages for mark in part.evaluations]
     self._marks = {workdir / 'records.jsonl': whole}
     if of_subset:
@@ -30,10 +30,10 @@ class KeptRows:
 
   def damage(self) -> Damage:
     """Reads the rows; evaluations that are yet to come are not whole either."""
-    ended: dict[int, int] | None = None  # as the rows on whole splits say, which come first
-    for path, marks in self._marks.items():
-      self._sound[path] = sound.sound(path, self._lanes, marks, ended)
-      ended = ended if ended is not None else records.dropped(self._sound[path].rows)
+    (whole, marks), *of_subset = self._marks.items()
+    self._sound = {whole: sound.sound(whole, self._lanes, marks)}
+    ended = records.dropped(self._sound[whole].rows)
+    self._sound |= {path: sound.sound(path, self._lanes, at, ended) for path, at in of_subset}
     sound_parts = self._sound.values()
     first = min(sound_parts, key=lambda one: one.before)
     damaged = next((one.damage for one in sound_parts if one.damage), '')
@@ -48,17 +48,25 @@ class KeptRows:
   def check(self, end: int) -> None:
     """Raises records.Damaged unless every evaluation up to a position is on record."""
     plan = [{'lane': lane} for lane in self._lanes]
-    ended: dict[int, int] | None = None
+    rows = {path: records.read(path) if path.exists() else [] for path in self._marks}
+    ended = records.dropped(next(iter(rows.values())))  # as those on whole splits say
     for path, marks in self._marks.items():
-      rows = records.read(path) if path.exists() else []
-      sound.check(rows, plan, path, [mark for mark in marks if mark <= end], ended)
-      ended = ended if ended is not None else records.dropped(rows)
+      sound.check(rows[path], plan, path, [mark for mark in marks if mark <= end], ended)
 
   def at_the_end(self) -> str:
-    """Says what is wrong with the rows of a training that has ended; '' where nothing is."""
+    """Says what is wrong with the rows of a training that has ended; '' where nothing is.
+
+    Raises Damaged where that cannot be computed again, as there are no checkpoints any more.
+    """
     damage, (rows, *_) = self.damage(), next(iter(self._sound.values()))
     # After which training ends where all of them have diverged.
     last = [row for row in rows if row['examples'] == rows[-1]['examples']]
     lost = bool(last) and all(row.get('diverged') for row in last)
     end = last[-1]['examples'] if lost else math.inf
-    return damage.why if damage.found or (damage.before <= end and damage.why) else ''
+    wrong = damage.why if damage.found or damage.before <= end else ''
+    if wrong and not any((self._workdir / 'checkpoints').glob('*')):
+      raise records.Damaged(
+        f'{wrong}, and there is no checkpoint to go on from; restore that file, or remove '
+        f'{self._workdir / "summary.json"} to train from the beginning'
+      )
+    return wrong

@@ -5,22 +5,18 @@ from typing import Any
 
 import jax
 import numpy as np
-from flax.traverse_util import flatten_dict
 from jaxtyping import PyTree
 from ml_collections import ConfigDict
-from rich.table import Table
 
-from bsjax.config.errors import ConfigError
 from bsjax.data import Dataset, views
-from bsjax.engine import device_lanes, fed_data, frozen_features, memory
-from bsjax.engine.device_data import DeviceData, study_devices
+from bsjax.engine import fed_data, frozen_features, memory, stage_lanes
+from bsjax.engine.device_data import DeviceData
 from bsjax.engine.device_lanes import Lanes
 from bsjax.engine.frozen_features import Suffix
 from bsjax.engine.lanes import LaneSpec, LaneState
 from bsjax.engine.own import CONFIGS, Own
-from bsjax.engine.own import check as check_own
 from bsjax.engine.rate_sums import RateSums
-from bsjax.engine.spec import lane_spec, shapes
+from bsjax.engine.spec import lane_spec
 from bsjax.engine.strategies import Strategy
 from bsjax.optim import freezing
 from bsjax.plan import batch_size_paths, batch_size_rules, plan
@@ -221,7 +217,7 @@ class StageRun:
     self.data = fed_data.create(self.config, features[1] if features else view, self.plan)
     for sentence in self.data.said():
       self.say(sentence)
-    self.groups = device_lanes.create(
+    self.groups = stage_lanes.create(
       self.config, view, self.plan, self.strategies, states, features, self.own
     )
     for group in self.groups:
@@ -236,7 +232,7 @@ class StageRun:
   def _taken_down(self) -> PyTree:
     """The states of all lanes, before other groups are made; notes which of them are out."""
     self._diverged, self._given_up = self.diverged, self.given_up
-    return device_lanes.all_lanes(self.groups)
+    return stage_lanes.all_lanes(self.groups)
 
   def _use_features(self) -> None:
     """Trains on what frozen layers make of the images, where that is the same for all lanes."""
@@ -297,36 +293,3 @@ def hand_over(spec: LaneSpec, states: LaneState, reset: bool) -> LaneState:
     grad_sum=jax.tree.map(np.zeros_like, trainable),
     count=np.zeros_like(states.count),
   )
-
-
-def check(
-  config: ConfigDict, dataset: Dataset, study_plan: StudyPlan, own: Own = CONFIGS
-) -> list[Table]:
-  """Returns what each stage freezes; raises ConfigError where a stage does not fit the model.
-
-  Nothing is compiled.
-  """
-  check_own(own, dataset, config)
-  tables, first_shapes = [], None
-  for stage_plan in study_plan.stages:
-    stage, view = stage_plan.stage, views.view(dataset, stage_plan.stage)
-    spec = lane_spec(config, view, stage_plan, stage_plan.groups[0], own=own)
-    study_devices(config, stage_plan)
-    params = shapes(spec.model, view)['params']
-    memory.refuse_too_large(params, len(stage_plan.lanes), config.execution.devices)
-    flat = {path: leaf.shape for path, leaf in flatten_dict(params, sep='/').items()}
-    first_shapes = first_shapes or flat
-    differing = sorted(path for path in flat if flat[path] != first_shapes.get(path))
-    if differing:
-      path = differing[0]
-      raise ConfigError(
-        f'stages.{stage.name}.image_size={stage.image_size} changes the shape of {path} from '
-        f'{first_shapes.get(path)} to {flat[path]}: this model has parameters for every pixel; '
-        'choose one that pools over pixels, or one image size',
-        f'stages.{stage.name}.image_size',
-      )
-    if spec.trainable is not None:
-      norms = getattr(spec.model, 'frozen_norms', frozenset())
-      title = f'What stage {stage.name} trains'
-      tables.append(freezing.table(params, spec.trainable, title, norms))
-  return tables

@@ -17,7 +17,7 @@ from bsjax.cost import foreseen
 from bsjax.data import Dataset
 from bsjax.data.doubts import doubts
 from bsjax.data.facts import data_facts
-from bsjax.engine import device_axis, device_lanes, fed_data, memory, processes
+from bsjax.engine import device_axis, fed_data, memory, processes, stage_lanes
 from bsjax.engine.device_data import study_devices
 from bsjax.engine.own import CONFIGS, Own
 from bsjax.plan import halving, plan, table
@@ -26,7 +26,7 @@ from bsjax.report.text import foreseen as text
 from bsjax.storage import extensions, provenance, records, shards, workdirs
 from bsjax.storage.shards import Shard
 from bsjax.storage.writers import Mirrors
-from bsjax.train import begun_with, finish, first_round, shard_run, spread, stage_run, transfer
+from bsjax.train import begun_with, finish, first_round, shard_run, spread, stage_check, transfer
 from bsjax.train.kept_rows import KeptRows
 from bsjax.train.loop import TrainLoop
 
@@ -106,7 +106,7 @@ class Training:
     """Raises ConfigError where a stage does not fit the model; nothing is compiled."""
     if self._freezing is None:
       mine = self._mine(self._foreseen)
-      self._freezing = stage_run.check(self.config, self.dataset, mine, self.own)
+      self._freezing = stage_check.check(self.config, self.dataset, mine, self.own)
 
   @functools.cached_property
   def chosen(self) -> execution.Execution:
@@ -246,7 +246,7 @@ class Training:
       rows = foreseen.foreseer(*study, self.own).rows(say=self.console.print)
       return self.console.print(text.table(self.config.model.name, target, rows))
     first = self.study_plan.first
-    groups = device_lanes.create(
+    groups = stage_lanes.create(
       self.config, self.dataset, first, self.chosen.strategies, own=self.own
     )
     on_device = fed_data.create(self.config, self.dataset, first)
@@ -285,25 +285,12 @@ class Training:
       return True
     if not (self.whole / 'summary.json').exists():
       return False
-    if not self.shard and (wrong := self._wrong_rows()):
+    kept = KeptRows(self.workdir, self._foreseen, self.config.evaluation.subset > 0)
+    if not self.shard and (wrong := kept.at_the_end()):
       logging.warning('%s; this study was finished, and trains again from before that', wrong)
       return False
     self._say_finished(self._foreseen)
     return True
-
-  def _wrong_rows(self) -> str:
-    """Says what is damaged of the rows of a finished study; '' where nothing is.
-
-    Raises Damaged where that cannot be computed again, as there are no checkpoints any more.
-    """
-    kept = KeptRows(self.workdir, self._foreseen, self.config.evaluation.subset > 0)
-    wrong, summary = kept.at_the_end(), self.workdir / 'summary.json'
-    if wrong and not any((self.workdir / 'checkpoints').glob('*')):
-      raise records.Damaged(
-        f'{wrong}, and there is no checkpoint to go on from; restore that file, or remove '
-        f'{summary} to train from the beginning'
-      )
-    return wrong
 
   def _say_finished(self, whole: StudyPlan) -> None:
     path = finish.complete(self.config, self.whole, self.dataset, whole, self.console)

@@ -23,7 +23,7 @@ import jax.numpy as jnp  # noqa: E402
 
 from bsjax import data  # noqa: E402
 from bsjax.config.keys import base_config  # noqa: E402
-from bsjax.engine import device_lanes, fed_data, programs  # noqa: E402
+from bsjax.engine import device_lanes, fed_data, programs, stage_lanes  # noqa: E402
 from bsjax.plan import plan  # noqa: E402
 
 SHARES, ROUNDS, PAIRS, SECONDS = (0.0, 0.5, 0.9), 5, 30, 0.5
@@ -47,7 +47,7 @@ def made(config: Any, like: device_lanes.Lanes | None = None) -> tuple[device_la
   if like:
     group = device_lanes.Lanes(like.programs, like.group, study)
   else:
-    (group,) = device_lanes.create(config, dataset, study)
+    (group,) = stage_lanes.create(config, dataset, study)
   return group, fed_data.create(config, dataset, study)
 
 

@@ -12,9 +12,10 @@ from bsjax.analysis.claims.claim import ABOVE, BELOW, Kind, judge, within
 from bsjax.analysis.claims.claims import all_claims, exponent_claims
 from bsjax.analysis.claims.pairs import rank
 from bsjax.analysis.claims.slopes import slope_claims
+from bsjax.analysis.goals_to_target import EXAMPLES, UPDATES
 from bsjax.analysis.measures.contrast import Effect, exact
 from bsjax.analysis.measures.critical_batch_size import EARLY
-from bsjax.analysis.recommend import EXAMPLES, UPDATES, recommendation
+from bsjax.analysis.recommend import recommendation
 from bsjax.analysis.runs.budgets import CLOCKS, readings
 from bsjax.analysis.runs.reading import of_columns
 from bsjax.analysis.runs.selection import tune

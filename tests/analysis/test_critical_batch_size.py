@@ -12,8 +12,9 @@ from scipy.special import log_ndtr
 from scipy.stats import t as student
 
 from bsjax.analysis.claims.pairs import rank
+from bsjax.analysis.goals_to_target import run_alone
 from bsjax.analysis.measures.critical_batch_size import at_target, critical_batch_size
-from bsjax.analysis.recommend import recommendation, run_alone
+from bsjax.analysis.recommend import recommendation
 from bsjax.analysis.runs.histories import settings
 from bsjax.analysis.runs.targets import choose_targets, first_reach, soonest
 from bsjax.report.text.rendered import rendered

@@ -12,7 +12,7 @@ from helpers.small import largest_difference, small_config, trained
 from bsjax import data
 from bsjax.autotune import execution, timer
 from bsjax.autotune.grouping import Timing
-from bsjax.engine import device_lanes, programs, strategies
+from bsjax.engine import device_lanes, programs, stage_lanes, strategies
 from bsjax.engine.device_data import DeviceData
 from bsjax.engine.strategies import STRATEGIES
 from bsjax.plan import plan, stages
@@ -285,7 +285,7 @@ def test_lanes_in_turns_are_the_same_lanes(how):
   _, (whole,), _ = trained(config)
   dataset = data.load(config.data, config.seed)
   stage_plan = plan.make_plan(config, 150).first
-  (parts,) = device_lanes.create(config, dataset, stage_plan)
+  (parts,) = stage_lanes.create(config, dataset, stage_plan)
   on_device = DeviceData(dataset, config, stage_plan)
   assert parts.split() and parts.split()
   assert [len(np.unique(part.order)) for part in parts.parts] == [3, 3, 3, 3]

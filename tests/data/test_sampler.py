@@ -15,7 +15,7 @@ from bsjax.data import sampler, stream
 from bsjax.data.facts import data_facts
 from bsjax.engine import lanes
 from bsjax.engine.device_data import DeviceData
-from bsjax.engine.device_lanes import create
+from bsjax.engine.stage_lanes import create
 from bsjax.engine.validate import validate
 from bsjax.noise import estimators
 from bsjax.plan import stages

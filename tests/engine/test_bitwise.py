@@ -9,7 +9,7 @@ import pytest
 from helpers.small import largest_difference, small_config, trained
 
 from bsjax import data
-from bsjax.engine import device_data, device_lanes
+from bsjax.engine import device_data, stage_lanes
 
 pytestmark = pytest.mark.optimized
 
@@ -63,7 +63,7 @@ def test_the_pace_of_the_host_changes_nothing():
   study, (whole,), _ = trained(config)
   dataset = data.load(config.data, config.seed)
   on_device = device_data.DeviceData(dataset, config, study)
-  (slow,) = device_lanes.create(config, dataset, study)
+  (slow,) = stage_lanes.create(config, dataset, study)
   while slow.position < study.total_examples:
     slow.advance(on_device, 1)
   assert largest_difference(whole.to_host(), slow.to_host()) == 0

@@ -11,7 +11,7 @@ import pytest
 from helpers.small import largest_difference, small_config, trained
 
 from bsjax import data
-from bsjax.engine import device_lanes, divergence
+from bsjax.engine import divergence, stage_lanes
 from bsjax.engine.device_data import DeviceData
 from bsjax.engine.lanes import LaneState
 from bsjax.engine.part import Run
@@ -37,7 +37,7 @@ def settled(config, **how):
 
 def states(group, lanes, keep=lambda state: state):
   whole = group.to_host()
-  return keep(device_lanes.take(whole.replace(grad_sum=()), lanes))
+  return keep(stage_lanes.take(whole.replace(grad_sum=()), lanes))
 
 
 @pytest.mark.parametrize('how', ['map-canonical', 'vmap-im2col', 'unrolled-canonical'])
@@ -79,7 +79,7 @@ def test_a_stretch_in_several_calls_is_looked_through_as_one():
   dataset = data.load(config.data, config.seed)
   study = plan.make_plan(config, len(dataset.train.labels)).first
   on_device = DeviceData(dataset, config, study)
-  (group,) = device_lanes.create(config, dataset, study)
+  (group,) = stage_lanes.create(config, dataset, study)
   for blocks in (1, 1, 1):
     part = group.parts[0]
     run = Run(on_device.at(group.seen)[0], group.ticks, blocks)
@@ -98,7 +98,7 @@ def test_what_is_not_seen_in_any_tick_goes_back_to_the_start_of_the_stretch():
   dataset = data.load(config.data, config.seed)
   study = plan.make_plan(config, len(dataset.train.labels)).first
   on_device = DeviceData(dataset, config, study)
-  (group,) = device_lanes.create(config, dataset, study)
+  (group,) = stage_lanes.create(config, dataset, study)
   before = states(group, [1])
 
   def blind(rows):
@@ -127,14 +127,14 @@ def test_a_lane_frozen_in_a_stage_stays_so_in_the_next():
     for group in run.groups:
       while group.position < run.plan.end:
         group.advance(run.data, (run.plan.end - group.position) // run.plan.block_examples)
-    passed.append((device_lanes.all_lanes(run.groups), run.diverged))
+    passed.append((stage_lanes.all_lanes(run.groups), run.diverged))
     sums = {lane: rate for group in run.groups for lane, rate in group.rates()[1].items()}
     if len(passed) == 2:
       break
     run.next()
   (first, lost), (second, still) = passed
   assert set(lost) == {1, 3} and still == lost
-  frozen = [device_lanes.take(state.params, [1, 3]) for state in (first, second)]
+  frozen = [stage_lanes.take(state.params, [1, 3]) for state in (first, second)]
   assert largest_difference(*frozen) == 0
   assert (second.updates[[1, 3]] == first.updates[[1, 3]]).all()
   assert (second.updates[[0, 2]] > first.updates[[0, 2]]).all()

@@ -8,7 +8,7 @@ import pytest
 from helpers.small import largest_difference, small_config
 
 from bsjax import data
-from bsjax.engine import device_axis, device_lanes, fed_data, seats
+from bsjax.engine import device_axis, fed_data, seats, stage_lanes
 from bsjax.plan import plan
 
 KEYS = {'batch_sizes': (8, 32), 'model__name': 'mlp', 'trials': 1}
@@ -19,7 +19,7 @@ def made(**overrides):
   config = small_config(**KEYS | overrides)
   dataset = data.load(config.data, config.seed)
   study = plan.make_plan(config, len(dataset.train)).first
-  (group,) = device_lanes.create(config, dataset, study)
+  (group,) = stage_lanes.create(config, dataset, study)
   return group, fed_data.create(config, dataset, study), study
 
 
@@ -29,7 +29,7 @@ def advance(group, on_device, end):
 
 
 def states(group, lanes=range(4)):
-  return device_lanes.take(group.to_host().replace(grad_sum=()), list(lanes))
+  return stage_lanes.take(group.to_host().replace(grad_sum=()), list(lanes))
 
 
 @pytest.mark.parametrize('how', ['map-canonical', 'vmap-im2col', 'unrolled-canonical'])
@@ -45,7 +45,7 @@ def test_lanes_given_up_stay_what_they_are(how):
   held = group.to_host()
   group.give_up(OUT)
   advance(group, on_device, study.total_examples)
-  assert largest_difference(states(group, OUT), device_lanes.take(before, OUT)) == 0
+  assert largest_difference(states(group, OUT), stage_lanes.take(before, OUT)) == 0
   assert largest_difference(states(group, [0, 3]), states(whole, [0, 3])) == 0
   assert group.given_up == dict.fromkeys(OUT, 96)
   assert [group.rates()[1][lane] for lane in OUT] == [rates[lane] for lane in OUT]
@@ -88,7 +88,7 @@ def evaluated(group, on_device):
 
 
 def same(one, other, lanes):
-  return largest_difference(*(as_floats(device_lanes.take(tree, lanes)) for tree in (one, other)))
+  return largest_difference(*(as_floats(stage_lanes.take(tree, lanes)) for tree in (one, other)))
 
 
 def as_floats(tree):

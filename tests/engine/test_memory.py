@@ -6,7 +6,7 @@ from helpers.small import small_config
 
 from bsjax import data
 from bsjax.autotune import timer
-from bsjax.engine import device_lanes, memory
+from bsjax.engine import device_lanes, memory, stage_lanes
 from bsjax.engine.device_data import DeviceData
 from bsjax.engine.strategies import STRATEGIES
 from bsjax.plan import plan
@@ -62,7 +62,7 @@ def study():
 
 def lanes_of(study):
   config, dataset, of_plan, _ = study
-  return device_lanes.create(config, dataset, of_plan)[0]
+  return stage_lanes.create(config, dataset, of_plan)[0]
 
 
 @pytest.mark.parametrize(('most', 'parts'), [(2, 2), (0, 4)])

@@ -14,7 +14,7 @@ from bsjax.engine import device_data
 from bsjax.engine.validate import validate
 from bsjax.plan import plan
 from bsjax.storage import records
-from bsjax.train import stage_run
+from bsjax.train import stage_check
 from bsjax.train.study_run import run_study
 
 pytestmark = pytest.mark.usefixtures('blank_figures')
@@ -145,7 +145,7 @@ def test_what_cannot_be_shared_is_refused(keys, words):
 def test_shares_are_equal_or_refused():
   config = small_config(**TWO, batch_sizes=(9, 27))
   with pytest.raises(ConfigError, match=r'does not divide the micro-batches \[9\]'):
-    stage_run.check(config, data.load(config.data, config.seed), plan.make_plan(config, 150))
+    stage_check.check(config, data.load(config.data, config.seed), plan.make_plan(config, 150))
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from helpers.small import small_config, trained
 
 from bsjax import data
-from bsjax.engine import device_axis, device_lanes, spec
+from bsjax.engine import device_axis, spec, stage_lanes
 from bsjax.engine.device_data import DeviceData
 from bsjax.engine.strategies import STRATEGIES
 from bsjax.plan import plan
@@ -104,7 +104,7 @@ def test_a_training_call_gives_its_buffers_back():
   config = small_config()
   dataset = data.load(config.data, config.seed)
   stage_plan = plan.make_plan(config, 150).first
-  (group,) = device_lanes.create(config, dataset, stage_plan)
+  (group,) = stage_lanes.create(config, dataset, stage_plan)
   on_device = DeviceData(dataset, config, stage_plan)
   before = group.parts[0].states
   group.advance(on_device, 1)

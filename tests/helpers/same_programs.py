@@ -5,20 +5,20 @@ import contextlib
 import numpy as np
 from jax._src import compiler
 
-from bsjax.engine import device_lanes, programs
+from bsjax.engine import programs, stage_lanes
 from bsjax.engine.own import CONFIGS
 
 
 @contextlib.contextmanager
 def shared(monkeypatch):
-  """Within it, `device_lanes.create` builds what was built before only once.
+  """Within it, `stage_lanes.create` builds what was built before only once.
 
   Whatever a spec and its programs are made of is part of the key: the config, what they read of the
   dataset and of the plan, the strategy, the devices, and the tick, which tests replace. Parts from
   outside a config have no key, and are built anew.
   """
   specs, keys, built = {}, {}, {}
-  lane_spec, build = device_lanes.lane_spec, programs.build
+  lane_spec, build = stage_lanes.lane_spec, programs.build
 
   def one_spec(config, dataset, study, group, strategy, own):
     key = _spec_key(config, dataset, study, group, strategy)
@@ -39,7 +39,7 @@ def shared(monkeypatch):
       built[key] = build(spec, strategy, config, image_shape, block_ticks, devices)
     return built[key]
 
-  monkeypatch.setattr(device_lanes, 'lane_spec', one_spec)
+  monkeypatch.setattr(stage_lanes, 'lane_spec', one_spec)
   monkeypatch.setattr(programs, 'build', one_build)
   yield
 

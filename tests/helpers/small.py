@@ -6,7 +6,7 @@ import numpy as np
 
 from bsjax import data
 from bsjax.config.keys import base_config
-from bsjax.engine import device_lanes, fed_data
+from bsjax.engine import fed_data, stage_lanes
 from bsjax.engine.own import Own
 from bsjax.plan import plan
 
@@ -51,13 +51,13 @@ def put(tree, name, value):
 def trained(config, dataset=None, examples=None, **create):
   """Trains all groups of a study to its end, or to `examples`; returns (plan, groups, data).
 
-  `create` are further arguments of `device_lanes.create`, or parts of `Own`.
+  `create` are further arguments of `stage_lanes.create`, or parts of `Own`.
   """
   parts = {name: create.pop(name) for name in ('model', 'task', 'optimizer') if name in create}
   dataset = dataset or data.load(config.data, config.seed)
   study = plan.make_plan(config, len(dataset.train)).first
   on_device = fed_data.create(config, dataset, study)
-  groups = device_lanes.create(config, dataset, study, own=Own(**parts), **create)
+  groups = stage_lanes.create(config, dataset, study, own=Own(**parts), **create)
   end = study.total_examples if examples is None else examples
   for group in groups:
     while group.position < end:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bsjax.analysis.claims.claim import ABOVE, SUPPORTED, Claim, Kind
-from bsjax.analysis.recommend import GOALS
+from bsjax.analysis.goals_to_target import GOALS
 from bsjax.report.text import claims, reasons
 from bsjax.report.text.audit_reasons import OF_AUDIT
 from bsjax.report.text.claim_blocks import blocks

@@ -2,8 +2,8 @@
 
 import pytest
 
-from bsjax.analysis import recommend
-from bsjax.analysis.recommend import seconds_to_target
+from bsjax.analysis import goals_to_target
+from bsjax.analysis.goals_to_target import seconds_to_target
 from bsjax.report.text.rendered import rendered
 
 TIME = 'least time to a target, run alone'
@@ -11,7 +11,7 @@ TIME = 'least time to a target, run alone'
 
 def run_alone(*measured):
   """The row of the least time, as the page shows it."""
-  return rendered(recommend.run_alone(*measured))
+  return rendered(goals_to_target.run_alone(*measured))
 
 
 EARLY = 'before first evaluation'

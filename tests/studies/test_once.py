@@ -8,14 +8,14 @@ from helpers.small import small_config
 from bsjax import data
 from bsjax.engine import validate
 from bsjax.plan import arms, plan, stages
-from bsjax.train import stage_run, study_run, training
+from bsjax.train import stage_check, study_run, training
 
 COUNTED = {
   'load': (data, 'load'),
   'plan': (plan, 'make_plan'),
   'parse': (stages, 'of'),
   'validate': (validate, 'problems'),
-  'check': (stage_run, 'check'),
+  'check': (stage_check, 'check'),
 }
 
 

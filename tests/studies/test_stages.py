@@ -17,7 +17,7 @@ from helpers.small import largest_difference, small_config
 from bsjax import data, models
 from bsjax.config.errors import ConfigError
 from bsjax.data import stream, views
-from bsjax.engine import device_lanes, lanes, programs
+from bsjax.engine import lanes, programs, stage_lanes
 from bsjax.engine.spec import lane_spec
 from bsjax.engine.validate import validate
 from bsjax.models import convolution
@@ -50,7 +50,7 @@ def run_stages(config):
       while group.position < run.plan.end:
         left = (run.plan.end - group.position) // run.plan.block_examples
         group.advance(run.data, left)
-    passed.append((run.plan, device_lanes.all_lanes(run.groups)))
+    passed.append((run.plan, stage_lanes.all_lanes(run.groups)))
     if run.plan.end == first.total_examples:
       return first, dataset, passed, run
     run.next()

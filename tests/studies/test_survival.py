@@ -550,7 +550,7 @@ def parts(config):
     ('SIGINT', 'bsjax.data.load'),
     ('SIGTERM', 'bsjax.autotune.execution.choose'),  # before it times
     # Where programs of the training are built: it has begun, and stops when they are compiled.
-    pytest.param('SIGTERM', 'bsjax.engine.device_lanes.create', marks=pytest.mark.slow),
+    pytest.param('SIGTERM', 'bsjax.engine.stage_lanes.create', marks=pytest.mark.slow),
   ],
 )
 def test_a_command_that_has_not_begun_to_train_is_stopped_and_goes_on(

@@ -26,7 +26,12 @@ from bsjax.stats.tobit import AT_LEAST, AT_MOST, EXACT, NOTHING
 
 MORE = 1.2  # examples, as a multiple of the fewest (Zhang et al. 2024, arXiv:2410.21676)
 EARLY = 'before first evaluation'
-_MAY_BE_FASTER = 'target_at_grid_edge', 'target_beside_unsafe', 'target_beside_dropped'
+# What is said of batch sizes that another learning rate may make faster, by what says which.
+MAY_BE_FASTER = {
+  'at_grid_edge': 'target_at_grid_edge',
+  'best_rates_unsafe': 'target_beside_unsafe',
+  'best_rates_dropped': 'target_beside_dropped',
+}
 _STATUS = {EXACT: 'reached', AT_LEAST: 'never', AT_MOST: EARLY}
 
 
@@ -248,9 +253,7 @@ def _too_few(
 def _may_be_faster(asked: Mapping[str, Sequence[int]]) -> list[Reason]:
   """Why batch sizes need at most what was found."""
   return [
-    Reason(code, batch_sizes=list(sizes))
-    for code, sizes in zip(_MAY_BE_FASTER, asked.values(), strict=True)
-    if sizes
+    Reason(MAY_BE_FASTER[key], batch_sizes=list(sizes)) for key, sizes in asked.items() if sizes
   ]
 
 

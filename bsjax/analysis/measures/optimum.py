@@ -63,8 +63,8 @@ def optimum_of(tried: Sequence[Setting], objective: str = 'val_loss') -> Optimum
         return _undetermined('lane_failed', len(setting.lanes), problem=lane.problem, **where)
   losses = [[_objective(lane, objective) for lane in setting.lanes] for setting in ended]
   rates = np.array([setting.learning_rate for setting in ended], dtype=np.float64)
-  optimum_there = optimum(rates, np.array(losses, dtype=np.float64).T)
-  return _beside_dropped(optimum_there, tried, ended, losses)
+  best = optimum(rates, np.array(losses, dtype=np.float64).T)
+  return _beside_dropped(best, tried, ended, losses)
 
 
 def _beside_dropped(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from bsjax.analysis.recommend import EXAMPLES, OVERHEAD, TIME, UPDATES
+from bsjax.analysis.goals_to_target import EXAMPLES, OVERHEAD, TIME, UPDATES
 from bsjax.config.metrics import judged
 
 TITLES = {

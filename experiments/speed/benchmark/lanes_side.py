@@ -16,7 +16,7 @@ from bsjax import models
 from bsjax.autotune import execution
 from bsjax.autotune.execution import Execution
 from bsjax.data import Dataset
-from bsjax.engine import device_lanes, strategies
+from bsjax.engine import device_lanes, stage_lanes, strategies
 from bsjax.engine.device_axis import devices
 from bsjax.engine.device_data import DeviceData
 from bsjax.plan import plan
@@ -76,7 +76,7 @@ def programs(
 ) -> tuple[list[device_lanes.Lanes], DeviceData]:
   """Returns the groups of lanes of a study before their first tick, and its data on the devices."""
   study = plan.make_plan(config, len(dataset.train.labels), how.micro_batches).first
-  groups = device_lanes.create(config, dataset, study, how.strategies)
+  groups = stage_lanes.create(config, dataset, study, how.strategies)
   return groups, DeviceData(dataset, config, study)
 
 
