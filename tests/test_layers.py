@@ -1,6 +1,7 @@
 """Rooms: imports go down the list of docs/design.md and never up, and a paper needs no trainer."""
 
 import ast
+import functools
 import re
 import subprocess
 import sys
@@ -91,6 +92,48 @@ def _files_imported(path, by_name):
         whole = f'{node.module}.{alias.name}'
         names.add(whole if whole in by_name else node.module)
   return {name for name in names if name in by_name}
+
+
+@pytest.mark.parametrize('folder', ['bsjax', 'tests', 'experiments', 'configs'])
+def test_names_imported_inside_functions_are_there(folder):
+  """What a function imports is looked up when it runs: a name that moved is missed until then."""
+  gone = []
+  for path in sorted((ROOT / folder).rglob('*.py')):
+    for node in ast.walk(ast.parse(path.read_text())):
+      if isinstance(node, ast.ImportFrom) and (node.module or '').partition('.')[0] == 'bsjax':
+        known = _names_of(node.module)
+        gone += [f'{path.name}: {node.module}.{a.name}' for a in node.names if a.name not in known]
+  assert not gone
+
+
+@functools.cache
+def _names_of(module):
+  """The names that a module of the package binds at its head or lists there, and its files."""
+  place = ROOT / module.replace('.', '/')
+  path = place / '__init__.py' if place.is_dir() else place.with_suffix('.py')
+  if not path.exists():
+    return set()
+  names = {file.stem for file in place.iterdir()} if place.is_dir() else set()
+  if module == 'bsjax.configs':  # the folder of studies beside the package
+    names |= {file.stem for file in (ROOT / 'configs').glob('*.py')}
+  for node in _at_head(ast.parse(path.read_text()).body):
+    if isinstance(node, ast.Import | ast.ImportFrom):
+      names |= {alias.asname or alias.name.partition('.')[0] for alias in node.names}
+    elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+      names.add(node.name)
+    else:
+      names |= {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+      names |= {n.value for n in ast.walk(node) if isinstance(n, ast.Constant)}  # lazy ones
+  return names
+
+
+def _at_head(body):
+  """The statements of a file outside functions and classes, also those under `if` and `try`."""
+  for node in body:
+    if isinstance(node, ast.If | ast.Try):
+      yield from _at_head([*node.body, *node.orelse])
+    else:
+      yield node
 
 
 def test_one_place_names_the_metric_and_the_loss():

@@ -25,7 +25,7 @@ from bsjax.optim import freezing
 from bsjax.plan import plan, stages
 from bsjax.storage import records
 from bsjax.storage.position import Position
-from bsjax.train import study_run
+from bsjax.train import stage_check, study_run
 from bsjax.train.stage_run import StageRun
 
 
@@ -195,10 +195,8 @@ def test_another_image_size_needs_a_model_that_pools():
   config = staged_config({'image_size': 4}, {})
   dataset = data.load(config.data, config.seed)
   first = plan.make_plan(config, len(dataset.train.labels))
-  from bsjax.train.stage_run import check
-
   with pytest.raises(ConfigError, match=r'stages\.b\.image_size.*Dense_0/kernel'):
-    check(config, dataset, first)
+    stage_check.check(config, dataset, first)
 
 
 @pytest.mark.slow
