@@ -75,8 +75,8 @@ def get_config() -> ConfigDict:
   config.batch_sizes = (8, 16, 32, 64, 128)
   config.learning_rates = tuple(0.002 * 2**i for i in range(4))
   config.trials = 3
-  config.epochs = 2.5
-  config.evaluations = 7
+  config.epochs = 2.0
+  config.evaluations = 5
   config.optimizer.name = 'adamw'
   config.optimizer.b2 = 0.99
   config.optimizer.weight_decay = 0.01
