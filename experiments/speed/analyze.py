@@ -29,7 +29,7 @@ def main() -> None:
     axes.axvline(1, color='#333333', linewidth=0.8)
     for y, median in enumerate(medians):
       axes.text(0.02, y, f'{median:.2f}', va='center', transform=axes.get_yaxis_transform())
-    axes.set_title(title, fontsize=10)
+    axes.set_title(f'{title}, n = {min(row["n"] for _, row in rows)}', fontsize=10)
     axes.set_xlabel(label, fontsize=8)
     axes.spines[['top', 'right']].set_visible(False)
   figure.savefig(HERE / 'speed.png', dpi=110)

@@ -21,7 +21,7 @@ from bsjax.engine import device_axis
 
 OUT = flags.DEFINE_string('out', 'runs/benchmark', 'Folder of the JSON file.')
 ACCELERATOR = flags.DEFINE_bool('accelerator', False, 'Measure one accelerator, in the time given.')
-WORKS = flags.DEFINE_list('works', None, 'Of mlp, cnn, resnet20; all of them if left out.')
+WORKS = flags.DEFINE_list('works', None, 'Of mlp, cnn, resnet20, char_lm; all of them if left out.')
 SIDES = flags.DEFINE_list('sides', None, 'Of the sides; all of them if left out.')
 PARTS = flags.DEFINE_list(
   'parts',
@@ -48,7 +48,7 @@ STRATEGY = flags.DEFINE_string('strategy', 'auto', 'Of bsjax, as execution.strat
 MICRO_BATCH = flags.DEFINE_string('micro_batch', 'auto', 'Of bsjax, as in its config.')
 FACTOR = flags.DEFINE_integer('factor', 1, 'Times as many examples as usual.', lower_bound=1)
 
-ORDER = ('cnn', 'resnet20', 'mlp')  # what matters most first, in case time runs out
+ORDER = ('cnn', 'resnet20', 'mlp', 'char_lm')  # what matters most first, in case time runs out
 LANES = {False: (1, 2, 3, 4, 8, 16), True: (1, 8, 64, 512)}
 ACCELERATOR_SECONDS = 520.0  # of the nine minutes that one run may take
 
@@ -67,11 +67,15 @@ def sides(work: Any, options: Any, closing: list[Callable[[], None]]) -> dict[st
 
     return getattr(torch_loops, name)(work)
 
-  return {
+  in_jax = {
     'bsjax': lambda: lanes_side.lanes(work, lanes_side.chosen(work, lanes_side.LONGER)),
     'sequential': lambda: jax_loop.step_loop(work),
     'sequential scan': lambda: jax_loop.scan_loop(work),
     'processes': pooled,
+  }
+  if work.own.model:  # PyTorch has none of it
+    return in_jax
+  return in_jax | {
     'torch eager': functools.partial(in_torch, 'eager'),
     'torch compiled': functools.partial(in_torch, 'compiled'),
     'torch.func': functools.partial(in_torch, 'lanes_of_a_batch_size'),

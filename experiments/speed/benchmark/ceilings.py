@@ -55,10 +55,8 @@ def plain_steps(work: Work, repeats: int) -> dict[int, dict[str, Any]]:
 
 def _step(work: Work, size: int) -> tuple[Callable, tuple]:
   step = jax.jit(functools.partial(jax_loop.train_step, works.model(work)), donate_argnums=0)
-  random = np.random.default_rng(0)
-  images = jnp.asarray(random.normal(size=(size, *work.dataset.image_shape)), jnp.float32)
-  labels = jnp.asarray(random.integers(0, work.dataset.num_classes, size), jnp.int32)
-  return step, (jax_loop.initial(works.initial_params(work, 0)), jnp.float32(0.0), images, labels)
+  batch = [jnp.asarray(np.resize(x, (size, *x.shape[1:]))) for x in works.evaluated(work)]
+  return step, (jax_loop.initial(works.initial_params(work, 0)), jnp.float32(0.0), *batch)
 
 
 def matmul_peak(accelerator: bool, precision: str, repeats: int) -> dict[str, Any]:

@@ -4,13 +4,13 @@ import dataclasses
 import functools
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Float, Int, PyTree, Shaped
 
 from benchmark import works
 from benchmark.works import Work
@@ -31,11 +31,11 @@ Run = Callable[[int, Sequence[int] | None], Sample]
 
 
 def train_step(
-  model: nn.Module,
+  model: Any,
   state: tuple[PyTree, PyTree],
   learning_rate: Float[Array, ''],
-  images: Float[Array, 'example height width channel'],
-  labels: Int[Array, ' example'],
+  images: Shaped[Array, 'example ...'],
+  labels: Int[Array, 'example ...'],
 ) -> tuple[PyTree, PyTree]:
   """Returns parameters and momentum after one update on a batch."""
   params, momentum = state

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 
 import jax
 import numpy as np
-from ml_collections import ConfigDict
 
 from benchmark import jax_loop
 from benchmark.jax_loop import Run, Sample, evaluator
@@ -15,7 +14,6 @@ from benchmark.works import Setting, Work
 from bsjax import models
 from bsjax.autotune import execution
 from bsjax.autotune.execution import Execution
-from bsjax.data import Dataset
 from bsjax.engine import device_lanes, stage_lanes, strategies
 from bsjax.engine.device_axis import devices
 from bsjax.engine.device_data import DeviceData
@@ -29,7 +27,7 @@ FEW_STEPS = 32  # of hundreds of lanes, on an accelerator
 
 def lanes(work: Work, how: Execution) -> Run:
   """All settings as lanes that run as chosen."""
-  groups, on_device = programs(work.config, work.dataset, how)
+  groups, on_device = programs(work, how)
   initial = [group.to_host() for group in groups]
   loss = evaluator(work)
 
@@ -68,15 +66,14 @@ def chosen(work: Work, times: int = 1) -> Execution:
   config = work.config.copy_and_resolve_references()
   config.epochs *= times
   study_plan = plan.make_plan(config, len(work.dataset.train.labels))
-  return execution.choose(config, work.dataset, study_plan, say=lambda sentence: None)
+  return execution.choose(config, work.dataset, study_plan, say=lambda sentence: None, own=work.own)
 
 
-def programs(
-  config: ConfigDict, dataset: Dataset, how: Execution
-) -> tuple[list[device_lanes.Lanes], DeviceData]:
+def programs(work: Work, how: Execution) -> tuple[list[device_lanes.Lanes], DeviceData]:
   """Returns the groups of lanes of a study before their first tick, and its data on the devices."""
+  config, dataset = work.config, work.dataset
   study = plan.make_plan(config, len(dataset.train.labels), how.micro_batches).first
-  groups = stage_lanes.create(config, dataset, study, how.strategies)
+  groups = stage_lanes.create(config, dataset, study, how.strategies, own=work.own)
   return groups, DeviceData(dataset, config, study)
 
 
@@ -145,7 +142,7 @@ def every_strategy(work: Work, repeats: int, budget: Budget) -> dict[str, dict[s
   how = chosen(work, LONGER)
   available = devices(work.config.execution.devices)
   lanes_per_device = -(-len(work.settings) // len(available))
-  convolves = models.MODELS[work.config.model.name].convolves
+  convolves = work.own.model is None and models.MODELS[work.config.model.name].convolves
   loops = {'step': jax_loop.step_loop(work), 'scan': jax_loop.scan_loop(work)}
   seconds: dict[str, dict[str, list[float]]] = {}
   for way in strategies.candidates(strategies.kind(available[0]), convolves, lanes_per_device):

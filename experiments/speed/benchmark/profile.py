@@ -20,7 +20,7 @@ def kernels(work: Work) -> dict[str, Any]:
   Kernels of streams that run side by side are added up. Of the work's lanes as they would run.
   """
   how = lanes_side.chosen(work, lanes_side.LONGER)
-  groups, on_device = lanes_side.programs(work.config, work.dataset, how)
+  groups, on_device = lanes_side.programs(work, how)
   group = max(groups, key=lambda group: len(group.group.lanes))
   group.advance(on_device, 1)
   group.wait()

@@ -1,26 +1,29 @@
-"""What is trained: three studies, the same for every side, made anew by each process."""
+"""What is trained: four studies, the same for every side, made anew by each process."""
 
 import contextlib
 import dataclasses
+import importlib
 import itertools
 import tempfile
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Float32, Int, PyTree, UInt8
+from jaxtyping import Int, PyTree, Shaped, UInt8
 from ml_collections import ConfigDict
 
 from bsjax import data, models
 from bsjax.config import keys
+from bsjax.data import own as own_data
 from bsjax.data import stream
 from bsjax.data.dataset import Dataset, Split, mean_and_std
 from bsjax.engine import lanes
 from bsjax.engine import validate as study_config
+from bsjax.engine.own import CONFIGS, Own, with_own
 from bsjax.models import convolution
+from bsjax.models.own import adapted
 
 EVALUATED = 512  # examples of the training set on which final losses are compared
 # Updates of the largest batch after which losses are first compared: few, so that rounding has not
@@ -68,6 +71,13 @@ class Recipe(NamedTuple):
   accelerator: Size
   model: dict
   digits: bool = False
+  # Of a study in configs/, whose `parts` are the model, the data and the task.
+  parts: str = ''
+
+  @property
+  def made_up(self) -> bool:
+    """Whether its images are, where none are given."""
+    return not (self.digits or self.parts)
 
 
 # Rates and trials that fill an accelerator as the study of configs/cifar.py does, with 105 lanes.
@@ -93,6 +103,13 @@ RECIPES = {
     Size((16, 64, 256), 1024, *MANY),
     {'name': 'resnet20', 'normalization': 'group'},
   ),
+  'char_lm': Recipe(
+    (0.005, 0.02),
+    Size((8, 16, 32, 64, 128), 1024),
+    Size((8, 32, 128), 1024, *MANY),
+    {},
+    parts='char_lm',
+  ),
 }
 
 
@@ -107,6 +124,7 @@ class Work:
   examples: int  # that every setting sees, a multiple of `chunk`
   chunk: int  # a multiple of every batch size
   accelerator: bool = False
+  own: Own = CONFIGS
 
   @property
   def settings(self) -> list[Setting]:
@@ -127,8 +145,12 @@ def make(name: str, options: Options) -> Work:
   size = recipe.accelerator if options.accelerator else recipe.cpu
   examples = size.examples * options.factor
   chunk = min(size.examples, FEW * max(size.batch_sizes))
-  dataset, note = _digits() if recipe.digits else _images(options.data)
-  config = keys.base_config()
+  config, own = keys.base_config(), CONFIGS
+  if recipe.parts:
+    own = _parts(recipe.parts, config)
+    dataset, note = own.data, own.data.name
+  else:
+    dataset, note = _digits() if recipe.digits else _images(options.data)
   rates = np.geomspace(*recipe.learning_rates, size.rates).tolist()
   config.batch_sizes, config.learning_rates = size.batch_sizes, tuple(rates)
   config.trials = options.trials or size.trials
@@ -141,20 +163,27 @@ def make(name: str, options: Options) -> Work:
   micro = options.micro_batch
   config.micro_batch = int(micro) if micro.isdigit() else micro
   config.execution.strategy = options.strategy
+  config = with_own(config, own)
   study_config.validate(config)
-  return Work(name, config, dataset, note, examples, chunk, options.accelerator)
+  return Work(name, config, dataset, note, examples, chunk, options.accelerator, own)
 
 
 @contextlib.contextmanager
 def on_disk(work: Work, options: Options) -> Iterator[Options]:
   """Gives options with which every process reads the images that this one has made."""
-  if options.data or RECIPES[work.name].digits:
+  if options.data or not RECIPES[work.name].made_up:
     yield options
     return
   with tempfile.TemporaryDirectory() as folder:
     train, path = work.dataset.train, f'{folder}/images.npz'
     np.savez(path, train_images=train.images, train_labels=train.labels)
     yield dataclasses.replace(options, data=path)
+
+
+def _parts(study: str, config: ConfigDict) -> Own:
+  parts = importlib.import_module(f'bsjax.configs.{study}').parts(config)
+  dataset = own_data.dataset(own_data.given(parts['data']), classes=False)
+  return Own(adapted(parts['model']), parts['task'], data=dataset)
 
 
 def _digits() -> tuple[Dataset, str]:
@@ -185,23 +214,25 @@ def _made_up() -> tuple[UInt8[np.ndarray, 'example 32 32 3'], Int[np.ndarray, ' 
   return images.clip(0, 255).astype(np.uint8), labels
 
 
-def model(work: Work, form: str = 'native') -> nn.Module:
-  """Returns the flax model, with convolutions of a form of `ops.FORMS`."""
+def model(work: Work, form: str = 'native') -> Any:
+  """Returns what has `init` and `apply` as flax, with convolutions of a form of `ops.FORMS`."""
+  if work.own.model:
+    return work.own.model
   return models.create(work.config.model, work.dataset.num_classes, conv=convolution.conv(form))
 
 
 def initial_params(work: Work, trial: int) -> PyTree:
   """Returns the parameters of a trial before its first update, as host arrays."""
   key = jax.random.fold_in(stream.trial_key(work.config.seed, jnp.int32(trial)), lanes.INIT)
-  zeros = jnp.zeros((1, *work.dataset.image_shape))
+  zeros = lanes.blank(work.dataset.image_shape)
   params = jax.jit(lambda: model(work).init(key, zeros, train=False)['params'])()
   return jax.tree.map(np.asarray, params)
 
 
 def examples(
   work: Work, trial: int
-) -> tuple[Float32[np.ndarray, 'position height width channel'], Int[np.ndarray, ' position']]:
-  """Returns images, ready for the model, and labels in the order in which a trial sees them."""
+) -> tuple[Shaped[np.ndarray, 'position ...'], Int[np.ndarray, 'position ...']]:
+  """Returns inputs, ready for the model, and targets in the order in which a trial sees them."""
   train = work.dataset.train
   epochs = -(-work.examples // len(train.labels))
   key = stream.trial_key(work.config.seed, jnp.int32(trial))
@@ -212,14 +243,16 @@ def examples(
 
 def evaluated(
   work: Work,
-) -> tuple[Float32[np.ndarray, 'example height width channel'], Int[np.ndarray, ' example']]:
+) -> tuple[Shaped[np.ndarray, 'example ...'], Int[np.ndarray, 'example ...']]:
   """Returns the training examples on which final losses are compared."""
   train = work.dataset.train
   return normalized(work, train.images[:EVALUATED]), train.labels[:EVALUATED]
 
 
 def normalized(
-  work: Work, images: UInt8[np.ndarray, 'example height width channel']
-) -> Float[np.ndarray, 'example height width channel']:
-  """Returns images as the model takes them, as `stream.normalize` does inside a program."""
+  work: Work, images: Shaped[np.ndarray, 'example ...']
+) -> Shaped[np.ndarray, 'example ...']:
+  """Returns inputs as the model takes them, as `stream.normalize` does inside a program."""
+  if work.dataset.mean is None:  # no images
+    return images
   return (images.astype(np.float32) - work.dataset.mean) / work.dataset.std
