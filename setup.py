@@ -69,6 +69,7 @@ setup(
     'orjson>=3.10',  # writes records in a thirtieth of the time of json, reads them in a quarter
     'pandas>=2.2.2',  # tables: of others' runs, and that of Study.records()
     'filelock>=3.12',  # one process at a time in a workdir
+    'fsspec>=2025.2',  # workdirs in buckets
     'jaxtyping>=0.3.3',
     'pillow>=10.0',  # decodes the images of TFDS records and image folders
     'matplotlib>=3.8.4',
@@ -77,6 +78,7 @@ setup(
   ],
   extras_require={
     'xarray': ['xarray>=2024.1'],  # Study.to_xarray()
+    'buckets': ['s3fs>=2025.2', 'gcsfs>=2025.2'],  # --workdir=s3://... and gs://...
     # config.writers
     'tensorboard': ['tensorboardX>=2.6', 'tensorboard>=2.15'],  # which bsjax.audit reads with
     'wandb': ['wandb>=0.19.10'],

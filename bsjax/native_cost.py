@@ -25,27 +25,27 @@ def main(_: list[str]) -> None:
   from bsjax.engine.validate import validate
   from bsjax.plan import arms, plan
   from bsjax.report.text import cost
-  from bsjax.storage import workdirs
+  from bsjax.storage import buckets, workdirs
 
   wanted, console = flags.FLAGS.config, make_console()
   try:
-    workdir = workdirs.local(flags.FLAGS.workdir)
     validate(wanted)
-    if wanted.arms.order:
-      raise ConfigError(
-        f'this is a study of arms ({", ".join(wanted.arms.order)}); measure one arm at a time: '
-        f'--workdir={arms.workdir(workdir, wanted.arms.order[0])}'
-      )
-    workdirs.refuse_another(workdir, wanted)
-    dataset = data.load(wanted.data, wanted.seed)
-    study_plan = plan.make_plan(wanted, len(dataset.train))
-    measured = run.measure_study(wanted, dataset, study_plan, say=console.print)
-  except (ConfigError, data.DataError) as error:
+    with buckets.held_if_free(workdirs.local(flags.FLAGS.workdir)) as workdir:
+      if wanted.arms.order:
+        raise ConfigError(
+          f'this is a study of arms ({", ".join(wanted.arms.order)}); measure one arm at a time: '
+          f'--workdir={arms.workdir(workdir, wanted.arms.order[0])}'
+        )
+      workdirs.refuse_another(workdir, wanted)
+      dataset = data.load(wanted.data, wanted.seed)
+      study_plan = plan.make_plan(wanted, len(dataset.train))
+      measured = run.measure_study(wanted, dataset, study_plan, say=console.print)
+      workdir.mkdir(parents=True, exist_ok=True)
+      path = run.write(workdir, measured)
+  except (ConfigError, data.DataError, OSError) as error:
     logging.debug('', exc_info=error)
     stored = Path(cli.config_file()) == STORED  # its values were set elsewhere
     sys.exit(f'bsjax.native_cost: {error if stored else cli.mistake(error)}')
-  workdir.mkdir(parents=True, exist_ok=True)
-  path = run.write(workdir, measured)
   console.print(cost.table(measured))
   console.print(f'Written: {path}', soft_wrap=True)
 
@@ -55,9 +55,16 @@ def parse_flags(arguments: list[str]) -> list[str]:
   named = [word.split('=', 1)[0].lstrip('-') for word in arguments]
   folder = next((word.split('=', 1)[1] for word in arguments if word.startswith('--workdir=')), '')
   if 'config' not in named and folder:
-    if not (Path(folder) / 'config.json').is_file():
+    from bsjax.config.errors import ConfigError
+    from bsjax.storage import buckets, workdirs
+
+    try:
+      path = buckets.fetch(workdirs.local(folder))
+    except ConfigError as error:
+      sys.exit(f'bsjax.native_cost: {error}')
+    if not (path / 'config.json').is_file():
       sys.exit(f'bsjax.native_cost: {folder} holds no study; give --config as well')
-    arguments = [*arguments[:1], f'--config={STORED}:{folder}', *arguments[1:]]
+    arguments = [*arguments[:1], f'--config={STORED}:{path}', *arguments[1:]]
   return cli.parse_flags(arguments)
 
 

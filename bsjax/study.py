@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from bsjax.config.errors import ConfigError
 from bsjax.plan.arms import FOLDER
-from bsjax.storage import frames, records, shards, sound, workdirs
+from bsjax.storage import buckets, frames, records, shards, sound, workdirs
 from bsjax.storage.records import Row
 from bsjax.storage.writers import Writer
 
@@ -25,10 +25,18 @@ if TYPE_CHECKING:  # they load JAX, which reading a study must not, or what take
 
 
 class StudyResults:
-  """What a workdir holds of a study, also while it trains; reading it loads no JAX."""
+  """What a workdir holds of a study, also while it trains; reading it loads no JAX.
+
+  Of one in a bucket it is what that held when it was first read.
+  """
 
   def __init__(self, workdir: str | Path):
-    self.workdir = workdirs.local(workdir)  # no shell expands it in --workdir=~/x
+    self._path = workdirs.local(workdir)  # no shell expands it in --workdir=~/x
+
+  @functools.cached_property
+  def workdir(self) -> Path:
+    """The folder of this machine that holds it; raises ConfigError where that cannot be had."""
+    return buckets.fetch(self._path)
 
   def records(self) -> 'pd.DataFrame':
     """Returns a table with one row per lane and evaluation, and the lane's columns of the plan.
@@ -108,7 +116,8 @@ class StudyResults:
     """
     from bsjax.report import arms_page, study_page
 
-    return (arms_page if self._has_arms() else study_page).write(self.workdir)
+    with buckets.held_if_free(self._path):
+      return (arms_page if self._has_arms() else study_page).write(self.workdir)
 
   def _repr_html_(self) -> str:
     """What a notebook shows of it: the plan and the answer."""
@@ -175,6 +184,12 @@ class Study(StudyResults):
     too, such as 'H100', it compiles for that accelerator, which need not be there. Raises
     ConfigError, DataError or TransferError, with what to do, before anything is compiled.
     """
+    from bsjax.train import in_bucket
+
+    with in_bucket.held(self._path, dry_run):
+      return self._run_it(dry_run, target)
+
+  def _run_it(self, dry_run: bool, target: str) -> bool:
     if not self.config.decide.question:
       return self._run.run(dry_run, target)
     from bsjax.train.decide import decide, show
@@ -188,8 +203,8 @@ class Study(StudyResults):
     if target and not dry_run:
       raise ConfigError(f'--target={target} says what would be there; add --dry_run')
     if dry_run:
-      return show(self.config, self.workdir, target, **self._parts)
-    return decide(self.config, self.workdir, self.writers, **self._parts)
+      return show(self.config, self._path, target, **self._parts)
+    return decide(self.config, self._path, self.writers, **self._parts)
 
   def extend(self, boxes: Iterable[Sequence[Any]] = (), dry_run: bool = False) -> bool:
     """Trains what the study has and its workdir lacks; True: nothing is left.
@@ -201,19 +216,21 @@ class Study(StudyResults):
     made again. With `dry_run` it prints the plan of what is missing. Raises ConfigError where what
     is there is no part of the study, before anything is compiled.
     """
+    from bsjax.train import in_bucket
     from bsjax.train.extension import extend
 
     if self.shard:
       raise ConfigError(
         f'--shard={self.shard}: an extension is trained undivided; leave --shard out'
       )
-    return extend(self.config, self.workdir, boxes, dry_run, self.writers, **self._parts)
+    with in_bucket.held(self._path, dry_run):
+      return extend(self.config, self._path, boxes, dry_run, self.writers, **self._parts)
 
   @functools.cached_property
   def _run(self) -> 'StudyRun':
     from bsjax.train.study_run import StudyRun
 
-    return StudyRun(self.config, self.workdir, self.writers, self.shard, **self._parts)
+    return StudyRun(self.config, self._path, self.writers, self.shard, **self._parts)
 
 
 def _own(model: Any, data: Any, task: 'Task | None', optimizer: Any) -> 'Own':
@@ -236,7 +253,7 @@ def _own(model: Any, data: Any, task: 'Task | None', optimizer: Any) -> 'Own':
 
 def load(workdir: str | Path) -> StudyResults:
   """Opens a workdir for reading; raises FileNotFoundError where it holds no study."""
-  path = workdirs.local(workdir)
-  if not (path / 'config.json').is_file():
-    raise FileNotFoundError(f'{path} holds no study: it has no config.json')
-  return StudyResults(path)
+  results = StudyResults(workdir)
+  if not (results.workdir / 'config.json').is_file():
+    raise FileNotFoundError(f'{workdir} holds no study: it has no config.json')
+  return results

@@ -28,7 +28,7 @@ def cached(
   the folder has no room they stay in memory, but a `data.cache_dir` that was asked for and cannot
   be written to is a DataError.
   """
-  root = workdirs.local(config.cache_dir or user_cache.folder(), 'data.cache_dir')
+  root = workdirs.on_disk(config.cache_dir or user_cache.folder(), 'data.cache_dir')
   digest = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
   folder = root / f'{label}-{digest}'
   try:

@@ -30,27 +30,30 @@ def main(_: list[str]) -> None:
   from bsjax.recommend import advice, short_run
   from bsjax.report import stored_study
   from bsjax.report.text import advice as text
-  from bsjax.storage import records, workdirs
+  from bsjax.storage import buckets, records, workdirs
   from bsjax.storage.records import Damaged
   from bsjax.study import Study
 
   config = flags.FLAGS.config
   try:
-    workdir = workdirs.local(flags.FLAGS.workdir)
     validate(config)
-    examples = len(data.load(config.data, config.seed).train.labels)
-    study = Study(short_run.short_config(config, examples, flags.FLAGS.share), workdir)
-    if not study.run():
-      sys.exit(stopping.UNFINISHED)
-    cost = records.read_json(workdir / 'native_cost.json')
-    tuned = list(select(settings(*stored_study.load(workdir).first)).chosen.values())
-    advised: dict[str, Any] = {'undefined': 'no_rate_ended_well'}
-    if tuned:
-      advised = advice.advise(tuned[0], cost)
+    workdir = workdirs.local(flags.FLAGS.workdir)
+    with buckets.held(workdir):
+      examples = len(data.load(config.data, config.seed).train.labels)
+      study = Study(short_run.short_config(config, examples, flags.FLAGS.share), workdir)
+      done = study.run()
+      if done:
+        cost = records.read_json(workdir / 'native_cost.json')
+        tuned = list(select(settings(*stored_study.load(workdir).first)).chosen.values())
+        advised: dict[str, Any] = {'undefined': 'no_rate_ended_well'}
+        if tuned:
+          advised = advice.advise(tuned[0], cost)
+        records.write_json(workdir / 'recommend.json', advised)
   except (ConfigError, data.DataError, Damaged, OSError) as error:
     logging.debug('', exc_info=error)
     sys.exit(f'bsjax.recommend: {cli.mistake(error)}')
-  records.write_json(workdir / 'recommend.json', advised)
+  if not done:
+    sys.exit(stopping.UNFINISHED)
   console = make_console()
   if 'rows' in advised:
     console.print(text.table(advised))

@@ -13,9 +13,11 @@ if __name__ == '__main__':
 from absl import app, flags
 
 from bsjax import cli
+from bsjax.config.errors import ConfigError
 from bsjax.console import printable
 from bsjax.plan.arms import FOLDER
 from bsjax.report import arms_page, compare, overview, study_page
+from bsjax.storage import buckets, workdirs
 from bsjax.storage.records import Damaged
 
 
@@ -27,13 +29,13 @@ def main(argv: list[str]) -> None:
     raise app.UsageError(f'Unknown arguments: {" ".join(argv[1:])}')
   if not flags.FLAGS.workdir:
     raise app.UsageError('Say which study: --workdir=DIR, or several: --compare A B C --out=DIR')
-  workdir = Path(flags.FLAGS.workdir).expanduser()
   try:
-    page = (arms_page if (workdir / FOLDER).is_dir() else study_page).write(workdir)
+    with buckets.held_if_free(workdirs.local(flags.FLAGS.workdir)) as workdir:
+      page = (arms_page if (workdir / FOLDER).is_dir() else study_page).write(workdir)
     print(printable(str(page), sys.stdout.encoding))
     if flags.FLAGS.overview:
       overview.save(workdir, Path(flags.FLAGS.overview))
-  except (FileNotFoundError, Damaged) as error:
+  except (ConfigError, Damaged, OSError) as error:
     raise SystemExit(f'Error: {error}') from error
 
 

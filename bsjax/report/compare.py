@@ -20,6 +20,7 @@ from bsjax.analysis.claims.causes import DECISIVE
 from bsjax.analysis.claims.claim import Claim, Kind, Question
 from bsjax.analysis.claims.conditions import Condition, differences
 from bsjax.analysis.claims.pooling import asked, overall, pooled
+from bsjax.config.errors import ConfigError
 from bsjax.config.metrics import judged, judging
 from bsjax.console import printable
 from bsjax.report import audit_page, page
@@ -165,7 +166,7 @@ def main(argv: list[str]) -> None:
     raise app.UsageError('Say where the page is written: --out=DIR')
   try:
     written = write(argv[1:], flags.FLAGS.out)
-  except (FileNotFoundError, records.Damaged, Refused) as error:
+  except (ConfigError, FileNotFoundError, records.Damaged, Refused) as error:
     raise SystemExit(printable(f'Error: {error}', sys.stderr.encoding)) from error
   print(printable(str(written), sys.stdout.encoding))
 

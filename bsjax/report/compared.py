@@ -10,7 +10,7 @@ from bsjax.config.metrics import Judged, judging
 from bsjax.plan.arms import FOLDER
 from bsjax.report import arms_page, stored_study
 from bsjax.report.text.answer import answer
-from bsjax.storage import records
+from bsjax.storage import buckets, records, workdirs
 
 
 class Refused(ValueError):
@@ -41,7 +41,7 @@ def read_all(paths: Sequence[str | Path]) -> Sequence[Compared]:
 
 
 def _apart(paths: Sequence[str | Path]) -> list[Path]:
-  folders = [Path(path).expanduser().resolve() for path in paths]
+  folders = [buckets.fetch(workdirs.local(path, 'compare')).resolve() for path in paths]
   for folder in folders:
     if folders.count(folder) > 1:
       raise Refused(f'{folder} is given twice: it would count twice. Give it once.')

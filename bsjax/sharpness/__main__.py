@@ -3,7 +3,6 @@
 import argparse
 import dataclasses
 import sys
-from pathlib import Path
 
 import bsjax
 from bsjax.cli import set_up_machine
@@ -14,7 +13,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
   from bsjax.sharpness.lane import Options
 
   parser = argparse.ArgumentParser('python -m bsjax.sharpness', description=__doc__)
-  parser.add_argument('--workdir', required=True, type=Path, help='Of a study that has started.')
+  parser.add_argument('--workdir', required=True, help='Of a study that has started.')
   parser.add_argument('--lanes', default='all', help='all, or numbers such as 0,5,7.')
   parser.add_argument('--checkpoint', default='latest', help='latest, all, or examples seen.')
   parser.add_argument('--interpolate', default='', help='Two lanes, such as 3,17.')
@@ -35,27 +34,28 @@ def main(arguments: list[str]) -> None:
   from bsjax.console import make_console
   from bsjax.sharpness import rows, run
   from bsjax.sharpness.lane import Options
+  from bsjax.storage import buckets, workdirs
   from bsjax.storage.records import Damaged
 
   flags = vars(parse(arguments))
-  flags['workdir'] = flags['workdir'].expanduser()
   names = {field.name for field in dataclasses.fields(Options)}
   options = Options(**{name: value for name, value in flags.items() if name in names})
   try:
-    measured = run.measure_study(
-      flags['workdir'],
-      options,
-      lanes=flags['lanes'],
-      at=flags['checkpoint'],
-      interpolate=flags['interpolate'],
-      with_slices=flags['slices'],
-      devices=flags['devices'],
-    )
-  except (ConfigError, data.DataError, Damaged, FileNotFoundError) as error:
+    with buckets.held_if_free(workdirs.local(flags['workdir'])) as workdir:
+      measured = run.measure_study(
+        workdir,
+        options,
+        lanes=flags['lanes'],
+        at=flags['checkpoint'],
+        interpolate=flags['interpolate'],
+        with_slices=flags['slices'],
+        devices=flags['devices'],
+      )
+  except (ConfigError, data.DataError, Damaged, OSError) as error:
     sys.exit(f'bsjax.sharpness: {error}')
   console = make_console()
   console.print(rows.table(measured['rows']))
-  console.print(f'Written: {flags["workdir"] / "sharpness.json"}', soft_wrap=True)
+  console.print(f'Written: {workdir / "sharpness.json"}', soft_wrap=True)
 
 
 if __name__ == '__main__':

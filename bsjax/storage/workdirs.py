@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 from pathlib import Path
 from typing import Any
 
@@ -12,23 +11,29 @@ from bsjax.config.errors import ConfigError
 from bsjax.config.grid_keys import may_grow
 from bsjax.config.keys import KEYS, base_config, computes
 from bsjax.config.own import OWN, lacking
-from bsjax.storage import records
+from bsjax.storage import buckets, records, urls
 
 RESULTS = ('records.jsonl', 'checkpoints')  # of a training that was begun
 
 
 def local(path: str | Path, key: str = '--workdir') -> Path:
-  """Returns a path of this machine, with ~ as the home directory; raises ConfigError for a URL.
+  """Returns a path of this machine, with ~ as the home directory.
 
-  A bucket appends to no file, renames none at one stroke and holds no lock.
+  That of a URL is the folder which stands for it (buckets.py); nothing is fetched yet. Raises
+  ConfigError where it cannot be a workdir.
   """
-  if re.match('[A-Za-z][A-Za-z0-9+.-]+:/', os.fspath(path)):
-    raise ConfigError(
-      f'{key}={os.fspath(path)} is no folder of this machine; give one on a disk, and copy it '
-      'to where it is kept when the study has ended or saved (docs/operations.md)',
-      key,
-    )
-  return Path(path).expanduser()
+  text = os.fspath(path)
+  if not urls.is_url(path):
+    return Path(path).expanduser()
+  urls.check(text, key)
+  return buckets.at(text).folder
+
+
+def on_disk(path: str | Path, key: str) -> Path:
+  """Returns a path of this machine, as `local`; raises ConfigError for a URL."""
+  if urls.is_url(path):
+    raise ConfigError(f'{key}={os.fspath(path)} is no folder of this machine; give one', key)
+  return local(path, key)
 
 
 def has_results(workdir: Path) -> bool:

@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 
 from bsjax.console import now
 from bsjax.engine import processes
-from bsjax.storage import checkpoint
+from bsjax.storage import buckets, checkpoint
 from bsjax.storage.position import Position
 from bsjax.storage.records import Damaged
 from bsjax.train.kept_rows import Damage
@@ -31,6 +31,7 @@ class Saves:
   def __init__(self, workdir: Path, keys: ConfigDict):
     """`keys` are those of `config.checkpoint`."""
     self.workdir, self.keys = workdir, keys
+    self.mirror = buckets.of(workdir)
     self.saved_at, self.seconds = now(), 0.0
     self.manager: Any = contextlib.nullcontext()
     if processes.is_first():
@@ -52,15 +53,24 @@ class Saves:
   @property
   def overdue(self) -> bool:
     """Whether the last save was longer ago than `checkpoint.seconds`, by this process's clock."""
+    if self.mirror and self.mirror.lost:
+      return True  # and the save says so
     return now() - self.saved_at > max(self.keys.seconds, LEAST_BETWEEN * self.seconds)
 
   def save(self, states: Sequence[PyTree], position: Position) -> None:
     """Begins a save of host arrays; it may end while lanes train."""
     begun = now()
     write = functools.partial(checkpoint.save, self.manager, states, position)
-    processes.first(lambda: self._write(write))
+    processes.first(lambda: self._push_after(write))
     self.saved_at = now()
     self.seconds = self.saved_at - begun
+
+  def _push_after(self, write: Callable[[], None]) -> None:
+    """Calls what writes; what lies in a bucket is pushed when that is on disk."""
+    self._write(write)
+    if self.mirror:
+      self._write(self.manager.wait_until_finished)
+      self.mirror.push()
 
   def wait(self) -> None:
     """Returns when what was saved is on disk."""

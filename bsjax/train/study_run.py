@@ -15,10 +15,10 @@ from bsjax.engine.own import CONFIGS, Own, with_own
 from bsjax.engine.validate import validate
 from bsjax.plan import arms
 from bsjax.plan.lanes import StudyPlan
-from bsjax.storage import lock, shards, workdirs
+from bsjax.storage import buckets, lock, shards, workdirs
 from bsjax.storage.shards import Shard
 from bsjax.storage.writers import Mirrors, Writer
-from bsjax.train import finish, shard_run
+from bsjax.train import finish, in_bucket, shard_run
 from bsjax.train.training import Training
 from bsjax.writers import chosen_by
 
@@ -60,9 +60,15 @@ class StudyRun:
         'from shards; set it to 0',
         'evaluation.subset',
       )
+    if shard and buckets.of(workdirs.local(workdir)):
+      raise ConfigError(
+        f'--shard={shard}: the tasks of a job array need one disk, and {workdir} is in a bucket; '
+        'give a --workdir that all of them see, or leave --shard out'
+      )
     config, self.own = with_own(config, own), own
     processes.together(lambda: validate(config))
     self.config, self.workdir = config, workdirs.local(workdir)
+    processes.first(lambda: buckets.fetch(self.workdir))
     self.mirrors, self.console = Mirrors(writers), make_console(processes.is_first())
     self._datasets: dict[tuple[str, int], data.Dataset] = {}
     self._trainings: dict[Path, Training] = {}
@@ -83,7 +89,7 @@ class StudyRun:
     self._target = target
     if target and not dry_run:
       raise ConfigError(f'--target={target} says what would be there; add --dry_run')
-    with judging(judged_of(self.config)):
+    with judging(judged_of(self.config)), in_bucket.held(self.workdir, dry_run):
       return self._run_all(dry_run)
 
   def _run_all(self, dry_run: bool) -> bool:

@@ -1,0 +1,24 @@
+"""A study in a bucket: the first of its processes holds and fetches it, all hear what it raises."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from bsjax.engine import processes
+from bsjax.storage import buckets
+
+
+@contextlib.contextmanager
+def held(workdir: Path, dry_run: bool = False) -> Iterator[None]:
+  """Has the first process hold the bucket of a workdir if it is of one, or with `dry_run` read it.
+
+  Raises in all processes what the first does. What ends the context early ends it in each alone.
+  """
+  if not buckets.of(workdir):
+    yield
+    return
+  with contextlib.ExitStack() as stack:
+    context = buckets.fetched if dry_run else buckets.held
+    processes.first(lambda: stack.enter_context(context(workdir)))
+    yield
+    processes.first(stack.close)
