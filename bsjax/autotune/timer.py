@@ -119,8 +119,9 @@ def measure(
   """
   lanes = group.lanes
   if strategy.vectorize == 'map':
-    most = LANES_IN_TURN * len(on_device.devices)
-    lanes = lanes[:: -(-len(lanes) // most)]
+    count = len(on_device.devices)
+    lanes = lanes[:: -(-len(lanes) // (LANES_IN_TURN * count))]
+    lanes = lanes[: len(lanes) // count * count or None]  # no seat is idle, as few are in training
   ticks = min(BLOCK_TICKS, group.block_ticks)  # longer blocks might not fit the orders at hand
   few = dataclasses.replace(group, lanes=lanes, block_ticks=ticks)
   spec = lane_spec(config, dataset, stage_plan, group, strategy, own)

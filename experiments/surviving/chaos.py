@@ -105,12 +105,18 @@ def ended(process):
 def holds(workdir):
   """What `_holds` says, by a fork: reading checkpoints starts the devices of a process."""
   answer = workdir.with_suffix('.json')
+  answer.unlink(missing_ok=True)  # that of the study before
   if not (process := os.fork()):
     try:
       answer.write_text(json.dumps(_holds(workdir)))
+    except BaseException:
+      traceback.print_exc()
     finally:
       os._exit(0)
   ended(process)
+  if not answer.exists():
+    kept = shutil.copytree(workdir, tempfile.mkdtemp(prefix='chaos-'), dirs_exist_ok=True)
+    raise SystemExit(f'what {workdir} holds could not be read; it is kept in {kept}')
   return json.loads(answer.read_text())
 
 

@@ -224,6 +224,22 @@ def test_real_timings_tell_a_slow_strategy_from_a_fast_one(monkeypatch):
   assert plain.lanes == 6 or plain.lanes == 12
 
 
+def test_lanes_that_are_timed_leave_no_seat_idle(monkeypatch):
+  """Five lanes on two devices would take as long as six, and each would seem slower than it is."""
+  monkeypatch.setattr(timer, '_timed', lambda *_: 1e9)
+  monkeypatch.setattr(timer.memory, 'fit', lambda *_: None)
+  config = small_config()
+  dataset = data.load(config.data, config.seed)
+  study = plan.make_plan(config, 150).first
+  on_device = DeviceData(dataset, config, study)
+  counted = {}
+  for lanes in (1, 3, 10, 12):
+    group = dataclasses.replace(study.groups[0], lanes=study.groups[0].lanes[:lanes])
+    way = STRATEGIES['map-canonical']
+    counted[lanes] = timer.measure(config, dataset, study, group, on_device, way).lanes
+  assert counted == {1: 1, 3: 2, 10: 4, 12: 6}
+
+
 def test_a_start_counts_what_the_program_takes_to_compile_wherever_that_happens(monkeypatch):
   """Where a device tells its memory, the program is compiled while it is fitted into it."""
   config = small_config()
