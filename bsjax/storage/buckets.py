@@ -10,7 +10,7 @@ from pathlib import Path
 
 from absl import logging
 
-from bsjax.storage.bucket import InUse
+from bsjax.storage.bucket_errors import InUse, NotWritable
 from bsjax.storage.mirror import Mirror
 
 _mirrors: dict[Path, Mirror] = {}  # by their folders
@@ -20,6 +20,11 @@ def at(url: str) -> Mirror:
   """Returns the mirror of a URL, of which a process has one."""
   mirror = Mirror(url)
   return _mirrors.setdefault(mirror.folder, mirror)
+
+
+def opened() -> bool:
+  """Whether this process uses a bucket: threads do, which do not survive a fork."""
+  return bool(_mirrors)
 
 
 def of(path: Path) -> Mirror | None:
@@ -48,14 +53,15 @@ def fetched(path: Path) -> contextlib.AbstractContextManager[None]:
 
 @contextlib.contextmanager
 def held_if_free(path: Path) -> Iterator[Path]:
-  """`held`, for what adds a page or a measurement: where another process works there, it reads.
+  """`held`, for what adds a page or a measurement: where that cannot be, it reads.
 
-  Then what is written stays on this machine, which is said.
+  So where another process works there, or this one may not write there. Then what is written stays
+  on this machine, which is said.
   """
   with contextlib.ExitStack() as stack:
     try:
       stack.enter_context(held(path))
-    except InUse as error:
+    except (InUse, NotWritable) as error:
       logging.warning('%s. What is written now stays in %s', error, path)
       fetch(path)
     yield path

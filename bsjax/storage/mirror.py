@@ -18,21 +18,23 @@ from typing import Any
 
 from absl import logging
 
-from bsjax.storage import bucket, records, staging, user_cache
-from bsjax.storage.bucket import Bucket, Head, InUse, Lost, said
+from bsjax.storage import bucket, bucket_errors, records, staging, urls, user_cache
+from bsjax.storage.bucket import Bucket, Head
+from bsjax.storage.bucket_errors import InUse, Lost, NotWritable, reaching, said
 from bsjax.storage.staging import Piece, Snapshot
 
 BASE, APART = 'base.json', 'apart'  # beside the folder
 PAUSES = 1.0, 3.0, 9.0  # seconds between tries of the last push
 NOT_PUSHED = '%s cannot be pushed to (%s); every checkpoint tries it again, and the study is in %s'
 MEANWHILE = 3.0  # seconds that a process waits for one of its machine that only reads
+POLL = 0.1  # seconds between two looks at whether another has fetched the folder
 
 
 class Mirror:
   """The folder of a URL, `folder`; nothing is read or written before `fetch` or `held`."""
 
   def __init__(self, url: str):
-    self.url = url.rstrip('/')
+    self.url = urls.normal(url)
     home = os.environ.get('BSJAX_STAGING') or user_cache.folder('buckets')
     name = hashlib.blake2b(self.url.encode(), digest_size=8).hexdigest()
     self._home = Path(home).expanduser().absolute() / name
@@ -57,20 +59,23 @@ class Mirror:
       return
     there = Bucket(self.url)
     with staging.alone(self._home, MEANWHILE) as alone, contextlib.ExitStack() as over:
-      if not alone:
-        raise InUse(bucket.in_use(self.url, there.newest().holder))
       fetched = False
-      with bucket.reaching(self.url):
+      with reaching(self.url):
+        if not alone:
+          raise InUse(bucket_errors.in_use(self.url, there.newest().holder))
         head = self._take(there)
       over.callback(self._stay(there))
       try:
-        with bucket.reaching(self.url):
+        with reaching(self.url):
           self._place(there, head)
         fetched = True
         yield
       except BaseException:
-        with contextlib.suppress(Exception):  # what came first is said
+        try:
           self._give_back(there) if fetched else there.create(self._next(holder=None))
+        except Exception as error:  # it must not hide what came first
+          if not self.lost:
+            logging.warning('%s', error)
         raise
       else:
         self._give_back(there)
@@ -78,15 +83,18 @@ class Mirror:
   def fetch(self) -> None:
     """Makes the folder what the bucket holds, unless a process of this machine works on it.
 
-    Raises ConfigError where the bucket cannot be read.
+    Where one fetches it, it waits for that. Raises ConfigError where the bucket cannot be read.
     """
-    if self._bucket:
-      return
-    with staging.alone(self._home) as alone:
-      if alone:
-        there = Bucket(self.url)
-        with bucket.reaching(self.url):
-          self._place(there, there.newest())
+    while not self._bucket:
+      with staging.alone(self._home) as alone:
+        if alone:
+          there = Bucket(self.url)
+          with reaching(self.url):
+            self._place(there, there.newest())
+          return
+      if 'files' in self._base():
+        return
+      time.sleep(POLL)
 
   def _take(self, there: Bucket) -> Head:
     """Becomes the process that works on the bucket; raises InUse where another is.
@@ -96,17 +104,21 @@ class Mirror:
     head, this, base = there.newest(), bucket.this_process(), self._base()
     # Whoever had the folder before is dead, as this process has it now.
     if head.holder and head.holder['token'] != base.get('token'):
-      left = bucket.SILENCE - there.silent(head)
+      with reaching(self.url, NotWritable):
+        left = bucket.SILENCE - there.silent(head)
       if left > 0:
-        raise InUse(bucket.in_use(self.url, head.holder, left))
+        raise InUse(bucket_errors.in_use(self.url, head.holder, left))
     records.write_json(self._home / BASE, base | {'token': this['token']})
     mine = dataclasses.replace(head, number=head.number + 1, holder=this, by=this['token'])
-    if not there.create(mine):
-      raise InUse(bucket.in_use(self.url, there.newest().holder, bucket.SILENCE))
+    before = there.files()
+    with reaching(self.url, NotWritable):
+      first = there.create(mine)
+    if not first:
+      raise InUse(bucket_errors.in_use(self.url, there.newest().holder, bucket.SILENCE))
     if not there.is_exclusive(mine):
-      logging.warning(bucket.NOT_EXCLUSIVE, self.url)
+      logging.warning(bucket_errors.NOT_EXCLUSIVE, self.url)
     with contextlib.suppress(Exception):  # the next one may
-      there.clear(mine)
+      there.clear(mine, before)
     self._head, self._known, self._failed, self.lost = mine, {}, False, False
     return head
 
@@ -129,6 +141,7 @@ class Mirror:
     base = self._base()
     token = base.get('token', '')
     for _ in range(5):
+      staging.refuse_odd(head.files, head.links, head.shown)
       ahead = base.get('unpushed') and base['files'] == head.files and base['links'] == head.links
       if ahead and staging.checksums(self.folder) == base['unpushed']:
         logging.warning('%s goes on from what could not be pushed: %s', self.url, self.folder)
@@ -159,8 +172,11 @@ class Mirror:
     """Gives signs of life, and notices where another process has taken over."""
     while not over.wait(bucket.BEAT) and not self.lost:
       with contextlib.suppress(Exception), self._guard:  # of the network: pushes tell of it
-        if there.newest().number > self._head.number:
-          self._lose()
+        newest = there.newest()
+        if newest.number > self._head.number:
+          if newest.by != self._head.by:
+            self._lose()
+          self._head = newest  # it got there, although that seemed to fail
         there.renew(self._head)
 
   def _lose(self) -> None:

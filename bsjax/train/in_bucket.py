@@ -6,6 +6,9 @@ from pathlib import Path
 
 from bsjax.engine import processes
 from bsjax.storage import buckets
+from bsjax.train import stopping
+
+PUSHING = 'during the last push to the bucket; the same command goes on from what is there'
 
 
 @contextlib.contextmanager
@@ -21,4 +24,5 @@ def held(workdir: Path, dry_run: bool = False) -> Iterator[None]:
     context = buckets.fetched if dry_run else buckets.held
     processes.first(lambda: stack.enter_context(context(workdir)))
     yield
-    processes.first(stack.close)
+    with stopping.leaving(PUSHING):
+      processes.first(stack.close)

@@ -13,9 +13,9 @@ from helpers.interrupted import terminated_in_call
 from helpers.results import same
 from helpers.small import small_config
 
-from bsjax import Study, arms, load, run_study
+from bsjax import Study, arms, load, native_cost, run_study
 from bsjax.config.errors import ConfigError
-from bsjax.storage import bucket, buckets, mirror
+from bsjax.storage import bucket, bucket_errors, buckets, mirror
 
 pytestmark = pytest.mark.usefixtures('blank_figures')
 ROOT = Path(__file__).parents[2]
@@ -142,7 +142,7 @@ def test_who_has_lost_the_bucket_trains_no_further(machine, undisturbed, monkeyp
     save(self)
 
   monkeypatch.setattr(mirror.Mirror, 'push', taken_over)
-  with pytest.raises(bucket.Lost, match='another process has taken over'):
+  with pytest.raises(bucket_errors.Lost, match='another process has taken over'):
     run_study(config(), URL)
   assert len(saved) == 2
   monkeypatch.undo()
@@ -165,12 +165,48 @@ def test_arms_and_extensions_go_on_elsewhere(machine, tmp_path):
   same(load('bucket-like://b/arms').workdir / 'arms/only', tmp_path / 'arms/arms/only')
 
 
+STOPPED = """
+import os, signal
+from helpers.bucket_like import BucketLike
+from bsjax.storage import workdirs
+from bsjax.train import in_bucket, stopping
+stopping.leave_on_signal()
+with in_bucket.held(workdirs.local('bucket-like://b/x')):
+  BucketLike.operation = staticmethod(lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+"""
+
+
+def test_a_signal_in_the_last_push_is_said_to_have_come_then(machine):
+  machine('one')
+  done = run('-c', STOPPED)
+  assert done.returncode == 75
+  assert done.stderr == (
+    'bsjax: stopped by SIGTERM during the last push to the bucket; the same command goes on from '
+    'what is there\n'
+  )
+
+
+def test_what_is_damaged_in_a_bucket_is_one_line_of_every_command(machine, tmp_path, monkeypatch):
+  machine('one')
+  with buckets.at(URL).held():
+    (buckets.at(URL).folder / 'config.json').write_text('{}')
+  for path in (tmp_path / 'buckets' / 'b').glob('*files*'):
+    path.unlink()
+  machine('two')
+  with pytest.raises(SystemExit, match=r'bsjax\.native_cost: .*an object .* is missing'):
+    native_cost.parse_flags(['', f'--workdir={URL}'])
+
+
 RUN = 'import runpy, sys, helpers.bucket_like; runpy.run_module(sys.argv.pop(1), None, "__main__")'
 
 
 def command(module, *flags):
+  return run('-c', RUN, module, *flags)
+
+
+def run(*arguments):
   environment = os.environ | {'PYTHONPATH': f'{ROOT}:{ROOT / "tests"}'}
-  line = [sys.executable, '-c', RUN, module, *flags]
+  line = [sys.executable, *arguments]
   return subprocess.run(
     line, env=environment, cwd=ROOT, capture_output=True, text=True, check=False
   )
