@@ -9,16 +9,17 @@ import shutil
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import filelock
 from absl import logging
 
 from bsjax.config.errors import ConfigError
+from bsjax.storage import records
 from bsjax.storage.records import Damaged
 
 UNFINISHED = re.compile(r'\.orbax-checkpoint-tmp|\.tmp$')  # names of what is being written
-LOCK = 'lock'
+LOCK, BASE = 'lock', 'base.json'
 CHECKPOINTS = 'checkpoints'
 
 Stamp = tuple[int, int, int]  # tells that a file has changed
@@ -37,6 +38,30 @@ class Snapshot(NamedTuple):
 
   pieces: dict[str, Piece]
   links: dict[str, str]
+
+
+class Home(NamedTuple):
+  """Where a folder lies that stands for a URL, and beside it what is known of it."""
+
+  url: str
+  root: Path
+  folder: Path
+
+  @property
+  def apart(self) -> Path:
+    """Where files are while they are pushed or fetched."""
+    return self.root / 'apart'
+
+  def base(self) -> dict[str, Any]:
+    """What `note` was given last; nothing where that was never or is damaged."""
+    try:
+      return records.read_json(self.root / BASE)
+    except (FileNotFoundError, records.Damaged):
+      return {}
+
+  def note(self, token: str, **base: Any) -> None:
+    """Notes who had the folder last, and what it was when it was last in step with the bucket."""
+    records.write_json(self.root / BASE, {'url': self.url, 'token': token} | base)
 
 
 @contextlib.contextmanager

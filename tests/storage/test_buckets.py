@@ -13,7 +13,7 @@ from helpers.bucket_like import HOME, BucketLike, nothing
 
 from bsjax import load
 from bsjax.config.errors import ConfigError
-from bsjax.storage import bucket, buckets, mirror, workdirs
+from bsjax.storage import bucket, buckets, hold, mirror, workdirs
 from bsjax.storage.bucket_errors import InUse, Lost
 from bsjax.storage.mirror import Mirror
 from bsjax.storage.records import Damaged
@@ -67,7 +67,7 @@ def objects(tmp_path):
 def _bucket(tmp_path, monkeypatch):
   (tmp_path / 'buckets' / 'b').mkdir(parents=True)
   monkeypatch.setenv(HOME, str(tmp_path / 'buckets'))
-  monkeypatch.setattr(mirror, 'PAUSES', (0.0,))
+  monkeypatch.setattr(hold, 'PAUSES', (0.0,))
   monkeypatch.setattr(mirror, 'MEANWHILE', 0.0)
   monkeypatch.setattr(os, 'fsync', lambda _: None)  # which takes most of the time
   monkeypatch.setattr(BucketLike, 'operation', staticmethod(nothing))
@@ -95,7 +95,7 @@ def work(mirror, states=STATES):
 
 def pushed(mirror):
   mirror.push()
-  mirror._push.join()
+  mirror._hold._push.join()
 
 
 def fetched(mirror):
@@ -345,7 +345,7 @@ def test_a_push_under_way_is_not_changed_by_what_comes_after_it(machine, monkeyp
     put(one.folder, STATES[2])
     one.push()  # is not begun
     gate.set()
-    one._push.join()
+    one._hold._push.join()
     assert fetched(machine('two')) == STATES[0]
   assert fetched(machine('two')) == STATES[2]
 
@@ -439,10 +439,10 @@ def test_a_head_that_got_there_though_that_failed_is_one_of_this_process(machine
     put(one.folder, STATES[2])
     pushed(one)
     Faults(-1, 'once').install(monkeypatch)
-    over = threading.Event()
-    monkeypatch.setattr(over, 'wait', lambda _: len(waited) > 1 or waited.append(1))
     waited = []
-    one._live(one._bucket, over)
+    over = one._hold._over
+    monkeypatch.setattr(over, 'wait', lambda _: len(waited) > 1 or waited.append(1))
+    one._hold._live()
     assert not one.lost and fetched(machine('three')) == STATES[2]
   assert fetched(machine('four')) == STATES[2]
 

@@ -15,7 +15,7 @@ from helpers.small import small_config
 
 from bsjax import Study, arms, load, native_cost, run_study
 from bsjax.config.errors import ConfigError
-from bsjax.storage import bucket, bucket_errors, buckets, mirror
+from bsjax.storage import bucket, bucket_errors, buckets, hold, mirror
 
 pytestmark = pytest.mark.usefixtures('blank_figures')
 ROOT = Path(__file__).parents[2]
@@ -39,7 +39,7 @@ def undisturbed(tmp_path_factory):
 def _bucket(tmp_path, monkeypatch):
   (tmp_path / 'buckets' / 'b').mkdir(parents=True)
   monkeypatch.setenv(HOME, str(tmp_path / 'buckets'))
-  monkeypatch.setattr(mirror, 'PAUSES', (0.0,))
+  monkeypatch.setattr(hold, 'PAUSES', (0.0,))
   monkeypatch.setattr(BucketLike, 'operation', staticmethod(nothing))
 
 
@@ -61,7 +61,7 @@ def at_once(monkeypatch):
 
   def waited(self):
     push(self)
-    self._push.join()
+    self._hold._push.join()
 
   monkeypatch.setattr(mirror.Mirror, 'push', waited)
 
@@ -138,7 +138,7 @@ def test_who_has_lost_the_bucket_trains_no_further(machine, undisturbed, monkeyp
   def taken_over(self):
     saved.append(1)
     if len(saved) == 2:
-      self.lost = True  # as its signs of life find out
+      self._hold.lost = True  # as its signs of life find out
     save(self)
 
   monkeypatch.setattr(mirror.Mirror, 'push', taken_over)
@@ -218,7 +218,7 @@ def test_commands_say_in_a_line_who_works_on_a_study_and_read_it_meanwhile(machi
     for name in ('config.json', 'plan.csv', 'records.jsonl', 'data.json', 'summary.json'):
       shutil.copy(undisturbed / name, buckets.at(URL).folder)
     buckets.at(URL).push()
-    buckets.at(URL)._push.join()
+    buckets.at(URL)._hold._push.join()
     os.environ['BSJAX_STAGING'] += ' and two'
     done = command('bsjax.main', '--config=digits', f'--workdir={URL}')
     assert done.returncode == 1 and done.stderr.count('\n') == 1
