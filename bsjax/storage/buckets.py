@@ -45,12 +45,6 @@ def held(path: Path) -> contextlib.AbstractContextManager[None]:
   return mirror.held() if mirror else contextlib.nullcontext()
 
 
-def fetched(path: Path) -> contextlib.AbstractContextManager[None]:
-  """A context at whose begin a workdir is fetched."""
-  fetch(path)
-  return contextlib.nullcontext()
-
-
 @contextlib.contextmanager
 def held_if_free(path: Path) -> Iterator[Path]:
   """`held`, for what adds a page or a measurement: where that cannot be, it reads.

@@ -19,7 +19,7 @@ from bsjax.storage import records
 from bsjax.storage.records import Damaged
 
 UNFINISHED = re.compile(r'\.orbax-checkpoint-tmp|\.tmp$')  # names of what is being written
-LOCK, BASE = 'lock', 'base.json'
+LOCK, BASE, APART = '.lock', '.base.json', '.apart'  # beside a folder, which may have any name
 CHECKPOINTS = 'checkpoints'
 
 Stamp = tuple[int, int, int]  # tells that a file has changed
@@ -50,7 +50,7 @@ class Home(NamedTuple):
   @property
   def apart(self) -> Path:
     """Where files are while they are pushed or fetched."""
-    return self.root / 'apart'
+    return self.root / APART
 
   def base(self) -> dict[str, Any]:
     """What `note` was given last; nothing where that was never or is damaged."""

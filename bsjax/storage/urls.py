@@ -52,3 +52,5 @@ def check(url: str, key: str) -> None:
     raise ConfigError(sentence) from None
   if not re.fullmatch(r'[^:]+://[^/:]+[^:]*/[^/]+/*', url):
     raise ConfigError(f'{key}={url}: name a folder of a bucket, as {name}://BUCKET/FOLDER')
+  if odd := [part for part in normal(url).split('/')[3:] if part.startswith('.')]:
+    raise ConfigError(f'{key}={url}: {odd[0]!r} begins with a dot; give a folder that does not')

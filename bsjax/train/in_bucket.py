@@ -20,9 +20,12 @@ def held(workdir: Path, dry_run: bool = False) -> Iterator[None]:
   if not buckets.of(workdir):
     yield
     return
+  if dry_run:
+    processes.first(lambda: buckets.fetch(workdir))
+    yield
+    return
   with contextlib.ExitStack() as stack:
-    context = buckets.fetched if dry_run else buckets.held
-    processes.first(lambda: stack.enter_context(context(workdir)))
+    processes.first(lambda: stack.enter_context(buckets.held(workdir)))
     yield
     with stopping.leaving(PUSHING):
       processes.first(stack.close)

@@ -514,6 +514,15 @@ def test_a_reader_waits_for_one_of_its_machine_that_fetches(machine, monkeypatch
   assert seen == [STATES[-1]]
 
 
+@pytest.mark.parametrize('name', ['apart', 'lock', 'base.json'])
+def test_a_folder_may_have_any_name(name, machine):
+  machine('one')
+  work(one := Mirror(f'bucket-like://b/{name}'))
+  assert holds(one.folder) == STATES[-1]
+  machine('two')
+  assert fetched(Mirror(one.url)) == STATES[-1]
+
+
 @pytest.mark.parametrize('spelling', [f'{URL}/', f'{URL}//', 'bucket-like://b//runs///study'])
 def test_one_bucket_has_one_folder_however_its_url_is_spelled(spelling, machine):
   one = machine('one')
@@ -615,6 +624,9 @@ def test_a_workdir_that_was_copied_to_a_bucket_is_left_alone(machine, tmp_path):
     ('bucket-like://b', r'name a folder of a bucket, as bucket-like://BUCKET/FOLDER'),
     ('bucket-like:/b/x', 'name a folder of a bucket'),
     ('bucket-like:///x', 'name a folder of a bucket'),
+    ('bucket-like://b/..', "'..' begins with a dot"),
+    ('bucket-like://b/x/../y', "'..' begins with a dot"),
+    ('https://b/x', 'is no bucket'),
     ('oss://b/x', 'needs ossfs, which is not installed: pip install ossfs'),
   ],
 )
