@@ -7,17 +7,22 @@ workdir is a folder and no more.
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from absl import logging
 
 from bsjax.storage.bucket_errors import InUse, NotWritable
-from bsjax.storage.mirror import Mirror
 
-_mirrors: dict[Path, Mirror] = {}  # by their folders
+if TYPE_CHECKING:
+  from bsjax.storage.mirror import Mirror
+
+_mirrors: dict[Path, 'Mirror'] = {}  # by their folders
 
 
-def at(url: str) -> Mirror:
+def at(url: str) -> 'Mirror':
   """Returns the mirror of a URL, of which a process has one."""
+  from bsjax.storage.mirror import Mirror  # with a lock, which reading a folder needs not
+
   mirror = Mirror(url)
   return _mirrors.setdefault(mirror.folder, mirror)
 
@@ -27,7 +32,7 @@ def opened() -> bool:
   return bool(_mirrors)
 
 
-def of(path: Path) -> Mirror | None:
+def of(path: Path) -> 'Mirror | None':
   """Returns the mirror of a folder, or of one that it lies in; None: it is of no bucket."""
   return next((_mirrors[folder] for folder in (path, *path.parents) if folder in _mirrors), None)
 

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import unittest.mock
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,9 @@ from helpers.small import small_config
 
 from bsjax import Study, arms, load, native_cost, run_study
 from bsjax.config.errors import ConfigError
+from bsjax.engine.validate import validate
 from bsjax.storage import bucket, bucket_errors, buckets, hold, mirror
+from bsjax.writers.replay import replay
 
 pytestmark = pytest.mark.usefixtures('blank_figures')
 ROOT = Path(__file__).parents[2]
@@ -163,6 +166,20 @@ def test_arms_and_extensions_go_on_elsewhere(machine, tmp_path):
   assert run_study(of_arms, 'bucket-like://b/arms') and run_study(of_arms, tmp_path / 'arms')
   machine('four')
   same(load('bucket-like://b/arms').workdir / 'arms/only', tmp_path / 'arms/arms/only')
+
+
+def test_a_writer_is_told_of_a_study_in_a_bucket_and_weights_are_lent_by_a_folder(
+  machine, undisturbed
+):
+  machine('one')
+  with buckets.at(URL).held():
+    shutil.copytree(undisturbed, buckets.at(URL).folder, dirs_exist_ok=True)
+  machine('two')
+  writer = unittest.mock.Mock()
+  replay(URL, writer)
+  assert sum(len(call.args[0]) for call in writer.rows.call_args_list) == 16
+  with pytest.raises(ConfigError, match=r"'bucket-like:.*is in a bucket; give the folder"):
+    validate(small_config(**KEYS, transfer__workdir=URL))
 
 
 STOPPED = """
