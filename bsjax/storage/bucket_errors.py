@@ -45,6 +45,7 @@ def reaching(url: str, kind: type[ConfigError] = ConfigError) -> Iterator[None]:
     raise
   except Exception as error:
     full = isinstance(error, OSError) and error.errno in NO_ROOM
+    kind = ConfigError if isinstance(error, FileNotFoundError) else kind  # there is no bucket
     raise kind(f'{url} cannot be used ({said(error)}); {MAKE_ROOM if full else REMEDY}') from error
 
 

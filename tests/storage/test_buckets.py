@@ -655,6 +655,8 @@ def test_a_bucket_that_is_not_there_or_does_not_answer_is_one_line(machine, tmp_
   with pytest.raises(ConfigError, match=said) as error, other.held():
     pass
   assert '\n' not in str(error.value)
+  with pytest.raises(ConfigError, match=said), buckets.held_if_free(workdirs.local(other.url)):
+    pass
   monkeypatch.setattr(bucket, 'PATIENCE', 0.1)
   monkeypatch.setattr(BucketLike, 'operation', staticmethod(lambda *_: time.sleep(1)))
   with pytest.raises(ConfigError, match='does not answer within'):
