@@ -57,10 +57,11 @@ def parse_flags(arguments: list[str]) -> list[str]:
   if 'config' not in named and folder:
     from bsjax.config.errors import ConfigError
     from bsjax.storage import buckets, workdirs
+    from bsjax.storage.records import Damaged
 
     try:
       path = buckets.fetch(workdirs.local(folder))
-    except ConfigError as error:
+    except (ConfigError, Damaged, OSError) as error:
       sys.exit(f'bsjax.native_cost: {error}')
     if not (path / 'config.json').is_file():
       sys.exit(f'bsjax.native_cost: {folder} holds no study; give --config as well')

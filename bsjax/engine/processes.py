@@ -191,8 +191,8 @@ def _client() -> Any:
   return distributed.global_state.client
 
 
-def say_stopped(name: str) -> None:
-  """Tells the other processes, if there are any, that a signal ends this one before it trains.
+def say_stopped(how: str) -> None:
+  """Tells the other processes, if there are any, that a signal ends this one, which, and when.
 
   The first holds the point where they meet, so it stays until all others have heard.
   """
@@ -201,7 +201,7 @@ def say_stopped(name: str) -> None:
   state, until = distributed.global_state, time.monotonic() + 3 * BEAT
   if state.client is None or (state.num_processes or 1) == 1:
     return
-  state.client.key_value_set(f'{STOPPED}{state.process_id}', name)
+  state.client.key_value_set(f'{STOPPED}{state.process_id}', how)
   while state.process_id == 0 and time.monotonic() < until:
     if len(_stopped()) == state.num_processes:
       return
@@ -209,19 +209,19 @@ def say_stopped(name: str) -> None:
 
 
 def _stopped() -> dict[int, str]:
-  """The processes that end before training, and the signals that they heard of."""
+  """The processes that end as a signal asks them to, and what they say of it."""
   told = _client().key_value_dir_get(STOPPED)
-  return {int(key.rpartition('/')[2]): name for key, name in told}
+  return {int(key.rpartition('/')[2]): how for key, how in told}
 
 
 def _follow(stopped: dict[int, str]) -> None:
-  """Ends this process as another one was asked to end before there was anything to save."""
+  """Ends this process as another one was asked to end."""
   if not stopped or jax.process_index() in stopped:
     return
-  which, name = next(iter(stopped.items()))
+  which, how = next(iter(stopped.items()))
   with contextlib.suppress(Exception):
-    say_stopped(name)
-  _end(f'process {which} was stopped by {name} before there was anything to save', os.EX_TEMPFAIL)
+    say_stopped(how)
+  _end(f'process {which} was stopped by {how}', os.EX_TEMPFAIL)
 
 
 def _watch() -> None:

@@ -20,6 +20,7 @@ from bsjax.engine import device_axis, device_data, own, strategies
 from bsjax.models import arithmetic, normalization
 from bsjax.optim import entries, schedules
 from bsjax.plan import arms, hyperparameters, rounds, scaling_rules, stages
+from bsjax.storage import urls
 
 FEWEST_EXACT = 32  # examples of which the spread of single gradients means something
 FEWEST_BLOCKS = 4  # one Hessian, two gradients, and one to leave out
@@ -104,6 +105,11 @@ def _lender(config: ConfigDict) -> list[Problem]:
   if not workdir or (Path(workdir).expanduser() / 'checkpoints').is_dir():
     return []
   sentence = f'transfer.workdir={workdir!r} holds no checkpoints; train that study first'
+  if urls.is_url(workdir):
+    sentence = (
+      f'transfer.workdir={workdir!r} is in a bucket; give the folder of this machine that '
+      f'bsjax.load({workdir!r}).workdir names'
+    )
   return [Problem(sentence, 'transfer.workdir')]
 
 

@@ -30,15 +30,16 @@ def main(_: list[str]) -> None:
   from bsjax.recommend import advice, short_run
   from bsjax.report import stored_study
   from bsjax.report.text import advice as text
-  from bsjax.storage import buckets, records, workdirs
+  from bsjax.storage import records, workdirs
   from bsjax.storage.records import Damaged
   from bsjax.study import Study
+  from bsjax.train import in_bucket
 
   config = flags.FLAGS.config
   try:
     validate(config)
     workdir = workdirs.local(flags.FLAGS.workdir)
-    with buckets.held(workdir):
+    with in_bucket.held(workdir):
       examples = len(data.load(config.data, config.seed).train.labels)
       study = Study(short_run.short_config(config, examples, flags.FLAGS.share), workdir)
       done = study.run()

@@ -32,7 +32,7 @@ from bsjax.report.text.claim_blocks import block
 from bsjax.report.text.formats import LOG_POINTS_ARE, units, value_text
 from bsjax.report.text.rendered import rendered
 from bsjax.stats.estimate import Estimate
-from bsjax.storage import records
+from bsjax.storage import records, workdirs
 
 KINDS = (Kind.TREND, Kind.EXPONENT, Kind.AUDIT, Kind.CURVE)  # that may be asked of any study
 MOST_KEYS = 60
@@ -165,7 +165,7 @@ def main(argv: list[str]) -> None:
   if not flags.FLAGS.out:
     raise app.UsageError('Say where the page is written: --out=DIR')
   try:
-    written = write(argv[1:], flags.FLAGS.out)
+    written = write(argv[1:], workdirs.on_disk(flags.FLAGS.out, '--out'))
   except (ConfigError, FileNotFoundError, records.Damaged, Refused) as error:
     raise SystemExit(printable(f'Error: {error}', sys.stderr.encoding)) from error
   print(printable(str(written), sys.stdout.encoding))

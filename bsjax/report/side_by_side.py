@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
+from bsjax.storage import buckets
 from bsjax.storage.provenance import cores
 
 _work: tuple[Callable[[Any], Any], Sequence[Any]]  # which a worker got when it was forked
@@ -22,11 +23,13 @@ def begun(
   """Begins `[function(item) for item in items]`, which calling what it gives waits for.
 
   What the function returns must be picklable. The work waits for that call where it must be done in
-  this process: where JAX is loaded, as after training, whose threads do not survive a fork, and
-  elsewhere than on Linux, as other systems' libraries do not either. Only one is begun at a time.
+  this process: where JAX is loaded, as after training, or a bucket used, whose threads do not
+  survive a fork, and elsewhere than on Linux, as other systems' libraries do not either. Only one
+  is begun at a time.
   """
   workers = min(len(items), cores())
-  if workers < 2 or sys.platform != 'linux' or 'jax' in sys.modules:
+  alone = sys.platform != 'linux' or 'jax' in sys.modules or buckets.opened()
+  if workers < 2 or alone:
     yield lambda: [function(item) for item in items]
     return
   # Forked processes have function and items, which need not be picklable.

@@ -16,25 +16,17 @@ import re
 import threading
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from bsjax.config.errors import ConfigError
-from bsjax.storage.records import Damaged
+from bsjax.storage.bucket_errors import REMEDY, reaching
 
 FOLDER = '.bsjax'  # in a bucket's workdir: heads and files; what lies beside it is for people
 PATIENCE = 25.0  # seconds that a bucket may take to answer for the first time
 BEAT = 20.0  # seconds between two signs of life
 SILENCE = 120.0  # seconds without a sign of life after which a process counts as dead
-
-
-class InUse(ConfigError):
-  """Another process works on what a bucket holds."""
-
-
-class Lost(OSError):
-  """Another process has taken over what a bucket holds; nothing of this one gets there any more."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,17 +47,6 @@ def this_process() -> dict[str, Any]:
   since = time.strftime('%Y-%m-%d %H:%M:%S%z')
   this = {'host': platform.node(), 'process': os.getpid(), 'since': since}
   return this | {'token': uuid.uuid4().hex}
-
-
-@contextlib.contextmanager
-def reaching(url: str) -> Iterator[None]:
-  """Has what a file system raises, which can be anything, be a ConfigError of one line."""
-  try:
-    yield
-  except (ConfigError, Damaged, Lost):
-    raise
-  except Exception as error:
-    raise ConfigError(f'{url} cannot be used ({said(error)}); {REMEDY}') from error
 
 
 class Bucket:
@@ -144,16 +125,18 @@ class Bucket:
 
     An answer that was lost on its way is asked for: a head may be there although it failed.
     """
-    path, mine = self._path(_name(head.number)), True
+    path = self._path(_name(head.number))
     try:
       self._fs.pipe_file(path, _content(head), mode='create')
     except Exception:  # of one that is there, which file systems say in many ways, or another
       self._fs.invalidate_cache()
       if not self._fs.exists(path):
         raise
-      mine = self._read(head.number).by == head.by
+      if self._read(head.number).by != head.by:
+        return False
+      self.renew(head)  # it may be that of an earlier try, which says something else
     # That of another may have been removed after a newer one of it.
-    return mine and self._numbers()[-1:] == [head.number]
+    return self._numbers()[-1:] == [head.number]
 
   def is_exclusive(self, head: Head) -> bool:
     """Whether a head that is there cannot be created again: some servers do not ask."""
@@ -177,6 +160,8 @@ class Bucket:
       return float((now - then).total_seconds())
     except NotImplementedError:
       return time.time() - head.renewed
+    except FileNotFoundError:
+      return 0.0  # it was replaced just now
     finally:
       with contextlib.suppress(Exception):
         self._fs.rm_file(self._path(name))
@@ -214,41 +199,19 @@ class Bucket:
     with contextlib.suppress(FileNotFoundError):
       self._fs.rm_file(path)
 
-  def clear(self, head: Head) -> None:
-    """Removes what killed processes left: heads before this one, files that it does not name."""
+  def files(self) -> set[str]:
+    """Returns the checksums of all files there are, also of those that no head names."""
+    return {*self._names(self._path('files'))}
+
+  def clear(self, head: Head, before: Collection[str]) -> None:
+    """Removes what killed processes left: heads before this one, and files that it does not name.
+
+    Of files those alone that were there before it: later ones are of whoever follows this process.
+    """
     for number in self._numbers():
       if number < head.number:
         self.remove_head(number)
-    self.remove({*self._names(self._path('files'))} - {*head.files.values()})
-
-
-REMEDY = (
-  'check the name, that the bucket is there, the credentials and the network of this machine '
-  '(docs/operations.md, Buckets)'
-)
-
-
-NOT_EXCLUSIVE = (
-  '%s: this bucket does not refuse to create what is there: of two processes that begin at the '
-  'same moment neither may notice the other'
-)
-
-
-def in_use(url: str, holder: Mapping[str, Any] | None, seconds: float = 0.0) -> str:
-  """Returns what a second process is told: who works on a URL, and when it would count as dead."""
-  holder = holder or {'process': 'another', 'host': 'this machine', 'since': 'just now'}
-  who = f'process {holder["process"]} on {holder["host"]} since {holder["since"]}'
-  dies = f'. If it was killed, the same command takes over in {seconds:.0f} seconds'
-  return (
-    f'{url} is in use by {who}; wait until that process has ended, stop it, or choose another '
-    f'--workdir{dies if seconds else ""}'
-  )
-
-
-def said(error: BaseException) -> str:
-  """Returns the first line of what an error says, after its kind."""
-  lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-  return f'{type(error).__name__}: {lines[0][:200]}' if lines else type(error).__name__
+    self.remove({*before} - {*head.files.values()})
 
 
 def _name(number: int) -> str:

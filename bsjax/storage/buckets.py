@@ -7,22 +7,32 @@ workdir is a folder and no more.
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from absl import logging
 
-from bsjax.storage.bucket import InUse
-from bsjax.storage.mirror import Mirror
+from bsjax.storage.bucket_errors import InUse, NotWritable
 
-_mirrors: dict[Path, Mirror] = {}  # by their folders
+if TYPE_CHECKING:
+  from bsjax.storage.mirror import Mirror
+
+_mirrors: dict[Path, 'Mirror'] = {}  # by their folders
 
 
-def at(url: str) -> Mirror:
+def at(url: str) -> 'Mirror':
   """Returns the mirror of a URL, of which a process has one."""
+  from bsjax.storage.mirror import Mirror  # with a lock, which reading a folder needs not
+
   mirror = Mirror(url)
   return _mirrors.setdefault(mirror.folder, mirror)
 
 
-def of(path: Path) -> Mirror | None:
+def opened() -> bool:
+  """Whether this process uses a bucket: threads do, which do not survive a fork."""
+  return bool(_mirrors)
+
+
+def of(path: Path) -> 'Mirror | None':
   """Returns the mirror of a folder, or of one that it lies in; None: it is of no bucket."""
   return next((_mirrors[folder] for folder in (path, *path.parents) if folder in _mirrors), None)
 
@@ -40,22 +50,17 @@ def held(path: Path) -> contextlib.AbstractContextManager[None]:
   return mirror.held() if mirror else contextlib.nullcontext()
 
 
-def fetched(path: Path) -> contextlib.AbstractContextManager[None]:
-  """A context at whose begin a workdir is fetched."""
-  fetch(path)
-  return contextlib.nullcontext()
-
-
 @contextlib.contextmanager
 def held_if_free(path: Path) -> Iterator[Path]:
-  """`held`, for what adds a page or a measurement: where another process works there, it reads.
+  """`held`, for what adds a page or a measurement: where that cannot be, it reads.
 
-  Then what is written stays on this machine, which is said.
+  So where another process works there, or this one may not write there. Then what is written stays
+  on this machine, which is said.
   """
   with contextlib.ExitStack() as stack:
     try:
       stack.enter_context(held(path))
-    except InUse as error:
+    except (InUse, NotWritable) as error:
       logging.warning('%s. What is written now stays in %s', error, path)
       fetch(path)
     yield path

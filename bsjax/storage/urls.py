@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bsjax.config.errors import ConfigError
 
-LOCAL = ('file', 'local', 'memory')  # protocols of no bucket
+LOCAL = ('file', 'local', 'memory', 'http', 'https')  # protocols of no bucket
 EXTRA = ('s3', 's3a', 'gs', 'gcs')  # whose packages are those of bsjax[buckets]
 
 
@@ -16,8 +16,22 @@ def is_url(path: str | Path) -> bool:
   return bool(re.match('[A-Za-z][A-Za-z0-9+.-]+:/', os.fspath(path)))
 
 
+def normal(url: str) -> str:
+  """Returns the one spelling of a URL that may have slashes too many."""
+  name, mark, rest = url.partition('://')
+  return name + mark + re.sub('/+', '/', rest).rstrip('/')
+
+
 def check(url: str, key: str) -> None:
-  """Raises ConfigError where a URL cannot be a workdir; no request is made."""
+  """Raises ConfigError where a URL cannot be a workdir; no request is made.
+
+  What may be a secret is refused, as URLs are printed, and left out of what is said.
+  """
+  if secret := re.search(r'://[^/]*:[^/]*@|[?#]', url):
+    raise ConfigError(
+      f'{key}={url[: secret.start()]}...: give no password, ? or # in a URL; credentials are found '
+      'in the environment (docs/operations.md, Buckets)'
+    )
   import fsspec
   from fsspec.registry import known_implementations
 
@@ -38,3 +52,5 @@ def check(url: str, key: str) -> None:
     raise ConfigError(sentence) from None
   if not re.fullmatch(r'[^:]+://[^/:]+[^:]*/[^/]+/*', url):
     raise ConfigError(f'{key}={url}: name a folder of a bucket, as {name}://BUCKET/FOLDER')
+  if odd := [part for part in normal(url).split('/')[3:] if part.startswith('.')]:
+    raise ConfigError(f'{key}={url}: {odd[0]!r} begins with a dot; give a folder that does not')

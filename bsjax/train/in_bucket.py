@@ -6,6 +6,9 @@ from pathlib import Path
 
 from bsjax.engine import processes
 from bsjax.storage import buckets
+from bsjax.train import stopping
+
+PUSHING = 'during the last push to the bucket; the same command goes on from what is there'
 
 
 @contextlib.contextmanager
@@ -17,8 +20,12 @@ def held(workdir: Path, dry_run: bool = False) -> Iterator[None]:
   if not buckets.of(workdir):
     yield
     return
-  with contextlib.ExitStack() as stack:
-    context = buckets.fetched if dry_run else buckets.held
-    processes.first(lambda: stack.enter_context(context(workdir)))
+  if dry_run:
+    processes.first(lambda: buckets.fetch(workdir))
     yield
-    processes.first(stack.close)
+    return
+  with contextlib.ExitStack() as stack:
+    processes.first(lambda: stack.enter_context(buckets.held(workdir)))
+    yield
+    with stopping.leaving(PUSHING):
+      processes.first(stack.close)

@@ -15,12 +15,13 @@ UNFINISHED = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, run the same com
 # An interrupt, and what schedulers send ahead of the end; those that this system has.
 NAMES = ('SIGINT', 'SIGTERM', 'SIGHUP', 'SIGUSR1')
 SIGNALS = tuple(getattr(signal, name) for name in NAMES if hasattr(signal, name))
+_when = ['before there was anything to save']  # as what a signal ends says; the last counts
 
 
 def leave_on_signal(tell: Callable[[str], None] | None = None) -> None:
   """From now on a signal ends the process, as there is nothing to save; within `asking` it asks.
 
-  `tell` is called with the name of the signal before.
+  `tell` is called with the name of the signal before, and when that was (`leaving`).
 
   It ends at once, as if it were killed: an exception would be lost where Python ignores those of
   callbacks, such as that by which JAX hears of garbage collections, and the study would run on.
@@ -31,16 +32,27 @@ def leave_on_signal(tell: Callable[[str], None] | None = None) -> None:
     for stream in sys.stdout, sys.stderr:
       with contextlib.suppress(Exception):  # it may be in the midst of a write, or gone
         stream.flush()
+    stopped = f'{name} {_when[-1]}'
     if tell:
       with contextlib.suppress(Exception):  # nothing keeps it from its end
-        tell(name)
+        tell(stopped)
     with contextlib.suppress(OSError):
-      os.write(2, f'bsjax: stopped by {name} before there was anything to save\n'.encode())
+      os.write(2, f'bsjax: stopped by {stopped}\n'.encode())
     os._exit(UNFINISHED)
 
   for number in SIGNALS:
     if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
       signal.signal(number, leave)
+
+
+@contextlib.contextmanager
+def leaving(when: str) -> Iterator[None]:
+  """Has a signal that ends the process in the context say when it did."""
+  _when.append(when)
+  try:
+    yield
+  finally:
+    _when.pop()
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from pathlib import Path
 
-from bsjax.storage import records, workdirs
+from bsjax.storage import buckets, records, workdirs
 from bsjax.storage.writers import Writer
 
 
@@ -14,7 +14,7 @@ def replay(workdir: str | Path, writer: Writer) -> None:
 
   Raises FileNotFoundError where `workdir` holds none; what the writer raises is not caught.
   """
-  folder = Path(workdir).expanduser()
+  folder = buckets.fetch(workdirs.local(workdir))
   rows = records.read(folder / 'records.jsonl')
   writer.begin(workdirs.read_config(folder), records.read_plan(folder / 'plan.csv'))
   try:

@@ -12,6 +12,7 @@ from bsjax.report import side_by_side
 FORKED = """
 import multiprocessing, os, sys, time
 from bsjax.report import side_by_side
+from bsjax.storage import buckets
 side_by_side.cores = lambda: 3
 with side_by_side.begun(lambda item: (item * 2, os.getpid()), range(20)) as doubled:
   found = doubled()
@@ -27,6 +28,9 @@ try:
     raise KeyError
 except KeyError:
   assert not multiprocessing.active_children()
+buckets._mirrors['folder'] = None  # whose threads do not survive a fork
+with side_by_side.begun(lambda _: os.getpid(), range(4)) as processes:
+  assert {*processes()} == {os.getpid()}
 """
 
 

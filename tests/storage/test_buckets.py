@@ -1,6 +1,7 @@
 """A workdir in a bucket is at any moment one that the folder was, of one process at a time."""
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -12,8 +13,8 @@ from helpers.bucket_like import HOME, BucketLike, nothing
 
 from bsjax import load
 from bsjax.config.errors import ConfigError
-from bsjax.storage import bucket, buckets, mirror, workdirs
-from bsjax.storage.bucket import InUse, Lost
+from bsjax.storage import bucket, buckets, hold, mirror, workdirs
+from bsjax.storage.bucket_errors import InUse, Lost
 from bsjax.storage.mirror import Mirror
 from bsjax.storage.records import Damaged
 
@@ -66,7 +67,7 @@ def objects(tmp_path):
 def _bucket(tmp_path, monkeypatch):
   (tmp_path / 'buckets' / 'b').mkdir(parents=True)
   monkeypatch.setenv(HOME, str(tmp_path / 'buckets'))
-  monkeypatch.setattr(mirror, 'PAUSES', (0.0,))
+  monkeypatch.setattr(hold, 'PAUSES', (0.0,))
   monkeypatch.setattr(mirror, 'MEANWHILE', 0.0)
   monkeypatch.setattr(os, 'fsync', lambda _: None)  # which takes most of the time
   monkeypatch.setattr(BucketLike, 'operation', staticmethod(nothing))
@@ -94,7 +95,7 @@ def work(mirror, states=STATES):
 
 def pushed(mirror):
   mirror.push()
-  mirror._push.join()
+  mirror._hold._push.join()
 
 
 def fetched(mirror):
@@ -344,7 +345,7 @@ def test_a_push_under_way_is_not_changed_by_what_comes_after_it(machine, monkeyp
     put(one.folder, STATES[2])
     one.push()  # is not begun
     gate.set()
-    one._push.join()
+    one._hold._push.join()
     assert fetched(machine('two')) == STATES[0]
   assert fetched(machine('two')) == STATES[2]
 
@@ -354,23 +355,229 @@ def head(tmp_path):
   return path, json.loads(path.read_text())
 
 
+SUM = '0' * 40
+
+
 @pytest.mark.parametrize(
-  'files, links',
+  'said',
   [
-    ({'../x': '0' * 40}, {}),
-    ({'/x': '0' * 40}, {}),
-    ({'a/.ssh/x': '0' * 40}, {}),
-    ({'x': '../../y'}, {}),
-    ({}, {'x': '/etc'}),
-    ({}, {'a/x': '../../y'}),
+    {'files': {'../x': SUM}},
+    {'files': {'/x': SUM}},
+    {'files': {'a//x': SUM}},
+    {'files': {'a/.ssh/x': SUM}},
+    {'files': {'x.tmp': SUM}},  # which no push would name, and no fetch remove
+    {'files': {'x': '../../y'}},
+    {'links': {'x': '/etc'}},
+    {'links': {'a/x': '../../y'}},
+    {'links': {'a/b/up': '../../top', 'a/b/x': 'up/../../y'}, 'files': {'top/z': SUM}},
+    {'links': {'x': 'a'}, 'files': {'x/y': SUM}},
+    {'shown': {'../../other/x': SUM}},  # it would be removed
   ],
 )
-def test_no_name_in_a_bucket_leads_out_of_the_folder(files, links, machine, tmp_path):
+def test_no_name_in_a_bucket_leads_out_of_the_folder(said, machine, tmp_path):
   work(machine('one'), STATES[:1])
   path, content = head(tmp_path)
-  path.write_text(json.dumps(content | {'files': files, 'links': links}))
+  path.write_text(json.dumps(content | {'files': {}, 'links': {}} | said))
   with pytest.raises(Damaged, match='the bucket names'):
     machine('two').fetch()
+  with pytest.raises(Damaged, match='the bucket names'), machine('three').held():
+    pass
+  assert not holds(machine('two').folder)
+
+
+def test_a_link_that_leads_out_is_said_and_keeps_nothing_from_being_fetched(
+  machine, tmp_path, caplog
+):
+  one = machine('one')
+  with one.held():
+    put(one.folder, STATES[2] | {'data@': str(tmp_path), 'arms/up@': '../../x'})
+    pushed(one)
+  assert fetched(machine('two')) == STATES[2]
+  assert 'leads out of its workdir: not pushed' in caplog.text
+
+
+@pytest.mark.parametrize('folder', ['checkpoints', 'x'])
+def test_rows_that_are_added_while_they_are_pushed_are_in_the_next_push(
+  folder, machine, tmp_path, monkeypatch
+):
+  """Files of checkpoints are linked and not copied; nothing else is, whatever it lies in."""
+  machine('checkpoints')
+  one = Mirror(f'bucket-like://b/{folder}')
+  get = bucket.Bucket.put
+  with one.held():
+    put(one.folder, STATES[1])
+
+    def meanwhile(*given):
+      with open(one.folder / 'records.jsonl', 'a') as file:
+        file.write('2\n')
+      get(*given)
+
+    monkeypatch.setattr(bucket.Bucket, 'put', meanwhile)
+    pushed(one)
+    monkeypatch.setattr(bucket.Bucket, 'put', get)
+    machine('two')
+    assert fetched(Mirror(one.url)) == STATES[1]
+
+
+def test_a_head_that_got_there_though_that_failed_is_one_of_this_process(machine, monkeypatch):
+  one = machine('one')
+
+  def lost_answers(kind, path):
+    if kind == 'create':
+      monkeypatch.setattr(BucketLike, 'operation', staticmethod(Faults(0, 'dead').before))
+      raise OSError('the answer was lost')
+
+  with one.held():
+    put(one.folder, STATES[0])
+    monkeypatch.setattr(BucketLike, 'done', staticmethod(lost_answers))
+    pushed(one)
+    Faults(-1, 'once').install(monkeypatch)
+    put(one.folder, STATES[3])
+    pushed(one)
+    assert fetched(machine('two')) == STATES[3]  # and not what was pushed before
+    monkeypatch.setattr(BucketLike, 'done', staticmethod(lost_answers))
+    put(one.folder, STATES[2])
+    pushed(one)
+    Faults(-1, 'once').install(monkeypatch)
+    waited = []
+    over = one._hold._over
+    monkeypatch.setattr(over, 'wait', lambda _: len(waited) > 1 or waited.append(1))
+    one._hold._live()
+    assert not one.lost and fetched(machine('three')) == STATES[2]
+  assert fetched(machine('four')) == STATES[2]
+
+
+def test_what_is_put_while_a_start_stalls_is_not_taken_for_what_the_dead_left(machine, monkeypatch):
+  """Between its head and what it removes others may have followed it."""
+  clear, entered = bucket.Bucket.clear, []
+
+  def stalls(self, *given):
+    monkeypatch.setattr(bucket.Bucket, 'clear', clear)
+    monkeypatch.setattr(bucket, 'SILENCE', 0.0)
+    entered.append(work(machine('two'), STATES[:1]))
+    clear(self, *given)
+
+  monkeypatch.setattr(bucket.Bucket, 'clear', stalls)
+  with pytest.raises(Lost), machine('one').held():
+    put(machine('one').folder, STATES[3])
+  assert entered and fetched(machine('three')) == STATES[0]
+
+
+def test_a_request_that_goes_on_after_its_push_has_failed_puts_what_it_was_to(
+  machine, tmp_path, monkeypatch
+):
+  put_, one, left = bucket.Bucket.put, machine('one'), []
+
+  def fails(self, files):
+    left.append((self, dict(files)))
+    raise OSError('one of several requests')
+
+  with one.held():
+    put(one.folder, STATES[0])
+    monkeypatch.setattr(bucket.Bucket, 'put', fails)
+    pushed(one)
+    monkeypatch.setattr(bucket.Bucket, 'put', put_)
+    put(one.folder, {'another': 'first', **STATES[0]})
+    pushed(one)
+    for there, files in left:
+      for checksum, path in files.items():
+        with contextlib.suppress(FileNotFoundError):
+          put_(there, {checksum: path})
+  assert fetched(machine('two')) == {'another': 'first', **STATES[0]}
+
+
+def test_what_a_killed_process_left_halfway_is_not_in_what_is_fetched(machine):
+  one = machine('one')
+  work(one, STATES[:1])
+  put(one.folder, {**STATES[0], 'arms/x/.lock': '', 'arms/x/plan.csv.tmp': 'half', '.lock': ''})
+  assert fetched(machine('one')) == STATES[0]
+  assert not (one.folder / 'arms').exists()
+
+
+def test_a_reader_waits_for_one_of_its_machine_that_fetches(machine, monkeypatch):
+  work(machine('one'))
+  get, seen = bucket.Bucket.get, []
+
+  def meanwhile(*given):
+    get(*given)
+    reader = threading.Thread(target=lambda: seen.append(fetched(machine('two'))))
+    monkeypatch.setattr(bucket.Bucket, 'get', get)
+    reader.start()
+    reader.join(0.3)
+    assert not seen
+    readers.append(reader)
+
+  readers = []
+  monkeypatch.setattr(bucket.Bucket, 'get', meanwhile)
+  machine('two').fetch()
+  readers[0].join(5)
+  assert seen == [STATES[-1]]
+
+
+@pytest.mark.parametrize('name', ['apart', 'lock', 'base.json'])
+def test_a_folder_may_have_any_name(name, machine):
+  machine('one')
+  work(one := Mirror(f'bucket-like://b/{name}'))
+  assert holds(one.folder) == STATES[-1]
+  machine('two')
+  assert fetched(Mirror(one.url)) == STATES[-1]
+
+
+@pytest.mark.parametrize('spelling', [f'{URL}/', f'{URL}//', 'bucket-like://b//runs///study'])
+def test_one_bucket_has_one_folder_however_its_url_is_spelled(spelling, machine):
+  one = machine('one')
+  workdirs.local(spelling)
+  assert (Mirror(spelling).folder, Mirror(spelling).url) == (one.folder, URL)
+
+
+@pytest.mark.parametrize(
+  'url', ['ftp://me:SECRET@host/x', 'abfs://c/x?sig=SECRET', 's3://b/x#SECRET', 'sb://a:SECRET@b']
+)
+def test_a_password_in_a_url_is_refused_and_not_said(url):
+  with pytest.raises(ConfigError, match='give no password') as error:
+    workdirs.local(url)
+  assert 'SECRET' not in str(error.value)
+
+
+def test_no_room_on_this_machine_is_not_said_of_the_bucket(machine, tmp_path, monkeypatch):
+  work(machine('one'))
+
+  def full(*_):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+  monkeypatch.setattr(bucket.Bucket, 'get', full)
+  with pytest.raises(ConfigError, match=r'No space left.*free space where .* BSJAX_STAGING'):
+    machine('two').fetch()
+  (tmp_path / 'file').write_text('')
+  with pytest.raises(ConfigError, match=r'file.* cannot be written to .*BSJAX_STAGING'):
+    machine('file').fetch()
+
+
+def test_a_bucket_that_may_only_be_read_is_read_for_a_page(machine, monkeypatch, caplog):
+  monkeypatch.setattr(buckets, '_mirrors', {})
+  work(machine('one'))
+
+  def refused(kind, path):
+    if kind in ('put', 'create', 'remove'):
+      raise OSError('Forbidden')
+
+  monkeypatch.setattr(BucketLike, 'operation', staticmethod(refused))
+  machine('two')
+  path = workdirs.local(URL)
+  with buckets.held_if_free(path):
+    assert holds(path) == STATES[-1]
+  assert 'Forbidden' in caplog.text and f'stays in {path}' in caplog.text
+  with pytest.raises(ConfigError, match='Forbidden'), buckets.held(path):
+    pass
+
+
+def test_an_end_that_is_not_pushed_after_an_error_is_said_too(machine, monkeypatch, caplog):
+  one = machine('one')
+  with pytest.raises(ZeroDivisionError), one.held():
+    put(one.folder, STATES[0])
+    Faults(0, 'dead').install(monkeypatch)
+    raise ZeroDivisionError
+  assert f'it is in {one.folder}' in caplog.text
 
 
 def test_an_object_that_is_damaged_is_named_and_a_file_of_another_kind_is_no_study(
@@ -417,6 +624,9 @@ def test_a_workdir_that_was_copied_to_a_bucket_is_left_alone(machine, tmp_path):
     ('bucket-like://b', r'name a folder of a bucket, as bucket-like://BUCKET/FOLDER'),
     ('bucket-like:/b/x', 'name a folder of a bucket'),
     ('bucket-like:///x', 'name a folder of a bucket'),
+    ('bucket-like://b/..', "'..' begins with a dot"),
+    ('bucket-like://b/x/../y', "'..' begins with a dot"),
+    ('https://b/x', 'is no bucket'),
     ('oss://b/x', 'needs ossfs, which is not installed: pip install ossfs'),
   ],
 )
@@ -445,6 +655,8 @@ def test_a_bucket_that_is_not_there_or_does_not_answer_is_one_line(machine, tmp_
   with pytest.raises(ConfigError, match=said) as error, other.held():
     pass
   assert '\n' not in str(error.value)
+  with pytest.raises(ConfigError, match=said), buckets.held_if_free(workdirs.local(other.url)):
+    pass
   monkeypatch.setattr(bucket, 'PATIENCE', 0.1)
   monkeypatch.setattr(BucketLike, 'operation', staticmethod(lambda *_: time.sleep(1)))
   with pytest.raises(ConfigError, match='does not answer within'):

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import unittest.mock
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,11 @@ from helpers.interrupted import terminated_in_call
 from helpers.results import same
 from helpers.small import small_config
 
-from bsjax import Study, arms, load, run_study
+from bsjax import Study, arms, load, native_cost, run_study
 from bsjax.config.errors import ConfigError
-from bsjax.storage import bucket, buckets, mirror
+from bsjax.engine.validate import validate
+from bsjax.storage import bucket, bucket_errors, buckets, hold, mirror
+from bsjax.writers.replay import replay
 
 pytestmark = pytest.mark.usefixtures('blank_figures')
 ROOT = Path(__file__).parents[2]
@@ -39,7 +42,7 @@ def undisturbed(tmp_path_factory):
 def _bucket(tmp_path, monkeypatch):
   (tmp_path / 'buckets' / 'b').mkdir(parents=True)
   monkeypatch.setenv(HOME, str(tmp_path / 'buckets'))
-  monkeypatch.setattr(mirror, 'PAUSES', (0.0,))
+  monkeypatch.setattr(hold, 'PAUSES', (0.0,))
   monkeypatch.setattr(BucketLike, 'operation', staticmethod(nothing))
 
 
@@ -61,7 +64,7 @@ def at_once(monkeypatch):
 
   def waited(self):
     push(self)
-    self._push.join()
+    self._hold._push.join()
 
   monkeypatch.setattr(mirror.Mirror, 'push', waited)
 
@@ -138,11 +141,11 @@ def test_who_has_lost_the_bucket_trains_no_further(machine, undisturbed, monkeyp
   def taken_over(self):
     saved.append(1)
     if len(saved) == 2:
-      self.lost = True  # as its signs of life find out
+      self._hold.lost = True  # as its signs of life find out
     save(self)
 
   monkeypatch.setattr(mirror.Mirror, 'push', taken_over)
-  with pytest.raises(bucket.Lost, match='another process has taken over'):
+  with pytest.raises(bucket_errors.Lost, match='another process has taken over'):
     run_study(config(), URL)
   assert len(saved) == 2
   monkeypatch.undo()
@@ -165,12 +168,62 @@ def test_arms_and_extensions_go_on_elsewhere(machine, tmp_path):
   same(load('bucket-like://b/arms').workdir / 'arms/only', tmp_path / 'arms/arms/only')
 
 
+def test_a_writer_is_told_of_a_study_in_a_bucket_and_weights_are_lent_by_a_folder(
+  machine, undisturbed
+):
+  machine('one')
+  with buckets.at(URL).held():
+    shutil.copytree(undisturbed, buckets.at(URL).folder, dirs_exist_ok=True)
+  machine('two')
+  writer = unittest.mock.Mock()
+  replay(URL, writer)
+  assert sum(len(call.args[0]) for call in writer.rows.call_args_list) == 16
+  with pytest.raises(ConfigError, match=r"'bucket-like:.*is in a bucket; give the folder"):
+    validate(small_config(**KEYS, transfer__workdir=URL))
+
+
+STOPPED = """
+import os, signal
+from helpers.bucket_like import BucketLike
+from bsjax.storage import workdirs
+from bsjax.train import in_bucket, stopping
+stopping.leave_on_signal()
+with in_bucket.held(workdirs.local('bucket-like://b/x')):
+  BucketLike.operation = staticmethod(lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+"""
+
+
+def test_a_signal_in_the_last_push_is_said_to_have_come_then(machine):
+  machine('one')
+  done = run('-c', STOPPED)
+  assert done.returncode == 75
+  assert done.stderr == (
+    'bsjax: stopped by SIGTERM during the last push to the bucket; the same command goes on from '
+    'what is there\n'
+  )
+
+
+def test_what_is_damaged_in_a_bucket_is_one_line_of_every_command(machine, tmp_path, monkeypatch):
+  machine('one')
+  with buckets.at(URL).held():
+    (buckets.at(URL).folder / 'config.json').write_text('{}')
+  for path in (tmp_path / 'buckets' / 'b').glob('*files*'):
+    path.unlink()
+  machine('two')
+  with pytest.raises(SystemExit, match=r'bsjax\.native_cost: .*an object .* is missing'):
+    native_cost.parse_flags(['', f'--workdir={URL}'])
+
+
 RUN = 'import runpy, sys, helpers.bucket_like; runpy.run_module(sys.argv.pop(1), None, "__main__")'
 
 
 def command(module, *flags):
+  return run('-c', RUN, module, *flags)
+
+
+def run(*arguments):
   environment = os.environ | {'PYTHONPATH': f'{ROOT}:{ROOT / "tests"}'}
-  line = [sys.executable, '-c', RUN, module, *flags]
+  line = [sys.executable, *arguments]
   return subprocess.run(
     line, env=environment, cwd=ROOT, capture_output=True, text=True, check=False
   )
@@ -182,7 +235,7 @@ def test_commands_say_in_a_line_who_works_on_a_study_and_read_it_meanwhile(machi
     for name in ('config.json', 'plan.csv', 'records.jsonl', 'data.json', 'summary.json'):
       shutil.copy(undisturbed / name, buckets.at(URL).folder)
     buckets.at(URL).push()
-    buckets.at(URL)._push.join()
+    buckets.at(URL)._hold._push.join()
     os.environ['BSJAX_STAGING'] += ' and two'
     done = command('bsjax.main', '--config=digits', f'--workdir={URL}')
     assert done.returncode == 1 and done.stderr.count('\n') == 1
