@@ -167,7 +167,7 @@ class Study(StudyResults):
     self.config, self.writers, self.shard = config, tuple(writers), shard
     parts = model, data, task, optimizer
     # Where there are none the engine's own default stands.
-    self._parts = {} if all(part is None for part in parts) else {'own': _own(*parts)}
+    self._parts = {} if all(part is None for part in parts) else {'own': own_parts(*parts)}
 
   @property
   def plan(self) -> 'StudyPlan':
@@ -233,7 +233,9 @@ class Study(StudyResults):
     return StudyRun(self.config, self._path, self.writers, self.shard, **self._parts)
 
 
-def _own(model: Any, data: Any, task: 'Task | None', optimizer: Any) -> 'Own':
+def own_parts(
+  model: Any = None, data: Any = None, task: 'Task | None' = None, optimizer: Any = None
+) -> 'Own':
   """The parts from outside as the engine takes them."""
   from bsjax.data import own as own_data
   from bsjax.engine.own import Own

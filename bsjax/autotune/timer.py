@@ -26,7 +26,7 @@ from bsjax.engine.own import CONFIGS, Own, fingerprints
 from bsjax.engine.spec import lane_spec
 from bsjax.engine.strategies import STRATEGIES, Strategy
 from bsjax.plan import plan
-from bsjax.plan.lanes import Group, StagePlan, StudyPlan
+from bsjax.plan.lanes import Group, Lane, StagePlan, StudyPlan
 from bsjax.storage import records, user_cache
 
 # Raised when the programs change so much that old timings mean nothing.
@@ -119,9 +119,7 @@ def measure(
   """
   lanes = group.lanes
   if strategy.vectorize == 'map':
-    count = len(on_device.devices)
-    lanes = lanes[:: -(-len(lanes) // (LANES_IN_TURN * count))]
-    lanes = lanes[: len(lanes) // count * count or None]  # no seat is idle, as few are in training
+    lanes = _few_of(lanes, len(on_device.devices))
   ticks = min(BLOCK_TICKS, group.block_ticks)  # longer blocks might not fit the orders at hand
   few = dataclasses.replace(group, lanes=lanes, block_ticks=ticks)
   spec = lane_spec(config, dataset, stage_plan, group, strategy, own)
@@ -147,6 +145,12 @@ def measure(
         raise
       if not run.split():
         return Timing(group.micro_batch, strategy.name, len(lanes), np.inf, np.inf)
+
+
+def _few_of(lanes: tuple[Lane, ...], devices: int) -> tuple[Lane, ...]:
+  """As many as devices run in turn while timed; no seat is idle, as few are in training."""
+  few = lanes[:: -(-len(lanes) // (LANES_IN_TURN * devices))]
+  return few[: len(few) // devices * devices or None]
 
 
 def _timed(run: Lanes, on_device: DeviceData, blocks: int) -> float:

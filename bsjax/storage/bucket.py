@@ -11,7 +11,6 @@ import contextlib
 import dataclasses
 import json
 import os
-import platform
 import re
 import threading
 import time
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from bsjax.config.errors import ConfigError
+from bsjax.storage import provenance
 from bsjax.storage.bucket_errors import REMEDY, reaching
 
 FOLDER = '.bsjax'  # in a bucket's workdir: heads and files; what lies beside it is for people
@@ -41,12 +41,15 @@ class Head:
   by: str = ''  # the token of who created it
   renewed: float = 0.0  # seconds since the epoch, by the clock of that process
 
+  @property
+  def content(self) -> dict[str, Mapping[str, str]]:
+    """What the workdir holds."""
+    return {'files': self.files, 'links': self.links}
+
 
 def this_process() -> dict[str, Any]:
   """Returns what a head says of this process while it works on a workdir."""
-  since = time.strftime('%Y-%m-%d %H:%M:%S%z')
-  this = {'host': platform.node(), 'process': os.getpid(), 'since': since}
-  return this | {'token': uuid.uuid4().hex}
+  return provenance.holder() | {'token': uuid.uuid4().hex}
 
 
 class Bucket:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from bsjax.config.errors import ConfigError
+from bsjax.storage import provenance
 from bsjax.storage.records import Damaged
 
 REMEDY = (
@@ -52,11 +53,10 @@ def reaching(url: str, kind: type[ConfigError] = ConfigError) -> Iterator[None]:
 def in_use(url: str, holder: Mapping[str, Any] | None, seconds: float = 0.0) -> str:
   """Returns what a second process is told: who works on a URL, and when it would count as dead."""
   holder = holder or {'process': 'another', 'host': 'this machine', 'since': 'just now'}
-  who = f'process {holder["process"]} on {holder["host"]} since {holder["since"]}'
   dies = f'. If it was killed, the same command takes over in {seconds:.0f} seconds'
   return (
-    f'{url} is in use by {who}; wait until that process has ended, stop it, or choose another '
-    f'--workdir{dies if seconds else ""}'
+    f'{url} is in use by {provenance.named(holder)}; wait until that process has ended, stop it, '
+    f'or choose another --workdir{dies if seconds else ""}'
   )
 
 

@@ -92,12 +92,13 @@ class Hold:
     """Makes the bucket what a snapshot is, at one stroke."""
     pieces, before = staging.with_checksums(taken.pieces), self._head
     files = {name: piece.checksum for name, piece in pieces.items()}
-    if (files, taken.links) == (before.files, before.links):
+    content = {'files': files, 'links': taken.links}
+    if content == before.content:
       return
     known = {*before.files.values()}
     new = {one.checksum: one.apart for one in pieces.values() if one.checksum not in known}
     self._there.put({sum_: path for sum_, path in new.items() if path})
-    self._create(files=files, links=taken.links)
+    self._create(**content)
     self._known = {name: piece._replace(apart=None) for name, piece in pieces.items()}
     self._there.remove(known - {*files.values()})
 
@@ -111,7 +112,7 @@ class Hold:
       if not self._there.create(head):
         self._lose()
       self._head = head
-      self._home.note(head.by, files=head.files, links=head.links)
+      self._home.note(head.by, **head.content)
     self._there.remove_head(head.number - 1)
 
   def give_up(self) -> None:
@@ -135,7 +136,7 @@ class Hold:
       except Exception as error:  # of the network or the bucket, of whatever kind
         if pause is None:
           head, sums = self._head, staging.checksums(self._home.folder)
-          self._home.note(head.by, files=head.files, links=head.links, unpushed=sums)
+          self._home.note(head.by, **head.content, unpushed=sums)
           raise OSError(
             f'{self._there.url}: what came after the last push could not be written there '
             f'({said(error)}); it is in {self._home.folder}, from where the same command on this '

@@ -1,10 +1,7 @@
 """One process at a time in a workdir: the second is told who has it."""
 
 import contextlib
-import datetime
 import json
-import os
-import platform
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +9,7 @@ from pathlib import Path
 import filelock
 
 from bsjax.config.errors import ConfigError
+from bsjax.storage import provenance
 
 # Beside the lock itself, which holds nothing: that must not be replaced while it is held.
 LOCK, HOLDER = '.lock', '.running.json'
@@ -41,9 +39,7 @@ def held(workdir: Path, waiting: Callable[[str], None] | None = None) -> Iterato
       f'{workdir} cannot be written to ({error.strerror}); choose another --workdir'
     ) from None
   try:
-    since = datetime.datetime.now().astimezone().isoformat(' ', 'seconds')
-    this = {'host': platform.node(), 'process': os.getpid(), 'since': since}
-    (workdir / HOLDER).write_text(json.dumps(this) + '\n')
+    (workdir / HOLDER).write_text(json.dumps(provenance.holder()) + '\n')
     yield
   finally:
     (workdir / HOLDER).unlink(missing_ok=True)
@@ -61,7 +57,6 @@ def _acquired(lock: filelock.BaseFileLock) -> bool:
 def _holder(path: Path) -> str:
   """Who says to hold it; nothing where that is not, or not yet, readable."""
   try:
-    holder = json.loads(path.read_text())
-    return f' by process {holder["process"]} on {holder["host"]} since {holder["since"]}'
+    return f' by {provenance.named(json.loads(path.read_text()))}'
   except (OSError, ValueError, KeyError, TypeError):
     return ''

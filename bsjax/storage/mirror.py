@@ -37,6 +37,7 @@ class Mirror:
     self.folder = root / re.sub(r'[^\w.-]', '_', self.url.rpartition('/')[2])
     self._home = Home(self.url, root, self.folder)
     self._hold: Hold | None = None  # while this process works on the bucket
+    self._fetched: tuple[int, str] | None = None  # number and author of the head it is made of
 
   @property
   def lost(self) -> bool:
@@ -98,7 +99,10 @@ class Mirror:
         if alone:
           there = Bucket(self.url)
           with reaching(self.url):
-            self._place(there, there.newest())
+            head = there.newest()
+            if (head.number, head.by) != self._fetched:
+              head = self._place(there, head)
+              self._fetched = head.number, head.by
           return
       if 'files' in self._home.base():
         return
@@ -129,25 +133,26 @@ class Mirror:
       there.clear(mine, before)
     return head, mine
 
-  def _place(self, there: Bucket, head: Head) -> None:
+  def _place(self, there: Bucket, head: Head) -> Head:
     """Makes the folder what a head says, but where it is ahead of that, as it could not be pushed.
 
-    A file that is gone was replaced after the head was read, and it is read again.
+    A file that is gone was replaced after the head was read, and it is read again. Returns the head
+    that counted.
     """
     base = self._home.base()
     token = base.get('token', '')
     for _ in range(5):
       staging.refuse_odd(head.files, head.links, head.shown)
-      ahead = base.get('unpushed') and base['files'] == head.files and base['links'] == head.links
+      ahead = base.get('unpushed') and all(base[key] == one for key, one in head.content.items())
       if ahead and staging.checksums(self.folder) == base['unpushed']:
         logging.warning('%s goes on from what could not be pushed: %s', self.url, self.folder)
-        self._home.note(token, files=head.files, links=head.links, unpushed=base['unpushed'])
-        return
+        self._home.note(token, **head.content, unpushed=base['unpushed'])
+        return head
       self._home.note(token)  # it is neither, meanwhile
       with contextlib.suppress(FileNotFoundError):
         staging.place(self.folder, self._home.apart, head.files, head.links, there.get)
-        self._home.note(token, files=head.files, links=head.links)
-        return
+        self._home.note(token, **head.content)
+        return head
       before, head = head, there.newest()
       if head.number == before.number:
         raise records.Damaged(f'{self.url}: an object that it should hold is missing')

@@ -6,6 +6,7 @@ import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,17 @@ def start(device: str) -> dict[str, Any]:
     | {'python': platform.python_version()},
     'commit': commit(),
   }
+
+
+def holder() -> dict[str, Any]:
+  """Returns what others are told of this process while it works on a workdir."""
+  since = datetime.datetime.now().astimezone().isoformat(' ', 'seconds')
+  return {'host': platform.node(), 'process': os.getpid(), 'since': since}
+
+
+def named(holder: Mapping[str, Any]) -> str:
+  """Returns the words for what `holder` said, of this or another process."""
+  return f'process {holder["process"]} on {holder["host"]} since {holder["since"]}'
 
 
 def cores() -> int:

@@ -23,9 +23,9 @@ from bsjax.engine.own import CONFIGS, Own, with_own
 from bsjax.engine.validate import validate
 from bsjax.plan import rounds
 from bsjax.report.text import decision_plans as text
-from bsjax.storage import buckets, extensions, lock, records, workdirs
+from bsjax.storage import extensions, lock, records, workdirs
 from bsjax.storage.writers import Writer
-from bsjax.train import finish, in_bucket
+from bsjax.train import finish
 from bsjax.train.extension import extend, settle
 from bsjax.train.study_run import StudyRun
 
@@ -42,11 +42,6 @@ def decide(
   """
   validate(config)
   path = workdirs.local(workdir)
-  with in_bucket.held(path):
-    return _decide(config, path, writers, own)
-
-
-def _decide(config: ConfigDict, path: Path, writers: Sequence[Writer], own: Own) -> bool:
   processes.first(lambda: _settle(path))
   done = processes.first(lambda: _begun(path, config))
   # Of what an earlier call has begun it is not known how long it took.
@@ -80,7 +75,7 @@ def _answer(path: Path) -> tuple[str, ...]:
 def show(config: ConfigDict, workdir: str | Path, target: str = '', own: Own = CONFIGS) -> bool:
   """Prints the plan of the rounds there, or of what the first adds, what is next, `foreseen`."""
   validate(config)
-  path = processes.first(lambda: buckets.fetch(workdirs.local(workdir)))
+  path = workdirs.local(workdir)
   begun = processes.first(lambda: _begun(path, config))
   now = with_rounds(config, begun)
   if processes.first((path / 'config.json').exists):  # which batch sizes may have been added to

@@ -60,14 +60,15 @@ class StudyRun:
         'from shards; set it to 0',
         'evaluation.subset',
       )
-    if shard and buckets.of(workdirs.local(workdir)):
+    self.workdir = workdirs.local(workdir)
+    if shard and buckets.of(self.workdir):
       raise ConfigError(
         f'--shard={shard}: the tasks of a job array need one disk, and {workdir} is in a bucket; '
         'give a --workdir that all of them see, or leave --shard out'
       )
     config, self.own = with_own(config, own), own
     processes.together(lambda: validate(config))
-    self.config, self.workdir = config, workdirs.local(workdir)
+    self.config = config
     processes.first(lambda: buckets.fetch(self.workdir))
     self.mirrors, self.console = Mirrors(writers), make_console(processes.is_first())
     self._datasets: dict[tuple[str, int], data.Dataset] = {}

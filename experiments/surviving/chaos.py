@@ -51,15 +51,15 @@ FILES = 'records.jsonl', 'subset_records.jsonl', 'plan.csv'
 OF_A_START = 'provenance', 'hardware'  # of summary.json: on which machine and devices it began
 
 
-def staged():
-  config = small_config(**FEW, epochs=2.0)
-  stages.add(config, 'first', epochs=2.0)
-  stages.add(config, 'last', epochs=2.0, batch_size=('keep', 'multiply:2'))
+def staged(epochs=2.0, **changes):
+  config = small_config(**FEW | {'epochs': epochs} | changes)
+  stages.add(config, 'first', epochs=epochs)
+  stages.add(config, 'last', epochs=epochs, batch_size=('keep', 'multiply:2'))
   return config
 
 
-def armed():
-  config = small_config(**FEW)
+def armed(**changes):
+  config = small_config(**FEW | changes)
   arms.add(config, 'narrow', {})
   arms.add(config, 'wide', {'model': {'width': 16}})
   return config
@@ -80,21 +80,26 @@ KINDS = {
 }
 
 
-def child(kind, workdir, devices):
-  """A fork that runs the command of a study; returns its process id."""
+def forked(log, devices, call):
+  """A fork that calls what returns whether nothing is left to do; returns its process id."""
   if process := os.fork():
     return process
   try:
-    log = os.open(workdir.with_suffix('.log'), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.dup2(log, 1), os.dup2(log, 2)
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(file, 1), os.dup2(file, 2)
     cli.set_up_machine()
     jax.config.update('jax_num_cpu_devices', devices)
     jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
     drawing.draw = lambda *_: Figure((1, 1))
-    os._exit(0 if run_study(KINDS[kind](), workdir) else 75)
+    os._exit(0 if call() else 75)
   except BaseException:
     traceback.print_exc()
     os._exit(1)
+
+
+def child(kind, workdir, devices):
+  """A fork that runs the command of a study; returns its process id."""
+  return forked(workdir.with_suffix('.log'), devices, lambda: run_study(KINDS[kind](), workdir))
 
 
 def ended(process):
@@ -213,13 +218,18 @@ def disturbed(kind, folder, chance, expected, *times):
   return {'kind': kind, 'kills': kills, 'different': wrong, 'last_devices': devices}
 
 
-def main():
-  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-  parser.add_argument('--kills', type=int, default=40)
+def asked(about, kills, out):
+  """The flags of the command line, by default so many kills, and the studies that are there."""
+  parser = argparse.ArgumentParser(description=about.splitlines()[0])
+  parser.add_argument('--kills', type=int, default=kills)
   parser.add_argument('--minutes', type=float, default=7.0)
-  parser.add_argument('--out', type=Path, default=HERE / 'chaos.json')
+  parser.add_argument('--out', type=Path, default=out)
   flags = parser.parse_args()
-  studies = json.loads(flags.out.read_text())['studies'] if flags.out.exists() else []
+  return flags, json.loads(flags.out.read_text())['studies'] if flags.out.exists() else []
+
+
+def main():
+  flags, studies = asked(__doc__, 40, HERE / 'chaos.json')
   with tempfile.TemporaryDirectory() as name:
     folder = Path(name)
     os.environ.setdefault('XDG_CACHE_HOME', name)

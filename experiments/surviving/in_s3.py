@@ -11,7 +11,6 @@ killed process counts as dead at once here, and after two minutes otherwise. It 
 in_s3.json ends.
 """
 
-import argparse
 import itertools
 import json
 import os
@@ -23,17 +22,12 @@ import subprocess
 import sys
 import tempfile
 import time
-import traceback
 import urllib.request
 from pathlib import Path
 
 import chaos
-import jax
 from helpers.small import small_config
-from matplotlib.figure import Figure
 
-from bsjax import arms, cli, stages
-from bsjax.report.figures import drawing
 from bsjax.storage import bucket, buckets
 from bsjax.storage.workdirs import local
 from bsjax.train.study_run import run_study
@@ -42,24 +36,10 @@ HERE = Path(__file__).parent
 LONG = {'epochs': 40.0, 'evaluations': 12}
 
 
-def staged():
-  config = small_config(**chaos.FEW | LONG)
-  stages.add(config, 'first', epochs=20.0)
-  stages.add(config, 'last', epochs=20.0, batch_size=('keep', 'multiply:2'))
-  return config
-
-
-def armed():
-  config = small_config(**chaos.FEW | LONG)
-  arms.add(config, 'narrow', {})
-  arms.add(config, 'wide', {'model': {'width': 16}})
-  return config
-
-
 KINDS = {
   'plain': lambda: small_config(**chaos.FEW | LONG),
-  'stages': staged,
-  'arms': armed,
+  'stages': lambda: chaos.staged(**LONG | {'epochs': 20.0}),
+  'arms': lambda: chaos.armed(**LONG),
 }
 MOST_KILLS = 4  # of a study, before it may end
 PORT = 5099
@@ -74,21 +54,13 @@ ACCOUNT = {
 
 def child(folder, call):
   """A fork that calls something, with an empty folder for buckets; returns its process id."""
-  if process := os.fork():
-    return process
-  try:
-    log = os.open(folder / 'log', os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.dup2(log, 1), os.dup2(log, 2)
+
+  def in_bucket():
     os.environ |= ACCOUNT | {'BSJAX_STAGING': tempfile.mkdtemp(dir=folder)}
     bucket.SILENCE = 0.0
-    cli.set_up_machine()
-    jax.config.update('jax_num_cpu_devices', 2)
-    jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
-    drawing.draw = lambda *_: Figure((1, 1))
-    os._exit(0 if call() else 75)
-  except BaseException:
-    traceback.print_exc()
-    os._exit(1)
+    return call()
+
+  return chaos.forked(folder / 'log', 2, in_bucket)
 
 
 def server():
@@ -160,12 +132,7 @@ def disturbed(kind, url, folder, chance, expected, seconds):
 
 
 def main():
-  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-  parser.add_argument('--kills', type=int, default=20)
-  parser.add_argument('--minutes', type=float, default=7.0)
-  parser.add_argument('--out', type=Path, default=HERE / 'in_s3.json')
-  flags = parser.parse_args()
-  studies = json.loads(flags.out.read_text())['studies'] if flags.out.exists() else []
+  flags, studies = chaos.asked(__doc__, 20, HERE / 'in_s3.json')
   running = server()
   try:
     with tempfile.TemporaryDirectory() as name:

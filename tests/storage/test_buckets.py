@@ -514,6 +514,17 @@ def test_a_reader_waits_for_one_of_its_machine_that_fetches(machine, monkeypatch
   assert seen == [STATES[-1]]
 
 
+def test_what_was_fetched_is_read_again_only_where_it_has_changed(machine, monkeypatch):
+  work(machine('one'), STATES[:2])
+  reader, placed = machine('two'), []
+  place = mirror.staging.place
+  monkeypatch.setattr(mirror.staging, 'place', lambda *given: placed.append(place(*given)))
+  assert fetched(reader) == fetched(reader) == STATES[1] and len(placed) == 1
+  work(machine('one'), STATES[2:])
+  placed.clear()
+  assert fetched(reader) == fetched(reader) == STATES[-1] and len(placed) == 1
+
+
 @pytest.mark.parametrize('name', ['apart', 'lock', 'base.json'])
 def test_a_folder_may_have_any_name(name, machine):
   machine('one')

@@ -16,14 +16,13 @@ from ml_collections import ConfigDict
 
 from bsjax import data, models
 from bsjax.config import keys
-from bsjax.data import own as own_data
 from bsjax.data import stream
 from bsjax.data.dataset import Dataset, Split, mean_and_std
 from bsjax.engine import lanes
 from bsjax.engine import validate as study_config
 from bsjax.engine.own import CONFIGS, Own, with_own
 from bsjax.models import convolution
-from bsjax.models.own import adapted
+from bsjax.study import own_parts
 
 EVALUATED = 512  # examples of the training set on which final losses are compared
 # Updates of the largest batch after which losses are first compared: few, so that rounding has not
@@ -147,7 +146,8 @@ def make(name: str, options: Options) -> Work:
   chunk = min(size.examples, FEW * max(size.batch_sizes))
   config, own = keys.base_config(), CONFIGS
   if recipe.parts:
-    own = _parts(recipe.parts, config)
+    study = importlib.import_module(f'bsjax.configs.{recipe.parts}')
+    own = own_parts(**study.parts(config))
     dataset, note = own.data, own.data.name
   else:
     dataset, note = _digits() if recipe.digits else _images(options.data)
@@ -178,12 +178,6 @@ def on_disk(work: Work, options: Options) -> Iterator[Options]:
     train, path = work.dataset.train, f'{folder}/images.npz'
     np.savez(path, train_images=train.images, train_labels=train.labels)
     yield dataclasses.replace(options, data=path)
-
-
-def _parts(study: str, config: ConfigDict) -> Own:
-  parts = importlib.import_module(f'bsjax.configs.{study}').parts(config)
-  dataset = own_data.dataset(own_data.given(parts['data']), classes=False)
-  return Own(adapted(parts['model']), parts['task'], data=dataset)
 
 
 def _digits() -> tuple[Dataset, str]:
