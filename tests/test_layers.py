@@ -106,6 +106,21 @@ def test_names_imported_inside_functions_are_there(folder):
   assert not gone
 
 
+@pytest.mark.parametrize('folder', ['bsjax', 'tests', 'experiments', 'configs'])
+def test_no_import_defines_a_flag(folder):
+  """Commands define theirs when they begin: one process may import two, as tests do."""
+  later = ast.FunctionDef | ast.ClassDef | ast.If  # If: of a file that is run itself
+  defined = [
+    f'{path.name}:{node.lineno}'
+    for path in sorted((ROOT / folder).rglob('*.py'))
+    for statement in ast.parse(path.read_text()).body
+    if not isinstance(statement, later)
+    for node in ast.walk(statement)
+    if isinstance(node, ast.Attribute) and node.attr.startswith('DEFINE')
+  ]
+  assert not defined
+
+
 @functools.cache
 def _names_of(module):
   """The names that a module of the package binds at its head or lists there, and its files."""

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from benchmark import jax_loop, lanes_side, processes, protocol, start, works
+from benchmark import jax_loop, lanes_side, processes, protocol, sides, start, works
 from benchmark.jax_loop import Sample
 from benchmark.protocol import Budget, WrongResult, check, measure, pairs
 from benchmark.works import Work
@@ -115,9 +115,7 @@ def test_targets_are_the_next_letters_and_no_torch_side_is_offered(text):
   tokens, following = works.examples(text, 0)
   assert tokens.shape == following.shape == (32, 64)
   np.testing.assert_array_equal(tokens[:, 1:], following[:, :-1])
-  from benchmark import __main__ as command
-
-  assert list(command.sides(text, works.Options(), [])) == [
+  assert list(sides.makers(text, works.Options(), [])) == [
     'bsjax',
     'sequential',
     'sequential scan',
