@@ -1,7 +1,9 @@
 """Draws speed.png from the JSON files in this folder: the time of each way, by that of bsjax."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -9,18 +11,13 @@ HERE = Path(__file__).parent
 
 
 def main() -> None:
-  works = {}
-  for path in sorted(HERE.glob('*.json'), key=lambda path: 'again' not in path.stem):
-    result = json.loads(path.read_text())
-    if 'works' not in result:  # that of given_up.py
-      continue
-    for name, work in result['works'].items():
-      if work['sides']:
-        works[f'{name}, {result["hardware"]["devices"]}'] = work['sides']
-  figure = Figure(figsize=(4 * len(works), 3.2), layout='constrained')
+  machines = [measured(HERE.glob('*.json')), measured((HERE / 'xeon').glob('*.json'))]
+  columns = max(map(len, machines))
+  figure = Figure(figsize=(4 * columns, 3 * len(machines)), layout='constrained')
   label = 'time, times that of bsjax (median, range of rounds)'
-  for i, (title, sides) in enumerate(works.items()):
-    axes = figure.add_subplot(1, len(works), i + 1)
+  panels = [(i, *panel) for i, works in enumerate(machines) for panel in enumerate(works.items())]
+  for i, j, (title, sides) in panels:
+    axes = figure.add_subplot(len(machines), columns, columns * i + j + 1)
     rows = [(n, s['times_first']) for n, s in sides.items() if s.get('times_first')][::-1]
     medians = [row['median'] for _, row in rows]
     spread = [[abs(row['median'] - row[end]) for _, row in rows] for end in ('min', 'max')]
@@ -33,6 +30,20 @@ def main() -> None:
     axes.set_xlabel(label, fontsize=8)
     axes.spines[['top', 'right']].set_visible(False)
   figure.savefig(HERE / 'speed.png', dpi=110)
+
+
+def measured(paths: Iterable[Path]) -> dict[str, dict[str, Any]]:
+  """The sides of each work of these files, by its name and processor; the newer of two."""
+  works = {}
+  for path in sorted(paths, key=lambda path: 'again' not in path.stem):
+    result = json.loads(path.read_text())
+    if 'works' not in result:  # that of given_up.py
+      continue
+    for name, work in result['works'].items():
+      if work['sides']:
+        processor = result['hardware']['processor'].replace('(R)', '').removesuffix(' Processor')
+        works[f'{name}, 2 cores of {processor}'] = work['sides']
+  return works
 
 
 if __name__ == '__main__':
