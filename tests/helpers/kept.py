@@ -21,7 +21,7 @@ from rich.console import Console
 
 FOLDER = Path(__file__).parents[1] / 'report' / 'kept'
 RELATIVE, ABSOLUTE = 1e-6, 1e-9
-DIGITS = 9  # that are written, well within the tolerance
+DIGITS = 8  # that are written, well within the tolerance
 SHOWN = 10  # differences that are said
 
 

@@ -5,37 +5,24 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from bsjax.analysis.runs.histories import progress, provisional
-from bsjax.config import base_config
-from bsjax.config.metrics import LossEntry, MetricEntry, judging, stored
+from bsjax.config.metrics import judging
 from bsjax.plan import plan as plans
 from bsjax.report import study_page
 from bsjax.report.stored_study import StoredStudy
 from bsjax.report.summaries import summarize
 from bsjax.report.text import methodology
-from helpers import kept_figures, planted_scaling, rounds, staged, synthetic, world_files
+from helpers import kept_figures, planted_scaling, rounds, staged, world_files
 from helpers.halved import halved
 from helpers.kept import Kept, visible
 from helpers.kept_costs import native_cost, sharpness
+from helpers.kept_records import BITS, SCORE, Study, long_tail, noisy, tokens
 from helpers.world_catalogue import CRITICAL_SIZES
 from helpers.worlds import TRAIN_EXAMPLES, World
-
-Rows = list[dict[str, Any]]
-
-
-class Study(NamedTuple):
-  """What a workdir holds."""
-
-  config: Mapping[str, Any]
-  plan: Rows
-  rows: Rows
-  facts: Mapping[str, Any] | None = None
-  cost: Mapping[str, Any] | None = None
-  sharpness: Mapping[str, Any] | None = None
 
 
 def kept_study(name: str) -> Kept:
@@ -49,7 +36,9 @@ def kept_study(name: str) -> Kept:
     page, plain = study_page.render(stored_one)
   with judging(stored_one.judged):
     method = methodology.topics(config, plan, summary, cost)
-  words = {'page': visible(page), 'report.md': _without_versions(plain)}
+  words = {'page': visible(page)}
+  if name in PLAIN:
+    words['report.md'] = _without_versions(plain)
   words |= {'method': '\n'.join(method.values())}
   return Kept({'summary': summary, 'views': figures}, words)
 
@@ -96,89 +85,6 @@ def of(made: world_files.Made, **beside: Any) -> Study:
   return Study(json.loads(made.config.to_json()), made.lanes, made.rows, made.facts, **beside)
 
 
-def noisy() -> Study:
-  """Noise scales of every kind; those of the largest batch size have no upper bound."""
-  config = synthetic.config() | {'optimizer': {'name': 'adam', 'b1': 0.9, 'b2': 0.999}}
-  plan = synthetic.plan((8, 32, 128), (0.05, 0.1), 3)
-  random, rows = np.random.default_rng(0), []
-
-  def window(size: int, count: int, factor: float) -> dict[str, Any]:
-    trace = factor * 40 * math.exp(random.normal(0, 0.1))
-    grad_sq = 2.0 + random.normal(0, 0.1) if size < 128 else random.normal(0.1, 1.5)
-    spread = {'trace_var': 9.0, 'grad_sq_var': 4.0, 'cov': 0.5, 'negative': 0.25}
-    moments = {'count': count, 'trace': trace, 'grad_sq': grad_sq} | spread
-    return moments | {'spans': moments | {'count': count // 8}}
-
-  def probe(size: int, factor: float) -> dict[str, Any]:
-    kept_of = window(size, 100, factor)
-    ratio = kept_of['trace'] / kept_of['grad_sq']
-    known = {key: kept_of[key] for key in ('trace', 'grad_sq', 'trace_var', 'grad_sq_var', 'cov')}
-    return known | {'noise_scale': ratio if ratio > 0 else None, 'n': 100}
-
-  for row in synthetic.realistic(plan, evaluations=6):
-    size = plan[row['lane']]['batch_size']
-    if row['examples']:
-      row['noise'], row['noise_early'] = window(size, 80, 1.0), window(size, 4 * (size > 8), 1.2)
-      row['preconditioned_noise'] = window(size, 80, 2.0)
-      row['preconditioned_noise_early'] = window(size, 10, 2.5)
-    if size != 32:
-      kinds = {'plain': probe(size, 1.1), 'preconditioned': probe(size, 2.2)}
-      row['exact'] = {'examples': 100, **kinds, 'curvature': probe(size, 0.7)}
-    rows.append(row)
-  return Study(config, plan, rows)
-
-
-def long_tail(normalization: str = 'group', **data: Any) -> Study:
-  """Accuracies by class, of which small batches are better at the rare ones."""
-  plan, random = synthetic.plan((8, 16, 32), (0.1,), 4), np.random.default_rng(1)
-  base = np.array([0.9, 0.85, 0.8, 0.7, 0.6, 0.4, 0.3])
-  lucky, rows = random.normal(0, 0.05, (4, 7)), []
-  for lane in plan:
-    doublings = np.log2(lane['batch_size'] / 16)
-    slopes = np.array([0.0, 0.0, 0.01, 0.0, 0.0, -0.03, -0.04])
-    found = base + slopes * doublings + lucky[lane['trial']] + random.normal(0, 0.004, 7)
-    fresh = found - 0.01 * doublings * np.eye(7)[[5, 6]].sum(0)
-    values = {'val_class_accuracy': found.tolist(), 'val_balanced_accuracy': float(found.mean())}
-    values |= {'val_accuracy': float(found.mean()), 'train_accuracy': 0.9}
-    if normalization == 'batch':
-      values |= {'reestimated_val_class_accuracy': fresh.tolist()}
-      values |= {f'reestimated_{split}_accuracy': 0.5 for split in ('val', 'train')}
-      values |= {f'reestimated_{split}_loss': 0.5 for split in ('val', 'train')}
-    rows += [synthetic.record(lane, 0.0), synthetic.record(lane, 1.0, **values)]
-  counts = {'train': [400, 200, 100, 50, 25, 12, 6], 'validation': [20] * 7}
-  seen = {'batch_size': 8, 'mean': 3.5, 'percentile_5': 2.0, 'share_lacking': 1.0, 'batches': 9}
-  facts = {'class_names': list('abcdefg'), 'class_counts': counts}
-  facts['classes_per_batch'] = [seen | {'classes': 7}]
-  return Study(synthetic.config(normalization, **data), plan, rows, facts)
-
-
-def tokens(metric: MetricEntry, name: str, best: float) -> Study:
-  """A model of language from outside, judged by another metric than accuracy."""
-  config = json.loads(base_config().to_json())
-  task = stored(metric, LossEntry('cross entropy', 'nats', 0))
-  data = {'name': "Python's reference", 'images': False}
-  config |= {'own': {'task': task, 'model': {'name': 'Decoder'}, 'data': data}, 'epochs': 2.0}
-  config['model'] |= {'name': 'own', 'normalization': 'none'}
-  config['data'] |= {'source': 'own', 'name': data['name']}
-  plan, rows = synthetic.plan((8, 16, 64), (0.002, 0.004, 0.008), 3, 8192, 2.0), []
-  random = np.random.default_rng(3)
-  for lane in plan:
-    off = math.log(lane['learning_rate'] / 0.004) - 0.1 * math.log2(lane['batch_size'] / 16)
-    luck = random.normal(0, 0.01) + 0.02 * lane['trial']
-    for index in range(9):
-      share = index / 8
-      loss = 3.3 * math.exp(-1.5 * share**0.5) + (0.05 * off**2 + luck) * share
-      value = best * loss
-      row = synthetic.record(lane, share, train_loss=loss, val_loss=1.05 * loss)
-      row = {key: row[key] for key in row if not key.endswith('accuracy')}
-      rows.append(row | {f'train_{name}': value, f'val_{name}': 1.05 * value})
-  return Study(config, plan, rows)
-
-
-BITS = MetricEntry('bits', 'bits per character', 'bits per character', False, 'bits', 0)
-SCORE = MetricEntry('score', 'log likelihood', 'log likelihoods', True)
-
-
 def of_stages(**keys: Any) -> Study:
   """A slope that turns after the first stage, and of two branches the second better."""
 
@@ -193,12 +99,29 @@ def of_stages(**keys: Any) -> Study:
   return Study(config, *staged.made(turning, branches=branches))
 
 
-def scaled(power: float, diverges: Callable[[Any], bool] = lambda lane: False) -> Study:
-  """Several scaling rules, of which the one with this power is true."""
-  config = planted_scaling.config()
+def scaled(
+  power: float, diverges: Callable[[Any], bool] = lambda lane: False, again: bool = False
+) -> Study:
+  """Several scaling rules, of which the one with this power is true; `again`: with BatchNorm."""
+  config = planted_scaling.config(normalization='batch' if again else 'group')
   plan = planted_scaling.plan(config, trials=4)
   rows = planted_scaling.records(plan, power, evaluations=6, diverges=diverges)
+  for row in rows if again else ():
+    lag = 1e-4 * plan[row['lane']]['batch_size'] * (row['examples'] > 0)
+    row |= {f'reestimated_{key}': row[key] for key in ('train_loss', 'val_loss', 'train_accuracy')}
+    row['reestimated_val_accuracy'] = row['val_accuracy'] + lag
   return Study(config, plan, rows)
+
+
+def of_stages_alone() -> Study:
+  """With branches that last longer or shorter, as measured run alone in each stage."""
+  study, cost = of_stages(batch_size=['keep', 'multiply:2'], normalization='batch'), native_cost()
+  rows = [
+    row | {'stage': stage, 'batch_size': size}
+    for stage in ('head', 'tail')
+    for row, size in zip(cost['rows'] * 2, (8, 16, 32, 64, 128), strict=False)
+  ]
+  return study._replace(cost=cost | {'rows': rows})
 
 
 def decided(**asks: Any) -> Study:
@@ -209,12 +132,21 @@ def decided(**asks: Any) -> Study:
   return Study(found.config, found.plan, found.records, world_files.facts(5000))
 
 
-# Of these figures are drawn too, which takes most of the time.
+# Of these figures are drawn too, which takes most of the time; of others report.md is kept.
 DRAWN = 'plain', 'halved', 'critical', 'branches', 'linear_rule', 'long_tail_stale'
 DRAWN += 'noise_scales', 'bits'
+PLAIN = 'plain', 'branches', 'decided'
 WORSE = (0.0, 0.3, 1.2)
 CRITICAL = {'optimum': 0.05, 'optimum_power': None, 'slowness': 1.0}
 LENT = {'pretrain': {'epochs': 1.0, 'trials': 1, 'data': {'train_examples': 512}}}
+MANY = {
+  **{'data.crop': 2, 'data.flip': True, 'data.validation': 'test', 'data.max_per_class': 500},
+  **{'optimizer.name': 'adamw', 'optimizer.weight_decay': 0.01, 'optimizer.decay_all': True},
+  **{'schedule.name': 'step', 'schedule.warmup_epochs': 0.5, 'scaling.base_batch_size': 32},
+  **{'noise_scale.exact_examples': 64, 'noise_scale.curvature_blocks': 4},
+  **{'evaluation.subset': 512, 'scaling.hyperparameters': 'keep,half_life', 'model.width': 24},
+  **{'axes.weight_decay': (0.0, 0.1), 'averaging.half_life': 0.5, 'micro_batch': 8},
+}
 STUDIES: dict[str, Callable[[], Study]] = {
   'plain': lambda: of(grid(worse=WORSE), cost=native_cost(), sharpness=sharpness()),
   'alike_8_trials': lambda: of(grid((8, 128), trials=8, lane_sd=0.1)),
@@ -237,12 +169,17 @@ STUDIES: dict[str, Callable[[], Study]] = {
   'stages': of_stages,
   'branches': lambda: of_stages(batch_size=['keep', 'multiply:2'], normalization='batch'),
   'linear_rule': lambda: scaled(1.0),
-  'sqrt_rule_diverged': lambda: scaled(0.5, lambda lane: lane['learning_rate'] > 1.0),
   'long_tail': lambda: long_tail(sampler='inverse_frequency'),
   'long_tail_stale': lambda: long_tail('batch', imbalance_factor=66.0),
   'noise_scales': noisy,
   'bits': lambda: tokens(BITS._replace(margin=0.02), 'bits', 1.44),
   'score': lambda: tokens(SCORE, 'score', -1.0),
   'decided': decided,
+  'equivalent_asked': lambda: decided(question='equivalent:16,64'),
+  'best_rate_asked': lambda: decided(question='best_learning_rate'),
+  'undecided': lambda: decided(most_trials=5),
+  'sqrt_rule_stale': lambda: scaled(0.5, lambda lane: lane['learning_rate'] > 1.0, again=True),
+  'stages_alone': of_stages_alone,
+  'many_keys': lambda: of(grid((8, 32), keys=MANY, worse=(0.0, 0.5))),
   'undecided_trend': lambda: decided(question='trend', most_trials=4),
 }

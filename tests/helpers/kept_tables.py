@@ -14,6 +14,7 @@ import pandas as pd
 from bsjax import format
 from bsjax.analysis.decide.decision import decision
 from bsjax.audit import audit
+from bsjax.audit.problem import Problem
 from bsjax.report import arms_page, compare, methods
 from bsjax.report.text import decision as decision_text
 from bsjax.storage import records
@@ -75,6 +76,38 @@ def cells() -> Kept:
   other['val_accuracy'] = 0.9 - other['val_accuracy'] + 0.15 * other['epoch']
   both = pd.concat([one, other], ignore_index=True)
   return audited(both, {'cell': 'model'}, price_per_hour=2.0, train_examples=4096)
+
+
+def files() -> Kept:
+  """Tables as others write them: what was guessed, and what cannot be read."""
+  frame = strangers()[['batch_size', 'learning_rate', 'trial', 'epoch', 'val_accuracy']]
+  plain = frame[(frame['learning_rate'] == 0.1) & (frame['epoch'] > 2)]
+  steps = plain.assign(step=plain['epoch'] * 4096 // plain['batch_size'])
+  percent = 100 * (1 - plain['val_accuracy'])
+  tables = {
+    'steps': steps.drop(columns=['learning_rate', 'trial']),
+    'error': plain.assign(val_error=percent, note='x').drop(columns='val_accuracy'),
+    'updates': steps.rename(columns={'step': 'updates', 'val_accuracy': 'test_acc'}),
+    'names': plain.rename(columns={'batch_size': 'bs', 'trial': 'seed', 'val_accuracy': 'acc'}),
+    'nothing': plain.assign(val_accuracy='n/a'),
+    'no clock': plain.drop(columns='epoch'),
+    'half': plain.assign(batch_size=plain['batch_size'] + 0.5),
+    'twice': pd.concat([plain, plain.assign(val_accuracy=0.5)]),
+    'metric': plain.drop(columns='val_accuracy'),
+  }
+  numbers, words = {}, {}
+  with tempfile.TemporaryDirectory() as folder:
+    for name, table in tables.items():
+      path = Path(folder) / f'{name}.csv'
+      table.to_csv(path, index=False)
+      try:
+        numbers[name] = (found := audit([path])).result['batch_sizes']
+        words[name] = '\n'.join(
+          [found.result['answer']['headline'], *found.result['read']['notes']]
+        )
+      except Problem as problem:
+        words[name] = str(problem)
+  return Kept(numbers, words)
 
 
 def _arms(folder: Path, scaled: bool) -> None:
@@ -173,6 +206,7 @@ TABLES: dict[str, Callable[[], Kept]] = {
   'audit_only_untuned': lambda: planted('only_untuned'),
   'audit_losses': losses,
   'audit_cells': cells,
+  'audit_files': files,
   'arms': arms,
   'arms_of_rules': lambda: arms(scaled=True),
   'compared': compared,
