@@ -143,6 +143,14 @@ def test_dropped_examples_budget_and_test_data():
   assert confounds(audit(tested))['test_set_used']['present'] is True
 
 
+def test_what_a_loader_may_drop_is_a_share_of_the_set():
+  """Of a table without updates: 232 of 1,000 examples are left over at batch size 256."""
+  found = confounds(audit(sweep(falls), train_examples=1000))['dropped_examples']
+  assert found['present'] == 'unknown' and '256' in found['evidence'] and '23%' in found['evidence']
+  few = confounds(audit(sweep(falls), train_examples=256 * 4000 + 64))['dropped_examples']
+  assert few['present'] is False
+
+
 def test_a_smoothed_metric_is_told_by_its_errors_or_its_name():
   random = np.random.default_rng(1)
   frame = sweep(falls, epochs=200)

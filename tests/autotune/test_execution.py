@@ -191,6 +191,16 @@ def test_a_study_keeps_its_micro_batches_and_on_its_devices_its_strategies(clock
   assert choose(config, tmp_path, dataclasses.replace(cut, device='1 x H200')).parts == {}
 
 
+def test_a_strategy_that_was_fixed_is_chosen_anew_once_it_is_no_longer(clocked, tmp_path):
+  """Nobody has timed whether what the config named is the fastest there is."""
+  clocked({('map-canonical', 8): 2.0, ('vmap-im2col', 8): 1.0})
+  fixed = choose(small_config(execution__strategy='map-canonical'), tmp_path)
+  assert fixed.fixed and fixed.strategies == {8: STRATEGIES['map-canonical']}
+  chosen = choose(auto_config(), tmp_path, fixed)
+  assert not chosen.fixed and chosen.strategies == {8: STRATEGIES['vmap-im2col']}
+  assert chosen.micro_batches == fixed.micro_batches
+
+
 def test_a_study_without_a_record_of_it_keeps_the_micro_batches_of_its_plan(clocked, tmp_path):
   clocked({('map-canonical', 4): 1.0, ('vmap-im2col', 4): 2.0})
   study = plan.make_plan(small_config(), 150, {8: 4, 16: 4, 32: 4})

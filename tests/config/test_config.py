@@ -162,3 +162,24 @@ def test_a_question_that_cannot_be_asked_is_refused(overrides, words):
     validate(small_config(**given))
   assert words in str(error.value)
   assert str(error.value).startswith('1 problem')
+
+
+@pytest.mark.parametrize(
+  'overrides',
+  [
+    {'decide__question': 'trend', 'trials': 2, 'decide__most_trials': 2},
+    {'decide__question': 'trend', 'trials': 30, 'decide__most_trials': 30},
+    {'decide__question': 'critical_batch_size', 'trials': 2, 'batch_sizes': (8, 16, 32)},
+    {'decide__question': 'best_learning_rate', 'decide__margin': 1.001, 'batch_sizes': (8,)},
+    {'decide__question': 'equivalent:8,16', 'batch_sizes': (8, 16)},
+    {'noise_scale__exact_examples': 32, 'noise_scale__curvature_blocks': 4},
+    {'noise_scale__exact_examples': 32, 'noise_scale__curvature_blocks': 32},
+    {'halving__rungs': (0.25, 0.5), 'decide__question': 'best_batch_size'},
+    {**_STEP, 'schedule__boundaries': (0.51, 0.99), 'schedule__warmup_epochs': 1.0},
+    {'schedule__warmup_epochs': 1.999},
+    {'micro_batch': 8, 'batch_sizes': (8, 16)},
+  ],
+  ids=str,
+)
+def test_what_is_just_within_the_bounds_of_several_keys_is_valid(overrides):
+  validate(small_config(**overrides))

@@ -33,3 +33,19 @@ def test_a_margin_that_nobody_gave_is_a_share_of_a_usual_value_whatever_its_sign
 def test_what_learning_rates_are_best_by_is_the_metric_wherever_less_of_it_can_be_told(entry, cost):
   """What has no upper bound has no error: there it is the loss."""
   assert metrics.Judged(entry).val_cost == cost
+
+
+@pytest.mark.parametrize(
+  'entry, known, none',
+  [
+    (metrics.ACCURACY, (0.0, 0.5, 1.0), (-1e-9, 1 + 1e-9, math.nan)),  # all wrong, and all right
+    (
+      metrics.MetricEntry('bits', 'bits', 'bits', higher_is_better=False, lowest=0),
+      (0.0, 1e300, math.inf),
+      (-1e-9, -math.inf, math.nan),
+    ),
+  ],
+)
+def test_the_bounds_of_a_metric_are_values_of_it_and_nothing_beyond_is(entry, known, none):
+  assert all(map(entry.allows, known))
+  assert not any(map(entry.allows, none))

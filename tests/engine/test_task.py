@@ -145,3 +145,25 @@ def test_whole_numbers_are_summed_exactly_and_others_as_they_are():
   assert sums.metrics['ones'].dtype == jnp.int32 and sums.metrics['ones'] == 5
   assert sums.metrics['halves'] == 2.5 and sums.count == 5
   assert sums.class_count is None and sums.class_metrics == {}
+
+
+def test_of_what_has_positions_those_that_the_mask_leaves_count_alike():
+  """A mean of its own for each example: nothing of what is masked, and 0 of one that has none."""
+
+  def by_position(outputs, targets):
+    return (outputs - targets) ** 2
+
+  metric = Metric('off_by', lambda outputs, targets: jnp.abs(outputs - targets), False)
+  random = np.random.default_rng(0)
+  outputs = jnp.asarray(random.normal(size=(3, 2, 4)), jnp.float32)
+  targets = jnp.asarray(random.normal(size=(3, 2, 4)), jnp.float32)
+  counts = np.ones((3, 2, 4), bool)
+  counts[0, 1, 1:], counts[2] = False, False
+  masked = Task(by_position, [metric], mask=lambda _: jnp.asarray(counts))
+  spoilt = jnp.where(counts, outputs, jnp.inf)  # what is masked may be anything
+  for task, kept in ((masked, counts), (Task(by_position, [metric]), np.ones_like(counts))):
+    given = spoilt if task is masked else outputs
+    for found, power in (task.loss(given, targets), 2), (task.measure('off_by', given, targets), 1):
+      off = np.abs(np.asarray(outputs - targets, np.float64)) ** power
+      expected = [one[use].mean() if use.any() else 0.0 for one, use in zip(off, kept, strict=True)]
+      np.testing.assert_allclose(found, expected, rtol=1e-5)

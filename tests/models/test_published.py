@@ -150,6 +150,15 @@ def test_scaled_channels_are_multiples_of_8(channels, multiple):
   assert mobilenet.rounded(float(channels)) == multiple
 
 
+def test_scaled_channels_are_the_nearest_multiple_that_is_not_far_below():
+  """Of two that are as near the larger, as published; also of many channels, and of halves."""
+  multiples = range(8, 2000, 8)
+  for channels in np.arange(0.5, 1500, 0.5).tolist():
+    enough = [one for one in multiples if one >= 0.9 * channels]
+    nearest = min(enough, key=lambda one: (abs(one - channels), -one))
+    assert mobilenet.rounded(channels) == nearest, channels
+
+
 def test_width_scales_mobilenet_as_published():
   """At multiplier 0.75, but for the first layer 24: torchvision's stages."""
   params = shapes(build('mobilenet_v2', width=24), (1, 32, 32, 3))['params']

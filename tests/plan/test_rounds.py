@@ -1,5 +1,7 @@
 """Boxes of settings: what they span, the lanes they make, and what extended studies take over."""
 
+import math
+
 import pytest
 from helpers.small import small_config
 
@@ -107,3 +109,16 @@ def test_a_share_has_the_program_of_the_whole_group():
   specs = [lane_spec(config, dataset, part, part.groups[0]) for part in (whole.first, *parts)]
   assert {spec.probe_every for spec in specs} == {16}
   assert not any(spec.every_tick for spec in specs)
+
+
+@pytest.mark.parametrize(
+  'keys, seconds',
+  [
+    ({'budget': 2.0, 'budget_unit': 'minutes'}, 120),
+    ({'budget': 3.0, 'budget_unit': 'price', 'price_per_hour': 6.0}, 1800),
+    ({'budget': 3.0, 'budget_unit': 'lane_examples', 'price_per_hour': 6.0}, math.inf),
+    ({'budget': 0.0, 'budget_unit': 'minutes'}, math.inf),
+  ],
+)
+def test_a_budget_in_seconds(keys, seconds):
+  assert rounds.budget_seconds(small_config().decide.to_dict() | keys) == pytest.approx(seconds)

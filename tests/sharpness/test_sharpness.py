@@ -187,6 +187,19 @@ def test_residuals_bound_the_error_and_say_what_has_not_converged():
   assert first['residual'] == pytest.approx(found.residual[0])
 
 
+def test_residual_and_weight_are_those_of_the_value_they_stand_beside():
+  """Also where no end of the spectrum is the mirror of the other."""
+  random = np.random.default_rng(0)
+  alpha, beta = random.normal(size=6), random.uniform(0.5, 1.5, 6)
+  matrix = np.diag(alpha) + np.diag(beta[:-1], 1) + np.diag(beta[:-1], -1)
+  found = spectrum.ritz(alpha, beta)
+  assert (np.diff(found.value) < 0).all()
+  for value, residual, weight in zip(*found, strict=True):
+    vector = np.linalg.svd(matrix - value * np.eye(6))[2][-1]  # which it leaves nothing of
+    assert residual == pytest.approx(abs(beta[-1] * vector[-1]))
+    assert weight == pytest.approx(vector[0] ** 2)
+
+
 def test_quadrature_gives_the_moments_of_the_spectral_density():
   values = np.concatenate([[10.0], np.linspace(-1, 1, 39)])
   objective, params = quadratic(symmetric(values, 3)), two_leaves(np.zeros(40))

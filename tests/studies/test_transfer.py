@@ -42,6 +42,19 @@ def test_the_best_lane_is_best_by_what_its_own_study_is_judged_by(tmp_path, metr
     transfer.read(tmp_path)
 
 
+def test_a_lane_that_was_dropped_or_lost_before_its_end_lends_nothing(tmp_path):
+  """However good it was at its rung; nor does one without a value, and of equals the first does."""
+  last = {0: (8, 0.9, {'dropped': True}), 1: (16, 0.9, {'diverged': True}), 2: (16, None, {})}
+  last |= {lane: (16, 0.7, {'dropped': False}) for lane in (4, 3)} | {5: (16, 0.6, {})}
+  rows = [
+    record(lane, examples, value, 'val_accuracy') | said
+    for lane, (examples, value, said) in last.items()
+  ]
+  assert transfer.best_lane(rows) == 3
+  with pytest.raises(transfer.TransferError, match='none of the 3 lanes'):
+    transfer.best_lane(rows[:3])
+
+
 class Kept(contextlib.nullcontext):
   """Stands in for checkpoints: there is one."""
 

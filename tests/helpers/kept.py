@@ -1,0 +1,143 @@
+"""What code made of fixed inputs, kept in files, and where it makes something else of them now.
+
+A case keeps numbers (nested, as JSON has them) and words (texts by topic). Numbers may differ by
+what another version of NumPy or SciPy rounds otherwise; words may not.
+"""
+
+from __future__ import annotations
+
+import difflib
+import gzip
+import io
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rich.console import Console
+
+FOLDER = Path(__file__).parents[1] / 'report' / 'kept'
+RELATIVE, ABSOLUTE = 1e-6, 1e-9
+DIGITS = 8  # that are written, well within the tolerance
+SHOWN = 10  # differences that are said
+
+
+class Kept(NamedTuple):
+  """The numbers and words of one case; words by topic."""
+
+  numbers: Any
+  words: Mapping[str, str]
+
+
+def path_of(name: str) -> Path:
+  return FOLDER / f'{name}.json.gz'
+
+
+def write(name: str, kept: Kept) -> list[str]:
+  """Writes a case anew where it changed; returns what changed, as `differences` says it."""
+  path = path_of(name)
+  changed = differences(read(name), kept) if path.exists() else ['new']
+  if changed:
+    FOLDER.mkdir(exist_ok=True)
+    text = json.dumps(_plain(kept, rounded=True), sort_keys=True, separators=(',', ':'))
+    path.write_bytes(gzip.compress(text.encode(), mtime=0))
+  return changed
+
+
+def read(name: str) -> Kept:
+  return Kept(**json.loads(gzip.decompress(path_of(name).read_bytes())))
+
+
+def differences(kept: Kept, now: Kept) -> list[str]:
+  """The first differences, by their paths in the numbers and as lines of the words."""
+  before, after = _plain(kept), _plain(now)
+  found = list(_unlike('', before['numbers'], after['numbers']))
+  topics = dict.fromkeys((*before['words'], *after['words']))
+  for topic in topics:
+    one, other = (words['words'].get(topic, '').splitlines() for words in (before, after))
+    lines = list(difflib.unified_diff(one, other, lineterm='', n=0))[2:]
+    found += [f'{topic}: {line}' for line in lines if not line.startswith('@@')]
+  return found[:SHOWN]
+
+
+def _plain(kept: Kept, rounded: bool = False) -> dict[str, Any]:
+  """As JSON reads it: with lists for tuples, text for keys."""
+  tree = json.loads(json.dumps(kept._asdict()))
+  return tree | ({'numbers': _rounded(tree['numbers'])} if rounded else {})
+
+
+def _rounded(tree: Any) -> Any:
+  if isinstance(tree, dict):
+    return {key: _rounded(value) for key, value in tree.items()}
+  if isinstance(tree, list):
+    return [_rounded(value) for value in tree]
+  return float(f'{tree:.{DIGITS}g}') if isinstance(tree, float) else tree
+
+
+def _unlike(path: str, kept: Any, now: Any) -> Iterator[str]:
+  """Where two trees differ."""
+  if isinstance(kept, dict) and isinstance(now, dict):
+    for key in sorted({*kept, *now}):
+      if key not in kept or key not in now:
+        yield f'{path}.{key}: {"gone" if key in kept else "new"}'
+      else:
+        yield from _unlike(f'{path}.{key}', kept[key], now[key])
+  elif isinstance(kept, list) and isinstance(now, list):
+    if len(kept) != len(now):
+      yield f'{path}: {len(kept)} items were kept, {len(now)} are there'
+    for i, (one, other) in enumerate(zip(kept, now, strict=False)):
+      yield from _unlike(f'{path}[{i}]', one, other)
+  elif not _same(kept, now):
+    yield f'{path}: {kept!r} was kept, {now!r} is there'
+
+
+def _same(kept: Any, now: Any) -> bool:
+  if float not in (type(kept), type(now)) or not {type(kept), type(now)} <= {int, float}:
+    return type(kept) is type(now) and kept == now
+  if math.isnan(kept) or math.isnan(now):
+    return math.isnan(kept) and math.isnan(now)
+  return kept == now or abs(kept - now) <= max(ABSOLUTE, RELATIVE * max(abs(kept), abs(now)))
+
+
+class _Visible(HTMLParser):
+  """Gathers what a reader sees of a page, one line for each piece of text; no figures."""
+
+  HIDDEN = 'style', 'script', 'svg', 'title'
+
+  def __init__(self) -> None:
+    super().__init__()
+    self.lines: list[str] = []
+    self.hidden = 0
+
+  def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+    self.hidden += tag in self.HIDDEN
+    # What is shown where the pointer rests is read, too.
+    self.lines += [f'({value})' for name, value in attrs if name == 'title' and value]
+
+  def handle_endtag(self, tag: str) -> None:
+    self.hidden -= tag in self.HIDDEN
+
+  def handle_data(self, data: str) -> None:
+    if not self.hidden and data.strip():
+      self.lines.append(' '.join(data.split()))
+
+
+def visible(page: str) -> str:
+  """The text of a page, without the plan, the configuration and versions of libraries."""
+  page = re.sub('<h2>Plan and versions</h2>.*?<footer>', '<footer>', page, flags=re.DOTALL)
+  page = re.sub('<h2>Versions</h2>.*', '', page, flags=re.DOTALL)
+  parser = _Visible()
+  parser.feed(page)
+  return '\n'.join(parser.lines)
+
+
+def text(*parts: Any) -> str:
+  """What a console shows of tables and sentences, in lines of a hundred characters."""
+  file = io.StringIO()
+  console = Console(file=file, width=100, color_system=None, legacy_windows=False)
+  for part in parts:
+    console.print(part)
+  return '\n'.join(line.rstrip() for line in file.getvalue().splitlines())

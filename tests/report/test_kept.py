@@ -1,0 +1,54 @@
+"""Numbers and words of made-up studies, plans, refusals and tables are those that were kept.
+
+They tell that something changed, not that it was right. After a change on purpose, write them anew
+and read what changed: `PYTHONPATH=tests:. python tests/report/test_kept.py [NAME ...]`.
+"""
+
+import functools
+import sys
+
+import jaxtyping
+import pytest
+from helpers import kept
+from helpers.kept_costs import COSTS
+from helpers.kept_plans import PLANS
+from helpers.kept_refusals import refused
+from helpers.kept_studies import STUDIES, kept_study
+from helpers.kept_tables import TABLES
+
+CASES = {
+  **{f'study_{name}': functools.partial(kept_study, name) for name in STUDIES},
+  **{f'plan_{name}': make for name, make in PLANS.items()},
+  'refused': refused,
+  **COSTS,
+  **TABLES,
+}
+
+
+@pytest.mark.parametrize('name', CASES)
+def test_numbers_and_words_are_those_that_were_kept(name):
+  jaxtyping.config.update('jaxtyping_disable', True)  # for half of the time; see tests/conftest.py
+  differences = kept.differences(kept.read(name), CASES[name]())
+  assert not differences, '\n'.join(differences)
+
+
+def test_every_case_is_kept_and_no_other():
+  assert {path.name for path in kept.FOLDER.iterdir()} == {f'{name}.json.gz' for name in CASES}
+
+
+def test_kept_files_are_small():
+  sizes = [path.stat().st_size for path in kept.FOLDER.iterdir()]
+  assert max(sizes) < 200_000 and sum(sizes) < 600_000
+
+
+def main(names):
+  for name in names or CASES:
+    if changed := kept.write(name, CASES[name]()):
+      print(name, *changed, sep='\n  ')
+  for path in () if names else set(kept.FOLDER.iterdir()) - set(map(kept.path_of, CASES)):
+    print(path.name, 'gone', sep='\n  ')
+    path.unlink()
+
+
+if __name__ == '__main__':
+  main(sys.argv[1:])
