@@ -4,7 +4,6 @@ import contextlib
 import ctypes
 import itertools
 import os
-import re
 import runpy
 import sys
 import traceback
@@ -17,6 +16,7 @@ from ml_collections import ConfigDict, config_flags
 import bsjax
 from bsjax import configs
 from bsjax.config import places
+from bsjax.config.errors import of_config
 from bsjax.storage import provenance, user_cache
 
 # What a config file may give beside its config, by parts(config): arguments of `bsjax.Study`.
@@ -149,15 +149,6 @@ def _key_of(argument: str) -> str:
   return argument.lstrip('-').partition('=')[0] if argument.startswith('-') else ''
 
 
-def _innermost(error: BaseException) -> str:
-  """What an error says that may hold another one, which says it."""
-  while error.args and isinstance(error.args[0], BaseException):
-    error = error.args[0]
-  text = ' '.join(str(error.args[0] if error.args else error).split())
-  # Of an unknown key ml_collections says the whole config, between this and the nearest name.
-  return re.sub(r' Other fields present: ".*"(?= Did you mean|$)', '', text)
-
-
 def _chain(error: BaseException) -> Iterator[BaseException]:
   """An error and those that led to it, the last first."""
   last: BaseException | None = error
@@ -185,11 +176,11 @@ def _said(error: BaseException, arguments: list[str]) -> str:
     if isinstance(one, SyntaxError):
       lines.append((one.filename or ', '.join(sorted(files)), one.lineno or 1))
     if lines:
-      return f'{lines[-1][0]}:{lines[-1][1]}: {type(one).__name__}: {_innermost(one)}'
+      return f'{lines[-1][0]}:{lines[-1][1]}: {type(one).__name__}: {of_config(one)}'
   if 'get_config' in str(error) and isinstance(error, AttributeError):
     return f'{", ".join(sorted(files))} defines no get_config()'
   unknown_key = isinstance(error, AttributeError | KeyError)
-  return ('no such key: ' if unknown_key else '') + _innermost(error)
+  return ('no such key: ' if unknown_key else '') + of_config(error)
 
 
 def config_file() -> str:

@@ -181,6 +181,8 @@ def _dropped(asked: _Asked) -> Confound:
 
 def _curse(asked: _Asked) -> Confound:
   """Whether the best of several rates is reported on the numbers that chose it."""
+  if not asked.facts.rate_given:
+    return asked.open(CURSE, UNKNOWN, Reason('rate_not_given'))
   counts = [len(asked.of.tried[size]) for size in asked.sizes]
   evidence = Reason('best_of', fewest=min(counts), most=max(counts))
   return asked.open(CURSE, max(counts) > 1, evidence)

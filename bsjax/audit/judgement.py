@@ -176,9 +176,12 @@ def _cell(
   asked = claims.claims(given)
   around = confounds.confounds(given, asked, facts)
   said = answer.of_cell(given, asked, around)
-  goals = _goals(given, options)
+  goals = _goals(given, facts.rate_given, options)
   if not facts.train_examples and 'epoch' not in facts.logged:
     asked = [_without_epochs(claim) for claim in asked]
+  if not facts.rate_given:
+    asked = [replace(claim, reasons=_of_unknown_rates(claim.reasons)) for claim in asked]
+    goals = [replace(goal, reasons=_of_unknown_rates(goal.reasons)) for goal in goals]
   if loss_only:
     asked = [losses.claim_of_loss(claim) for claim in asked]
     around = [losses.confound_of_loss(confound) for confound in around]
@@ -192,7 +195,12 @@ def _without_epochs(claim: Claim) -> Claim:
   return replace(claim, reasons=kept)
 
 
-def _goals(given: Given, options: Options) -> list[Finding]:
+def _of_unknown_rates(reasons: Sequence[Reason]) -> tuple[Reason, ...]:
+  """That rates are not given, where the one that stands for them seems the only one."""
+  return tuple(Reason('rate_not_given') if r.code == 'one_rate' else r for r in reasons)
+
+
+def _goals(given: Given, rate_given: bool, options: Options) -> list[Finding]:
   """What to take for each goal, never off the grid."""
   loss = next((name for name in ('train_loss', 'val_loss') if name in given.columns), None)
   critical: dict[str, Any] = {'undefined': Reason('no_column', columns=list(LOSSES)), 'points': ()}
@@ -207,8 +215,8 @@ def _goals(given: Given, options: Options) -> list[Finding]:
     'expected': rows[size]['value']['mean'] if (size := best.columns['batch_size']) else None
   }
   about['not_shown_worse'] = [one for one in rows if worse and one not in worse[0]]
-  rates = [s.learning_rate for settings in given.tried.values() for s in settings]
-  tested = Reason('tested', sizes=sorted(given.tried), rates=[min(rates), max(rates)])
+  rates = {s.learning_rate for settings in given.tried.values() for s in settings if rate_given}
+  tested = Reason('tested', sizes=sorted(given.tried), rates=sorted(rates))
   goals[0] = Finding({**best.columns, **about}, (*best.reasons, tested))
   if 'seconds' in given.columns:  # without B_crit too: its points, or why there are none, decide
     goals.append(_fastest(given, critical, options))

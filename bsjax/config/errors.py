@@ -70,3 +70,14 @@ class ConfigError(Refused):
     error = cls('\n'.join(filter(None, [heading, *listed])))
     error.problems = tuple(problems)
     return error
+
+
+def of_config(error: BaseException) -> str:
+  """What an error of ml_collections says, in one line and without the whole config.
+
+  Of an unknown key it lists all others with their values, before the nearest name.
+  """
+  while error.args and isinstance(error.args[0], BaseException):
+    error = error.args[0]
+  text = ' '.join(str(error.args[0] if error.args else error).split())
+  return re.sub(r' Other fields present: ".*"(?= Did you mean|$)', '', text)

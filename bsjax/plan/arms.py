@@ -12,7 +12,7 @@ from typing import Any
 from ml_collections import ConfigDict, config_dict
 
 from bsjax.config import bounds
-from bsjax.config.errors import ConfigError, Problem, misnamed, unknown
+from bsjax.config.errors import ConfigError, Problem, misnamed, of_config, unknown
 from bsjax.config.keys import KEYS
 
 FOLDER, PRETRAIN = 'arms', 'pretrain'  # in a workdir
@@ -70,7 +70,7 @@ def _changed(config: ConfigDict, changes: Any, where: str, stages: bool = False)
   try:
     changed.update(changes)
   except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
-    raise ConfigError(f'{where} changes a key that it cannot: {error}', where) from None
+    raise ConfigError(f'{where} changes a key that it cannot: {of_config(error)}', where) from None
   return changed
 
 

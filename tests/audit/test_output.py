@@ -37,6 +37,15 @@ def written(frame, tmp_path_factory):
   return out
 
 
+def test_nothing_is_said_of_learning_rates_that_were_not_given(frame, tmp_path):
+  one_rate = frame[frame.learning_rate == 0.1].drop(columns='learning_rate')
+  audit(one_rate).write(tmp_path)
+  for path in ('audit.md', 'audit.html'):
+    text = (tmp_path / path).read_text()
+    assert 'Tested were batch sizes 16, 64, 256, and nothing beyond' in text
+    assert not re.search(r'learning rates? [\d.]|learning rate was tried', text)
+
+
 def test_files_and_keys(written):
   names = {path.name for path in written.iterdir()}
   assert names == {'audit.json', 'audit.html', 'audit.md', 'claims.csv', 'confounds.csv',

@@ -8,11 +8,14 @@ names of axes for every call. Where an argument names an axis, as in '{count}', 
 import dataclasses
 import functools
 import inspect
+from importlib.machinery import SourceFileLoader
+from unittest import mock
 
 import beartype
 import jaxtyping
 from jaxtyping import TypeCheckError, config
 from jaxtyping._decorator import _destring_annotation
+from jaxtyping._import_hook import _JaxtypingLoader, _optimized_cache_from_source
 from jaxtyping._storage import pop_shape_memo, push_shape_memo  # of `jaxtyped('context')`
 
 JAXTYPED = jaxtyping.jaxtyped
@@ -23,6 +26,18 @@ def install(package):
   """From here on the modules of a package are imported with every annotation checked."""
   jaxtyping.jaxtyped = lambda typechecker: checked  # which the hook writes at all that is defined
   jaxtyping.install_import_hook(package, 'beartype.beartype')
+  _JaxtypingLoader.get_code = _get_code
+
+
+def _get_code(loader, name):
+  """The code of a module for runpy, kept under the name of checked bytecode, as imports keep it.
+
+  jaxtyping gives the name to imports only: what runpy ran would be kept as bytecode without
+  checks, and a command that is run afterwards from the same folder would load it and fail.
+  """
+  hashed = functools.partial(_optimized_cache_from_source, loader._typechecker.get_hash())
+  with mock.patch('importlib._bootstrap_external.cache_from_source', hashed):
+    return SourceFileLoader.get_code(loader, name)
 
 
 def checked(written):

@@ -57,6 +57,10 @@ def test_only_the_arms_in_order_are_run(tmp_path):
     ({'model': {'name': 'mlpp'}}, "arms.odd: .*model.name='mlpp' is unknown"),
     ({'modell': {'name': 'mlp'}}, 'arms.odd changes a key that it cannot'),
     ({'epochs': 'many'}, 'arms.odd changes a key that it cannot'),
+    (
+      {'optimizer': {'momentun': 0.9}},
+      r'arms.odd .*"momentun" .* locked\. Did you mean "momentum"',
+    ),
   ],
 )
 def test_a_wrong_arm_is_refused_before_any_is_trained(tmp_path, changes, message):

@@ -104,6 +104,13 @@ def _in_cells(count: int, unknown: int, cells: int) -> str:
   return f'in {count} of {cells} cells{open_}'
 
 
+def _tested(sizes: Sequence[int], rates: Sequence[float]) -> str:
+  at = f' at learning rate {rates[0]:.4g}' if rates else ''
+  if len(rates) > 1:
+    at = f' at learning rates {rates[0]:.4g} to {rates[-1]:.4g}'
+  return f'tested were batch sizes {", ".join(map(str, sizes))}{at}, and nothing beyond'
+
+
 def _price(price: float, seconds: float) -> str:
   return f'at {price:g} per hour that costs {price * seconds / 3600:.3g}'
 
@@ -209,9 +216,7 @@ OF_AUDIT: dict[str, str | Callable[..., str]] = {
   'scales_not_given': _scales,
   'in_cells': _in_cells,
   # The recommendation.
-  'tested': 'tested were batch sizes {sizes:list} at learning rates {rates[0]:.4g} to '
-  '{rates[1]:.4g}, '
-  'and nothing beyond',
+  'tested': _tested,
   'price': _price,
   'loss_as_good': 'the loss of {size} is within {margin:percent} log points of that of {best}, '
   'by its whole interval, and {size} needs fewer updates',
