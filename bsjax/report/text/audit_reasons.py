@@ -106,8 +106,8 @@ def _in_cells(count: int, unknown: int, cells: int) -> str:
 
 def _tested(sizes: Sequence[int], rates: Sequence[float]) -> str:
   at = f' at learning rate {rates[0]:.4g}' if rates else ''
-  if len(rates) > 1:
-    at = f' at learning rates {rates[0]:.4g} to {rates[-1]:.4g}'
+  if rates and rates[0] < rates[1]:
+    at = f' at learning rates {rates[0]:.4g} to {rates[1]:.4g}'
   return f'tested were batch sizes {", ".join(map(str, sizes))}{at}, and nothing beyond'
 
 
