@@ -1,7 +1,7 @@
 """Transfer to aerial images of cacti: which batch size generalizes, and is it the batch size?
 
 A MobileNetV2 with BatchNorm is first trained on CIFAR-10 (10,000 images), then its weights are
-lent to 4 batch sizes x 3 learning rates x 8 trials = 96 lanes: five epochs in which only the new
+lent to 4 batch sizes x 3 learning rates x 6 trials = 72 lanes: five epochs in which only the new
 head is trained, with RMSprop, and six at a fifth of the rate in which the last layers are too.
 3,840 images to train on, 3,500 to validate, stratified. BatchNorm sees whole batches. The report
 compares batch sizes at epochs 8 and 11, at equal epochs and at equal updates, by running and by
@@ -32,8 +32,8 @@ HEAD = ('Conv_1', 'BatchNorm_1', 'head')
 def get_config():
   config = base_config()
   config.batch_sizes = (16, 32, 64, 128)
-  config.learning_rates = (1e-3, 3e-3, 1e-2)
-  config.trials = 8
+  config.learning_rates = (1e-4, 3e-4, 1e-3)
+  config.trials = 6
   config.evaluations = 8
   config.micro_batch = 'batch'
   config.data.source = 'image_folder'
