@@ -196,7 +196,9 @@ def summary_of(workdir: Path) -> dict[str, Any]:
   if not (workdir / FOLDER).is_dir():
     return dict(_summarized(workdir).summary)
   arms = {name: _summarized(workdir / FOLDER / name) for name in arms_page.arm_names(workdir)}
-  return arms_page.summarize(arms)
+  summary = arms_page.summarize(arms)
+  summary.pop('provenance', None)  # of what ran it, run.json says what others need to know
+  return summary
 
 
 def _summarized(workdir: Path) -> stored_study.StoredStudy:

@@ -269,3 +269,10 @@ def test_paragraphs_are_filled_and_tables_are_not():
   assert (first, last) == ('# t', table + '\n')
   assert max(map(len, paragraph.splitlines())) <= rebuild.WIDTH
   assert paragraph.split() == [*long.split(), 'end-of', 'it']
+
+
+@pytest.mark.parametrize('path', sorted(EXPERIMENTS.glob('*/*.json')), ids=lambda path: path.stem)
+def test_results_name_no_machine_of_their_own(path):
+  """Neither hosts nor commands with the paths of whoever ran a study: run.json says the rest."""
+  text = path.read_text()
+  assert '"host": "' not in text and '"command": "' not in text
