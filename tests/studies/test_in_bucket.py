@@ -18,6 +18,7 @@ from bsjax import Study, arms, load, native_cost, run_study
 from bsjax.config.errors import ConfigError
 from bsjax.engine.validate import validate
 from bsjax.storage import bucket, bucket_errors, buckets, hold, mirror
+from bsjax.storage.writers import Writer
 from bsjax.writers.replay import replay
 
 pytestmark = pytest.mark.usefixtures('blank_figures')
@@ -175,7 +176,7 @@ def test_a_writer_is_told_of_a_study_in_a_bucket_and_weights_are_lent_by_a_folde
   with buckets.at(URL).held():
     shutil.copytree(undisturbed, buckets.at(URL).folder, dirs_exist_ok=True)
   machine('two')
-  writer = unittest.mock.Mock()
+  writer = unittest.mock.Mock(spec=Writer)  # of Python 3.12 on, nothing else is taken for one
   replay(URL, writer)
   assert sum(len(call.args[0]) for call in writer.rows.call_args_list) == 16
   with pytest.raises(ConfigError, match=r"'bucket-like:.*is in a bucket; give the folder"):
