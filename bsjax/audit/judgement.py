@@ -215,10 +215,9 @@ def _goals(given: Given, rate_given: bool, options: Options) -> list[Finding]:
     'expected': rows[size]['value']['mean'] if (size := best.columns['batch_size']) else None
   }
   about['not_shown_worse'] = [one for one in rows if worse and one not in worse[0]]
-  rates = {s.learning_rate for settings in given.tried.values() for s in settings if rate_given}
-  tested = Reason(
-    'tested', sizes=sorted(given.tried), rates=[min(rates), max(rates)] if rates else []
-  )
+  rates = [s.learning_rate for settings in given.tried.values() for s in settings]
+  ends = [min(rates), max(rates)] if rate_given else []
+  tested = Reason('tested', sizes=sorted(given.tried), rates=ends)
   goals[0] = Finding({**best.columns, **about}, (*best.reasons, tested))
   if 'seconds' in given.columns:  # without B_crit too: its points, or why there are none, decide
     goals.append(_fastest(given, critical, options))

@@ -40,19 +40,6 @@ def native_cost() -> dict[str, Any]:
 _TURNED = ('median', 'median'), ('low', 'high'), ('high', 'low')
 
 
-def sharpness() -> dict[str, Any]:
-  """Two lanes; the second has not converged."""
-  row = {'lane': 0, 'batch_size': 8, 'trial': 0, 'learning_rate': 0.03, 'learning_rate_now': 0.03}
-  row |= {'examples': 81920, 'examples_used': 64, 'train_loss': 0.0123, 'train_accuracy': 1.0}
-  row |= {'val_accuracy': 0.9, 'lambda_max': 20.0, 'lambda_max_times_learning_rate': 1.0}
-  row |= {'eigenvalues': [{'value': 20.0, 'residual': 0.01, 'converged': True}], 'trace': 50.0}
-  row |= {'stability_threshold': 3.8, 'sam': 0.02, 'undefined': {}}
-  other = row | {'lane': 9, 'lambda_max': 9.5, 'sam': None, 'batch_size': 32}
-  other |= {'eigenvalues': [{'value': 9.5, 'residual': 2.0, 'converged': False}]}
-  other |= {'undefined': {'sam': 'the rise is rounding'}}
-  return {'rows': [row, other], 'mode': 'evaluation'}
-
-
 def _short(noise_at: Callable[[int], float], spread: float, online: bool = False) -> Any:
   """A short run whose noise scale is that at each epoch, but for trials' spread."""
   plan, rows = [], []

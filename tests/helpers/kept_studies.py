@@ -16,10 +16,10 @@ from bsjax.report import study_page
 from bsjax.report.stored_study import StoredStudy
 from bsjax.report.summaries import summarize
 from bsjax.report.text import methodology
-from helpers import kept_figures, planted_scaling, rounds, staged, world_files
+from helpers import kept_figures, planted_scaling, rounds, staged, synthetic, world_files
 from helpers.halved import halved
 from helpers.kept import Kept, visible
-from helpers.kept_costs import native_cost, sharpness
+from helpers.kept_costs import native_cost
 from helpers.kept_records import BITS, SCORE, Study, long_tail, noisy, tokens
 from helpers.world_catalogue import CRITICAL_SIZES
 from helpers.worlds import TRAIN_EXAMPLES, World
@@ -87,16 +87,9 @@ def of(made: world_files.Made, **beside: Any) -> Study:
 
 def of_stages(**keys: Any) -> Study:
   """A slope that turns after the first stage, and of two branches the second better."""
-
-  def turning(lane: Mapping[str, Any], updates: int, epoch: float) -> dict[str, Any]:
-    row = staged.grows(lane, updates, epoch)
-    row['val_accuracy'] += (0.01 + 0.002 * lane['trial']) * (lane['branch'] == 'multiply:2')
-    again = {'reestimated_val_accuracy': 1.4 - row['val_accuracy']}
-    return row | again | {'reestimated_train_accuracy': 0.9}
-
   branches = tuple(keys.get('batch_size', ('',)))
   config = staged.config(report=(2.0,), **keys)
-  return Study(config, *staged.made(turning, branches=branches))
+  return Study(config, *staged.made(staged.turning, branches=branches))
 
 
 def scaled(
@@ -124,6 +117,12 @@ def of_stages_alone() -> Study:
   return study._replace(cost=cost | {'rows': rows})
 
 
+def lent() -> Study:
+  """Whose lanes begin with the weights of a pretraining."""
+  study = of(grid((8, 32), (0.1,), 3))
+  return study._replace(config={**study.config, **LENT})
+
+
 def decided(**asks: Any) -> Study:
   """Rounds until a question is decided."""
   sizes, worse = (16, 32, 64), (0.0, 0.0, 1.2)
@@ -138,6 +137,7 @@ DRAWN += 'noise_scales', 'bits'
 PLAIN = 'plain', 'branches', 'decided'
 WORSE = (0.0, 0.3, 1.2)
 CRITICAL = {'optimum': 0.05, 'optimum_power': None, 'slowness': 1.0}
+SHARPNESS = synthetic.sharpness((8, 32), 0.03, 81920)
 LENT = {'pretrain': {'epochs': 1.0, 'trials': 1, 'data': {'train_examples': 512}}}
 MANY = {
   **{'data.crop': 2, 'data.flip': True, 'data.validation': 'test', 'data.max_per_class': 500},
@@ -148,7 +148,7 @@ MANY = {
   **{'axes.weight_decay': (0.0, 0.1), 'averaging.half_life': 0.5, 'micro_batch': 8},
 }
 STUDIES: dict[str, Callable[[], Study]] = {
-  'plain': lambda: of(grid(worse=WORSE), cost=native_cost(), sharpness=sharpness()),
+  'plain': lambda: of(grid(worse=WORSE), cost=native_cost(), sharpness=SHARPNESS),
   'alike_8_trials': lambda: of(grid((8, 128), trials=8, lane_sd=0.1)),
   'one_rate_2_trials': lambda: of(grid(rates=(0.1,), trials=2, worse=WORSE)),
   'two_rates': lambda: of(grid(rates=(0.03, 0.1), optimum=0.06, trials=4, worse=WORSE)),
@@ -163,9 +163,7 @@ STUDIES: dict[str, Callable[[], Study]] = {
   'halved': lambda: of(halved(grid(rates=(0.01, 0.03, 0.1, 0.3, 1.0)), (0.25, 0.5))),
   'critical': lambda: of(grid(CRITICAL_SIZES, (0.01, 0.03, 0.1, 0.3, 1.0), 4, **CRITICAL)),
   'axes': lambda: of(grid((8, 32), keys={'axes.momentum': (0.5, 0.9)}, worse=(0.0, 0.5))),
-  'lent': lambda: of(grid((8, 32), (0.1,), 3))._replace(
-    config=json.loads(grid((8, 32), (0.1,), 3).config.to_json()) | LENT
-  ),
+  'lent': lent,
   'stages': of_stages,
   'branches': lambda: of_stages(batch_size=['keep', 'multiply:2'], normalization='batch'),
   'linear_rule': lambda: scaled(1.0),

@@ -112,3 +112,17 @@ def _healthy(lane, share, ceiling, speed, evaluations, random):
     noise=measured,
     b_simple=trace / grad_sq if share and grad_sq > 0 else None,
   )
+
+
+def sharpness(sizes=(8, 16), learning_rate=0.05, examples=43008):
+  """sharpness.json of two lanes; the second has not converged."""
+  row = {'lane': 0, 'batch_size': sizes[0], 'trial': 0, 'learning_rate': learning_rate}
+  row |= {'learning_rate_now': learning_rate, 'examples': examples, 'examples_used': 64}
+  row |= {'train_loss': 0.0123, 'train_accuracy': 1.0, 'val_accuracy': 0.9}
+  row |= {'lambda_max': 20.0, 'lambda_max_times_learning_rate': 1.0, 'trace': 50.0}
+  row |= {'eigenvalues': [{'value': 20.0, 'residual': 0.01, 'converged': True}]}
+  row |= {'stability_threshold': 3.8, 'sam': 0.02, 'undefined': {}}
+  other = row | {'lane': 9, 'lambda_max': 9.5, 'sam': None, 'batch_size': sizes[1]}
+  other |= {'eigenvalues': [{'value': 9.5, 'residual': 2.0, 'converged': False}]}
+  other |= {'undefined': {'sam': 'the rise is rounding'}}
+  return {'rows': [row, other], 'mode': 'evaluation'}

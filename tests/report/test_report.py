@@ -251,16 +251,10 @@ def test_sharpness_stands_beside_the_training_loss_where_it_was_measured(tmp_pat
 
 
 def sharpness():
-  """Two lanes, the first at two checkpoints; the second has not converged."""
-  row = {'lane': 0, 'batch_size': 8, 'trial': 0, 'learning_rate': 0.05, 'learning_rate_now': 0.05}
-  row |= {'examples': 43008, 'examples_used': 64, 'train_loss': 0.0123, 'train_accuracy': 1.0}
-  row |= {'val_accuracy': 0.9, 'lambda_max': 20.0, 'lambda_max_times_learning_rate': 1.0}
-  row |= {'eigenvalues': [{'value': 20.0, 'residual': 0.01, 'converged': True}], 'trace': 50.0}
-  row |= {'stability_threshold': 3.8, 'sam': 0.02, 'undefined': {}}
-  other = row | {'lane': 9, 'lambda_max': 9.5, 'sam': None, 'batch_size': 16}
-  other |= {'eigenvalues': [{'value': 9.5, 'residual': 2.0, 'converged': False}]}
-  other |= {'undefined': {'sam': 'the rise is rounding'}}
-  return {'rows': [row | {'examples': 10, 'train_loss': 2.0}, row, other], 'mode': 'evaluation'}
+  """Two lanes, the first at two checkpoints."""
+  measured = synthetic.sharpness()
+  early = measured['rows'][0] | {'examples': 10, 'train_loss': 2.0}
+  return measured | {'rows': [early, *measured['rows']]}
 
 
 def test_what_batch_sizes_cost_alone_is_shown_where_it_was_measured(tmp_path, blank_figures):
