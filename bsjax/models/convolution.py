@@ -14,14 +14,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.extend.core import Primitive
-from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array, Float
 
 from bsjax.models import lane_convolution
-
-Pads = tuple[tuple[int, int], ...]
-LAYOUT = ('NHWC', 'HWIO', 'NHWC')
+from bsjax.models.unit_stride import LAYOUT, Pads, unit_stride
 
 
 class Window(NamedTuple):
@@ -100,69 +96,6 @@ def patches(
   return taps.reshape(-1, taps.shape[-1])
 
 
-# Stride 1 as a primitive of its own: it is bilinear, so two transposes give every derivative.
-_unit_stride_p = Primitive('unit_stride_convolution')
-
-
-def _unit_stride(images, kernel, *, pads, precision):
-  return _unit_stride_p.bind(images, kernel, pads=pads, precision=precision)
-
-
-@partial(jax.jit, static_argnames=('pads', 'precision'))
-def _native_unit_stride(images, kernel, *, pads, precision):
-  return lax.conv_general_dilated(
-    images, kernel, (1, 1), pads, dimension_numbers=LAYOUT, precision=precision
-  )
-
-
-def _images_cotangent(cotangent, images, kernel, *, pads, precision):
-  pads = tuple(
-    (size - 1 - low, size - 1 - high)
-    for size, (low, high) in zip(kernel.shape[:2], pads, strict=True)
-  )
-  mirrored = jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
-  return _unit_stride(cotangent, mirrored, pads=pads, precision=precision)
-
-
-def _kernel_cotangent(cotangent, images, kernel, *, pads, precision):
-  """Channels act as the batch and examples as the channels of one more convolution."""
-  transposed = _unit_stride(
-    images.transpose(3, 1, 2, 0), cotangent.transpose(1, 2, 0, 3), pads=pads, precision=precision
-  )
-  return transposed.transpose(1, 2, 0, 3)
-
-
-def _batch(args, dims, **params):
-  """One convolution of more examples where the kernel is shared, of more channels where images are.
-
-  Otherwise a loop: grouped convolutions are slow on CPU.
-  """
-  conv = partial(_unit_stride, **params)
-  size = next(arg.shape[dim] for arg, dim in zip(args, dims, strict=True) if dim is not None)
-  images, kernel = (
-    arg if dim is None else jnp.moveaxis(arg, dim, 0) for arg, dim in zip(args, dims, strict=True)
-  )
-  if dims[1] is None:
-    out = conv(images.reshape(-1, *images.shape[2:]), kernel)
-    return out.reshape(size, -1, *out.shape[1:]), 0
-  if dims[0] is None:
-    channels = jnp.moveaxis(kernel, 0, 3)
-    out = conv(images, channels.reshape(*channels.shape[:3], -1))
-    return out.reshape(*out.shape[:3], size, -1), 3
-  return lax.map(lambda lane: conv(*lane), (images, kernel)), 0
-
-
-def _abstract(images, kernel, **params):
-  return jax.make_jaxpr(partial(_native_unit_stride, **params))(images, kernel).out_avals[0]
-
-
-_unit_stride_p.def_impl(_native_unit_stride)
-_unit_stride_p.def_abstract_eval(_abstract)
-mlir.register_lowering(_unit_stride_p, mlir.lower_fun(_native_unit_stride, multiple_results=False))
-ad.defbilinear(_unit_stride_p, _images_cotangent, _kernel_cotangent)
-batching.primitive_batchers[_unit_stride_p] = _batch
-
-
 def conv_general_dilated(
   lhs: Float[Array, '*images'],
   rhs: Float[Array, '*kernel'],
@@ -219,7 +152,7 @@ def conv_general_dilated(
   if form == 'pallas' and unit and pads == ((1, 1), (1, 1)) and lane_convolution.takes(lhs, rhs):
     return lane_convolution.convolve(lhs, rhs, precision)
   if form == 'canonical' and unit and large:
-    convolution = partial(_unit_stride, pads=pads, precision=precision)
+    convolution = partial(unit_stride, pads=pads, precision=precision)
   else:
     convolution = partial(_im2col, window=window, precision=precision)
   if feature_group_count > 1:

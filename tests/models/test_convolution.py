@@ -29,6 +29,11 @@ CASES = {
   'valid': Case((2, 8, 7, 3), (3, 3), 5, padding='VALID'),
   'even': Case((2, 7, 8, 3), (2, 4), 5),
   'wide_padding': Case((2, 5, 5, 3), (3, 3), 5, padding=((4, 1), (0, 3))),
+  'narrow': Case((2, 8, 8, 16), (3, 3), 14),  # neighbours are folded into channels
+  'narrow_odd': Case((2, 6, 7, 17), (3, 3), 16),
+  'narrow_even': Case((2, 7, 8, 20), (2, 4), 3, padding=((3, 0), (1, 4))),
+  'shallow_wide': Case((2, 8, 8, 4), (3, 3), 20),
+  'deep': Case((2, 9, 8, 17), (3, 3), 18),
   'tiny': Case((2, 2, 3, 3), (3, 3), 5),
   'stride2': Case((2, 8, 7, 3), (3, 3), 5, (2, 2)),
   'stride2_explicit': Case((2, 8, 8, 3), (3, 3), 5, (2, 2), ((1, 1), (1, 1))),
@@ -50,6 +55,8 @@ CASES = {
   'dilated_depthwise': Case((2, 9, 8, 3), (3, 3), 3, groups=3, dilation=(2, 2)),
 }
 SOME = (
+  'narrow',
+  'narrow_even',
   'valid',
   'tiny',
   'stride2',
@@ -217,6 +224,36 @@ def test_canonical_form_compiles_no_convolution_that_is_slow_in_loops(case):
   assert set(found['canonical']) <= {CHANNELS_LAST}
   assert found['im2col'] == []
   assert set(found['native']) - {CHANNELS_LAST}  # the pattern does find slow ones
+
+
+@pytest.mark.parametrize(
+  'case, kernel',
+  [
+    ('narrow', '3x4x16x28'),  # two neighbours of a row
+    ('narrow_odd', '3x3x17x16'),  # a row of 7 has no halves
+    ('shallow_wide', '3x4x4x40'),
+    ('same', '3x6x3x20'),  # narrow and shallow: four neighbours
+    ('deep', '3x3x17x18'),
+  ],
+)
+def test_neighbours_are_channels_where_there_are_few(case, kernel):
+  text = jax.jit(convolve(case, 'canonical')).lower(*operands(case)).as_text()
+  assert re.findall(r'convolution\(.*, tensor<(\w+)xf32>\) ->', text) == [kernel]
+
+
+@pytest.mark.parametrize(
+  'case, turned',
+  [
+    ('deep', '18x9x8x2'),  # the cotangent, with its axes turned around
+    ('shallow_wide', '4x8x8x2'),  # few channels: the images
+  ],
+)
+def test_kernel_gradient_turns_the_axes_of_activations_only_where_they_are_few(case, turned):
+  gradient = jax.grad(loss(case, 'canonical'), 1)
+  text = jax.jit(gradient).lower(*operands(case)).as_text()
+  images = re.findall(r'convolution\(.*: \(tensor<(\w+)xf32>, tensor', text)
+  shown = {'18x9x8x2', '17x9x8x2', '4x8x8x2', '20x8x8x2'} & set(images)
+  assert shown == {turned}
 
 
 def test_canonical_form_takes_one_convolution_for_all_kernels_of_shared_images():
