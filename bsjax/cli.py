@@ -1,7 +1,5 @@
 """What all commands share: the machine set up, flags parsed, a mistake said in one line."""
 
-import contextlib
-import ctypes
 import itertools
 import os
 import runpy
@@ -17,11 +15,10 @@ import bsjax
 from bsjax import configs
 from bsjax.config import places
 from bsjax.config.errors import of_config
-from bsjax.storage import provenance, user_cache
+from bsjax.storage import heaps, provenance, user_cache
 
 # What a config file may give beside its config, by parts(config): arguments of `bsjax.Study`.
 PARTS = 'model', 'data', 'task', 'optimizer', 'writers'
-M_ARENA_MAX = -8  # of mallopt, in malloc.h
 # Options of JAX by which results would change or programs fail; the environment may set others.
 RESULTS = {
   'jax_enable_x64': False,
@@ -56,7 +53,7 @@ def set_up_machine() -> None:
 
   It must precede any use of JAX, which commands therefore import after it.
   """
-  _share_one_heap()
+  heaps.share(provenance.cores())
   import jax
 
   pin_options()
@@ -64,17 +61,6 @@ def set_up_machine() -> None:
   if jax.config.jax_compilation_cache_dir is None:  # else the user keeps one
     jax.config.update('jax_compilation_cache_dir', str(user_cache.folder('xla')))
   jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.3)
-
-
-def _share_one_heap() -> None:
-  """Has all threads free memory where others find it, unless the environment says otherwise.
-
-  By default glibc gives threads heaps of their own, and each keeps what large arrays once took:
-  with 1,000 lanes memory grew by a fifth to a quarter over 200 evaluations.
-  """
-  if 'MALLOC_ARENA_MAX' not in os.environ:
-    with contextlib.suppress(OSError, AttributeError):  # other systems' libraries have no arenas
-      ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1)
 
 
 def define_study_flags() -> None:

@@ -20,7 +20,7 @@ from bsjax.console import Pace, ProgressLine, now
 from bsjax.engine import memory, processes
 from bsjax.engine.own import CONFIGS, Own
 from bsjax.plan.lanes import StudyPlan
-from bsjax.storage import records, workdirs
+from bsjax.storage import heaps, records, workdirs
 from bsjax.storage.writers import Mirrors
 from bsjax.train import finish, stopping
 from bsjax.train.halving import Halving
@@ -246,6 +246,7 @@ class TrainLoop:
       if row['diverged']:
         logging.warning('lane %d has diverged by %d examples', row['lane'], row['diverged_at'])
     self.stage.note_diverged(rows)
+    heaps.trim()
     return rows
 
   def _save(self) -> None:
