@@ -97,3 +97,64 @@ def test_a_setting_that_cannot_be_read_by_then_does_not_keep_others_from_meeting
   chosen = first(tried)
   assert chosen[8].problem
   assert budgets.meeting_point(chosen, 'updates') == 64
+
+
+def test_of_common_rates_that_are_as_good_the_lowest_is_taken():
+  alike = study((8, 16), (0.1, 0.2), 2, lambda lane, _: {'val_accuracy': 0.5})
+  assert {one.learning_rate for one in budgets.common_settings(alike).settings.values()} == {0.1}
+
+  def mean(lane, _):
+    """0.1 is better by the mean over batch sizes, 0.2 at one of them."""
+    return {'val_accuracy': {(8, 0.1): 0.6, (16, 0.1): 0.6, (8, 0.2): 0.9, (16, 0.2): 0.2}[
+      lane['batch_size'], lane['learning_rate']
+    ]}  # fmt: skip
+
+  best = budgets.common_settings(study((8, 16), (0.1, 0.2), 2, mean)).settings
+  assert {one.learning_rate for one in best.values()} == {0.1}
+
+
+def test_sums_of_learning_rates_that_differ_by_their_rounding_are_one_record():
+  chosen = first(study((8, 64), (0.1,), 2, straight))  # 6.4 is a record of both
+  for lane in chosen[8].lanes:
+    for row in lane.rows:
+      row['learning_rate_sum'] *= 1 + 2e-7
+  read = budgets.readings(chosen, 'learning_rate_updates')
+  assert read[8].between is None and read[8].values['updates'] == pytest.approx([64.0, 64.0])
+
+
+def test_what_lies_between_records_is_between_those_of_all_lanes_together():
+  setting = changed(1000)
+  lane = setting.lanes[1]
+  lane.rows[3]['updates'] += 8  # of 64, 96, 128 the middle one
+  reading = budgets.read(setting, 'updates', 90)
+  assert reading.between == (64.0, 104.0)
+  at = 0.1 + 64e-4 + 32e-4 * 26 / 40  # on the line from 64 to 104 updates
+  assert reading.values['val_accuracy'][1] == pytest.approx(at)
+
+
+def test_one_that_ends_without_a_number_of_the_clock_does_not_say_where_others_meet():
+  chosen = first(study((8, 64), (0.1,), 2, straight))
+  for lane in chosen[64].lanes:
+    lane.final['learning_rate_sum'] = None
+  assert budgets.meeting_point(chosen, 'learning_rate_updates') == pytest.approx(51.2)
+  assert budgets.meeting_point({64: chosen[64]}, 'learning_rate_updates') is None
+
+
+def test_nothing_is_read_at_the_untrained_network():
+  setting = changed(1000)
+  assert budgets.read(setting, 'epochs', 0.5).problem.code == 'before_first_evaluation'
+  end = {size: setting for size in (8, 16)}
+  assert budgets.last_common_record(end, 'updates', 0.5) == 0.5
+
+
+def test_the_first_record_may_be_the_one_that_all_have():
+  chosen = first(study((8, 256), (0.1,), 2, straight, 16))  # of 8 every 32 updates, and 256 has 16
+  assert budgets.last_common_record(chosen, 'updates', 32.0) == 32.0
+  found = budgets.last_common_record(first(study((8, 16), (0.1,), 2, straight, 8)), 'updates', 64.0)
+  assert found == 64.0
+
+
+def test_gaps_are_positive_where_training_looks_better():
+  row = {'val_accuracy': 0.75, 'train_accuracy': 1.0, 'val_loss': 1.5, 'train_loss': 0.5}
+  found = budgets.quantities(row)
+  assert (found['gap'], found['loss_gap']) == (0.25, 1.0)

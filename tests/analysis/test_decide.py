@@ -134,6 +134,7 @@ def test_batch_sizes_with_fewer_trials_at_first_come_up_to_the_others():
   assert (second.trials, second.sizes, second.behind) == (8, (16, 32, 64), ())
   assert second.error
   assert found['sizes'] == [16, 32, 64]
+  assert [one['error'] for one in found['rounds']] == [look.error for look in given.looks]
   assert {found['best'], *(one['batch_size'] for one in found['shown'])} == {16, 32, 64}
   assert not any(look.behind for look in given.looks[1:])  # what is dropped stays so
 
@@ -146,6 +147,7 @@ def test_batch_sizes_not_asked_about_hold_up_no_look(begun):
   assert rates_of(look.tried[64], tune(look.tried[64])).state == 'edge'
   assert not any(64 in one.rates for one in given.looks)
   assert (look.trials, look.sizes, look.error) == (3, (16, 32), pytest.approx(0.05))
+  assert entry(given)['rounds'][-1]['error'] == pytest.approx(0.05)
 
 
 def test_what_was_shown_of_a_pair_is_told_of_the_other_of_the_two():

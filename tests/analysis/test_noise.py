@@ -11,7 +11,7 @@ from bsjax.analysis.runs.histories import settings
 from bsjax.noise.exact import ratio, spread
 from bsjax.report.text.rendered import rendered
 from bsjax.stats.estimate import Reason
-from bsjax.stats.intervals import PairMoments, harmonic_ratio
+from bsjax.stats.intervals import PairMoments, fieller_from_moments, harmonic_ratio
 
 
 def window(count, trace, grad_sq, spread=0.0):
@@ -195,3 +195,84 @@ def test_trials_of_different_scale_leave_the_noise_scale_known():
 
   found = noise.late(setting(measure, trials=3))
   assert not found['unbounded'] and found['ci95'][1] < 2 * found['ci95'][0]
+
+
+def test_the_trial_with_the_fewest_updates_early_in_epochs_decides_whether_they_do():
+  def measure(counts):
+    def of_trial(trial, share):
+      return both_windows(counts[trial])(trial, share)
+
+    return noise.late(setting(of_trial))
+
+  # In two windows each: 2 and 20 updates; 4 and 20 are enough.
+  assert measure((1, 10))['caveat'] == Reason('few_early_updates', measured=2)
+  assert 'caveat' not in measure((2, 10))
+
+
+def test_measurements_weigh_by_their_updates_and_begin_where_the_first_trial_does():
+  """One trial was measured from half of training on, the other in the last quarter alone."""
+
+  def measure(trial, share):
+    if not share or (trial == 1 and share < 1):
+      return {'noise': window(0, None, None)}
+    return {'noise': window(30 if trial else 10, 40.0, 2.0, 0.5) | {'negative': 0.5 * trial}}
+
+  found = noise.late(setting(measure))
+  assert found['from_examples'] == 43008 / 2 and found['measurements'] == 2 * 10 + 30
+  assert found['measurement']['negative'] == pytest.approx(0.5 * 30 / 50)
+
+
+def test_a_trial_without_any_measurement_takes_no_part():
+  def measured(trials):
+    def measure(trial, share):
+      nothing = {'noise': window(0, None, None)}
+      return {'noise': window(80, 40.0, 2.0, 0.5)} if share and trial in trials else nothing
+
+    return noise.late(setting(measure)), noise.beside(setting(measure))
+
+  found, along = measured([1])
+  assert (found['n'], found['b_simple'], found['measurements']) == (1, 20, 160)
+  # At a position of training the trials are pooled, or there is no number.
+  assert 'b_simple' not in along['training'][-1]
+  assert 'b_simple' in measured([0, 1])[1]['training'][-1]
+
+  def probed(trial, share):
+    return probes(trial, share) if trial else {}
+
+  found, along = noise.late(setting(probed)), noise.beside(setting(probed))
+  assert (found['n'], found['measurements'], found['from_examples']) == (1, 3, 43008 / 2)
+  assert 'exact' not in along['training'][-1]
+
+
+def test_a_probe_whose_gradient_is_zero_or_below_counts_as_negative():
+  def measure(trial, share):
+    return {
+      'exact': {'examples': 100, 'plain': exact(30.0, {0.5: 0.0, 0.75: -1.0}.get(share, 3.0))}
+    }
+
+  assert noise.late(setting(measure))['measurement']['negative'] == pytest.approx(2 / 3)
+
+
+def test_along_training_only_positions_that_all_trials_have_are_told():
+  plan = synthetic.plan((8,), (0.1,), 2)
+  shares = (0.0, 0.25, 0.5), (0.0, 0.3, 0.5)
+  losses = 1.0, None, math.nan
+  rows = [
+    synthetic.record(lane, share, train_loss=losses[place] if lane['trial'] else 3.0)
+    for lane, of_trial in zip(plan, shares, strict=True)
+    for place, share in enumerate(of_trial)
+  ]
+  along = noise.beside(settings(plan, rows)[8][0])['training']
+  assert [(row['epoch'], row['train_loss']) for row in along] == [(0.0, 2.0), (15.0, None)]
+
+
+def test_the_spread_of_probes_has_the_degrees_of_freedom_of_all_their_examples():
+  """Of 5 examples in each of two trials: two times four, and the mean's own one."""
+
+  def measure(trial, share):
+    return {'exact': {'examples': 5, 'plain': exact(30.0, 3.0, n=5)}}
+
+  last = noise.beside(setting(measure))['training'][-1]['exact']
+  # The variance of the mean of both is (1 / 5 + 1 / 5) / 4.
+  expected = fieller_from_moments(PairMoments(30.0, 3.0, 0.9, 0.9, 0.0, 9.0))
+  assert last['ci95'] == pytest.approx([expected.low, expected.high])

@@ -1,5 +1,7 @@
 """recommend: the batch size for the best accuracy, which need not be that of the highest mean."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from helpers.curves import first, study
@@ -8,6 +10,7 @@ from bsjax.analysis.claims.pairs import rank
 from bsjax.analysis.recommend import recommendation
 from bsjax.analysis.runs.reading import of_columns
 from bsjax.report.text.rendered import rendered
+from bsjax.stats.estimate import Reason
 
 NO_TARGET = {'undefined': 'no target'}
 # Six trials of two batch sizes: their difference is small against the margin of 0.005.
@@ -52,3 +55,57 @@ def test_a_larger_batch_size_not_shown_to_be_worse_is_not_yet_as_good():
 def test_too_few_trials_recommend_no_batch_size(values):
   row = best_accuracy(values)
   assert row['batch_size'] is None and row['learning_rate'] is None and row['why']
+
+
+def advice(values, asked=None, out=(), **beside):
+  """The recommendation as codes; `beside` says what is known of single batch sizes."""
+  chosen = first(study((8, 32, 64), (0.1,), 2, lambda lane, updates: {}))
+  chosen |= {int(name[1:]): replace(chosen[int(name[1:])], **more) for name, more in beside.items()}
+  read = {
+    size: of_columns(range(len(column)), {'val_accuracy': column})
+    for size, column in values.items()
+  }
+  ranking = rank(read)
+  ranking = ranking._replace(out=[*ranking.out, *out])
+  row = recommendation(chosen, ranking, NO_TARGET, None, asked)[0]
+  return row.columns['batch_size'], {reason.code: reason.details for reason in row.reasons}
+
+
+UNSAFE = {'skipped': (0.2,)}
+
+
+def test_where_the_best_or_the_other_is_read_beside_its_best_rates_neither_is_as_good():
+  both = {8: HIGHEST, 32: AS_GOOD, 64: WORSE}
+  assert advice(both)[0] == 32
+  assert advice(both, s8=UNSAFE)[0] == 8 and advice(both, s32=UNSAFE)[0] == 8
+  size, why = advice(both, s64=UNSAFE)
+  # The better of both may be better still, the worse may not be worse.
+  assert size == 32 and why['shown_worse']['sizes'] == []
+  assert why['not_shown_worse']['sizes'] == [32, 64] and why['at_stake']['other'] == 64
+  assert 'at_stake' not in advice({8: HIGHEST, 64: WORSE})[1]
+
+
+def looks(kind='best_batch_size', **states):
+  rows = [{'batch_size': int(name[1:]), 'state': state} for name, state in states.items()]
+  rounds = [{'error': None}, {'error': 0.01}, {'error': 0.02}]
+  return {'kind': kind, 'error': 0.05, 'rounds': rounds, 'shown': rows}
+
+
+def test_what_looks_have_shown_to_be_worse_counts_also_of_what_is_not_ranked_any_more():
+  gone = Reason('left_out', size=64, why=Reason('fewer_trials', trials=3, of=6))
+  both = {8: HIGHEST, 32: AS_GOOD}
+  _, why = advice(both, looks(s32='alike', s64='worse'), [gone])
+  assert why['shown_worse'] == {'sizes': [64], 'level': 0.95, 'looks': True}
+  assert 'left_out' not in why
+  _, why = advice(both, looks(s32='alike', s64='open'), [gone])
+  assert why['shown_worse']['sizes'] == [] and why['left_out']['size'] == 64
+  # One that has passed since what it was shown to be worse than is the best all the same.
+  size, why = advice(both, looks(s8='worse', s32='open'))
+  assert size == 32 and why['shown_worse']['sizes'] == []
+  _, why = advice({8: HIGHEST, 64: WORSE}, looks('trend'))
+  assert why['shown_worse'] == {'sizes': [64], 'level': 0.98}
+
+
+def test_what_takes_no_part_is_not_among_what_cannot_be_compared():
+  _, why = advice({8: [0.9, 0.8], 64: [None, 0.8]})
+  assert why['nothing_to_compare'] == {'sizes': [8, 32]} and why['left_out']['size'] == 64
