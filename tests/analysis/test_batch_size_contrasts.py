@@ -205,3 +205,32 @@ def test_pairs_and_slope_err_together_in_at_most_one_study_of_twenty(
   _, errs = shares(counts, sds, trials, 200, seed=7, together=True)
   # 17 of 200 are exceeded by chance in 1% of the times, were it 5%.
   assert errs <= 0.085
+
+
+def test_three_lanes_of_others_are_enough_to_tell_the_effect_of_a_trial():
+  rng = np.random.default_rng(8)
+  assert Comparison(drawn(rng, (3, 3), (1, 1), 4), VAL).variances is not None
+  assert Comparison(drawn(rng, (3, 2), (1, 1), 4), VAL).variances is None
+
+
+def test_variances_of_lanes_and_of_rates_add_up_with_their_degrees_of_freedom():
+  """Satterthwaite's: the rate's own variance is one over trials, with trials - 1 of them."""
+  read = drawn(np.random.default_rng(9), (3, 3, 3), (1, 1, 1), 4)
+  plain, df = Comparison(read, VAL).variances
+  moved = np.array([1.0, -2.0, 0.5, 0.5])
+  doubt = {8: read[8]._replace(moved={VAL: moved}), 16: read[16], 32: read[32]}
+  both, df_both = Comparison(doubt, VAL).variances
+  own = moved.var(ddof=1) / 4
+  assert both == pytest.approx([plain[0] + own, *plain[1:]])
+  expected = (plain[0] + own) ** 2 / (plain[0] ** 2 / df[0] + own**2 / 3)
+  assert df_both == pytest.approx([expected, df[1], df[2]])
+
+
+def test_a_large_p_value_stays_one():
+  read = drawn(np.random.default_rng(10), (1,) * 4, (1,) * 4, 4)
+  compared = Comparison(read, VAL)
+  values = [
+    compared.pairs_and_slope.adjusted(compared.difference(*pair).interval)
+    for pair in itertools.combinations(read, 2)
+  ]
+  assert max(values) == 1.0 and min(values) > 0

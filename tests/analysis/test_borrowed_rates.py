@@ -7,10 +7,11 @@ import pytest
 from helpers.curves import study
 
 from bsjax.analysis.claims.pairs import rank
-from bsjax.analysis.measures.borrowed_rates import borrowed_rates
+from bsjax.analysis.measures.borrowed_rates import Valley, borrowed_rates
 from bsjax.analysis.recommend import recommendation
 from bsjax.analysis.runs.budgets import at_end
 from bsjax.analysis.runs.selection import select
+from bsjax.config.metrics import Judged, MetricEntry, judging
 from bsjax.report.text.rendered import rendered
 from bsjax.stats.shrinkage import shrunk
 
@@ -125,3 +126,49 @@ def test_shrunk_estimates_by_hand():
   line = np.array([[1.0, 0.0], [1.0, 1.0]])
   exact = shrunk(np.array([1.0, 5.0]), np.array([1.0, 9.0]), line)
   assert exact.values == pytest.approx([1.0, 5.0])
+
+
+def test_three_batch_sizes_are_enough_and_must_share_several_trials():
+  _, chosen = tuned(steady, lambda size: 0.0003, sizes=(8, 16, 32))
+  rates = borrowed_rates(chosen)
+  assert list(rates) == [8, 16, 32]
+  assert list(rates.values()) == pytest.approx([0.1] * 3, rel=0.1)
+  others = dict(chosen)
+  others[32] = others[32].of_trials((0, 1, 2))
+  assert borrowed_rates(others) == {}
+  assert borrowed_rates({size: one.of_trials((0,)) for size, one in chosen.items()}) == {}
+
+
+def test_a_valley_that_noise_may_have_made_is_none():
+  """Curved by less than two standard errors of what lanes scatter."""
+  found = 0
+  for seed in range(6):
+    flat = (0.07, 0.085, 0.1, 0.115, 0.13)
+    _, chosen = tuned(steady, lambda size: 0.002, seed, rates=flat, sizes=(8, 16, 32))
+    found += bool(borrowed_rates(chosen))
+  assert found <= 1
+
+
+def test_of_a_metric_of_which_less_is_better_a_valley_is_one_that_opens_upward():
+  rmse = MetricEntry('rmse', 'error', 'errors', False, lowest=0)
+
+  def curve(lane, updates):
+    off = math.log(lane['learning_rate'] / 0.1)
+    value = 0.1 + 0.002 * off**2 + 3e-4 * math.sin(7 * lane['lane'])
+    return {'val_rmse': value, 'train_rmse': value}
+
+  with judging(Judged(rmse, margin=0.005)):
+    chosen = select(study((8, 16, 32), RATES, TRIALS, curve, evaluations=1)).chosen
+    rates = borrowed_rates(chosen)
+    for one in chosen.values():
+      # Where a trial is worse below the best rate, its own best one lies above.
+      assert one.best_rate == pytest.approx(0.1, rel=0.2)
+  assert list(rates.values()) == pytest.approx([0.1] * 3, rel=0.1)
+
+
+def test_the_doubt_about_a_top_is_that_of_its_slope_over_twice_the_curvature():
+  valley = Valley(np.array([-1.0, 0.0, 1.0]), np.array([1.0, 2.0, 2.0]), 0.03)
+  # The slope is 1/2, of a variance of 0.03 / 2.
+  top, variance = valley.top(-0.5)
+  assert top == pytest.approx(0.5) and variance == pytest.approx(0.03 / 2 / (2 * 0.5) ** 2)
+  assert valley.curvature == pytest.approx((-0.5, 0.03 * 1.5))

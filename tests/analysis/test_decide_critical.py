@@ -1,15 +1,19 @@
 """The critical batch size as a question: rounds until its interval is narrow, and holds it."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from helpers.critical_studies import World, study
 from helpers.training_times import settings
 
-from bsjax.analysis.decide.critical import KnownCritical, aimed, known_critical, next_size
+from bsjax.analysis.decide import critical
+from bsjax.analysis.decide.critical import KnownCritical, aimed, kept, known_critical, next_size
 from bsjax.analysis.decide.decision import decision
 from bsjax.analysis.measures.critical_batch_size import at_target, middle_target
+from bsjax.analysis.runs.histories import Setting
+from bsjax.analysis.runs.selection import Tuned
 from bsjax.config.decide_keys import CRITICAL, Asked, problems
 from bsjax.config.keys import base_config
 from bsjax.report.text import decision as text
@@ -106,3 +110,83 @@ def test_it_takes_three_batch_sizes_and_a_factor():
   found = problems(config)
   assert any('takes three or more' in one for one in found)
   assert any('it is a factor above 1' in one for one in found)
+
+
+@pytest.mark.parametrize('size, fits', [(6400, True), (12800, False)])
+def test_a_larger_batch_size_makes_sixteen_updates_at_least(size, fits):
+  """Of 102,400 examples, evaluated at whole updates of it alone."""
+  (lane, *_) = settings(np.random.default_rng(1), sizes=(8, 16, 32))[8][0].lanes
+  lane = replace(lane, rows=tuple(row for row in lane.rows if row['examples'] % size == 0))
+  assert lane.rows[-1]['examples'] == 102_400
+  tried = {one: [Setting(one, 0.1, (lane,))] for one in (8, size // 2)}
+  expected = (size, size // 2) if fits else None
+  assert next_size(tried, KnownCritical(0.1, 1e5, 50.0, None)) == expected
+
+
+def test_a_smaller_batch_size_is_half_of_an_even_one():
+  tried = settings(np.random.default_rng(1), sizes=(8, 16, 32))
+  tried[8][0].lanes[0].plan['micro_batch'] = 1
+  below = KnownCritical(0.1, 1.0, 0.0, 50.0)
+  assert next_size({9: tried[8], 16: tried[16]}, below) is None
+  assert next_size({8: tried[8], 16: tried[16]}, below) == (4, 8)
+
+
+@pytest.mark.parametrize(
+  'b_crit, low, high, expected',
+  [
+    (None, 0.0, 50.0, (4, 8)),  # it has no value at its limit, and an interval that goes there
+    (None, 50.0, None, (64, 32)),
+    (32.0, 20.0, 90.0, None),  # at the ends of those there
+    (8.0, 4.0, 20.0, None),
+    (33.0, 20.0, 90.0, (64, 32)),
+    (7.9, 4.0, 20.0, (4, 8)),
+    (None, None, None, None),
+  ],
+)
+def test_a_batch_size_is_added_on_the_side_on_which_it_is_estimated(b_crit, low, high, expected):
+  tried = settings(np.random.default_rng(1), sizes=(8, 16, 32))
+  tried[8][0].lanes[0].plan['micro_batch'] = 4
+  assert next_size(tried, KnownCritical(0.1, b_crit, low, high)) == expected
+
+
+def test_settings_with_all_trials_count_and_of_a_batch_size_without_any_all_that_are_there():
+  tried = settings(np.random.default_rng(1), sizes=(8, 16, 32, 64), trials=4)
+  fewer = dict(tried)
+  fewer[8] = [tried[8][0], *(replace(one, lanes=one.lanes[:3]) for one in tried[8][1:])]
+  fewer[16] = [replace(one, lanes=one.lanes[:3]) for one in tried[16]]
+  whole = aimed(fewer).whole
+  assert whole[8] == fewer[8][:1] and whole[16] == fewer[16] and whole[32] == tried[32]
+
+
+def test_more_trials_go_to_two_rates_on_each_side_of_the_best():
+  tried = [replace(one, learning_rate=rate) for rate, one in zip(RATES, ONE * 7, strict=True)]
+
+  def best(at):
+    return Tuned(8, RATES[at], (), best_rate=RATES[at])
+
+  assert kept(tried, best(3)) == RATES[1:6]
+  assert kept(tried, best(0)) == RATES[:3] and kept(tried, best(1)) == RATES[:4]
+  assert kept(tried, best(6)) == RATES[4:] and kept(tried, None) == RATES
+
+
+RATES = tuple(0.01 * 2**i for i in range(7))
+ONE = [Setting(8, 0.01, ())]
+
+
+@pytest.mark.parametrize(
+  'low, high, code, known',
+  [
+    (0.0, 50.0, 'not_bounded_below', False),
+    (50.0, None, 'not_bounded_above', False),
+    (0.0, None, 'not_bounded_above', False),
+    (50.0, 100.0, None, True),
+    (50.0, 100.1, None, False),
+  ],
+)
+def test_it_is_known_where_it_is_bounded_by_a_factor_of_two(monkeypatch, low, high, code, known):
+  fitted = {'b_crit': 70.0, 'ci95': [low, high]}
+  monkeypatch.setattr(critical, 'at_target', lambda *about: fitted)
+  found = known_critical(Asked(CRITICAL), critical.Aimed({}, 0.5), 0.05)
+  assert (found.b_crit, found.low, found.high, found.known) == (70.0, low, high, known)
+  assert (found.why and found.why.code) == code
+  assert found.factor == (None if code else high / low)

@@ -1,4 +1,4 @@
-"""Which batch size reaches a target in the fewest examples and updates: edges worked out by hand."""
+"""Which batch size reaches a target in the fewest examples and updates, worked out by hand."""
 
 import math
 

@@ -155,3 +155,47 @@ def test_every_branch_is_read_and_the_answer_says_what_is_of_the_first():
   told = ' '.join(answer(summary).remarks)
   assert 'All but what is headed "Stages" and "Branches" is of the first, keep' in told
   assert 'later they change: head (keep and multiply:2) and tail (keep and multiply:2)' in told
+
+
+def test_a_stage_that_only_some_lanes_have_ended_ends_where_the_config_says():
+  plan, rows = made()
+  begun = [row for row in rows if row['lane'] or row['epoch'] <= 10]
+  ends = stages.boundaries(config(epochs=(4.0, 11.0)), settings(plan, begun))
+  assert ends[1] == pytest.approx((1024 + 11 * 256, 15.0))
+  assert stages.boundaries(config(epochs=(4.0, 11.0)), settings(plan, rows))[1] == (4096, 16.0)
+
+
+def test_updates_are_those_of_the_largest_batch_size_that_can_be_read():
+  """That of 64 diverged, so that of 16 it is, of the trial that made the fewest by then."""
+  plan, rows = made()
+  for row in rows:
+    row['diverged'] = plan[row['lane']]['batch_size'] == 64 and row['epoch'] > 2
+    if plan[row['lane']]['batch_size'] == 16 and plan[row['lane']]['trial'] == 1:
+      row['updates'] = row['updates'] * 3 // 4
+  late = summarize(config(), plan, rows)['stages']['at'][1]
+  assert late['updates']['value'] == 192
+  assert [claim['updates_of'] for claim in late['claims'][2:]] == [16, 16]
+  assert late['claims'][2]['verdict'] == 'undetermined'  # without the largest
+
+
+def test_where_a_stage_was_not_recorded_of_a_batch_size_its_updates_are_not_known():
+  plan, rows = made()
+  begun = [row for row in rows if plan[row['lane']]['batch_size'] < 64 or row['epoch'] <= 3]
+  head, tail = summarize(config(), plan, begun)['stages']['stages']
+  assert head['updates'] == {'8': 128.0, '16': 64.0}
+  # What comes before its first evaluation after the start is not read.
+  late = [row for row in rows if plan[row['lane']]['batch_size'] > 8 or not 0 < row['epoch'] < 5]
+  head, tail = summarize(config(), plan, late)['stages']['stages']
+  assert head['updates'] == {'8': None, '16': 64.0, '64': 16.0}
+  assert tail['updates'] == {'8': 512.0, '16': 256.0, '64': 64.0}
+
+
+def test_an_epoch_is_of_the_share_of_data_that_the_first_stage_has():
+  """Records say how many examples an epoch of the first stage has: half of the training set."""
+  shares = config(epochs=(3.5, 12.0))
+  shares['stages']['head']['data_share'] = 0.5
+  plan, rows = made()
+  begun = [row for row in rows if row['epoch'] <= 2]
+  head, tail = stages.boundaries(shares, settings(plan, begun))
+  # By its records an epoch has 256 examples, so that the whole set has 512.
+  assert head == pytest.approx((3.5 * 256, 3.5)) and tail[0] == pytest.approx(3.5 * 256 + 12 * 512)

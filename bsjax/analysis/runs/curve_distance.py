@@ -66,9 +66,10 @@ def curves(lanes: Sequence[LaneHistory]) -> LogLosses:
 
 
 def aligned(a: dict[int, list[float]], b: dict[int, list[float]]) -> tuple[Curves, Curves]:
-  """Two sets of curves at the evaluations that both have."""
+  """Two sets of curves at the evaluations that both have; empty where there are none."""
   common = [at for at in a if at in b]
-  return np.array([a[at] for at in common]).T, np.array([b[at] for at in common]).T
+  first, second = (np.array([side[at] for at in common], ndmin=2).T for side in (a, b))
+  return first, second
 
 
 def paired(a: Curves, b: Curves) -> Float[np.ndarray, ' trial']:
