@@ -82,6 +82,7 @@ def test_settings_meet_in_the_stage_in_which_the_first_of_them_ends():
 
   late = first(study((8, 16, 64), (0.1,), 2, curve(2400), 12))  # 64 begins it after 37 updates
   assert budgets.meeting_point(late, 'updates') == 64
+  assert budgets.meeting_point(dict(reversed(late.items())), 'updates') == 64
   early = first(study((8, 16, 64), (0.1,), 2, curve(1400), 12))  # after 21
   assert budgets.meeting_point(early, 'updates') == 43
 

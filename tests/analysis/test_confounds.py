@@ -190,3 +190,14 @@ def test_a_lag_that_may_be_there_may_explain(spread, present, explains):
   rows = {8: reading(0.912, 64, 0.912, spread), 32: reading(0.9, 16, 0.9, spread=-spread / 2)}
   row = found(rows, rows, 'supported', config)['stale_batch_norm']
   assert (row.present, row.explains) == (present, explains)
+
+
+def test_a_weight_decay_that_a_rule_changes_with_the_batch_size_makes_one_time_scale():
+  config = synthetic.config()
+  config['optimizer'] = {'name': 'adamw', 'b1': 0.9, 'b2': 0.99, 'weight_decay': 0.01}
+  read = {8: reading(0.912, 64), 32: reading(0.9, 16)}
+  for rule, present in (('keep', True), ('decay_time', False)):
+    config['scaling'] |= {'base_batch_size': 8, 'hyperparameters': rule}
+    row = found(read, read, 'supported', config)['weight_decay_time_scale']
+    assert row.present is present
+    assert row.evidence[0].details['scales'][0] == pytest.approx(8 / (RATE * 0.01))

@@ -5,7 +5,7 @@ import pytest
 from bsjax.analysis.claims.causes import UNKNOWN, Confound
 from bsjax.analysis.claims.claim import Claim, better, within
 from bsjax.analysis.decide import differences
-from bsjax.analysis.decide.looks import Look, leader
+from bsjax.analysis.decide.looks import Look, leader, shown
 from bsjax.analysis.decide.rates import Rates
 from bsjax.analysis.runs.selection import Tuned
 from bsjax.config.decide_keys import BEST, EQUIVALENT, TREND, Asked
@@ -92,3 +92,11 @@ def test_the_leader_is_the_best_of_the_last_look_that_compares():
   first, second = look(*pair(16, 32, *OPEN)), look(*pair(32, 16, *OPEN))
   assert leader([first, second, look()]) == 32
   assert leader([look()]) is None
+
+
+def test_what_is_alike_is_told_as_the_leader_less_the_other_and_no_other_way_round():
+  found = look(*pair(16, 32, -0.001, 0.003), *pair(16, 64, *WORSE))
+  of_32, of_64 = shown(Asked(BEST), SIZES, [found])
+  assert (of_32.state, of_32.size, of_32.best) == ('alike', 32, 16)
+  assert (of_32.claim.subject, of_32.claim.estimate.value) == ((16, 32), pytest.approx(0.001))
+  assert (of_64.state, of_64.claim.estimate.value) == ('worse', pytest.approx(0.02))

@@ -92,6 +92,13 @@ def test_two_that_are_to_be_alike_are_held_against_the_margin_alone():
   assert after(wide, 'equivalent:16,32', margin=0.01).boxes[0].trials == 12
 
 
+def test_what_is_shown_to_be_worse_hurries_no_one_though_its_size_is_open():
+  """By 0.2 to 1 points, against a margin of 0.5; the other pair needs as many as can be."""
+  worse, open_ = pair(0.006, 0.004, other=64), pair(0.001, 0.02)
+  plan = after(look(8, open_ + worse, sizes=(16, 32, 64)))
+  assert plan.boxes == (Box((16,), RATES, 18), Box((32,), RATES, 18))
+
+
 def test_as_long_as_no_round_was_timed_the_smallest_step_is_taken():
   plan = after(look(8, pair(0.001, 0.02)), left=None)
   assert plan.boxes[0].trials == 12 and not plan.bounded

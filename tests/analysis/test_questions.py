@@ -1,7 +1,5 @@
 """What an interval answers that ends where a question does, and what else is said of it."""
 
-import math
-
 import pytest
 
 from bsjax.analysis.claims.claim import ABOVE, BELOW, Kind, judge, within
@@ -75,4 +73,4 @@ def test_a_margin_is_as_far_from_a_value_above_it_as_from_one_below(value):
     reason.details['trials']
     == claim(within(0.005), interval(0.001, 0.007)).reasons[0].details['trials']
   )
-  assert reason.details['trials'] > 20 and math.isfinite(reason.details['trials'])
+  assert reason.details['trials'] > 20

@@ -4,6 +4,7 @@ By hand: grids are widened by half as much again as their last step, by a factor
 """
 
 import math
+from dataclasses import replace
 
 import pytest
 from helpers import curves
@@ -81,3 +82,21 @@ def test_more_trials_go_to_the_best_rate_and_its_safe_neighbours():
   assert kept(first, tune(first)) == (0.05, 0.1)
   flat = tried(rates, 0.005, best=0.2)
   assert kept(flat, tune(flat)) == rates
+
+
+def test_beside_a_dropped_rate_halves_of_the_step_to_it_are_tried_on_both_sides():
+  settings = tried((0.05, 0.1, 0.2, 0.4, 0.8), 0.1, best=0.2)
+  beside = replace(tune(settings), dropped_beside=(0.1, 0.4))
+  # 0.2 times or divided by the square root of 2, and by its cube.
+  assert rates_of(settings, beside) == ('edge', (0.0707, 0.141, 0.283, 0.566))
+
+
+@pytest.mark.parametrize('lost, state', [(True, 'bracketed'), (False, 'edge')])
+def test_a_dropped_rate_surrounds_the_best_one_only_where_it_diverged(lost, state):
+  low, best, high = tried((0.1, 0.2, 0.4), 0.1, best=0.2)
+  lanes = [
+    LaneHistory(lane.plan, ({**lane.rows[0], 'examples': 2048, 'dropped': True, 'diverged': lost},))
+    for lane in high.lanes
+  ]
+  settings = [low, best, Setting(64, 0.4, tuple(lanes))]
+  assert rates_of(settings, tune(settings)).state == state

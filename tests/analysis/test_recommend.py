@@ -1,14 +1,17 @@
 """recommend: the batch size for the best accuracy, which need not be that of the highest mean."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from helpers.curves import first, study
 
+from bsjax.analysis import recommend
 from bsjax.analysis.claims.pairs import rank
 from bsjax.analysis.recommend import recommendation
 from bsjax.analysis.runs.reading import of_columns
+from bsjax.analysis.runs.selection import select
 from bsjax.report.text.rendered import rendered
 from bsjax.stats.estimate import Reason
 
@@ -109,3 +112,19 @@ def test_what_looks_have_shown_to_be_worse_counts_also_of_what_is_not_ranked_any
 def test_what_takes_no_part_is_not_among_what_cannot_be_compared():
   _, why = advice({8: [0.9, 0.8], 64: [None, 0.8]})
   assert why['nothing_to_compare'] == {'sizes': [8, 32]} and why['left_out']['size'] == 64
+
+
+@pytest.mark.parametrize('best, rate', [(0.29, 0.4), (0.27, 0.2), (0.15, 0.2), (0.13, 0.1)])
+def test_the_rate_of_all_batch_sizes_is_the_nearest_by_its_logarithm(monkeypatch, best, rate):
+  def curve(lane, updates):
+    off = math.log(lane['learning_rate'] / 0.2)
+    return {'val_accuracy': 0.9 - 0.005 * off**2 + 0.001 * math.sin(lane['lane'])}
+
+  chosen = select(study((8, 16), (0.1, 0.2, 0.4), 3, curve, 1)).chosen
+  read = {8: of_columns(range(6), {'val_accuracy': HIGHEST})}
+  read[16] = of_columns(range(6), {'val_accuracy': WORSE})
+  monkeypatch.setattr(recommend, 'borrowed_rates', lambda chosen: {8: best})
+  row = recommendation(chosen, rank(read), NO_TARGET)[0]
+  assert (row.columns['batch_size'], row.columns['learning_rate']) == (8, rate)
+  said = [reason.code for reason in row.reasons]
+  assert ('rate_of_others' in said) == (rate != chosen[8].learning_rate)

@@ -235,6 +235,19 @@ def test_how_many_batch_sizes_reach_a_target_is_said_where_they_are_too_few():
   assert three['b_crit'] == pytest.approx(40, rel=0.1)
 
 
+def test_where_larger_batches_gain_nothing_it_is_not_bounded_below():
+  """Examples in proportion to the batch size, but for some noise."""
+  losses = {}
+  for size in (8, 16, 32, 64, 128):
+    for rate in (0.1, 0.2, 0.4):
+      slow = 3 * size / 8 * (1 if rate == 0.2 else 1.6)
+      slow = [slow * math.exp(0.1 * math.sin(size + 3 * trial)) for trial in range(2)]
+      losses[size, rate] = [[2 / (1 + 0.8 * i / one) for i in range(65)] for one in slow]
+  found = at_target(study(losses), 'val_loss', 1.5)
+  assert found['ci95'][0] == 0 and found['ci95'][1] < 8
+  assert Reason('not_bounded_below') in found['note']
+
+
 def test_some_trial_that_was_early_names_its_batch_size():
   losses = {}
   for rate in (0.1, 0.4):
