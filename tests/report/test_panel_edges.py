@@ -259,7 +259,10 @@ def test_conditions_beyond_the_colours_are_dashed():
   assert found['24'] == found['0']
   source = Conditions({'names': ['x' * 16, 'y']})
   legend = conditions.legend(source)
-  assert legend['ncols'] == 5 and [line.get_label() for line in legend['handles']] == ['x' * 16, 'y']
+  assert legend['ncols'] == 5 and [line.get_label() for line in legend['handles']] == [
+    'x' * 16,
+    'y',
+  ]
 
 
 def test_of_many_batch_sizes_some_get_a_panel():
@@ -273,7 +276,8 @@ def test_of_many_batch_sizes_some_get_a_panel():
   assert sizes((16, 8), (8, 32)) == [8, 16, 32]
   assert sizes(range(1, 7)) == [1, 2, 3, 4, 5, 6]
   assert sizes(range(1, 12)) == [1, 3, 5, 7, 9, 11]
-  assert lines_of([1, 2, 3, 4, 5], 2) == [[1, 2], [3, 4], [5]]
+  first, second, third = noise.draw_late, noise.draw_training, noise.draw_layers
+  assert lines_of([first, second, third], 2) == [[first, second], [third]]
 
 
 def costs(*rows, memory=None):
@@ -288,7 +292,11 @@ def alone(size, rate, total=2**30, fits=True, stage='', suggestion=None):
 
 def test_costs_alone_are_hollow_where_they_were_gathered():
   gathered = {'examples_per_second': {'median': 300.0, 'low': 200.0, 'high': 400.0}}
-  rows = alone(32, None, 3 * 2**30, False, suggestion=gathered), alone(8, 100.0), alone(64, None, None)
+  rows = (
+    alone(32, None, 3 * 2**30, False, suggestion=gathered),
+    alone(8, 100.0),
+    alone(64, None, None),
+  )
   native_cost.draw_throughput(axes := panel(), costs(*rows))
   points = [line for line in axes.lines if line.get_marker() == 'o']
   assert dots(axes) == [(8.0, 100.0), (32.0, 300.0)]
@@ -341,7 +349,12 @@ def test_sharpness_that_has_not_converged_is_hollow(known):
   mixed = [rows[0], lane(16, 2.0, True, 3.0)]
   sharpness.draw_lambda_max(axes := panel(), Source(known.summary, sharpness=mixed))
   assert axes.get_legend() is None
-  unknown = [rows[0], rows[1] | {'sam': 0.0}, rows[1] | {'sam': None}, rows[1] | {'val_accuracy': None}]
+  unknown = [
+    rows[0],
+    rows[1] | {'sam': 0.0},
+    rows[1] | {'sam': None},
+    rows[1] | {'val_accuracy': None},
+  ]
   sharpness.draw_sam(axes := panel(), Source(known.summary, sharpness=unknown))
   assert dots(axes) == [(0.5, pytest.approx(0.1))]
 
@@ -437,9 +450,14 @@ def test_a_valley_is_of_trials_that_ended(known):
     for setting in tried
     if not setting.problem
   }
-  assert sorted(dots(axes)) == [
-    pytest.approx((rate, mean)) for (_, rate), mean in sorted(means.items(), key=lambda x: x[0][1])
-  ] or len(means) == 3
+  assert (
+    sorted(dots(axes))
+    == [
+      pytest.approx((rate, mean))
+      for (_, rate), mean in sorted(means.items(), key=lambda x: x[0][1])
+    ]
+    or len(means) == 3
+  )
   assert dots(axes, 'x') == [(0.2, pytest.approx(0.95))] and not dots(axes, '|')
 
 
