@@ -318,3 +318,17 @@ def test_units_of_a_metric_that_is_no_fraction():
     assert (formats.value_head(), formats.points_of(), formats.in_points()) == ('', '', '')
     assert formats.units()['per_doubling'].name == 'BLEU, per doubling of the batch size'
     assert formats.reached(value) == 'a validation BLEU of 0.900 ± 0.010'
+
+
+def test_the_largest_differences_of_the_leading_condition_are_told():
+  rows = [contrast('a', 'b', 0.01), contrast('a', 'c', -0.04), contrast('a', 'd', 0.02)]
+  rows += [contrast('a', 'e', -0.03, n=1)]
+  found = conditions('abcde', *rows, pairs='baseline')
+  assert 'a less c +4.00 [+3.00, +5.00] points, a less e +3.00 points and a less d' in found.detail
+  assert found.headline == 'None is shown to differ from a.'  # though one has a single trial
+
+
+def test_of_conditions_that_are_as_good_the_first_leads():
+  rows = [contrast('a', 'b', 0.0), contrast('c', 'd', 0.0)]
+  assert '(n = 3): a less b' in conditions('abcd', *rows).detail
+  assert '(n = 3): b less a' in conditions('bacd', *rows).detail

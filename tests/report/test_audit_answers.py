@@ -55,7 +55,11 @@ def test_a_difference_of_running_statistics_alone():
 @pytest.mark.parametrize(
   ('changes', 'headline', 'detail'),
   [
-    ({'beaten': [16]}, 'Batch size 8 does best.', 'batch size 8 is 1 to 2 percentage points above 16'),
+    (
+      {'beaten': [16]},
+      'Batch size 8 does best.',
+      'batch size 8 is 1 to 2 percentage points above 16',
+    ),
     (
       {'beaten': [16], 'level': [32, 64], 'by': [0.01, 0.0101]},
       'Batch size 8 beats 16, not 32 or 64.',
@@ -77,8 +81,8 @@ def test_a_difference_of_running_statistics_alone():
       {'beaten': [16], 'causes': ['unequal_updates', 'stale_batch_norm']},
       'Batch size 8 does best, and the number of updates explains and stale BatchNorm statistics '
       'explain it.',
-      'at 95%. At equal updates less than half of the difference is left. With statistics estimated '
-      'afresh less than half of the difference is left.',
+      'at 95%. At equal updates less than half of the difference is left. With statistics '
+      'estimated afresh less than half of the difference is left.',
     ),
     (
       {'beaten': [16], 'open': ['unequal_updates', 'undertrained']},
@@ -113,7 +117,9 @@ def test_losses_are_compared_in_percent_of_the_other_one():
 
 def test_a_metric_that_is_no_fraction_is_shown_as_it_is():
   with judging(BLEU):
-    assert 'changes by -0.31 [-0.38, -0.24] per' in said('shown', slope=[-0.31, -0.38, -0.24]).detail
+    assert (
+      'changes by -0.31 [-0.38, -0.24] per' in said('shown', slope=[-0.31, -0.38, -0.24]).detail
+    )
 
 
 def test_over_cells():
@@ -128,7 +134,9 @@ def test_over_cells():
     'shown of cells like these.'
   )
   nothing = [None, None, None]
-  found = said('cells', cells=2, shown=2, asked=4, open=['undertrained'], better=None, slope=nothing)
+  found = said(
+    'cells', cells=2, shown=2, asked=4, open=['undertrained'], better=None, slope=nothing
+  )
   assert found.headline == 'No trend with batch size is shown, over 2 cells.'
   assert found.detail.startswith('2 of 4 claims over the cells are decided.')
   assert said('cells', cells=2, shown=0, asked=4, over='studies').headline.endswith('2 studies.')

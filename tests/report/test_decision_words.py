@@ -1,4 +1,4 @@
-"""The words of a question that rounds decide, of entries made by hand: one or several, lost ends."""
+"""The words of a question that rounds decide, of entries made by hand: plurals and lost ends."""
 
 import pytest
 
@@ -203,7 +203,10 @@ def interval(effect, ends, *, side='above', verdict='undetermined', kind='pair',
   [
     ([interval(0.01, (0.0, 0.02))], '16 less 64 +1.00 [+0.00, +2.00]'),
     ([interval(None, (None, None))], '16 less 64: no value'),
-    ([interval(0.01, (0.005, 0.02), verdict='supported')], '16 less 64 +1.00 [+0.50, +2.00], better'),
+    (
+      [interval(0.01, (0.005, 0.02), verdict='supported')],
+      '16 less 64 +1.00 [+0.50, +2.00], better',
+    ),
     (
       [interval(0.01, (0.005, 0.02), verdict='supported'),
        interval(0.01, (0.0, 0.02), side='within', verdict='supported')],

@@ -98,8 +98,8 @@ def test_how_learning_rates_are_said_to_be_chosen():
   found = said(chosen(8), chosen(16, at_grid_edge=True), chosen(32, beside_dropped=[0.2]))
   assert found.startswith('Learning rates were chosen for each batch size by final validation acc')
   assert found.endswith(
-    'for all trials; at batch size 16 the best rate is at the edge of the grid; at batch size 32 it '
-    'is next to one that was dropped.'
+    'for all trials; at batch size 16 the best rate is at the edge of the grid; at batch size 32 '
+    'it is next to one that was dropped.'
   )
   assert said(chosen(8, note='x'), chosen(16, note='x')) == ''
   assert said(chosen(8, note='x'), chosen(16)) != ''
@@ -135,8 +135,10 @@ def test_whether_a_rule_applies(applies, state):
 
 
 def test_batch_sizes_without_an_optimum_are_named_by_reason():
-  rows = [{'batch_size': size, 'state': state, 'reason': 'flat'}
-          for size, state in ((8, 'found'), (16, 'at_grid_edge'), (32, 'undetermined'))]  # fmt: skip
+  rows = [
+    {'batch_size': size, 'state': state, 'reason': 'flat'}
+    for size, state in ((8, 'found'), (16, 'at_grid_edge'), (32, 'undetermined'))
+  ]
   assert words.undetermined({'optimum': rows}) == ['batch sizes 16 and 32: flat']
 
 
@@ -183,8 +185,8 @@ def test_ends_that_lack_are_said_so():
   rows = [{'batch_size': 8, 'noise_scale': scale}]
   rows += [{'batch_size': 16, 'noise_scale': scale | {'ci95': [None, None], 'measurements': 90}}]
   assert method_results.noise_scale({'batch_sizes': rows}) == (
-    'Late in training the gradient noise scale was, in examples, 55 [44, unbounded] at 8 and 55 (no '
-    'interval) at 16, from the batches (90 to 1,200 updates per batch size).'
+    'Late in training the gradient noise scale was, in examples, 55 [44, unbounded] at 8 and 55 '
+    '(no interval) at 16, from the batches (90 to 1,200 updates per batch size).'
   )
   early = [row | {'noise_scale': {**row['noise_scale']}} for row in rows]
   for row in early:
@@ -253,9 +255,9 @@ def test_what_scaling_rules_kept_and_lost():
   text = method_scaling.sentences(config, [32, 64, 128], {'scaling_rules': compared})
   assert (
     'An unchanged learning rate moved validation accuracy by more than 0.5 points at batch size 64 '
-    '(-2.00 [-3.00, -1.00], n = 3); it is neither shown to keep within 0.5 points nor to leave them '
-    'at batch size 128 (-0.40, no interval, n = 3). Square-root scaling kept validation accuracy '
-    'within 0.5 points at batch size 64 (+0.10 [-0.10, +0.20], n = 3); it has no result at 128 (it '
+    '(-2.00 [-3.00, -1.00], n = 3); it is neither shown to keep within 0.5 points nor to leave '
+    'them at batch size 128 (-0.40, no interval, n = 3). Square-root scaling kept validation '
+    'accuracy within 0.5 points at batch size 64 (+0.10 [-0.10, +0.20], n = 3); it has no result at 128 (it '
     'diverged). The curve of training loss was closest to that of the base with square-root '
     'scaling at batch size 64; not shown at batch size 128.'
   ) in text
@@ -319,9 +321,9 @@ def test_batch_sizes_beside_the_noise_scale():
   rows += [{'batch_size': 256, 'noise_scale': {'b_simple': None}}]
   (text,) = remarks.noise_remark(rows)
   assert text == (
-    'Gradient noise scale, by batch size, late in training: 20 [8, 20] at 8 and 20 at 128. At batch '
-    'size 16, below it, noise outweighs the gradient in each update. At batch size 64, above it, '
-    'larger batches bring diminishing returns. Batch sizes 16 and 64: be careful.'
+    'Gradient noise scale, by batch size, late in training: 20 [8, 20] at 8 and 20 at 128. At '
+    'batch size 16, below it, noise outweighs the gradient in each update. At batch size 64, above '
+    'it, larger batches bring diminishing returns. Batch sizes 16 and 64: be careful.'
   )
   assert remarks.noise_remark(rows[-1:]) == []
   assert 'training: 20 [8, 20] at 8.' in remarks.noise_remark(rows[:1])[0]

@@ -45,7 +45,9 @@ def estimate(mean):
   return {'mean': mean, 'ci95': [None, None], 'n': 1}
 
 
-@pytest.mark.parametrize(('counts', 'scale'), [([30, 10, 0, 20], 'log'), ([30, 30, 0, 30], 'linear')])
+@pytest.mark.parametrize(
+  ('counts', 'scale'), [([30, 10, 0, 20], 'log'), ([30, 30, 0, 30], 'linear')]
+)
 def test_classes_stand_at_their_training_examples(counts, scale):
   accuracies = [estimate(value) for value in (0.9, 0.7, 0.1, 0.8)]
   rows = [{'batch_size': 8, 'class_accuracy': accuracies}, {'batch_size': 16, 'undefined': 'x'}]
@@ -70,7 +72,12 @@ def test_groups_of_classes_have_a_mark_each():
 
 @pytest.mark.parametrize(('applies', 'bands'), [(True, 1), (None, 1), (False, 0)])
 def test_a_rule_that_may_apply_has_the_band_of_the_noise_scale(applies, bands):
-  curve = {'batch_size': [8, 32], 'learning_rate': [0.1, 0.2], 'low': [0.05, 0.1], 'high': [0.2, 0.4]}
+  curve = {
+    'batch_size': [8, 32],
+    'learning_rate': [0.1, 0.2],
+    'low': [0.05, 0.1],
+    'high': [0.2, 0.4],
+  }
   rule = {'rule': 'surge', 'rms_log_misfit': 0.126, 'applies': applies, 'curve': curve}
   entry = {'rules': [rule, {'undefined': 'x'}], 'exponent': {'undefined': 'x'}}
   (line,) = learning_rate._draw_rules(axes := panel(), entry)
@@ -124,8 +131,11 @@ def test_scaling_rules_that_could_not_be_compared_say_why(rules):
 
 def test_distances_stand_beside_each_other_by_rule(rules):
   shown = scaled_runs.shown(rules.summary)
-  runs = [{'batch_size': size, 'rule': rule, 'distance': {'mean': 0.2, 'ci95': [0.1, 0.4], 'each': [0.2]}}
-          for size in (64, 128) for rule in ('none', 'linear')]  # fmt: skip
+  runs = [
+    {'batch_size': size, 'rule': rule, 'distance': {'mean': 0.2, 'ci95': [0.1, 0.4], 'each': [0.2]}}
+    for size in (64, 128)
+    for rule in ('none', 'linear')
+  ]
   runs[-1] = runs[-1] | {'distance': {'undefined': 'x'}}
   rate = shown | {'runs': runs, 'noise_floor': {'mean': None, 'ci95': [None, None]}}
   order = rules.summary['scaling_rules']['rules']
@@ -142,7 +152,9 @@ def test_a_row_of_a_forest_without_a_result_says_so(rules):
   rows = rules.summary['scaling_rules']['ways']['rows']
   lost = [row if i else {**row, 'undefined': 'x'} for i, row in enumerate(rows)]
   scaled_runs.draw_forest(axes := panel(), changed(rules, ways={'rows': lost}), 'epochs')
-  assert [text.get_text() for text in axes.texts] == ['no result'] and axes.texts[0].get_position() == (0, 0)
+  assert [text.get_text() for text in axes.texts] == ['no result'] and axes.texts[
+    0
+  ].get_position() == (0, 0)
   margin = rules.summary['scaling_rules']['margin']
   assert axes.patches[0].get_x() == -margin and axes.patches[0].get_width() == 2 * margin
   base = rules.summary['scaling_rules']['base_batch_size']
@@ -159,7 +171,9 @@ def test_legends_of_scaling_rules(rules):
   labels = [line.get_label() for line in scaled_runs.curve_legend(rules)['handles']]
   others = [str(size) for size in rules.sizes if size != base]
   assert labels == [f'{base}, the base at learning rate {rate:.3g}', 'its trials', *others]
-  labels = [line.get_label() for line in scaled_runs.curve_legend(changed(rules, rates=None))['handles']]
+  labels = [
+    line.get_label() for line in scaled_runs.curve_legend(changed(rules, rates=None))['handles']
+  ]
   assert labels[0] == f'{base}, the base'
   arms = across_arms.arm_legend({'arms': ['a', 'b']})['handles']
   assert [line.get_label() for line in arms] == ['a', 'b']
@@ -208,9 +222,11 @@ def trend(effect, quantity='val_accuracy', margin=None, **changes):
 
 
 def test_trends_of_cells_stand_above_that_of_all():
-  cells = [{'cell': 'a', 'claims': [trend(9.0, margin=0.1), trend(9.0, budget='updates'), trend(0.01)]},
-           {'cell': 'b', 'claims': [trend(None)]},
-           {'cell': 'c', 'claims': [trend(-0.02, 'val_loss')]}]  # fmt: skip
+  cells = [
+    {'cell': 'a', 'claims': [trend(9.0, margin=0.1), trend(9.0, budget='updates'), trend(0.01)]},
+    {'cell': 'b', 'claims': [trend(None)]},
+    {'cell': 'c', 'claims': [trend(-0.02, 'val_loss')]},
+  ]
   result = {'cells': cells, 'claims': [trend(0.005)], 'read': {'loss_only': False}}
   audit.draw_cells(axes := panel(), audit.AuditSource(result, ()))
   assert dots(axes) == [(0.01, 1.0), (-0.02, 2.0)] and dots(axes, 'D') == [(0.005, 0.0)]
@@ -250,7 +266,9 @@ def test_rates_of_sharpness_are_named_by_the_schedule():
     assert axes.get_xlabel() == label
 
 
-def claim(kind, subject, quantity='val_accuracy', question=ABOVE, columns=None, ends=(0.01, None), **changes):
+def claim(
+  kind, subject, quantity='val_accuracy', question=ABOVE, columns=None, ends=(0.01, None), **changes
+):
   found = Estimate(0.02, *ends, n=3, **changes)
   return Claim(kind, subject, quantity, 'epochs', question, found, SUPPORTED, columns=columns or {})
 
@@ -326,5 +344,6 @@ def test_data_are_called_by_name_or_file_and_source(data, name):
 
 def test_what_all_arms_share_is_said_once():
   found = joined_arms({'a': {'x': '1', 'y': '2'}, 'b': {'x': '1', 'y': '3'}})
-  assert found.text == '2 studies were run: a and b. 1' and found.differs == {'y': {'a': '2', 'b': '3'}}
-
+  assert found.text == '2 studies were run: a and b. 1' and found.differs == {
+    'y': {'a': '2', 'b': '3'}
+  }

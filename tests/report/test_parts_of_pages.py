@@ -45,15 +45,21 @@ def test_intervals_of_the_table_share_one_scale():
 
 
 def lanes(*sizes, trials=2):
-  rows = [{'lane': i, 'batch_size': size, 'learning_rate': 0.1, 'examples': 64, 'updates': 64 // size}
-          for i, size in enumerate(size for size in sizes for _ in range(trials))]  # fmt: skip
+  rows = [
+    {'lane': i, 'batch_size': size, 'learning_rate': 0.1, 'examples': 64, 'updates': 64 // size}
+    for i, size in enumerate(size for size in sizes for _ in range(trials))
+  ]
   return [row | {'trial': row['lane'] % trials} for row in rows]
 
 
 def test_updates_are_those_made_at_the_end_of_the_longest_run():
   plan = lanes(8, 16)
-  rows = [{'lane': 0, 'examples': 32, 'updates': 100}, {'lane': 0, 'examples': 64, 'updates': 5},
-          {'lane': 1, 'examples': 64, 'updates': 6}, {'lane': 2, 'examples': 64, 'updates': 3}]  # fmt: skip
+  rows = [
+    {'lane': 0, 'examples': 32, 'updates': 100},
+    {'lane': 0, 'examples': 64, 'updates': 5},
+    {'lane': 1, 'examples': 64, 'updates': 6},
+    {'lane': 2, 'examples': 64, 'updates': 3},
+  ]
   assert study_page._updates(plan, rows) == {8: 6, 16: 4}
 
 
@@ -114,8 +120,10 @@ def seconds(value):
 
 def test_seconds_alone_are_summed_over_stages_at_the_sizes_they_were_run_with():
   names = ('head', 'tail')
-  rows = [{'stage': stage, 'batch_size': size, 'seconds': seconds(value)}
-          for stage, size, value in (('head', 8, 1.0), ('tail', 16, 10.0), ('tail', 8, 100.0))]  # fmt: skip
+  rows = [
+    {'stage': stage, 'batch_size': size, 'seconds': seconds(value)}
+    for stage, size, value in (('head', 8, 1.0), ('tail', 16, 10.0), ('tail', 8, 100.0))
+  ]
   cost = {'rows': rows}
   runs = [row(0, 0, 0, batch_size=99), row(0, 0, batch_size=8), row(0, 1, batch_size=16)]
   assert seconds_alone(condition(runs, names), cost) == {
@@ -313,7 +321,7 @@ def test_a_study_that_is_not_finished_ends_where_all_lanes_are(tmp_path):
   assert found.native_cost is None and stored_study.has_records(folder)
   assert not stored_study.has_records(tmp_path)
   (folder / 'plan.csv').unlink()
-  with pytest.raises(FileNotFoundError, match='lacks plan.csv: give the workdir'):
+  with pytest.raises(FileNotFoundError, match=r'lacks plan\.csv: give the workdir'):
     stored_study.load(folder)
 
 

@@ -53,10 +53,10 @@ def test_what_a_command_is_not_told_is_said(said, tmp_path):
   said(f'--workdir={tmp_path}')
   with pytest.raises(app.UsageError, match='Unknown arguments: more words'):
     command.main(['report', 'more', 'words'])
-  with pytest.raises(SystemExit, match='Error: .* lacks config.json, plan.csv, records.jsonl'):
+  with pytest.raises(SystemExit, match='lacks config'):
     command.main(['report'])
   (tmp_path / 'arms').mkdir()
-  with pytest.raises(SystemExit, match='Error: .* holds no arm that has started'):
+  with pytest.raises(SystemExit, match='holds no arm that has started'):
     command.main(['report'])
   said('--compare')
   with pytest.raises(app.UsageError, match='Say where the page is written: --out=DIR'):

@@ -213,8 +213,8 @@ def test_reasons_of_recommendations(reason, text):
     ),
     (
       Reason('next_to_dropped', learning_rates=[0.1, 0.30001]),
-      'the best of the rates that were trained to the end is next to 0.1 and 0.3, which was dropped '
-      'before: worse there, not known to be worse in the end',
+      'the best of the rates that were trained to the end is next to 0.1 and 0.3, which was '
+      'dropped before: worse there, not known to be worse in the end',
     ),
     (
       Reason('noise_scale_undefined', value=2.0, why='it is small'),
