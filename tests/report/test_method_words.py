@@ -257,7 +257,8 @@ def test_what_scaling_rules_kept_and_lost():
     'An unchanged learning rate moved validation accuracy by more than 0.5 points at batch size 64 '
     '(-2.00 [-3.00, -1.00], n = 3); it is neither shown to keep within 0.5 points nor to leave '
     'them at batch size 128 (-0.40, no interval, n = 3). Square-root scaling kept validation '
-    'accuracy within 0.5 points at batch size 64 (+0.10 [-0.10, +0.20], n = 3); it has no result at 128 (it '
+    'accuracy within 0.5 points at batch size 64 (+0.10 [-0.10, +0.20], n = 3); it has no '
+    'result at 128 (it '
     'diverged). The curve of training loss was closest to that of the base with square-root '
     'scaling at batch size 64; not shown at batch size 128.'
   ) in text

@@ -83,6 +83,9 @@ def test_a_rule_that_may_apply_has_the_band_of_the_noise_scale(applies, bands):
   (line,) = learning_rate._draw_rules(axes := panel(), entry)
   assert line.get_label() == 'surge (misfit 13%)' and len(axes.collections) == bands
   assert line.get_linestyle() == ('-' if applies else '--')
+  curve |= {'low': None, 'high': None}
+  learning_rate._draw_rules(axes := panel(), entry)
+  assert not axes.collections
 
 
 def test_the_fitted_power_goes_through_the_mean_of_the_logarithms():
@@ -255,6 +258,10 @@ def test_layers_are_dots_or_crosses():
   assert dots(axes) == [(2.0, 0.0), (20.0, 0.0), (4.0, 1.0)] and dots(axes, 'x') == [(0.985, 1.0)]
   assert [text.get_text() for text in axes.get_yticklabels()] == ['a', 'b']
   assert axes.get_ylim() == (1.5, -0.5)
+  probe = {'trace': 0.0, 'grad_sq': 1.0}, {'trace': 1.0, 'grad_sq': 0.0}
+  rows = [{'exact': {'plain': {'layers': dict(zip('ab', probe, strict=True))}}}]
+  lane = histories.LaneHistory({'trial': 0}, tuple(rows))
+  assert noise.layers(histories.Setting(8, 0.1, (lane,))) == {'a': 0.0, 'b': None}
 
 
 def test_rates_of_sharpness_are_named_by_the_schedule():
