@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from bsjax.config.errors import Problem
@@ -152,13 +153,22 @@ def problems(config: Any) -> list[Problem]:
   others = {
     'scaling.rule': config.scaling.rule != 'none',
     'stages.order': config.stages.order,
-    'arms.order': config.arms.order,
     'axes': any(config.axes.values()),
   }
-  sentences += [
+  return sentences + _beside(config, others)
+
+
+def of_arms(config: Any) -> list[Problem]:
+  """What is wrong with a question where a study has arms, each of which is checked by itself."""
+  return _beside(config, {'arms.order': config.arms.order}) if config.decide.question else []
+
+
+def _beside(config: Any, others: Mapping[str, Any]) -> list[Problem]:
+  """A sentence for each of the keys that are set, which a question does not go with."""
+  return [
     Problem(
-      f'{key} is set: rounds of decide.question={decide.question!r} plan the learning rates of '
-      'each batch size, in studies without scaling rules, stages, arms and axes; leave one of '
+      f'{key} is set: rounds of decide.question={config.decide.question!r} plan the learning rates '
+      'of each batch size, in studies without scaling rules, stages, arms and axes; leave one of '
       'both out',
       *([f'axes.{axis}' for axis in config.axes if config.axes[axis]] if key == 'axes' else [key]),
       QUESTION,
@@ -166,4 +176,3 @@ def problems(config: Any) -> list[Problem]:
     for key, is_set in others.items()
     if is_set
   ]
-  return sentences

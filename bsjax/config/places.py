@@ -106,7 +106,8 @@ def lines(file: Path) -> Lines:
   assigned: Lines = {}
   for key, place in (pair for node in ast.walk(tree) for pair in _sets(node, prefixes)):
     assigned.setdefault(key, []).append(place)
-  return {key: sorted(places) for key, places in assigned.items()}
+  # Values of one line need not have an order.
+  return {key: sorted(places, key=lambda place: place[0]) for key, places in assigned.items()}
 
 
 def _shown(node: ast.expr | None) -> Any:
@@ -129,7 +130,7 @@ def _sets(node: ast.AST, prefixes: dict[str, str]) -> Iterator[tuple[str, Assign
         if isinstance(one, ast.Name) and value and (key := _key(value, prefixes)):
           prefixes[one.id] = key
         elif key := _key(one, prefixes):
-          yield key, (one.lineno, _shown(value) if plain else '')
+          yield key, (one.lineno, _shown(value) if plain else COMPUTED)
   elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
     where = _key(node.func.value, prefixes)
     if node.func.attr == 'update' and where is not None:

@@ -96,7 +96,8 @@ def _array(values: Any, where: str) -> Shaped[np.ndarray, 'example ...']:
   if array.dtype.kind == 'f' and (wrong := sum(_not_finite(array))):
     raise DataError(f'{where}: {wrong} values are not finite')
   if array.dtype.itemsize == 8 and array.dtype.kind in 'iu':
-    if array.size and max(array.max(), -array.min()) > MOST:
+    # Not as NumPy's, of which neither unsigned ones nor the least have a negative.
+    if array.size and max(int(array.max()), -int(array.min())) > MOST:
       raise DataError(f'{where}: whole numbers beyond {MOST} do not fit 32 bits')
     return array.astype(np.int32)
   return array.astype(np.float32) if array.dtype == np.float64 else array

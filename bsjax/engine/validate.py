@@ -50,7 +50,8 @@ def problems(config: ConfigDict) -> list[Problem]:
     return misshapen
   if bounds.wrong(config, [BY_NAME['arms.order']]):
     return _sentences(config)
-  return ([] if config.arms.order else _sentences(config)) + arms.refused(config, problems)
+  whole = decide_keys.of_arms(config) if config.arms.order else _sentences(config)
+  return whole + arms.refused(config, problems)
 
 
 def _sentences(config: ConfigDict) -> list[Problem]:
@@ -144,7 +145,7 @@ CONFLICTS: tuple[tuple[Callable[[ConfigDict], list[Problem]], tuple[str, ...]], 
     decide_keys.problems,
     (
       *('decide.question', 'decide.margin', 'decide.most_trials', 'decide.budget_unit', 'trials'),
-      *('decide.price_per_hour', 'batch_sizes', 'scaling.rule', 'stages.order', 'arms.order'),
+      *('decide.price_per_hour', 'batch_sizes', 'scaling.rule', 'stages.order'),
       'evaluation.subset',
     ),
   ),

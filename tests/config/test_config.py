@@ -11,8 +11,10 @@ from bsjax.config.keys import KEYS, base_config
 from bsjax.engine.validate import validate
 from bsjax.models import MODELS
 from bsjax.optim.entries import OPTIMIZERS
+from bsjax.plan import stages
 
 _STEP = {'schedule__name': 'step'}
+_CRITICAL = {'decide__question': 'critical_batch_size'}
 PACKAGE = Path(__file__).parents[2] / 'bsjax'
 
 
@@ -142,12 +144,19 @@ def test_every_key_has_a_reader_and_every_reader_a_key():
   [
     ({'decide__question': 'best_batch'}, 'give one of best_batch_size'),
     ({'decide__question': 'equivalent:8'}, "'equivalent:8': give one of"),
+    ({'decide__question': 'trend:8,16'}, "'trend:8,16': give one of"),
     ({'decide__question': 'equivalent:8,12'}, 'names [12]'),
     ({'decide__question': 'equivalent:8,8'}, 'twice'),
     ({'decide__question': 'trend', 'trials': 1}, '2 or more at first'),
     ({'decide__question': 'trend', 'trials': 3, 'decide__most_trials': 2}, 'decide.most_trials=2'),
     ({'decide__question': 'trend', 'decide__error': 0.5}, 'decide.error=0.5'),
     ({'decide__question': 'best_learning_rate', 'decide__margin': 1.0}, 'factor above 1'),
+    (
+      {**_CRITICAL, 'batch_sizes': (8, 16, 32), 'decide__margin': 1.0},
+      'decide.margin=1.0: of critical_batch_size it is a factor above 1',
+    ),
+    ({**_CRITICAL, 'batch_sizes': (8, 16)}, 'takes three or more'),
+    ({'decide__question': 'trend', 'batch_sizes': (8,)}, 'takes two or more'),
     (
       {'decide__question': 'trend', 'decide__budget': 9.0, 'decide__budget_unit': 'price'},
       'takes decide.price_per_hour',
@@ -175,6 +184,10 @@ def test_a_question_that_cannot_be_asked_is_refused(overrides, words):
     {'noise_scale__exact_examples': 32, 'noise_scale__curvature_blocks': 4},
     {'noise_scale__exact_examples': 32, 'noise_scale__curvature_blocks': 32},
     {'halving__rungs': (0.25, 0.5), 'decide__question': 'best_batch_size'},
+    {'halving__rungs': (0.25, 0.5), 'decide__question': 'trend'},
+    {'halving__rungs': (0.25, 0.5), 'decide__question': 'equivalent:8,16'},
+    {'decide__question': 'trend', 'decide__budget_unit': 'price'},  # of which none is bounded
+    {'decide__question': 'trend', 'decide__margin': 0.001},  # a difference, and no factor
     {**_STEP, 'schedule__boundaries': (0.51, 0.99), 'schedule__warmup_epochs': 1.0},
     {'schedule__warmup_epochs': 1.999},
     {'micro_batch': 8, 'batch_sizes': (8, 16)},
@@ -183,3 +196,11 @@ def test_a_question_that_cannot_be_asked_is_refused(overrides, words):
 )
 def test_what_is_just_within_the_bounds_of_several_keys_is_valid(overrides):
   validate(small_config(**overrides))
+
+
+@pytest.mark.parametrize('overrides', [{'decide__question': 'trend'}, {'halving__rungs': (0.5,)}])
+def test_questions_and_rungs_are_for_studies_without_stages(overrides):
+  config = small_config(**overrides)
+  stages.add(config, 'only')
+  with pytest.raises(ConfigError, match=r'stages.order is set: .* leave one of both out'):
+    validate(config)

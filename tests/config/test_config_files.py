@@ -3,6 +3,7 @@
 import pytest
 
 from bsjax import cli
+from bsjax.config import own
 from bsjax.config.keys import base_config
 
 
@@ -33,3 +34,13 @@ def test_a_mistake_in_parts_is_one_line(tmp_path, code, said):
   with pytest.raises(SystemExit) as error:
     cli.parts(base_config(), file)
   assert said in str(error.value) and '\n' not in str(error.value)
+
+
+def test_parts_from_outside_that_are_not_given_are_named():
+  config = {'own': {'model': {'name': 'mine'}, 'task': {'name': 'theirs'}}}
+  assert own.lacking(config, {'model': 1, 'task': 2}) == own.lacking({}, {}) == ''
+  assert own.lacking({'own': None}, {}) == ''
+  assert 'has its task from outside' in own.lacking(config, {'model': 1})
+  both = own.lacking(config, {})
+  assert 'has its model and task from outside' in both
+  assert 'bsjax.Study(config, workdir, model=..., task=...)' in both

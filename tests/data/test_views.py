@@ -59,3 +59,19 @@ def test_images_of_one_channel_are_resized_too():
   dataset = Dataset('x', ('a',), split, split, mean, mean + 1)
   small = views.view(dataset, stage_of(image_size=4))
   np.testing.assert_array_equal(small.train.images, np.full((2, 4, 4, 1), 200))
+
+
+def dataset_of(shape, mean):
+  split = Split(np.arange(np.prod(shape)).reshape(shape).astype(np.uint8), np.zeros(2, np.int32))
+  return Dataset('x', ('a',), split, split, mean, mean)
+
+
+@pytest.mark.parametrize('shape', [(2, 4, 8, 1), (2, 8, 4, 1)])
+def test_oblong_images_become_squares(shape):
+  mean = np.ones(1, np.float32)
+  assert views.view(dataset_of(shape, mean), stage_of(image_size=4)).image_shape == (4, 4, 1)
+
+
+def test_inputs_that_are_no_images_stay_as_they_are():
+  dataset = dataset_of((2, 8, 8), None)
+  assert views.view(dataset, stage_of(image_size=4)) is dataset

@@ -56,3 +56,24 @@ def test_an_error_ahead_is_raised_where_it_is_asked_for():
   assert ahead.at(0, 1) == 0
   with pytest.raises(OSError, match='disk'):
     ahead.at(1, None)
+
+
+@pytest.mark.parametrize(
+  'length, reach, count', [(16, 23, 3), (16, 16, 2), (16, 17, 3), (16, 1, 2), (5, 11, 4)]
+)
+def test_epochs_are_enough_wherever_a_window_begins(length, reach, count):
+  """The most that a window of so many positions touches, and one where it fits without."""
+  touched = {(start + reach - 1) // length - start // length + 1 for start in range(length)}
+  assert windows.epochs(length, reach) == count >= max(touched)
+
+
+def test_an_empty_split_takes_nothing():
+  empty = Split(np.zeros((0, 4), np.float32), np.zeros(0, np.int32))
+  assert windows.example_bytes(empty) == windows.split_bytes(empty) == 0
+
+
+def test_a_window_over_two_ends_of_epochs_is_found():
+  start, reach = 15, 23  # the last of an epoch, a whole one, and six of the next
+  place, first = windows.places(start, LENGTH, reach, 1)
+  orders = [place[0, at // LENGTH - first, at % LENGTH] for at in range(start, start + reach)]
+  np.testing.assert_array_equal(orders, range(reach))

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from helpers.small import small_config
 
+from bsjax.config.errors import ConfigError
 from bsjax.plan import evaluations, plan, stages, table
 from bsjax.plan.evaluations import EVEN, MATCHED, Timeline, equal_updates, positions
 
@@ -181,3 +182,21 @@ def test_epochs_that_the_report_is_asked_for_are_evaluated():
   assert 64 in marks_of(plan.make_plan(config, 640))
   config.report.epochs = tuple(float(epoch) for epoch in range(1, 40))
   assert len(marks_of(plan.make_plan(config, 640))) <= 1 + 24 + 1
+
+
+@pytest.mark.parametrize(
+  ('at', 'said'),
+  [
+    ((304,), None),  # the end itself
+    ((16, 320), '320: '),  # beyond it
+    ((1, 2, 3, 4, 5), '1, 2, 3, 4 and 5: '),
+    ((1, 2, 3, 4, 5, 6), '1, 2, 3, 4 and 5 and more: '),
+  ],
+)
+def test_given_positions_are_whole_blocks_up_to_the_end(at, said):
+  config = small_config(batch_sizes=(8, 16), evaluation__at=at)
+  if said is None:
+    assert plan.make_plan(config, 150).first.evaluations == (0, 304)
+  else:
+    with pytest.raises(ConfigError, match=f'evaluation.at: {said}evaluations fall'):
+      plan.make_plan(config, 150)

@@ -3,6 +3,7 @@
 import pytest
 from helpers.small import small_config
 
+from bsjax.config import metrics
 from bsjax.config.errors import ConfigError
 from bsjax.engine.validate import problems
 from bsjax.plan import halving, plan
@@ -37,6 +38,9 @@ def rates(lanes, ended):
     ((0.5, 0.5, 0.5, 0.5, 0.5, 0.5), 0.5, (8, 16, 32)),
     ((0.1, 0.2, 0.3, 0.4, None, None), 0.25, (1,)),  # lost ones are no better ones, and stay lost
     ((None,) * 6, 0.5, ()),
+    ((0.7, 0.6, 0.5, 0.4, 0.3, 0.2), 0.7, (32,)),  # 4.2 of 6 are 5
+    ((0.4, 0.1, 0.2, 0.3, 0.7, 0.4), 0.3, (1, 2, 4)),  # of equals the nearer to the best
+    ((0.7, 0.6, 0.5, 0.4), 0.75, (8,)),
   ],
 )
 def test_rates_that_are_not_among_the_better_ones_are_dropped_in_all_trials(merits, keep, ended):
@@ -112,3 +116,41 @@ def test_rows_that_say_otherwise_are_damaged():
   said[0]['dropped'] = False
   with pytest.raises(Damaged, match='lane 0 is not dropped at 64'):
     halving.refuse_otherwise(0.5, (64,), lanes, said, 'here')
+
+
+def test_less_is_better_of_a_metric_that_says_so():
+  lanes, rows = study((0.1, 0.2, 0.3, 0.4, 0.5, 0.6))
+  rows = [{**row, 'val_errors': row['val_accuracy']} for row in rows]
+  errors = metrics.MetricEntry('errors', 'errors', 'errors', higher_is_better=False)
+  with metrics.judging(metrics.Judged(errors)):
+    assert rates(lanes, halving.dropped(0.5, lanes, rows)) == [8, 16, 32]
+  assert rates(lanes, halving.dropped(0.5, lanes, rows)) == [1, 2, 4]
+
+
+def test_rates_that_differ_by_rounding_are_equals():
+  """(0.1 + 0.2) / 2 is above (0.15 + 0.15) / 2 in floating point; the lower rate is the best."""
+  lanes, rows = study((0.15, 0.0, 0.0, 0.15))
+  for row, value in zip(rows, (0.15, 0.15, 0.0, 0.0, 0.0, 0.0, 0.1, 0.2), strict=True):
+    row['val_accuracy'] = value
+  assert (0.1 + 0.2) / 2 > 0.15
+  assert rates(lanes, halving.dropped(0.25, lanes, rows)) == [8]
+
+
+def test_of_three_rates_that_are_known_none_is_dropped_nor_one_beside_them():
+  lanes, rows = study((0.1, 0.5, 0.6, 0.7))
+  rows[0]['val_accuracy'] = float('nan')
+  assert not halving.dropped(0.5, lanes, rows)
+
+
+def test_a_rung_may_be_at_its_share_exactly():
+  made = config(0.25, 0.5, evaluation__positions='even')
+  planned = plan.make_plan(made, 128)
+  assert planned.first.evaluations == (0, 64, 128, 192, 256)
+  assert halving.rungs(made, planned) == (64, 128)
+
+
+def test_a_lane_that_is_said_to_be_dropped_and_should_not_is_named():
+  lanes, rows = study((0.1, 0.2, 0.3))
+  rows[4]['dropped'] = True
+  with pytest.raises(Damaged, match='lane 4 is dropped at 64'):
+    halving.refuse_otherwise(0.5, (64,), lanes, rows, 'here')

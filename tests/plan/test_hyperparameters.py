@@ -143,10 +143,11 @@ def test_a_rule_that_stages_lead_out_of_bounds_is_refused_with_the_plan():
     plan.make_plan(config, 1000)
 
 
-def test_a_stage_is_not_called_like_an_axis():
+@pytest.mark.parametrize('name', ['b2', 'hyperparameters'])
+def test_a_stage_is_not_called_like_an_axis_or_the_word_of_rules(name):
   config = adamw(axes__b2=(0.9, 0.99))
-  stages.add(config, 'b2')
-  with pytest.raises(ConfigError, match="the stage 'b2' is called like an axis"):
+  stages.add(config, name)
+  with pytest.raises(ConfigError, match=f"the stage '{name}' is called like an axis"):
     validate(config)
 
 
@@ -181,3 +182,34 @@ def test_the_planted_time_scales_of_a_quadratic_are_recovered(batch_size):
   decayed = path(adamw('decay_time', optimizer__weight_decay=0.1), 20)[:, 1]
   scale = batch_size * 20 / np.log(decayed[0] / decayed[-1])  # in examples
   assert scale == pytest.approx(8 / (0.05 * 0.1), rel=0.02)
+
+
+def test_averages_of_rmsprop_forget_equally_many_examples_too():
+  keys = {'optimizer__rmsprop_decay': 0.9, 'optimizer__rmsprop_momentum': 0.5}
+  config = small_config(
+    optimizer__name='rmsprop',
+    scaling__hyperparameters='half_life',
+    scaling__base_batch_size=8,
+    **keys,
+  )
+  expected = {'rmsprop_decay': 0.81, 'rmsprop_momentum': 0.25}
+  assert values(config, 16) == pytest.approx(expected)
+
+
+def test_a_decay_of_zero_is_within_its_bounds():
+  config = adamw('adam_sqrt', batch_sizes=(8, 16), optimizer__b1=0.5)
+  validate(config)
+  assert values(config, 16)['b1'] == 0.0
+
+
+def test_weight_decay_follows_a_rate_that_the_growth_of_batches_divides():
+  """8 grows to 32 with the rate it has, and 16 to 32 with half of it: 0.1 * 4, and over a half."""
+  config = adamw('decay_time', batch_sizes=(8, 16), optimizer__weight_decay=0.1)
+  stages.add(config, 'first')
+  stages.add(config, 'last', batch_size=('grow:4',), largest_batch_size=32)
+  first, last = plan.make_plan(config, 160).stages
+  decays = {
+    before.batch_size: dict(after.hyperparameters)['weight_decay']
+    for before, after in zip(first.lanes, last.lanes, strict=True)
+  }
+  assert decays == pytest.approx({8: 0.4, 16: 0.8})

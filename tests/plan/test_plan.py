@@ -115,6 +115,8 @@ def test_a_share_of_the_data_shortens_epochs_and_begins_another_stream():
   ]
   assert all(part.possible_sizes == {8, 16, 32} for part in parts)
   assert all(part.block_examples == 32 for part in parts)
+  row = plan.lane_rows(study)[0]
+  assert (row['updates'], row['examples'], row['epochs']) == (20 + 20 + 10, 480, 4.0)
 
 
 def test_regrouping_changes_groups_and_nothing_else():
@@ -183,6 +185,41 @@ def test_evaluations_that_become_fewer_are_told():
     epochs=3.0, evaluations=50
   )
   assert 'became' not in told(epochs=30.0, evaluations=2)
+
+
+def test_given_positions_are_not_said_to_have_become_fewer():
+  keys = {'evaluations': 9, 'evaluation__at': (96,)}
+  assert 'became' not in ' '.join(table.notes(*planned(small_config(**keys))))
+
+
+def planned(config):
+  return config, plan.make_plan(config, 150)
+
+
+@pytest.mark.parametrize('sizes, said', [((3, 6), 'trains on only 3 example(s)'), ((4, 8), '')])
+def test_ticks_of_few_examples_are_told(sizes, said):
+  notes = ' '.join(table.notes(*planned(small_config(batch_sizes=sizes))))
+  assert said in notes and ('example(s), which is slow' in notes) == bool(said)
+
+
+def test_a_stage_that_is_longer_than_asked_for_is_told_in_its_unit():
+  config = small_config(batch_sizes=(64,))
+  stages.add(config, 'short', examples=100)
+  stages.add(config, 'long', epochs=1.0)
+  notes = table.notes(*planned(config))
+  assert any(note.startswith('stage short: examples=100 became 128: all') for note in notes)
+  assert any(note.startswith('stage long: epochs=1 became 0.85: all') for note in notes)
+
+
+def test_a_warm_up_that_is_shorter_than_a_batch_is_told_however_long_the_training():
+  """A batch that begins in it is lost whole."""
+  assert 'the warm-up of 1,023 examples' in told(epochs=60.0, schedule__warmup_epochs=1023 / 1438)
+  assert 'warm-up' not in told(epochs=60.0, schedule__warmup_epochs=1024 / 1438)
+
+
+def test_groups_are_in_order_of_batch_sizes_however_these_are_given():
+  lanes = planned(small_config(batch_sizes=(32, 8), micro_batch='batch'))[1].lanes
+  assert [(lane.group, lane.batch_size) for lane in lanes[::4]] == [(0, 8), (1, 32)]
 
 
 def test_a_warm_up_that_costs_batch_sizes_differently_is_told():

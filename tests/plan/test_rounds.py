@@ -32,6 +32,14 @@ def test_boxes_make_the_lanes_of_any_of_them_and_a_full_grid_is_none():
   assert config.rounds == () and config.trials == 2
 
 
+def test_a_setting_has_the_most_trials_of_its_boxes_whichever_comes_last():
+  boxes = ((8,), (0.05, 0.1), 4), ((8, 16), (0.1,), 2)
+  config = small_config(batch_sizes=(8, 16), learning_rates=(0.05, 0.1), trials=4, rounds=boxes)
+  validate(config)
+  assert settings(config) == {(8, 0.05): 4, (8, 0.1): 4, (16, 0.1): 2}
+  assert rounds.extended(config, [((8,), (0.1,), 3)]).rounds == boxes  # it has these
+
+
 def test_rates_of_boxes_are_scaled_as_those_of_the_grid():
   scaled = {'scaling__rule': 'none,linear', 'scaling__base_batch_size': 8}
   config = small_config(batch_sizes=(8, 16), learning_rates=(0.1,), trials=1, **scaled)
@@ -40,7 +48,14 @@ def test_rates_of_boxes_are_scaled_as_those_of_the_grid():
   assert settings(more) == {(8, 0.1): 1, (16, 0.1): 1, (16, 0.2): 3, (16, 0.4): 3}
 
 
-@pytest.mark.parametrize('box', [(), ((8,), (0.1,)), ((8,), (0.1,), 0), ((8,), (), 1), 'box'])
+ODD = [
+  *(((8,), (0.0,), 1), ((0,), (0.1,), 1), ((8,), (0.1,), 1.0), ((8.0,), (0.1,), 1)),
+  *(((True,), (0.1,), 1), ((8,), (True,), 1), ((8,), (0.1,), True)),  # which are no numbers
+  *(((8, 8), (0.1,), 1), ((8,), (0.1, 0.1), 1)),  # twice
+]
+
+
+@pytest.mark.parametrize('box', [(), ((8,), (0.1,)), ((8,), (0.1,), 0), ((8,), (), 1), 'box', *ODD])
 def test_what_is_no_box_is_refused(box):
   with pytest.raises(ConfigError, match='is no box: give'):
     rounds.extended(small_config(), [box])
@@ -95,6 +110,14 @@ def test_micro_batches_stay_and_new_batch_sizes_follow_them(sizes, held, keys, e
   else:
     with pytest.raises(ConfigError, match=expected):
       extension.micro_batches(config, held, possible)
+
+
+def test_micro_batches_are_those_of_all_sizes_that_stages_lead_to():
+  config, possible = small_config(batch_sizes=(8, 16)), frozenset({8, 16, 24})
+  assert extension.micro_batches(config, {8: 8}, possible) == {8: 8, 16: 8}
+  with pytest.raises(ConfigError, match='8 needs a micro-batch of 8, and the runs there have 4'):
+    extension.micro_batches(config, {8: 4}, possible)
+  assert extension.micro_batches(config, {8: 4}, frozenset({8, 16})) == {8: 4, 16: 4}
 
 
 def test_a_share_has_the_program_of_the_whole_group():
