@@ -104,7 +104,7 @@ def asked(decide: Any) -> Asked | None:
   try:
     sizes = tuple(map(int, named.split(','))) if named else ()
   except ValueError:
-    sizes = ()
+    kind, sizes = '', ()  # whatever its kind, it names what is no batch size
   if kind not in KINDS or len(sizes) != 2 * (kind == EQUIVALENT):
     raise ValueError(f'decide.question={decide["question"]!r}: give one of {QUESTIONS}')
   return Asked(kind, sizes, decide['margin'] or None)

@@ -145,6 +145,7 @@ def test_every_key_has_a_reader_and_every_reader_a_key():
     ({'decide__question': 'best_batch'}, 'give one of best_batch_size'),
     ({'decide__question': 'equivalent:8'}, "'equivalent:8': give one of"),
     ({'decide__question': 'trend:8,16'}, "'trend:8,16': give one of"),
+    ({'decide__question': 'trend:all'}, "'trend:all': give one of"),
     ({'decide__question': 'equivalent:8,12'}, 'names [12]'),
     ({'decide__question': 'equivalent:8,8'}, 'twice'),
     ({'decide__question': 'trend', 'trials': 1}, '2 or more at first'),

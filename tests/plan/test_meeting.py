@@ -34,3 +34,11 @@ def test_where_sizes_meet_in_a_later_stage_is_not_where_they_meet_in_an_earlier_
 def test_updates_are_equal_at_the_end_of_a_stage_too(end, last):
   line = Timeline((800, 1600), 16, ((16, 16),))
   assert equal_updates(line, (0, 400, 800, 1200, 1600), end) == (last, last)
+
+
+def test_a_size_takes_part_that_has_made_as_many_updates_at_its_first_block():
+  """Of 8 and 32, which makes 4 in all, 8 has made 4 after 32 examples: at the first block."""
+  line = Timeline((128,), 32, ((8,), (32,)))
+  assert equal_updates(line, (0, 128)) == (0, 4) and equal_updates(line, (0, 32, 128)) == (4, 4)
+  line = Timeline((96,), 32, ((8,), (32,)))  # 3 after 24, where 32 has not updated
+  assert equal_updates(line, (0, 96)) == (3, 3)
