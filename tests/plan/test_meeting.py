@@ -2,7 +2,7 @@
 
 import pytest
 
-from bsjax.plan.evaluations import MATCHED, Timeline, equal_updates, positions
+from bsjax.plan.evaluations import MATCHED, Timeline, equal_updates, further, positions
 
 
 @pytest.mark.parametrize(
@@ -42,3 +42,10 @@ def test_a_size_takes_part_that_has_made_as_many_updates_at_its_first_block():
   assert equal_updates(line, (0, 128)) == (0, 4) and equal_updates(line, (0, 32, 128)) == (4, 4)
   line = Timeline((96,), 32, ((8,), (32,)))  # 3 after 24, where 32 has not updated
   assert equal_updates(line, (0, 96)) == (3, 3)
+
+
+def test_half_of_a_stage_is_late_enough_to_meet():
+  """16 and 24 meet on whole blocks of 48 after every 6 updates: of 4 to 8 in the middle."""
+  line = Timeline((96, 192), 48, ((16, 16), (24, 24)))
+  assert further(line, (0, 96, 192)) == (144,)
+  assert further(line, (0, 96, 144, 192)) == ()
