@@ -86,7 +86,7 @@ def test_a_split_of_its_own_asks_nothing_of_small_classes():
     ([40, 40, 40], 4.0, 0, [40, 20, 10]),
     ([40, 40, 40], 4.0, 20, [20, 10, 5]),
     ([40, 40, 5], 4.0, 0, [20, 10, 5]),  # as the last has no more
-    ([1000, 1000, 1000, 1000], 1000.0, 0, [1000, 100, 10, 1]),  # and not 99 or 9 by rounding
+    ([343, 343, 343], 49.0, 0, [343, 49, 7]),  # and not 6, as 343 / 49 is below 7 by rounding
   ],
 )
 def test_counts_of_a_tail(counts, factor, cap, expected):
