@@ -86,7 +86,9 @@ def chosen(
 def _scalings(spec: LaneSpec, state: LaneState) -> dict[str, PyTree | None]:
   scalings = {entries.PLAIN: None}
   if spec.preconditioner is not None:
-    scalings[entries.PRECONDITIONED] = spec.preconditioner(state.opt_state, state.updates)
+    # By the optimizer's own count, which begins anew with a fresh state of it, unlike `updates`.
+    scaling = spec.preconditioner(state.opt_state, state.opt_state.count)
+    scalings[entries.PRECONDITIONED] = scaling
   return scalings
 
 

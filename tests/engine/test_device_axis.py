@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from bsjax.engine import device_axis
+from bsjax.engine import device_axis, processes
 
 
 @pytest.mark.parametrize('num_devices', [1, 2])
@@ -44,3 +44,11 @@ def test_devices_are_described_for_people():
 
 def test_all_devices_by_default():
   assert device_axis.devices(0) == jax.local_devices()
+
+
+def test_lanes_are_dealt_to_the_devices_of_all_processes(monkeypatch):
+  monkeypatch.setattr(processes, 'count', lambda: 3)
+  assert device_axis.spread_over(device_axis.devices(2)) == 6
+  assert device_axis.describe(device_axis.devices(2)) == '6 CPU cores'
+  # Of two devices in each of three processes four are wanted: two there, and so two everywhere.
+  assert [len(device_axis.devices(0, most)) for most in (1, 3, 4, 9)] == [1, 1, 2, 2]

@@ -179,3 +179,14 @@ def test_what_is_not_finite_is_told_apart(loss, grad, after, why, monkeypatch):
   if why:
     assert divergence.WHY[int(later.because)] == why
     assert (int(later.examples), float(later.state.params['w'])) == (8 * 16, 1.0)
+
+
+@pytest.mark.parametrize('part', ['params', 'batch_stats', 'opt_state'])
+@pytest.mark.parametrize('bad', [np.nan, np.inf])
+def test_a_lane_is_lost_by_any_number_that_it_goes_on_with(part, bad):
+  state = lane_state(1.0).replace(batch_stats={'mean': jnp.ones(2)})
+  counted = state.replace(opt_state={'m': jnp.ones(2), 'count': jnp.int32(3)})
+  assert divergence.finite(counted)
+  spoilt = {'one': jnp.ones(2), 'other': jnp.array([1.0, bad])}
+  assert not divergence.finite(counted.replace(**{part: spoilt}))
+  assert divergence.finite(counted.replace(grad_sum=spoilt))  # which an update has left behind

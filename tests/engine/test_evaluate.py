@@ -1,5 +1,6 @@
 """Evaluation: sums over whole splits against numpy, whatever the evaluation batch."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,8 +11,14 @@ from helpers.small import small_config, trained
 from bsjax import data, models
 from bsjax.data import stream
 from bsjax.engine import evaluate
+from bsjax.engine.device_data import DeviceSplit
+from bsjax.engine.lanes import Weights
+from bsjax.engine.own import Own
+from bsjax.engine.spec import lane_spec
 from bsjax.models import convolution
+from bsjax.models.own import adapted
 from bsjax.noise import estimators
+from bsjax.plan import plan
 from bsjax.train.rows import lane_records, why_diverged
 
 
@@ -114,6 +121,8 @@ def test_a_class_that_a_split_lacks_has_no_accuracy_and_no_part_in_the_mean():
   assert row['val_class_accuracy'] == [0.75, None, pytest.approx(1 / 3)]
   assert row['val_balanced_accuracy'] == pytest.approx((0.75 + 1 / 3) / 2)
   assert row['val_accuracy'] == 0.5
+  for name, told in (('reestimated_val', True), ('averaged_val', True), ('train', False)):
+    assert (f'{name}_class_accuracy' in evaluate.means(name, sums)) == told
 
 
 def len_val(found, i):
@@ -153,3 +162,31 @@ def test_a_lane_is_lost_where_its_loss_is_a_million_times_that_of_guessing(
   sums = evaluate.Sums(np.float32(50 * loss), {}, np.int32(50), {}, counts)
   evaluation = evaluate.Evaluation(sums, sums, {}, np.bool_(finite))
   assert bool(why_diverged(evaluation)) == lost
+
+
+class Slow(nn.Module):
+  """A model from outside, whose running averages hardly follow."""
+
+  @nn.compact
+  def __call__(self, x, train):
+    x = nn.BatchNorm(use_running_average=not train, momentum=0.99)(x.reshape(len(x), -1))
+    return nn.Dense(10)(x)
+
+
+def test_statistics_of_a_model_from_outside_are_those_of_the_split_too():
+  config = small_config()
+  dataset = data.load(config.data, config.seed)
+  study = plan.make_plan(config, len(dataset.train)).first
+  spec = lane_spec(config, dataset, study, study.groups[0], own=Own(model=adapted(Slow())))
+  images = jnp.asarray(dataset.train.images[:10])
+  weights = Weights(**spec.model.init(jax.random.key(0), images[:1] / 1.0))
+  split = DeviceSplit(images, jnp.asarray(dataset.train.labels[:10]))
+  (layer,) = evaluate.reestimate(spec, weights, split, 4).values()
+  used = stream.normalize(images[:8], spec.mean, spec.std).reshape(8, -1)  # two whole batches
+  np.testing.assert_allclose(layer['mean'], used.mean(0), atol=1e-4)
+  np.testing.assert_allclose(layer['var'], used.var(0), atol=1e-3)
+
+
+def test_no_variance_is_below_zero_by_rounding():
+  sums = {'norm': {'mean': jnp.array([6.0, 2.0]), 'var': jnp.array([17.9, 4.0])}}
+  np.testing.assert_allclose(evaluate.statistics_of(sums, 2)['norm']['var'], [0.0, 1.0])

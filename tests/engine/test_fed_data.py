@@ -97,7 +97,17 @@ def test_what_does_not_fit_a_window_is_refused(monkeypatch):
   dataset = data.load(config.data, config.seed)
   study = plan.make_plan(config, len(dataset.train)).first
   (sentence,) = fed_data.create(config, dataset, study).said()
-  assert 'on the host' in sentence
+  size = 2 * (288 + 8) * 68 / 2**20  # of two trials, and a micro-batch ahead
+  assert sentence == (
+    'The data stay on the host and are fed to the devices, 288 examples of each trial at a time '
+    f'({size:.1f} MiB, and as much ahead).'
+  )
+  for enough in (2 * 140 * 68, 2 * 139 * 68 + 136):
+    monkeypatch.setattr(fed_data, 'WINDOW_BYTES', enough)
+    fed_data.create(config, dataset, study)
+    config.execution.memory = 1e-4  # of which a window has a twentieth
+    fed_data.create(config, dataset, study)
+  config.execution.memory = 0.0
   monkeypatch.setattr(fed_data, 'WINDOW_BYTES', 2 * 139 * 68)
   with pytest.raises(ConfigError, match='exact_examples=140'):
     fed_data.create(config, dataset, study)
@@ -124,3 +134,24 @@ def test_a_tick_that_is_timed_is_trained_also_where_a_window_ends():
   run, on_device = Run(), object.__new__(fed_data.FedData)
   assert all(timer._timed(run, on_device, 1) >= 0 for _ in range(4))
   assert run.advanced == (1, 1, 1, 0, 1)
+
+
+def test_how_much_of_a_device_a_set_and_its_windows_take(monkeypatch):
+  """Two trials; an example is 64 bytes and its label 4; blocks of 32 examples, 288 in all."""
+  config = small_config()
+  dataset = data.load(config.data, config.seed)
+  study = plan.make_plan(config, len(dataset.train)).first
+  both = (len(dataset.train) + len(dataset.validation)) * 68
+  assert not fed_data.is_fed(config, dataset, 2 * both)  # it may take a half
+  assert fed_data.is_fed(config, dataset, 2 * both - 1)
+  config.execution.memory = 4.0
+  assert fed_data.budget(config, 1) == min(2**28, 4 * 2**30 // 20)
+  config.execution.memory = 0.0
+  assert fed_data.budget(config, 10**6) == 50_000
+  assert fed_data.budget(config, 10**12) == fed_data.WINDOW_BYTES == 2**28
+
+  def length(blocks):
+    return fed_data.span(config, dataset, study, 20 * int(blocks * 32 * 2 * 68) + 20)
+
+  for blocks, found in ((0.5, 1), (1, 1), (1.99, 1), (2, 2), (8, 8), (9, 9), (10, 9)):
+    assert length(blocks) == (32 * found, 32 * found + 8), blocks

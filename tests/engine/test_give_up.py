@@ -120,3 +120,15 @@ def test_lanes_that_are_out_do_nothing_and_others_share_the_devices(keys):
   after = group.to_host()
   held = [(state.params, state.opt_state, state.grad_sum) for state in (before, after)]
   assert same(*held, [1, 3]) == 0 and same(*held, [0]) > 0 and same(*held, [2]) > 0
+
+
+def test_lanes_that_are_loaded_are_evaluated_anew():
+  """Also where all of them are out, whose evaluations are kept."""
+  group, on_device, _ = made()
+  advance(group, on_device, 32)
+  group.give_up(range(4))
+  before = group.evaluate(on_device)().evaluation.train.loss
+  np.testing.assert_array_equal(group.evaluate(on_device)().evaluation.train.loss, before)
+  held = group.to_host()
+  group.load(held.replace(params=jax.tree.map(lambda x: 2 * x, held.params)), group.ticks)
+  assert (group.evaluate(on_device)().evaluation.train.loss != before).all()

@@ -1,12 +1,17 @@
 """Memory that is short: a compiler that finds no room, as that of a TPU does, and what is said."""
 
+from types import SimpleNamespace
+
 import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 from helpers.small import small_config
 
 from bsjax import data
 from bsjax.autotune import timer
-from bsjax.engine import device_lanes, memory, stage_lanes
+from bsjax.config.errors import ConfigError
+from bsjax.engine import device_lanes, memory, processes, stage_lanes
 from bsjax.engine.device_data import DeviceData
 from bsjax.engine.strategies import STRATEGIES
 from bsjax.plan import plan
@@ -110,3 +115,89 @@ def test_a_dry_run_says_what_has_no_room(room_for, tmp_path, capsys):
   printed = capsys.readouterr().out
   assert 'take turns' in printed
   assert 'even with one lane at a time' in printed and 'no room' in printed
+
+
+def test_three_lanes_take_turns_in_two_parts_and_then_in_three(room_for):
+  config = small_config(**CONFIG | {'batch_sizes': (8, 16, 32), 'trials': 1})
+  dataset = data.load(config.data, config.seed)
+  of_plan = plan.make_plan(config, len(dataset.train)).first
+  room_for(0)
+  lanes = stage_lanes.create(config, dataset, of_plan)[0]
+  memory.fit(lanes, DeviceData(dataset, config, of_plan), 0.0)
+  assert [part.lanes.tolist() for part in lanes.parts] == [[0], [1], [2]]
+
+
+def state_bytes(lanes):
+  """What the states of all lanes take, and what of it is copied."""
+  (states,) = (part.states for part in lanes.parts)
+  sizes = [sum(x.nbytes for x in jax.tree.leaves(y)) for y in (states, states.grad_sum)]
+  return sizes[0], sizes[0] - sizes[1]
+
+
+def test_a_lane_takes_its_state_twice_and_its_share_of_the_program(study, room_for):
+  """Two lanes on each of two devices."""
+  config, dataset, of_plan, _ = study
+  room_for(9)
+  config = config.copy_and_resolve_references()
+  config.execution.devices = 2
+  on_two = DeviceData(dataset, config, of_plan)
+  lanes = stage_lanes.create(config, dataset, of_plan)[0]
+  states, copied = state_bytes(lanes)
+  assert memory.bytes_per_lane(lanes, on_two) == (states + copied) // 4 + 600 // 2
+  # A device holds the copies of its own two lanes beside what the program needs.
+  needed = 600 + copied // 2
+  for free, fits in ((needed, True), (needed - 1, False)):
+    said = fitted(lanes_of((config, dataset, of_plan, None)), on_two, [free, 2**40])
+    assert (said == []) == fits
+  assert 'need 0.00 GiB at once' in said[0] and 'take turns, in 2 parts' in said[0]
+
+
+def fitted(lanes, on_device, free):
+  """What is said where these bytes are free, one after the other."""
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(memory, 'free_bytes', lambda device, bound: free.pop(0))
+    return memory.fit(lanes, on_device, 0.0)
+
+
+def test_parts_run_one_at_a_time_and_their_copies_stay(study, room_for):
+  room_for(9)
+  lanes = lanes_of(study)
+  copied = state_bytes(lanes)[1]
+  enough = 600 + copied  # of the largest part alone, whatever their number
+  assert len(fitted(lanes, study[3], [enough - 1, enough])) == 1 and len(lanes.parts) == 2
+
+
+def test_what_is_free_is_what_is_not_held_there():
+  first, second = jax.local_devices()[:2]
+  before = [memory.free_bytes(device, 1.0) for device in (first, second)]
+  held = jax.device_put(np.zeros(1000, np.float32), second)
+  after = [memory.free_bytes(device, 1.0) for device in (first, second)]
+  assert (before[0] - after[0], before[1] - after[1]) == (0, held.nbytes)
+  assert memory.free_bytes(second, 2.0) - memory.free_bytes(second, 1.5) == 2**29
+  assert memory.free_bytes(first, 0.0) is None  # a CPU does not tell
+
+
+@pytest.mark.parametrize(
+  ('limits', 'lanes', 'refused'),
+  [
+    ((2000, 2000), 10, False),  # of 100 parameters of four bytes
+    ((2000, 1999), 10, True),
+    ((2000, 2000), 11, True),
+    ((2000, None), 10, False),  # where one does not tell, the machine's memory counts
+  ],
+)
+def test_lanes_whose_parameters_no_device_holds_are_refused(limits, lanes, refused, monkeypatch):
+  devices = [
+    SimpleNamespace(memory_stats=lambda limit=limit: limit and {'bytes_limit': limit})
+    for limit in limits
+  ]
+  monkeypatch.setattr(memory.device_axis, 'devices', lambda count: devices)
+  params = {'w': jnp.zeros((9, 10)), 'b': jnp.zeros(10)}
+  try:
+    memory.refuse_too_large(params, lanes, 0)
+  except ConfigError as error:
+    assert refused and f'{lanes} lanes of 100 parameters' in str(error)
+  else:
+    assert not refused
+  monkeypatch.setattr(processes, 'count', lambda: 2)  # each of which has as much
+  memory.refuse_too_large(params, lanes, 0)

@@ -191,6 +191,40 @@ def test_probes_of_part_of_the_training_set_differ_between_moments():
   assert (np.asarray(draws[0]) != np.asarray(draws[1])).any()
 
 
+def probe_of_first(group, on_device, state, blocks=0):
+  """What a probe of 150 examples says of lane 0 in a state."""
+  train = jax.tree.map(lambda x: x[0], on_device.train)
+  return probe.probe_of(group.spec, 150, blocks, state, train, jnp.arange(150))
+
+
+def test_an_optimizer_that_began_anew_scales_by_its_own_count():
+  """Updates go on when a stage resets it; with its bias corrections it has to count from there."""
+  group, on_device, _ = probed('adam')
+  state = jax.tree.map(lambda x: jnp.asarray(x[0]), group.to_host())
+  assert state.opt_state.count == state.updates
+  usual, later = (
+    probe_of_first(group, on_device, state.replace(updates=state.updates + more)).products
+    for more in (0, 500)
+  )
+  jax.tree.map(np.testing.assert_array_equal, usual, later)
+
+
+def test_the_mean_gradient_is_that_of_all_examples_whatever_the_chunks(monkeypatch):
+  """Of 150: four sums of 32 and one of 22."""
+  group, on_device, _ = probed()
+  state = jax.tree.map(lambda x: jnp.asarray(x[0]), group.to_host())
+  expected = probe_of_first(group, on_device, state).products
+  monkeypatch.setattr(probe, 'CHUNK', 4)
+  found = probe_of_first(group, on_device, state).products
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), found, expected)
+
+
+def test_no_more_examples_are_probed_than_there_are_nor_more_blocks():
+  group, _, snapshot = probed(examples=400, blocks=300)
+  assert group.programs.probed == 150
+  assert snapshot.probe.curvature.shape == (1, 150, 150, 150)
+
+
 def test_too_small_probes_are_refused():
   for keys, text in (
     ({'noise_scale__exact_examples': 8}, 'exact_examples=8 must be 0, or at least 32'),
@@ -199,6 +233,52 @@ def test_too_small_probes_are_refused():
   ):
     with pytest.raises(ConfigError, match=text):
       validate(small_config(**keys))
+
+
+class Strided(nn.Module):
+  """Convolutions with biases, of which the last has four places and more channels than those."""
+
+  @nn.compact
+  def __call__(self, x, train):
+    x = nn.relu(nn.Conv(8, (3, 3), strides=2, padding=1)(x))
+    x = nn.relu(nn.Conv(24, (2, 2), strides=(2, 1), padding='VALID')(x))
+    return nn.Dense(3)(x.reshape(len(x), -1))
+
+
+def test_a_convolution_with_a_bias_and_strides_is_measured_by_its_gram_matrices():
+  images, labels = batch((8, 6, 2))
+  model = Strided()
+  variables = initial(model, images.shape[1:])
+  mean = jax.tree.map(jnp.ones_like, variables['params'])
+  tapped = per_example.tapped_layers(model, variables, images[:1], False)
+  assert [layer.path for layer in tapped] == ['Conv_1', 'Dense_0']
+  one_chunk = images[None], labels[None]
+  run = functools.partial(per_example.products, model, CLASSIFICATION.loss)
+  found = jax.jit(run)(variables, mean, None, *one_chunk)
+  for layer, leaves in explicit(model, variables, images, labels).items():
+    each = np.concatenate([np.stack(g).reshape(len(labels), -1) for g in leaves.values()], axis=1)
+    np.testing.assert_allclose(found.squares[layer], (each**2).sum(1), rtol=1e-4)
+    np.testing.assert_allclose(found.with_mean[layer], each.sum(1), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+  ('layer', 'known'),
+  [
+    (nn.Conv(4, (3, 3)), True),
+    (nn.Conv(4, (3, 3), kernel_dilation=(1, 1), padding='VALID'), True),
+    (nn.Dense(4), True),
+    (nn.Conv(4, (3, 3), feature_group_count=2), False),
+    (nn.Conv(4, (3, 3), kernel_dilation=2), False),
+    (nn.Conv(4, (3, 3), input_dilation=(2, 1)), False),
+    (nn.Conv(4, (3, 3), padding='CIRCULAR'), False),
+    (nn.Conv(4, (3, 3), mask=np.ones((3, 3, 4, 4))), False),
+    (nn.Conv(4, (3,)), False),
+    (nn.ConvTranspose(4, (3, 3)), False),
+  ],
+  ids=str,
+)
+def test_which_layers_can_do_without_their_gradient(layer, known):
+  assert (per_example._patches(layer) is not None) == known
 
 
 class Shared(nn.Module):

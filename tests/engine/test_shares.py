@@ -1,5 +1,8 @@
 """Devices that share lanes, each with a part of every micro-batch: the same study as on one."""
 
+import dataclasses
+from types import SimpleNamespace
+
 import flax.linen as nn
 import jax
 import numpy as np
@@ -10,7 +13,7 @@ from helpers.small import small_config, trained
 
 from bsjax import arms, data, stages
 from bsjax.config.errors import ConfigError
-from bsjax.engine import device_data
+from bsjax.engine import device_data, processes
 from bsjax.engine.validate import validate
 from bsjax.plan import plan
 from bsjax.storage import records
@@ -165,3 +168,41 @@ def test_devices_without_a_lane_share_those_of_others(
   platform, devices, lanes, micro_batches, shares
 ):
   assert device_data.shares_left_open(platform, devices, lanes, micro_batches) == shares
+
+
+TPU = [SimpleNamespace(platform='tpu') for _ in range(8)]
+FOUR = {'batch_sizes': (64, 128), 'learning_rates': (0.1,), 'trials': 2, 'micro_batch': 64}
+
+
+@pytest.mark.parametrize(
+  ('keys', 'own', 'shape'),
+  [
+    ({}, {}, (4, 2)),
+    ({'execution__devices_per_lane': 1}, {}, (4, 1)),
+    ({'execution__devices_per_lane': 4}, {}, (2, 4)),
+    ({'trials': 1, 'execution__devices_per_lane': 2}, {}, (2, 2)),
+    ({'model__normalization': 'batch'}, {}, (4, 1)),  # examples meet
+    ({}, {'model': {'name': 'M'}}, (4, 1)),
+    ({}, {'task': {'metrics': []}}, (4, 1)),
+    ({}, {'data': {'name': 'D'}}, (4, 2)),
+  ],
+)
+def test_which_devices_a_study_uses(keys, own, shape):
+  config = small_config(**FOUR | keys)
+  with config.unlocked():
+    config.own = own
+  first = plan.make_plan(config, 1000).first
+  grid = device_data.grid(config, first, TPU)
+  assert grid.shape == shape and list(grid.ravel()) == TPU[: grid.size]
+
+
+def test_the_largest_group_and_all_processes_say_how_many_devices_are_used(monkeypatch):
+  config = small_config(**FOUR | {'micro_batch': 'batch'})
+  first = plan.make_plan(config, 1000).first
+  large, small = first.groups
+  small = dataclasses.replace(small, lanes=small.lanes[:1])
+  uneven = dataclasses.replace(first, groups=(large, small))
+  assert device_data.grid(config, uneven, TPU).shape == (2, 2)
+  three = plan.make_plan(small_config(**FOUR | {'batch_sizes': (64, 128, 256), 'trials': 1}), 1000)
+  monkeypatch.setattr(processes, 'count', lambda: 2)
+  assert device_data.grid(config, three.first, TPU).shape == (2, 2)  # of three lanes two here

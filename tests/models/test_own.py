@@ -134,6 +134,44 @@ def test_another_stream_than_dropout_is_drawn_too():
   assert len({float(row[0]) for row in model.apply(variables, x)}) == 1
 
 
+class Kept(nn.Module):
+  """Statistics that training leaves as they are."""
+
+  @nn.compact
+  def __call__(self, x, train):
+    return nn.BatchNorm(use_running_average=True)(nn.Dense(4)(x))
+
+
+def test_statistics_that_training_keeps_stay():
+  model, variables = begun(Kept())
+  variables['batch_stats']['BatchNorm_0']['mean'] += 3.0
+  _, found = own_statistics(model, variables, jnp.asarray(X), keys_of(0, 6))
+  jax.tree.map(np.testing.assert_array_equal, found, variables['batch_stats'])
+
+
+@pytest.mark.parametrize('flag', ['train', 'training', 'is_training', 'deterministic', 'other'])
+def test_a_model_is_told_whether_it_trains_in_the_words_of_its_library(flag):
+  told = []
+  names = {flag: True} if flag != 'other' else {}
+  source = f'def apply(params, x{"".join(f", {name}" for name in names)}): return said(locals())'
+  scope = {'said': lambda given: told.append(given.get(flag)) or given['x']}
+  exec(source, scope)
+  model, variables = begun((lambda key: {'w': jnp.zeros(1)}, scope['apply']))
+  model.apply(variables, jnp.asarray(X))
+  model.training_outputs(variables, jnp.asarray(X), keys_of(0, 6))
+  expected = {'deterministic': [True, False], 'other': [None, None]}.get(flag, [False, True])
+  assert told == expected
+
+
+def test_an_init_may_ask_for_the_inputs():
+  model, variables = begun(
+    (lambda key, inputs: {'w': jnp.ones((inputs.shape[-1], 2))}, lambda params, x: x @ params['w'])
+  )
+  np.testing.assert_allclose(
+    model.apply(variables, jnp.asarray(X))[:, 0], X.sum(1), rtol=1e-5, atol=1e-6
+  )
+
+
 @pytest.mark.parametrize('make', [Normalized, lambda: lambda rngs: NormalizedNnx(rngs)])
 def test_statistics_of_a_batch_are_found_whatever_the_decay_of_their_averages(make):
   model, variables = begun(make())
@@ -182,6 +220,15 @@ class Counting(nn.Module):
     return nn.Dense(1)(x)
 
 
+class CountingNnx(nnx.Module):
+  def __init__(self, rngs):
+    self.seen = nnx.Variable(jnp.zeros(()))
+    self.dense = nnx.Linear(5, 1, rngs=rngs)
+
+  def __call__(self, x):
+    return self.dense(x)
+
+
 @pytest.mark.parametrize(
   'model, said',
   [
@@ -189,6 +236,7 @@ class Counting(nn.Module):
     (Nnx(nnx.Rngs(0)), 'lambda rngs: Nnx'),
     (lambda x: x, 'function of rngs'),
     (Counting(), "collections .'seen'"),
+    (lambda rngs: CountingNnx(rngs), 'neither parameters nor batch statistics .seen'),
   ],
 )
 def test_what_is_no_model_is_refused_in_words(model, said):

@@ -39,6 +39,14 @@ def test_it_equals_that_of_flax(size, window, strides, padding):
   same(value_and_gradient(max_pool), value_and_gradient(nn.max_pool))
 
 
+def test_the_first_of_equal_maxima_gets_the_gradient():
+  """In a tile the first of a row, then of the rows."""
+  tiles = jnp.array([[1.0, 1, 0, 2], [1, 1, 2, 2]])[None, :, :, None]
+  gradient = jax.grad(lambda x: max_pool(x, (2, 2), (2, 2)).sum())(tiles)
+  np.testing.assert_array_equal(gradient[0, ..., 0], [[1, 0, 0, 1], [0, 0, 0, 0]])
+  assert jax.grad(larger, (0, 1))(jnp.float32(2), jnp.float32(2)) == (1.0, 0.0)
+
+
 def test_what_is_not_a_number_stays_so():
   images = jnp.zeros((1, 4, 4, 1)).at[0, 1, 2, 0].set(jnp.nan).at[0, 2, 0, 0].set(-jnp.inf)
   pooled = max_pool(images, (2, 2), (2, 2))[0, ..., 0]

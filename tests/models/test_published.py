@@ -12,7 +12,7 @@ from helpers.small_models import short
 
 from bsjax import models
 from bsjax.models import mobilenet
-from bsjax.models.small_images import late_strides
+from bsjax.models.small_images import is_small, late_strides
 from bsjax.models.vgg import _pool
 from bsjax.models.vit import _heads, _patches
 
@@ -71,6 +71,13 @@ def test_small_images_are_shrunk_by_the_small_stride_and_others_by_32(name, size
   one_block = tuple((*stage[:2], 1, *stage[3:]) for stage in model.stages)
   found = sides(model.clone(stages=one_block), size, mobilenet.InvertedResidual)
   assert len(found) == 7 and found[-1] == last
+
+
+@pytest.mark.parametrize(
+  ('sides', 'small'), [((64, 64), True), ((65, 65), False), ((96, 32), False), ((32, 96), False)]
+)
+def test_images_are_small_up_to_64_pixels_of_their_longer_side(sides, small):
+  assert is_small(jnp.zeros((1, *sides, 3))) == small
 
 
 def test_the_last_strides_are_those_that_stay():
@@ -165,6 +172,10 @@ def test_width_scales_mobilenet_as_published():
   channels = [params[f'InvertedResidual_{i}']['Conv_2']['kernel'].shape[-1] for i in range(1, 17)]
   assert channels == [24] * 5 + [48] * 4 + [72] * 3 + [120] * 3 + [240]
   assert params['Conv_1']['kernel'].shape[-1] == 1280  # not scaled below 1
+  larger = shapes(build('mobilenet_v2', width=48), (1, 32, 32, 3))['params']
+  assert larger['Conv_1']['kernel'].shape[-1] == 1920
+  scaled = shapes(build('efficientnet_b0', width=24), (1, 32, 32, 3))['params']
+  assert scaled['Conv_1']['kernel'].shape[-1] == 960  # which is, as all layers of it
 
 
 @pytest.mark.parametrize('form', ['native', 'canonical'])

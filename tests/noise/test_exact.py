@@ -143,3 +143,17 @@ def test_what_is_not_finite_is_undefined(bad):
   found = exact.ratio(exact.from_products(squares, with_mean, 1, 1000))
   assert found['noise_scale'] is None and found['ci95'] == [None, None]
   assert found['reason'] == (Reason('moments_not_finite'),)
+
+
+def test_the_spread_of_a_record_is_that_of_trace_and_gradient():
+  grads = np.random.default_rng(8).standard_normal((40, 3)) + 2
+  moments = exact.from_products(*products(grads), 1, 10**9)
+  assert exact.spread(moments) == {
+    'n': 40,
+    'trace_var': moments.var_a,
+    'grad_sq_var': moments.var_b,
+    'cov': moments.cov,
+  }
+  # Of a large mean gradient its square is the less certain of the two, by 4 |G|^2 a coordinate.
+  assert moments.var_b > 4 * moments.var_a > 0
+  assert exact.spread(moments._replace(var_b=math.nan))['grad_sq_var'] is None

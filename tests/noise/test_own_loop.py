@@ -201,3 +201,36 @@ def test_bad_input_is_refused():
   for sizes in ((32, 8, None), (8, 8, None), (0, 8, None), (8, 32, 16)):
     with pytest.raises(ValueError, match='smaller than the batch'):
       noise.from_squared_norms([1.0], [1.0], *sizes)
+
+
+def test_a_whole_training_set_is_a_batch_too():
+  """Then the larger norm is that of the gradient itself: nothing is taken off."""
+  small, large = [5.0, 7.0, 6.0, 5.5], [3.0, 4.0, 3.5, 3.0]
+  found = noise.from_squared_norms(small, large, 8, 32, population=32)
+  trace = (np.mean(small) - np.mean(large)) / (1 / 8 - 1 / 32)
+  assert found.value == pytest.approx(trace / np.mean(large))
+  endless = noise.from_squared_norms(small, large, 8, 32)
+  assert endless.value == pytest.approx(trace / (np.mean(large) - trace / 32))
+
+
+def test_an_accumulating_optimizer_steps_in_the_type_of_the_gradients():
+  """The mean is taken in float32: of bfloat16 numbers 256 and 1 the sum would be 256."""
+  tx = noise.accumulate(optax.sgd(1.0), 2, MICRO)
+  params = {'w': jnp.zeros(1, jnp.bfloat16)}
+  state = tx.init(params)
+  for value, expected in ((256.0, 0.0), (2.0, -129.0)):
+    updates, state = tx.update({'w': jnp.full(1, value, jnp.bfloat16)}, state, params)
+    assert updates['w'].dtype == jnp.bfloat16 and updates['w'] == expected
+  assert not state.grad_sum['w'].any() and state.sq_norm_sum == 0
+
+
+def test_an_accumulating_optimizer_decays_weights_and_passes_on_what_it_is_given():
+  def update(grads, state, params=None, *, value):
+    return jax.tree.map(lambda g, w: -value * (g + w), grads, params), state
+
+  inner = optax.GradientTransformationExtraArgs(lambda params: (), update)
+  tx, params = noise.accumulate(inner, 2, MICRO), {'w': jnp.ones(1)}
+  state = tx.init(params)
+  for grad, expected in ((1.0, 0.0), (3.0, -6.0)):
+    updates, state = tx.update({'w': jnp.full(1, grad)}, state, params, value=2.0)
+    assert updates['w'] == expected

@@ -200,3 +200,20 @@ def test_intervals_cover_where_neighbours_share_half_of_what_they_see():
   spans, updates = np.mean(held, axis=0)
   assert 0.92 < spans < 0.97
   assert updates < 0.88  # as if they were independent
+
+
+@pytest.mark.parametrize(('updates', 'n'), [(4 * SPAN, 4), (4 * SPAN - 1, (4 * SPAN - 1) / 2)])
+def test_four_whole_spans_are_the_fewest_that_count(updates, n):
+  pairs = np.random.default_rng(13).standard_normal((2, updates)) + 3
+  assert pooling.measurement_moments([window(*pairs)]).n == n
+
+
+@pytest.mark.parametrize(('first', 'merged'), [(3, True), (4, False)])
+def test_windows_of_four_updates_are_strata_and_of_fewer_are_merged(first, merged):
+  """What differs between them, here by 100, is an uncertainty of merged ones only."""
+  rng = np.random.default_rng(14)
+  pairs = [rng.standard_normal((2, count)) + shift for count, shift in ((first, 0), (12, 100))]
+  found = pooling.measurement_moments([window(*pair) for pair in pairs])
+  assert (found.var_a > 100) == merged
+  n = (first + 12) / 2
+  assert found.n == pytest.approx(n if merged else n - 1)

@@ -35,6 +35,14 @@ def test_its_name_and_numbers_are_told():
   assert adam.name == 'adam' and adam.hyperparameters['b1'] == 0.8
   assert 'learning_rate' not in adam.hyperparameters
   assert OwnOptimizer(clipped).hyperparameters == {'most': 1.0, 'decay': 0.9}
+  assert 'nesterov' not in adam.hyperparameters  # no number
+
+
+def test_a_factory_may_take_whatever_else_it_is_given():
+  def loose(learning_rate, *rest, momentum=0.5, **more):
+    return optax.sgd(learning_rate, momentum)
+
+  assert OwnOptimizer(loose).hyperparameters == {'momentum': 0.5}
 
 
 @pytest.mark.parametrize(

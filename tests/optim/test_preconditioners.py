@@ -59,3 +59,18 @@ def test_a_silent_coordinate_counts_as_a_tenth_of_the_root_mean_square(name):
 @pytest.mark.parametrize('name', ['sgd', 'lars', 'lamb'])
 def test_optimizers_that_scale_no_coordinate_have_none(name):
   assert preconditioners.preconditioner(optimizer_of(name)) is None
+
+
+@pytest.mark.parametrize('name', ['adam', 'rmsprop'])
+def test_values_of_the_lane_take_the_place_of_those_of_the_config(name):
+  config = optimizer_of(name, eps=1e-8, b2=0.999)
+  state, _ = after(config, 2)
+  own = {'eps': jnp.float32(0.5)} | ({'b2': jnp.float32(0.9)} if name == 'adam' else {})
+  lane = optimizers.with_learning_rate(state, jnp.float32(1.0), own)
+  found = preconditioners.preconditioner(config, tuple(own))(lane, jnp.int32(2))
+  as_config = {key: float(value) for key, value in own.items()}
+  expected = preconditioners.preconditioner(optimizer_of(name, **{'b2': 0.999} | as_config))
+  for key, scaling in expected(state, jnp.int32(2)).items():
+    np.testing.assert_allclose(found[key], scaling, rtol=1e-5)
+  plain = preconditioners.preconditioner(config)(lane, jnp.int32(2))
+  assert abs(plain['bias'] / found['bias'] - 1).min() > 0.2
