@@ -64,11 +64,11 @@ def free_bytes(device: jax.Device, bound_gib: float) -> int | None:
   bound = bound_gib * GIB or statistics.get('bytes_limit')
   if bound is None:
     return None
+  # By shapes: the data of a shard, once asked for, are an array that lives and would count again.
   held = sum(
-    shard.data.nbytes
+    math.prod(array.sharding.shard_shape(array.shape)) * array.dtype.itemsize
     for array in jax.live_arrays()
-    for shard in array.addressable_shards
-    if shard.device == device
+    if device in array.sharding.addressable_devices
   )
   return int(bound) - held
 

@@ -56,11 +56,17 @@ def test_the_rest_of_the_model_makes_of_features_what_the_model_makes_of_images(
   spec, states, dataset = made(HEAD)
   rest, features = frozen_features.compute(spec, cut, states, dataset)
   variables = {'params': jax.tree.map(lambda x: jnp.asarray(x[0]), states.params)}
+
+  def logits(model, images, of):
+    def apply(images):
+      inputs = stream.normalize(images, of.mean, of.std)
+      return model(variables, inputs, train=False)
+
+    return jax.jit(apply)(images)
+
   for before, after in ((dataset.train, features.train), (dataset.validation, features.validation)):
-    inputs = stream.normalize(jnp.asarray(before.images), dataset.mean, dataset.std)
-    expected = spec.model.apply(variables, inputs, train=False)
-    given = stream.normalize(jnp.asarray(after.images), features.mean, features.std)
-    np.testing.assert_allclose(rest.apply(variables, given, train=False), expected, atol=1e-5)
+    expected = logits(spec.model.apply, before.images, dataset)
+    np.testing.assert_allclose(logits(rest.apply, after.images, features), expected, atol=1e-5)
     np.testing.assert_array_equal(after.labels, before.labels)
   assert features.train.images.shape[1:] == {'Conv_1': (4, 4, 4), 'Dense_1': (1, 1, 16)}[cut]
   assert rest.num_classes == 10
@@ -82,7 +88,7 @@ def test_a_rest_that_needs_the_images_is_refused():
   spec = dataclasses.replace(spec, model=Shortcut())
   params = spec.model.init(jax.random.key(0), jnp.zeros((1, 8, 8, 1)), train=False)['params']
   lane = lanes.LaneParams(jnp.float32(0.1), jnp.int32(1), jnp.int32(0))
-  state = lanes.init(spec, lane, dataset.image_shape)
+  state = jax.jit(lambda: lanes.init(spec, lane, dataset.image_shape))()
   states = jax.tree.map(lambda x: np.asarray(x)[None], state.replace(params=params))
   with pytest.raises(ValueError, match='what follows Dense_1 depends on more'):
     frozen_features.compute(spec, 'Dense_1', states, dataset)

@@ -11,7 +11,7 @@ from helpers.small import small_config
 from bsjax import data
 from bsjax.autotune import timer
 from bsjax.config.errors import ConfigError
-from bsjax.engine import device_lanes, memory, processes, stage_lanes
+from bsjax.engine import device_axis, device_lanes, memory, processes, stage_lanes
 from bsjax.engine.device_data import DeviceData
 from bsjax.engine.strategies import STRATEGIES
 from bsjax.plan import plan
@@ -168,11 +168,22 @@ def test_parts_run_one_at_a_time_and_their_copies_stay(study, room_for):
 
 
 def test_what_is_free_is_what_is_not_held_there():
+  """However often it is asked, and of arrays over both devices a half on each."""
   first, second = jax.local_devices()[:2]
-  before = [memory.free_bytes(device, 1.0) for device in (first, second)]
-  held = jax.device_put(np.zeros(1000, np.float32), second)
-  after = [memory.free_bytes(device, 1.0) for device in (first, second)]
-  assert (before[0] - after[0], before[1] - after[1]) == (0, held.nbytes)
+
+  def held():
+    return np.array([2**30 - memory.free_bytes(device, 1.0) for device in (first, second)])
+
+  before, arrays = held(), []
+  for array, devices, taken in (
+    (np.zeros(1000, np.float32), [second], [0, 4000]),
+    (np.zeros((2, 500), np.float32), [first, second], [2000, 2000]),
+    (np.zeros((1, 10), np.int8), [first], [10, 0]),
+  ):
+    arrays.append(device_axis.spread(array.reshape(len(devices), -1), devices))
+    for _ in range(2):
+      assert (held() - before).tolist() == taken
+    before = held()
   assert memory.free_bytes(second, 2.0) - memory.free_bytes(second, 1.5) == 2**29
   assert memory.free_bytes(first, 0.0) is None  # a CPU does not tell
 

@@ -15,7 +15,7 @@ from bsjax import models
 from bsjax.config.errors import ConfigError
 from bsjax.data import stream
 from bsjax.data.stream import trial_key
-from bsjax.engine import probe
+from bsjax.engine import probe, programs
 from bsjax.engine.validate import validate
 from bsjax.models import convolution
 from bsjax.models.task import CLASSIFICATION
@@ -194,7 +194,8 @@ def test_probes_of_part_of_the_training_set_differ_between_moments():
 def probe_of_first(group, on_device, state, blocks=0):
   """What a probe of 150 examples says of lane 0 in a state."""
   train = jax.tree.map(lambda x: x[0], on_device.train)
-  return probe.probe_of(group.spec, 150, blocks, state, train, jnp.arange(150))
+  run = jax.jit(lambda s: probe.probe_of(group.spec, 150, blocks, s, train, jnp.arange(150)))
+  return run(state)
 
 
 def test_an_optimizer_that_began_anew_scales_by_its_own_count():
@@ -219,10 +220,23 @@ def test_the_mean_gradient_is_that_of_all_examples_whatever_the_chunks(monkeypat
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), found, expected)
 
 
-def test_no_more_examples_are_probed_than_there_are_nor_more_blocks():
-  group, _, snapshot = probed(examples=400, blocks=300)
-  assert group.programs.probed == 150
-  assert snapshot.probe.curvature.shape == (1, 150, 150, 150)
+def test_no_more_examples_are_probed_than_there_are_nor_more_blocks(monkeypatch):
+  config = small_config(noise_scale__exact_examples=400, noise_scale__curvature_blocks=300)
+  found = []
+
+  def noted(spec, examples, blocks, *_):
+    found.append((examples, blocks))
+    return probe.Probe({}, None)
+
+  monkeypatch.setattr(programs, 'probe', noted)
+  _, (group,), on_device = trained(config, examples=0)
+  jax.eval_shape(group.programs.probe, *_arguments(group, on_device))
+  assert group.programs.probed == 150 and set(found) == {(150, 150)}
+
+
+def _arguments(group, on_device):
+  (part,) = group.parts
+  return part.states, part.lane_params, on_device.train, jnp.int32(0)
 
 
 def test_too_small_probes_are_refused():

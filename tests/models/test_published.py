@@ -172,10 +172,18 @@ def test_width_scales_mobilenet_as_published():
   channels = [params[f'InvertedResidual_{i}']['Conv_2']['kernel'].shape[-1] for i in range(1, 17)]
   assert channels == [24] * 5 + [48] * 4 + [72] * 3 + [120] * 3 + [240]
   assert params['Conv_1']['kernel'].shape[-1] == 1280  # not scaled below 1
-  larger = shapes(build('mobilenet_v2', width=48), (1, 32, 32, 3))['params']
-  assert larger['Conv_1']['kernel'].shape[-1] == 1920
-  scaled = shapes(build('efficientnet_b0', width=24), (1, 32, 32, 3))['params']
-  assert scaled['Conv_1']['kernel'].shape[-1] == 960  # which is, as all layers of it
+
+
+@pytest.mark.parametrize(
+  ('name', 'width', 'channels'),
+  [('mobilenet_v2', 24, 1280), ('mobilenet_v2', 48, 1920), ('efficientnet_b0', 24, 960)],
+)
+def test_the_last_convolution_is_scaled_with_the_others_above_1_or_in_efficientnets(
+  name, width, channels
+):
+  model = build(name, width=width)
+  params = shapes(model.clone(stages=model.stages[:1]), (1, 32, 32, 3))['params']
+  assert params['Conv_1']['kernel'].shape[-1] == channels
 
 
 @pytest.mark.parametrize('form', ['native', 'canonical'])
