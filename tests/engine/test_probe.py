@@ -250,12 +250,12 @@ def test_too_small_probes_are_refused():
 
 
 class Strided(nn.Module):
-  """Convolutions with biases, of which the last has four places and more channels than those."""
+  """Convolutions with biases, of which the last has two places and more channels than those."""
 
   @nn.compact
   def __call__(self, x, train):
-    x = nn.relu(nn.Conv(8, (3, 3), strides=2, padding=1)(x))
-    x = nn.relu(nn.Conv(24, (2, 2), strides=(2, 1), padding='VALID')(x))
+    x = nn.relu(nn.Conv(8, (3, 3), strides=(2, 2), padding=1)(x))
+    x = nn.relu(nn.Conv(24, (2, 2), strides=2, padding='VALID')(x))
     return nn.Dense(3)(x.reshape(len(x), -1))
 
 

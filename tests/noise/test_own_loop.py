@@ -229,8 +229,9 @@ def test_an_accumulating_optimizer_decays_weights_and_passes_on_what_it_is_given
     return jax.tree.map(lambda g, w: -value * (g + w), grads, params), state
 
   inner = optax.GradientTransformationExtraArgs(lambda params: (), update)
-  tx, params = noise.accumulate(inner, 2, MICRO), {'w': jnp.ones(1)}
+  tx, params = noise.accumulate(inner, 2, MICRO), {'w': jnp.ones(1, jnp.bfloat16)}
   state = tx.init(params)
   for grad, expected in ((1.0, 0.0), (3.0, -6.0)):
-    updates, state = tx.update({'w': jnp.full(1, grad)}, state, params, value=2.0)
-    assert updates['w'] == expected
+    grads = {'w': jnp.full(1, grad, jnp.bfloat16)}
+    updates, state = tx.update(grads, state, params, value=jnp.float32(2.0))  # gives float32
+    assert updates['w'] == expected and updates['w'].dtype == jnp.bfloat16
