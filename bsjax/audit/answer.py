@@ -13,6 +13,7 @@ from bsjax.audit.confounds import SCALES
 from bsjax.audit.given import Given
 from bsjax.config.metrics import USUAL
 from bsjax.stats.estimate import Reason
+from bsjax.stats.paired import has_no_width
 
 # A difference that no two batch sizes exceed, for all pairs at once, is called equivalent below it.
 EQUIVALENT = 0.01
@@ -54,7 +55,8 @@ def of_cell(of: Given, claims: Sequence[Claim], confounds: Sequence[Confound]) -
   if not beaten and not better:
     largest = largest_difference(of)
     about |= {'largest': largest}
-    alike = largest is not None and largest < EQUIVALENT and not of.ranking.out
+    whole = not of.ranking.out and of.chosen.keys() == of.tried.keys()
+    alike = whole and largest is not None and largest < EQUIVALENT
     return _found(Code.EQUIVALENT if alike else Code.UNDETERMINED, **about)
   explains = [c.code for c in confounds if c.explains is True]
   about |= {
@@ -72,13 +74,16 @@ def of_cells(pooled: Sequence[Claim], confounds: Sequence[Confound], cells: int)
 
 
 def largest_difference(of: Given) -> float | None:
-  """The largest difference of two batch sizes that their intervals leave, for all pairs at once."""
+  """The largest difference of two batch sizes that their intervals leave, for all pairs at once.
+
+  None where an interval is missing, or has no width, which proves nothing.
+  """
   compared = Comparison(of.read['epochs'], USUAL.val)
   sizes, ends = compared.sizes, []
   for place, first in enumerate(sizes):
     for second in sizes[place + 1 :]:
       apart = compared.difference(first, second, of.ranking.confidence)
-      if apart.low is None or apart.high is None:
+      if apart.low is None or apart.high is None or has_no_width(apart.interval):
         return None
       ends += [abs(apart.low), abs(apart.high)]
   return max(ends, default=None)
