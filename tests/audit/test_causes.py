@@ -1,19 +1,16 @@
-"""Confounds and answers at their edges: what decides, what stays unknown, over cells too."""
+"""Confounds at their edges: what is present, what stays unknown; claims about rates."""
 
 import math
 
 import numpy as np
-import pandas as pd
 import pytest
 from helpers.audit_tables import claims, confounds, rising, sweep
 
 from bsjax.analysis.claims.causes import UNKNOWN, Confound
-from bsjax.analysis.claims.claim import Finding
 from bsjax.analysis.runs.histories import Setting
 from bsjax.audit import audit, dynamics
 from bsjax.audit.confounds import over_cells
 from bsjax.audit.good_rates import narrowing, width
-from bsjax.audit.losses import _reason, finding_of_loss
 from bsjax.stats.estimate import Reason
 
 SIZES = (16, 64, 256)
@@ -72,27 +69,6 @@ def test_equivalence_that_is_shown_takes_no_more_trials():
   found = audit(sweep(alike, luck=0.0004))
   assert found.result['answer']['code'] == 'equivalent'
   assert present(found, 'too_few_trials') is False
-
-
-def test_the_largest_difference_is_the_far_end_of_an_interval():
-  found = audit(sweep(lambda size, rate, epoch: 0.5 + 0.0002 * (size == 16), luck=0.0004))
-  (ends,) = {tuple(c['ci95']) for c in found.result['claims'] if c['kind'] == 'pair'}
-  assert ends[0] < 0 < ends[1]
-  assert found.result['answer']['largest'] == pytest.approx(max(map(abs, ends)))
-
-
-def test_nothing_is_equivalent_while_a_batch_size_has_no_result():
-  frame = sweep(lambda size, rate, epoch: 0.5 + 0.05 * epoch, SIZES, luck=0.0004)
-  lost = (frame['batch_size'] == 64) & (frame['trial'] == 0) & (frame['epoch'] == 4)
-  found = audit(frame.assign(val_accuracy=frame['val_accuracy'].where(~lost, np.inf)))
-  assert found.result['answer']['largest'] < 0.01
-  assert found.result['answer']['code'] == 'undetermined'
-
-
-def test_nothing_is_equivalent_where_trials_show_no_spread():
-  found = audit(sweep(lambda size, rate, epoch: 0.5 + 0.05 * epoch, luck=0.0))
-  answer = found.result['answer']
-  assert answer['code'] == 'undetermined' and answer['largest'] is None
 
 
 def test_a_loader_that_fills_up_its_last_batch_drops_nothing():
@@ -220,38 +196,3 @@ def test_the_partner_of_a_rate_is_that_of_the_best_one_where_it_was_run():
   broken = Setting(32, 0.4, (type(lost.lanes[0])(lost.lanes[0].plan, rows), *lost.lanes[1:]))
   given.tried[32][2] = broken
   assert rates('linear') == (0.1, 0.2)
-
-
-def test_ends_that_are_said_of_losses_change_sign_and_place():
-  """In reasons of a change too, such as the widest interval between records."""
-  ends = Reason('interpolated', verdict='supported', low=-0.01, high=0.03, unit='per_doubling')
-  assert _reason(ends, True).details == {
-    **{'verdict': 'supported', 'low': -0.03, 'high': 0.01},
-    'unit': 'log_loss_per_doubling',
-  }
-  assert _reason(ends, False).details['low'] == -0.01
-  one_rate = Reason('at_one_rate', rate=0.1, value=0.02, low=-0.01, high=None)
-  (found,) = finding_of_loss(Finding({}, (one_rate,))).reasons
-  assert found == Reason('loss_at_one_rate', rate=0.1, value=-0.02, low=None, high=0.01)
-
-
-def test_a_table_says_of_every_cell_what_it_says_of_all(tmp_path):
-  both = pd.concat([FRAME.assign(cell=name) for name in 'ab'], ignore_index=True)
-  found = audit(both)
-  found.write(tmp_path)
-  sizes = pd.read_csv(tmp_path / 'batch_sizes.csv')
-  for row, cell in zip(found.result['cells'], 'ab', strict=True):
-    part = sizes[sizes['cell'] == cell]
-    for place, one in enumerate(row['batch_sizes']):
-      at = part.iloc[place]
-      assert at['batch_size'] == one['batch_size']
-      assert [at['value'], at['value_low'], at['value_high']] == pytest.approx(
-        [one['value']['mean'], *one['value']['ci95']]
-      )
-  stored = pd.read_csv(tmp_path / 'confounds.csv')
-  assert set(stored['cell']) == {'all', 'a', 'b'}
-  ends = pd.read_csv(tmp_path / 'claims.csv')
-  known = ends[ends['low'].notna()]
-  assert len(known) and (known['low'] <= known['effect']).all()
-  assert (known['effect'] <= known['high']).all()
-  assert found.result['read']['runs'] == 18

@@ -13,7 +13,9 @@ from bsjax.audit import audit
 from bsjax.audit.problem import Problem
 
 FRAME = sweep(rising)
-RUNS = {f'bs{size}_seed{trial}': run for (size, trial), run in FRAME.groupby(['batch_size', 'trial'])}
+RUNS = {
+  f'bs{size}_seed{trial}': run for (size, trial), run in FRAME.groupby(['batch_size', 'trial'])
+}
 
 
 def refused(paths, match):
@@ -106,7 +108,7 @@ def test_json_that_is_no_history_is_refused(tmp_path, content, match):
 class Events:
   """Stands in for TensorBoard's reader of a folder's event files."""
 
-  curves: dict = {}
+  curves = types.MappingProxyType({})  # by folder
 
   def __init__(self, folder, size_guidance):
     assert size_guidance == {'scalars': 0, 'tensors': 0}  # all of them

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from absl import flags
 from helpers import audit_worlds
+from helpers.audit_tables import rising, sweep
 
 import bsjax
 from bsjax.audit import __main__ as command
@@ -85,6 +86,29 @@ def test_several_cells_have_a_page(frame, tmp_path):
   both = pd.concat([frame.assign(model=name) for name in 'abc'], ignore_index=True)
   page = audit(both, columns={'cell': 'model'}).write(tmp_path).read_text()
   assert 'over 3 cells' in page and page.count('<svg') == 1
+
+
+def test_a_table_says_of_every_cell_what_it_says_of_all(tmp_path):
+  frame = sweep(rising, (16, 64, 256))
+  both = pd.concat([frame.assign(cell=name) for name in 'ab'], ignore_index=True)
+  found = audit(both)
+  found.write(tmp_path)
+  sizes = pd.read_csv(tmp_path / 'batch_sizes.csv')
+  for row, cell in zip(found.result['cells'], 'ab', strict=True):
+    part = sizes[sizes['cell'] == cell]
+    for place, one in enumerate(row['batch_sizes']):
+      at = part.iloc[place]
+      assert at['batch_size'] == one['batch_size']
+      assert [at['value'], at['value_low'], at['value_high']] == pytest.approx(
+        [one['value']['mean'], *one['value']['ci95']]
+      )
+  stored = pd.read_csv(tmp_path / 'confounds.csv')
+  assert set(stored['cell']) == {'all', 'a', 'b'}
+  ends = pd.read_csv(tmp_path / 'claims.csv')
+  known = ends[ends['low'].notna()]
+  assert len(known) and (known['low'] <= known['effect']).all()
+  assert (known['effect'] <= known['high']).all()
+  assert found.result['read']['runs'] == 18
 
 
 def test_the_room_is_called_by_its_name(frame):

@@ -18,7 +18,13 @@ def sweep(
 ) -> pd.DataFrame:
   """A row per run and epoch: `value(size, rate, epoch)`, and luck that differs among sizes."""
   rows = [
-    (size, rate, trial, epoch, value(size, rate, epoch) + luck * (trial - 1) * (-1) ** place * (1 + place))
+    (
+      size,
+      rate,
+      trial,
+      epoch,
+      value(size, rate, epoch) + luck * (trial - 1) * (-1) ** place * (1 + place),
+    )
     for place, size in enumerate(sizes)
     for rate in rates
     for trial in range(trials)

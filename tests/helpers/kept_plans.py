@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 from bsjax.plan import arms, halving, plan, rounds, stages, table
 from bsjax.plan.lanes import StudyPlan
 from bsjax.train.decide import foreseen
+from bsjax.writers.lanes import changed
 from helpers.kept import Kept, text
 from helpers.small import small_config
 
@@ -26,12 +27,17 @@ DIGITS = 1_438
 
 
 def of_file(path: Path) -> Kept:
-  """The plan of a config file, of each of its arms where it has some."""
+  """The plan of a config file, of each of its arms where it has some, and the keys it changes."""
   spec = importlib.util.spec_from_file_location(path.stem, path)
   assert spec and spec.loader
   module = importlib.util.module_from_spec(spec)
   spec.loader.exec_module(module)
-  return planned(module.get_config(), EXAMPLES.get(path.stem, DIGITS))
+  config = module.get_config()
+  keys = {name: str(value) for name, value in changed(config).items()}
+  if 'data.path' in keys:
+    keys['data.path'] = Path(keys['data.path']).name  # in a folder of the machine
+  made = planned(config, EXAMPLES.get(path.stem, DIGITS))
+  return made._replace(numbers=made.numbers | {'keys': keys})
 
 
 def planned(config: ConfigDict, train_examples: int) -> Kept:

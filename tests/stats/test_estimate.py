@@ -108,8 +108,8 @@ def test_a_point_that_falls_short_by_just_so_much_is_of_the_window():
 # --- hyperbolas ---
 
 SIZES = np.array([8, 16, 32, 64])
-UPDATES = 100 * (1 + 40 / SIZES[:, None]) * np.exp(
-  0.05 * np.array([[1, -1], [-1, 1], [1, 1], [-1, -1]])
+UPDATES = (
+  100 * (1 + 40 / SIZES[:, None]) * np.exp(0.05 * np.array([[1, -1], [-1, 1], [1, 1], [-1, -1]]))
 )
 
 
