@@ -59,8 +59,6 @@ def test_the_exact_noise_scale_is_taken_where_all_trials_have_it():
   assert advice.noise_scales(some).growth.reasons[0].code == 'one_measurement'  # of two kinds
   nothing = short(lambda *_: None, lambda trial, epoch: (0.0, 0.0, 0))
   assert advice.advise(nothing, COST) == {'undefined': 'no_noise_scale'}
-  lacking = short(lambda trial, epoch: (100.0, 1.0) if epoch == 2 or trial < 3 else (None, 1.0))
-  assert kinds(lacking) == [('exact', 100.0)]
 
 
 def test_growth_is_the_geometric_mean_over_trials_and_needs_positive_ends():
