@@ -172,6 +172,7 @@ def test_splits_that_keras_writes_apart_are_one_run_whose_epochs_count_from_zero
     events(tmp_path / name / 'train', {'epoch_accuracy': training, 'learning_rate': curve})
   found = audit([tmp_path])
   assert finals(found, 64) == pytest.approx(finals(audit(FRAME), 64))
+  assert 'epochs_from_zero' not in notes(found)  # that is known of them
   last = lanes(found, 64)[0].final
   assert last['epoch'] == 4 and last['train_accuracy'] == pytest.approx(last['val_accuracy'] + 0.1)
 
