@@ -173,6 +173,10 @@ def test_batch_sizes_that_some_rows_lack_are_read_off_the_names():
 def test_a_dataframe_is_read_by_any_index_and_refused_without_rows():
   twice = pd.concat([FRAME[FRAME['trial'] == trial].reset_index(drop=True) for trial in range(3)])
   assert finals(audit(twice), 16) == finals(audit(FRAME), 16)
+  wrong = twice.assign(
+    val_accuracy=[*twice['val_accuracy'][:13], -0.2, *twice['val_accuracy'][14:]]
+  )
+  refused(wrong, 'row 13, .*-0.2 lies outside')  # by its place, as several have its name
   refused(FRAME.iloc[:0], 'it has no rows')
   refused(FRAME.set_axis([*FRAME.columns[:-1], 'epoch'], axis=1), "'epoch': two columns have this")
 
