@@ -13,7 +13,8 @@ def number(value: int | float | None) -> str:
   """Three digits, thousands with commas."""
   if value is None:
     return '–'
-  return f'{value:,.0f}' if abs(value) >= 1000 else f'{value:.3g}'
+  # From here on three digits are those of 1,000.
+  return f'{value:,.0f}' if abs(value) >= 999.5 else f'{value:.3g}'
 
 
 def measured(value: float | None, low: float | None, high: float | None) -> str:

@@ -7,6 +7,7 @@ import sys
 
 import absl.logging
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 
 from bsjax.storage import checkpoint
@@ -110,6 +111,19 @@ def test_no_truncated_or_missing_file_is_read_as_other_numbers(saved, tmp_path):
       refused += not intact(saved, copy)
       shutil.rmtree(copy)
   assert refused > len(files(saved.workdir))
+
+
+def test_a_checkpoint_of_a_version_without_checksums_is_read(saved, tmp_path):
+  """Its model, which has no BatchNorm, has no statistics either."""
+  states = ocp.args.StandardSave({'0': saved.states[0]})
+  items = ocp.args.Composite(states=states, position=ocp.args.JsonSave(POSITION.to_json()))
+  with checkpoint.open_manager(tmp_path) as manager:
+    manager.save(1, args=items)
+  assert intact(saved, tmp_path)
+  with checkpoint.open_to_read(tmp_path) as manager:
+    (weights,), position = checkpoint.restore_weights(manager, 1)
+  assert position == POSITION and weights['batch_stats'] == {}
+  assert np.array_equal(weights['params']['bias'], saved.states[0]['params']['bias'])
 
 
 def test_states_of_other_shapes_are_refused(saved):

@@ -8,6 +8,7 @@ import pytest
 from helpers import programs
 
 START = 'from bsjax import cli; cli.set_up_machine(); import jax;'
+CORES = 'from bsjax.storage import provenance; provenance.cores = lambda: 3;'
 
 
 def test_the_oldest_programs_go_first(tmp_path):
@@ -33,7 +34,7 @@ def test_commands_keep_programs_where_the_user_does(given, tmp_path):
   environment.pop('JAX_COMPILATION_CACHE_DIR')
   if given:
     environment['JAX_COMPILATION_CACHE_DIR'] = str(tmp_path / given)
-  code = START + 'print(jax.config.jax_compilation_cache_dir)'
+  code = CORES + START + 'print(jax.config.jax_compilation_cache_dir, jax.device_count())'
   printed = subprocess.check_output([sys.executable, '-c', code], text=True, env=environment)
   home = tmp_path / 'home' / 'bsjax' / 'xla'
-  assert printed.strip() == str(tmp_path / given if given else home)
+  assert printed.split() == [str(tmp_path / given if given else home), '3']  # a core is a device

@@ -7,9 +7,10 @@ import time
 import pytest
 from helpers.small import small_config
 
+import bsjax
 from bsjax.config.errors import ConfigError
 from bsjax.plan import plan
-from bsjax.storage import lock, records, shards
+from bsjax.storage import lock, provenance, records, shards
 from bsjax.storage.records import Damaged
 from bsjax.storage.shards import Shard
 
@@ -54,7 +55,9 @@ def workdir(tmp_path):
     records.write_plan(folder / 'plan.csv', plan.lane_rows(part))
     if folder != tmp_path:
       rows = [
-        {'lane': x.lane, 'examples': mark} for mark in (0, study.total_examples) for x in part.lanes
+        {'lane': x.lane, 'examples': mark, 'epoch': mark / 150, 'stage': 0}
+        for mark in (0, study.total_examples)
+        for x in part.lanes
       ]
       records.write(folder / 'records.jsonl', rows)
       shards.write_done(folder, '1 CPU core')
@@ -69,6 +72,74 @@ def test_rows_are_merged_in_order_of_the_plan(workdir):
     (at, i) for at in (0, end) for i in range(6)
   ]
   assert shards.hardware(workdir) == '1 CPU core'
+
+
+def test_starts_are_merged_in_order_of_time_and_say_of_which_shard(workdir):
+  for index, dates in ((1, ('2026-01-02', '2026-01-04')), (2, ('2026-01-01', '2026-01-03'))):
+    folder = Shard(index, 2).folder(workdir)
+    records.write_json(folder / provenance.FILE, {'starts': [{'date': date} for date in dates]})
+    shards.write_done(folder, f'{3 - index} CPU cores')
+  shards.merge(workdir)
+  starts = provenance.read(workdir)
+  assert [start['date'][-1] for start in starts] == ['1', '2', '3', '4']
+  assert [start['shard'] for start in starts] == ['2/2', '1/2', '2/2', '1/2']
+  assert shards.hardware(workdir) == '2 CPU cores; 1 CPU cores'  # in order of the shards
+
+
+def test_shards_are_merged_once_and_when_all_have_ended(workdir):
+  done, path = Shard(1, 2).folder(workdir) / shards.DONE, workdir / 'records.jsonl'
+  content = done.read_text()
+  done.unlink()
+  shards.merge_if_ended(workdir)
+  assert not path.exists()
+  done.write_text(content)
+  shards.merge_if_ended(workdir)
+  assert len(records.read(path)) == 12
+  path.write_text('{"lane": 0}\n')
+  shards.merge_if_ended(workdir)
+  assert records.read(path) == [{'lane': 0}]  # nothing is written over
+
+
+def test_a_shard_without_lanes_of_a_group_is_its_share_all_the_same(tmp_path):
+  """It counts the groups that it has from 0."""
+  config = small_config(learning_rates=(0.1,), trials=1, micro_batch='batch')
+  study = plan.make_plan(config, 150)
+  for index in range(4):
+    part = plan.share(study, Shard(index, 3)) if index else study
+    folder = Shard(index, 3).folder(tmp_path) if index else tmp_path
+    folder.mkdir(parents=True, exist_ok=True)
+    records.write_json(folder / 'config.json', {})
+    records.write_plan(folder / 'plan.csv', plan.lane_rows(part))
+    if index:
+      (lane,) = part.lanes
+      assert (lane.group, study.lanes[index - 1].group) == (0, index - 1)
+      records.write(folder / 'records.jsonl', [{'lane': lane.lane, 'examples': 0}])
+  assert [row['lane'] for row in shards.rows(tmp_path)] == [0, 1, 2]
+
+
+def test_a_study_goes_on_in_as_many_shards_as_it_was_begun_in(workdir):
+  shards.refuse_otherwise(workdir, Shard(2, 2))
+  for shard, words in (
+    (None, 'begun in 2 shards: give each --shard=i/2'),
+    (Shard(1, 3), 'begun in 2 shards, and --shard=1/3 is of 3; give --shard=i/2'),
+    (Shard(1, 1), 'begun in 2 shards, and --shard=1/1 is of 1; give --shard=i/2'),
+  ):
+    with pytest.raises(ConfigError, match=words):
+      shards.refuse_otherwise(workdir, shard)
+  (workdir / 'summary.json').write_text('{}')
+  shards.refuse_otherwise(workdir, None)  # once merged it is read and finished undivided
+
+
+def test_a_study_is_read_while_its_shards_are_not_merged(workdir):
+  study = bsjax.load(workdir)
+  rows = [(row['examples'], row['lane']) for row in study.rows()]
+  assert rows == [(at, lane) for at in (0, rows[-1][0]) for lane in range(6)]
+  table = study.records()
+  assert list(zip(table['examples'], table['lane'], strict=True)) == rows
+  shards.merge(workdir)
+  records.append(workdir / 'records.jsonl', study.rows()[-1:])
+  with pytest.raises(Damaged, match='row 13: lane 5 at .* is there twice'):
+    study.records()
 
 
 def test_what_does_not_add_up_is_named_and_nothing_is_written(workdir):

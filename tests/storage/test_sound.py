@@ -56,6 +56,25 @@ def test_rows_are_sound_up_to_the_first_damage(change, left, before, words, path
     sound.check(records.read(path), [{'lane': lane} for lane in LANES], path, MARKS)
 
 
+@pytest.mark.parametrize(
+  ('count', 'named'), [(5, r'\[0, 1, 2, 3, 4\] at'), (6, r'4\] and more at')]
+)
+def test_five_missing_lanes_are_named_and_others_counted_in(count, named, tmp_path):
+  found = sound.sound(tmp_path / 'records.jsonl', range(count), (0,))
+  with pytest.raises(records.Damaged, match=named):
+    raise records.Damaged(found.missing)
+
+
+def test_without_marks_a_lane_may_be_behind_and_lacks_nothing_before_that():
+  plan = [{'lane': lane} for lane in (0, 1, 2)]  # the last has not begun
+  rows = [{'lane': 0, 'examples': at} for at in (0, 8, 16)] + [{'lane': 1, 'examples': 0}]
+  sound.check(rows, plan, 'here')
+  with pytest.raises(records.Damaged, match=r'lanes \[1\] at 8 examples are missing'):
+    sound.check([*rows, {'lane': 1, 'examples': 16}], plan, 'here')
+  with pytest.raises(records.Damaged, match=r'lanes \[1, 2\] at 16 examples are missing'):
+    sound.check(rows, plan, 'here', (0, 8, 16))
+
+
 def test_a_cut_keeps_the_position_itself_and_drops_what_lies_beyond(path):
   assert sound.cut(path, ROWS, 64) == records.read(path) == ROWS[:4]
   assert [file.name for file in path.parent.iterdir()] == ['records.jsonl']

@@ -7,12 +7,13 @@ import os
 import re
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import hypothesis
 import jax
 import pytest
-from absl import flags
+from absl import flags, logging
 from helpers import many
 from helpers.small import small_config
 from hypothesis import strategies as st
@@ -124,10 +125,14 @@ def test_any_flags_are_read_or_refused_in_one_line(said, given):
 def test_a_right_command_line_says_nothing(said):
   assert said(DIGITS, '--config.trials=4') is None
   assert flags.FLAGS.config.trials == 4
+  assert flags.FLAGS.verbosity == logging.WARNING
+  assert said(DIGITS, '--verbosity=1') is None
+  assert flags.FLAGS.verbosity == 1  # as asked
 
 
 @pytest.mark.parametrize('flag', [['--config=digits'], ['--config', 'digits'], ['-config=digits']])
 def test_a_study_that_comes_with_bsjax_is_named(flag):
+  assert cli.config_files(['bsjax', '--config']) == ['bsjax', '--config']
   resolved = cli.config_files(['bsjax', *flag, '--config.trials=2', '--workdir=digits'])
   assert resolved[-2:] == ['--config.trials=2', '--workdir=digits']
   assert resolved[-3].removeprefix(f'{flag[0]}=').endswith(f'{os.sep}digits.py')
@@ -251,6 +256,18 @@ def test_options_of_jax_that_change_results_are_pinned_and_said(caplog):
   finally:
     for name, value in before.items():
       jax.config.update(name, value)
+
+
+@pytest.mark.parametrize('given', [True, False])
+def test_threads_share_a_heap_unless_the_environment_says_otherwise(given, monkeypatch):
+  asked = []
+  heap = types.SimpleNamespace(mallopt=lambda *given: asked.append(given))
+  monkeypatch.setattr(cli.ctypes, 'CDLL', lambda _: heap)
+  monkeypatch.delenv('MALLOC_ARENA_MAX', raising=False)
+  if given:
+    monkeypatch.setenv('MALLOC_ARENA_MAX', '4')
+  cli._share_one_heap()
+  assert asked == ([] if given else [(-8, 1)])
 
 
 def test_a_config_file_is_run_once(tmp_path):

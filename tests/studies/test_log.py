@@ -13,6 +13,7 @@ from bsjax import console as console_module
 from bsjax.cli import last_of_each
 from bsjax.config.errors import ConfigError
 from bsjax.engine.validate import validate
+from bsjax.plan import plan
 from bsjax.storage import records
 from bsjax.train import loop, study_run
 from bsjax.train.rows import best_line
@@ -71,6 +72,58 @@ def test_a_line_without_any_progress_tells_no_time_left(monkeypatch):
   assert file.getvalue() == '0.0% of 4 lanes, 0 examples/s\n'
 
 
+@pytest.mark.parametrize(
+  ('pace', 'blocks', 'seconds', 'then'),
+  [
+    (1, 1, 0.4, 2),
+    (4, 4, 0.0, 8),  # and no more than twice as many
+    (4, 2, 0.5, 4),  # of a stretch that ended early
+    (8, 8, 2.5, 3),
+    (4, 4, 100.0, 1),  # one at least, however long it takes
+  ],
+)
+def test_as_many_blocks_run_at_once_as_take_a_second(pace, blocks, seconds, then):
+  paced = console_module.Pace()
+  paced.blocks = pace
+  paced.measured(blocks, seconds)
+  assert paced.blocks == then
+
+
+def test_on_a_terminal_a_live_line_begins_where_the_study_stands(monkeypatch):
+  clock = [0.0]
+  monkeypatch.setattr(console_module, 'now', lambda: clock[0])
+  file = io.StringIO()
+  with console_module.ProgressLine(Console(file=file, force_terminal=True), 4, 4000, 1000) as line:
+    assert line._live.tasks[0].percentage == 25
+    clock[0] += 60
+    line.advance(500)
+  assert '4 lanes' in file.getvalue() and 'of 4 lanes' not in file.getvalue()
+
+
+class Gone(io.StringIO):
+  """The output of a process whose terminal was closed."""
+
+  def write(self, text):
+    raise OSError('Input/output error')
+
+  def flush(self):
+    raise BrokenPipeError
+
+
+def test_a_terminal_that_is_gone_ends_nothing(monkeypatch):
+  monkeypatch.setattr(sys, 'stdout', Gone())
+  console = console_module.make_console()
+  console.print('a line')
+  assert console.file.write('four') == 4
+  console.file.flush()
+
+
+def test_all_processes_but_the_first_are_silent(capsys):
+  console = console_module.make_console(speaks=False)
+  console.print('a line')
+  assert console.quiet and capsys.readouterr().out == ''
+
+
 @pytest.mark.slow
 def test_a_reader_that_is_gone_ends_nothing(tmp_path):
   """Of a pipe: output after that goes nowhere, and at the end of the process too."""
@@ -99,10 +152,19 @@ def test_the_note_is_the_best_lane_of_the_last_evaluation(tmp_path, monkeypatch)
   rows = records.read(tmp_path / 'records.jsonl')
   last = [row for row in rows if row['examples'] == rows[-1]['examples']]
   best = max(last, key=lambda row: row['val_accuracy'])
-  plan = records.read_plan(tmp_path / 'plan.csv')
+  lanes = records.read_plan(tmp_path / 'plan.csv')
   assert len(notes) == len({row['examples'] for row in rows})
   assert f'{best["val_accuracy"]:.4g}, batch size {best["batch_size"]}' in notes[-1]
-  assert notes[-1].endswith(f'rate {plan[best["lane"]]["learning_rate"]:.4g}')
+  assert notes[-1].endswith(f'rate {lanes[best["lane"]]["learning_rate"]:.4g}')
+
+
+def test_a_lane_that_is_lost_is_not_the_best():
+  rows = [
+    {'lane': lane, 'val_accuracy': value, 'diverged': lane == 0, 'examples': 8, 'batch_size': lane}
+    for lane, value in enumerate((0.9, 0.5, None, 0.7))
+  ]
+  lanes = plan.make_plan(small_config(), 150).lanes
+  assert 'accuracy 0.7, batch size 3,' in best_line(rows, lanes)
 
 
 def test_where_all_lanes_diverged_the_note_says_so():
@@ -122,6 +184,7 @@ def test_where_all_lanes_diverged_the_note_says_so():
     (['x', '--config.n', '-1', '--config.n=4'], ['x', '--config.n=4']),
     (['x', '--config.flag', '--config.n=4'], ['x', '--config.flag', '--config.n=4']),
     (['x', '--config.n=1', '--', '--config.n=2'], ['x', '--config.n=1', '--', '--config.n=2']),
+    (['x', '--config.n'], ['x', '--config.n']),
     (['x', '--config.n=1', '--config.nn=2'], ['x', '--config.n=1', '--config.nn=2']),
   ],
 )

@@ -7,11 +7,15 @@ import signal
 import subprocess
 import sys
 import time
+import types
 from pathlib import Path
 
 import pytest
 from helpers.results import results
 
+import bsjax.study
+from bsjax import main
+from bsjax.engine import processes
 from bsjax.train import stopping
 
 ROOT = Path(__file__).parents[2]
@@ -142,3 +146,77 @@ def test_dry_run_prints_the_cost_and_stops(cache, tmp_path):
   assert 'MiB/lane' in done.stdout
   assert re.search(r'^Total time: (0:\d\d:\d\d to compile|not timed)', done.stdout, re.MULTILINE)
   assert not (tmp_path / 'w').exists()
+
+
+class Made:
+  """A study that notes what the command asks of it."""
+
+  done, asked = True, None
+
+  def __init__(self, config, workdir, shard, **parts):
+    self.asked += [workdir, shard, parts]
+
+  def run(self, dry_run, target):
+    return self._end('run', dry_run, target)
+
+  def extend(self, dry_run):
+    return self._end('extend', dry_run)
+
+  def _end(self, *asked):
+    self.asked += [asked]
+    if isinstance(self.done, Exception):
+      raise self.done
+    return self.done
+
+
+@pytest.fixture
+def called(monkeypatch):
+  """Calls the command on a made-up study; returns what it asked, and how it ended."""
+  monkeypatch.setattr(main.cli, 'set_up_machine', lambda: None)
+  monkeypatch.setattr(main.cli, 'config_file', lambda: '')
+  monkeypatch.setattr(main.cli, 'parts', lambda config, file: {'model': 1})
+  monkeypatch.setattr(main.cli, 'mistake', str)
+  monkeypatch.setattr(bsjax.study, 'Study', Made)
+
+  def call(done=True, **given):
+    usual = {'config': None, 'workdir': 'w', 'shard': '', 'coordinator': None, 'target': ''}
+    usual |= dict.fromkeys(('distributed', 'extend', 'dry_run'), False)
+    monkeypatch.setattr(main.flags, 'FLAGS', types.SimpleNamespace(**usual | given))
+    monkeypatch.setattr(Made, 'done', done)
+    monkeypatch.setattr(Made, 'asked', asked := [])
+    try:
+      main.main([])
+    except SystemExit as ended:
+      return asked, ended.code
+    return asked, 0
+
+  return call
+
+
+@pytest.mark.parametrize(
+  ('given', 'asked'),
+  [
+    ({}, ('run', False, '')),
+    ({'dry_run': True, 'target': 'H100'}, ('run', True, 'H100')),
+    ({'extend': True}, ('extend', False)),
+    ({'extend': True, 'dry_run': True}, ('extend', True)),
+  ],
+)
+def test_flags_reach_the_study_and_its_end_is_the_exit_code(called, given, asked):
+  assert called(shard='2/4', **given) == (['w', '2/4', {'model': 1}, asked], 0)
+  assert called(done=False, **given)[1] == 75
+  assert called(done=OSError('disk full'), **given)[1] == 'bsjax: disk full'
+
+
+def test_a_target_is_for_a_whole_study(called):
+  said = 'bsjax: --target=H100 is for a whole study; leave --extend out'
+  asked, code = called(extend=True, target='H100')
+  assert code == said and len(asked) == 3  # nothing was asked of it
+
+
+def test_of_several_processes_none_waits_for_one_that_failed(called, monkeypatch):
+  with pytest.raises(ZeroDivisionError):
+    called(done=ZeroDivisionError('by zero'))
+  monkeypatch.setattr(processes, 'count', lambda: 2)
+  monkeypatch.setattr(processes, 'die', sys.exit)
+  assert called(done=ZeroDivisionError('by zero'))[1] == 'by zero'
