@@ -646,15 +646,16 @@ def test_a_url_that_can_be_no_workdir_is_refused_without_a_request(url, said):
     workdirs.local(url)
 
 
-def test_a_missing_package_is_named_with_what_installs_it(monkeypatch):
+@pytest.mark.parametrize(('url', 'home'), [('s3://b/x', 's3fs'), ('gs://b/x', 'gcsfs')])
+def test_a_missing_package_is_named_with_what_installs_it(url, home, monkeypatch):
   import fsspec
 
   def missing(name):
     raise ImportError
 
   monkeypatch.setattr(fsspec, 'get_filesystem_class', missing)
-  with pytest.raises(ConfigError, match=r"s3fs, which is not installed: pip install 'bsjax\[bu"):
-    workdirs.local('s3://b/x')
+  with pytest.raises(ConfigError, match=rf"{home}, which is not installed: pip install 'bsjax\[bu"):
+    workdirs.local(url)
 
 
 def test_a_bucket_that_is_not_there_or_does_not_answer_is_one_line(machine, tmp_path, monkeypatch):
