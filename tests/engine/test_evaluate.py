@@ -148,6 +148,8 @@ def test_learning_rates_are_summed_over_the_updates_of_each_batch_size():
     (2.3, True, 10, False),
     (2.0e6, True, 10, False),
     (2.4e6, True, 10, True),
+    (6.9e5, True, 1, False),  # of one class it is that of two
+    (7.0e5, True, 1, True),
     (2.3, False, 10, True),
     (np.inf, True, 10, True),
     (np.nan, True, 10, True),

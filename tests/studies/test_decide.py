@@ -325,6 +325,9 @@ def test_dry_run_plans_the_study_with_the_rounds_there(
   said = capsys.readouterr().out
   assert 'planned H100' in said
   assert 'Next: no round; decided.\n' in said
+  shutil.copy(whole[0] / 'config.json', tmp_path)
+  assert loop._next_said(tmp_path, config, []) == []  # of a round that is not finished
+  (tmp_path / 'config.json').unlink()
   assert 'varies by' in said
   # What a first round adds to a study that was begun without a question.
   plain, asked = config_of(WORLD, 2), []

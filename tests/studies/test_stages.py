@@ -303,6 +303,11 @@ def test_a_continued_stage_keeps_the_bounds_that_it_began_with():
   continued.load([group.to_host() for group in run.groups], position)
   assert continued.position(64, 'data') == run.position(64, 'data') == position
   assert [lane.batch_size for lane in continued.plan.lanes] == [64]
+  continued.follow([row(wanted=1) | {'diverged': True}])  # which has no say
+  continued.groups[0].given_up[0] = 64
+  continued.follow([row(wanted=1)])
+  assert [lane.batch_size for lane in continued.plan.lanes] == [64]
+  continued.groups[0].given_up.clear()
   continued.follow([row(wanted=1)])
   assert [lane.batch_size for lane in continued.plan.lanes] == [16]  # what it began with, not 64
   assert continued.groups[0].rates()[1] == run.groups[0].rates()[1]

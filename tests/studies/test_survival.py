@@ -473,9 +473,14 @@ def test_a_branch_that_chooses_no_rule_is_an_error():
       batch_size_paths.rule(last, branch)
 
 
-@pytest.mark.parametrize(('least', 'many'), [(0, True), (100, False)])
-def test_saves_come_between_evaluations_too(least, many, tmp_path, monkeypatch):
-  """As often as asked, on a clock that goes a second whenever it is read; less often if slow."""
+@pytest.mark.parametrize(
+  ('least', 'seconds', 'many'), [(0, 4.0, True), (100, 4.0, False), (0, 0.0, False)]
+)
+def test_saves_come_between_evaluations_too(least, seconds, many, tmp_path, monkeypatch):
+  """As often as asked, on a clock that goes a second whenever it is read; less often if slow.
+
+  With 0 seconds at evaluations alone.
+  """
   monkeypatch.setattr(saves, 'LEAST_BETWEEN', least)
   ticking = iter(range(10**6))
   for clock in (loop, saves):
@@ -486,7 +491,7 @@ def test_saves_come_between_evaluations_too(least, many, tmp_path, monkeypatch):
   monkeypatch.setattr(
     loop.TrainLoop, '_save', lambda self: saved.append(self.stage.groups[0].position) or save(self)
   )
-  study_run.run_study(config(evaluations=1, checkpoint__seconds=4.0), tmp_path)
+  study_run.run_study(config(evaluations=1, checkpoint__seconds=seconds), tmp_path)
   assert (len(saved) > 4) == many
   if many:
     assert max(b - a for a, b in zip([0, *saved], saved, strict=False)) <= 64
@@ -600,6 +605,15 @@ def assert_asks_once(name):
       assert signal.getsignal(getattr(signal, other)) == signal.SIG_DFL
     assert asked == [1]
   assert signal.getsignal(getattr(signal, name)) == before
+
+
+def test_before_training_too_what_is_ignored_stays_ignored(monkeypatch):
+  ignored = {signal.SIGHUP: signal.SIG_IGN}  # as under nohup
+  handled = []
+  monkeypatch.setattr(signal, 'getsignal', lambda number: ignored.get(number, signal.SIG_DFL))
+  monkeypatch.setattr(signal, 'signal', lambda number, _: handled.append(number))
+  stopping.leave_on_signal()
+  assert {*handled} == {*stopping.SIGNALS} - {signal.SIGHUP}
 
 
 def test_what_is_ignored_stays_ignored():

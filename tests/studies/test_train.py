@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import jax
 import numpy as np
@@ -80,12 +81,18 @@ def test_a_study_leaves_everything_behind(undisturbed):
 
 
 @pytest.mark.parametrize('call', [1, 3, 6, 8])
-def test_stopped_anywhere_and_resumed_is_bitwise_the_same(call, undisturbed, tmp_path, monkeypatch):
+def test_stopped_anywhere_and_resumed_is_bitwise_the_same(
+  call, undisturbed, tmp_path, monkeypatch, capsys
+):
   """A termination signal arrives in one of the calls that train; then the command runs again."""
   with terminated_in_call(monkeypatch, call):
     study_run.run_study(config(), tmp_path)
   assert not (tmp_path / 'summary.json').exists()
   study_run.run_study(config(), tmp_path)
+  said = re.findall(r'(Stopped|Continuing) at (\d+) of 304', capsys.readouterr().out)
+  kinds, places = zip(*said, strict=True)
+  assert kinds == ('Stopped', 'Continuing') and places[0] == places[1]
+  assert call != 1 or places[0] == '0'  # where the second group still is
   assert_same_study(tmp_path, undisturbed)
 
 
