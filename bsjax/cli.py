@@ -127,7 +127,7 @@ def config_files(arguments: list[str]) -> list[str]:
 
 def _is_value(argument: str) -> bool:
   """Whether an argument is the value of a flag before it: no flag, or a number below zero."""
-  return not argument.startswith('-') or argument[1:2].isdigit()
+  return not argument.startswith('-') or argument[1:].removeprefix('.')[:1].isdigit()
 
 
 def _key_of(argument: str) -> str:

@@ -93,10 +93,9 @@ class StudyResults:
     Those of a study of arms have the name of their arm as 'arm'. None where nothing has begun.
     """
     if self._has_arms():
-      paths = sorted(self.workdir.glob(f'{FOLDER}/*/records.jsonl'))
-      return [{'arm': path.parent.name, **row} for path in paths for row in records.read(path)]
-    path = self.workdir / 'records.jsonl'
-    return records.read(path) if path.is_file() else shards.rows(self.workdir)
+      arms = sorted(path.parent for path in self.workdir.glob(f'{FOLDER}/*/plan.csv'))
+      return [{'arm': arm.name, **row} for arm in arms for row in _rows(arm)]
+    return _rows(self.workdir)
 
   def summary(self) -> dict[str, Any]:
     """Returns the content of summary.json; of an unfinished study what it would be now.
@@ -129,13 +128,18 @@ class StudyResults:
     return (self.workdir / FOLDER).is_dir()
 
 
+def _rows(workdir: Path) -> list[Row]:
+  """The records of one training, or of its shards where these are not merged."""
+  path = workdir / 'records.jsonl'
+  return records.read(path) if path.is_file() else shards.rows(workdir)
+
+
 def _table(workdir: Path) -> 'pd.DataFrame':
   """The records of one training, whatever stands there of them."""
   plan, path = workdir / 'plan.csv', workdir / 'records.jsonl'
   if not plan.is_file() or not (path.is_file() or shards.begun(workdir)):
     return frames.table([], [])
-  lanes = records.read_plan(plan)
-  rows = records.read(path) if path.is_file() else shards.rows(workdir)
+  lanes, rows = records.read_plan(plan), _rows(workdir)
   sound.check(rows, lanes, path)
   return frames.table(lanes, rows)
 

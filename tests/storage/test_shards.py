@@ -1,6 +1,7 @@
 """Shares of lanes: how they are dealt, and what becomes of records that do not add up."""
 
 import collections
+import shutil
 import threading
 import time
 
@@ -130,12 +131,18 @@ def test_a_study_goes_on_in_as_many_shards_as_it_was_begun_in(workdir):
   shards.refuse_otherwise(workdir, None)  # once merged it is read and finished undivided
 
 
-def test_a_study_is_read_while_its_shards_are_not_merged(workdir):
+def test_a_study_is_read_while_its_shards_are_not_merged(workdir, tmp_path_factory):
   study = bsjax.load(workdir)
   rows = [(row['examples'], row['lane']) for row in study.rows()]
   assert rows == [(at, lane) for at in (0, rows[-1][0]) for lane in range(6)]
   table = study.records()
   assert list(zip(table['examples'], table['lane'], strict=True)) == rows
+  whole = tmp_path_factory.mktemp('arms')
+  shutil.copytree(workdir, whole / 'arms' / 'wide')
+  records.write_json(whole / 'config.json', {})
+  of_arms = bsjax.load(whole)
+  assert of_arms.rows() == [{'arm': 'wide', **row} for row in study.rows()]
+  assert list(of_arms.records()['lane']) == list(table['lane'])
   shards.merge(workdir)
   records.append(workdir / 'records.jsonl', study.rows()[-1:])
   with pytest.raises(Damaged, match=r'row 13: lane 5 at \d+ examples is there twice'):

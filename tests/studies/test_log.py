@@ -182,6 +182,8 @@ def test_where_all_lanes_diverged_the_note_says_so():
     (['x', '-config.n=1', '--other', '--config.n', '3'], ['x', '--other', '--config.n', '3']),
     (['x', '--config.n', '3', '--config.n=4'], ['x', '--config.n=4']),
     (['x', '--config.n', '-1', '--config.n=4'], ['x', '--config.n=4']),
+    (['x', '--config.n', '-.5', '--config.n=4'], ['x', '--config.n=4']),
+    (['x', '--config.n', '-.x', '--config.n=4'], ['x', '-.x', '--config.n=4']),
     (['x', '--config.flag', '--config.n=4'], ['x', '--config.flag', '--config.n=4']),
     (['x', '--config.n=1', '--', '--config.n=2'], ['x', '--config.n=1', '--', '--config.n=2']),
     (['x', '--config.n'], ['x', '--config.n']),
