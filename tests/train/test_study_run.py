@@ -149,3 +149,37 @@ def test_under_another_jax_parts_from_outside_are_not_refused(tmp_path, monkeypa
     begun_with.note_parts(tmp_path, own, dataset)
     assert records.read_json(path) == known  # that with which the study was begun
   assert caplog.text.count('was begun with JAX 1, this is 2') == 1
+
+
+@pytest.mark.parametrize(
+  ('left', 'summary', 'asked'),
+  [
+    (
+      [Shard(2, 3), Shard(3, 3)],
+      False,
+      ['Shard 1/3 has ended; the report follows after 2/3, 3/3.'],
+    ),
+    ([], False, ['checkpoints', 'rows', ('ended', '3 cores')]),
+    ([], True, ['checkpoints', 'finished']),  # another has merged them
+    ([Shard(2, 3)], True, ['finished']),  # whose folder was removed since
+  ],
+)
+def test_the_last_shard_to_end_makes_one_study_of_all(left, summary, asked, tmp_path, monkeypatch):
+  done = []
+  if summary:
+    (tmp_path / 'summary.json').write_text('{}')
+  monkeypatch.setattr(training.shards, 'missing', lambda _: left)
+  monkeypatch.setattr(training.shards, 'hardware', lambda _: '3 cores')
+  monkeypatch.setattr(training.shards, 'merge', lambda _: done.append('rows'))
+  monkeypatch.setattr(
+    training.shard_run, 'merge_checkpoints', lambda *_: done.append('checkpoints')
+  )
+  made = types.SimpleNamespace(
+    **{'_turn': contextlib.nullcontext, 'whole': tmp_path, 'config': small()},
+    console=types.SimpleNamespace(print=done.append),
+    shard=Shard(1, 3),
+    _say_finished=lambda _: done.append('finished'),
+    _say_ended=lambda _, hardware, __: done.append(('ended', hardware)),
+  )
+  Training._gather(made, plan.make_plan(small(), 150), Mirrors([]))
+  assert done == asked
