@@ -1,17 +1,23 @@
 """What an extension does with the study that is there: goes on from it, or leaves it as it is."""
 
 import contextlib
+import dataclasses
+import types
 
 import pytest
 from helpers import synthetic
 from helpers.small import small_config
 
+from bsjax.autotune import execution
+from bsjax.autotune.execution import Execution
 from bsjax.config.errors import ConfigError
+from bsjax.engine.strategies import STRATEGIES
 from bsjax.plan import arms, plan
 from bsjax.plan.extension import Extension
 from bsjax.storage import checkpoint, records
 from bsjax.storage.position import BatchSizes, Position, RateSum
 from bsjax.train import extension, extension_part
+from bsjax.train.training import Training
 
 SUMS = (RateSum(4, (0.1, 0.2)),)
 
@@ -103,3 +109,32 @@ def test_no_arm_is_taken_away(there, now, words, tmp_path):
   refused = pytest.raises(ConfigError, match=words) if words else contextlib.nullcontext()
   with refused:
     extension._refuse_other_arms(tmp_path, config, now)
+
+
+def test_the_study_there_says_how_the_extended_one_runs(tmp_path, monkeypatch):
+  """Strategies for other micro-batches are timed, and parts are those of the lanes there."""
+  strategy = STRATEGIES['map-canonical']
+  there = Execution('2 cores', {8: 8}, {8: strategy}, [], parts={0: 3})
+  monkeypatch.setattr(execution, 'read', lambda _: there)
+  for sizes, micro, device in (((8, 16), 8, '2 cores'), ((8, 16), 4, '')):
+    whole = plan.make_plan(small_config(batch_sizes=sizes, micro_batch=micro), 150)
+    held = extension_part._held(tmp_path, Extension(whole, {}))
+    assert held.micro_batches == dict.fromkeys(sizes, micro)
+    assert (held.device, held.parts, held.strategies) == (device, {}, {8: strategy})
+  monkeypatch.setattr(execution, 'read', lambda _: None)
+  with pytest.raises(records.Damaged, match=r'lacks plan\.csv; restore the file'):
+    extension_part._held(tmp_path, Extension(whole, {}))
+
+
+def test_a_shard_runs_as_those_before_it_and_in_parts_of_its_own(monkeypatch):
+  own, others, there = (Execution(name, {8: 8}, {}, [], parts={0: 3}) for name in 'abc')
+  known = {}
+  monkeypatch.setattr(execution, 'read', known.get)
+  made = types.SimpleNamespace(workdir='own', whole='whole', extends=None)
+  assert Training._read_execution(made) is None
+  made.extends = types.SimpleNamespace(execution=there)
+  assert Training._read_execution(made) == there
+  known['whole'] = others
+  assert Training._read_execution(made) == dataclasses.replace(others, parts={})
+  known['own'] = own
+  assert Training._read_execution(made) == own
