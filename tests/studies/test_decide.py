@@ -300,6 +300,9 @@ def test_dry_run_says_what_trials_can_see(tmp_path, config, whole):
   planned, fewest = loop.foreseen(config, tmp_path)
   assert 'varies by 0.6 percentage points over trials' in planned
   assert 'takes up to' in fewest
+  config.decide.margin = 0.02
+  assert all('within 2 percentage' in said for said in loop.foreseen(config, tmp_path))
+  config.decide.margin = 0.0
   config.decide.spread = 0.0
   assert 'varies by' in loop.foreseen(config, whole[0])[0]  # from the runs there
 
