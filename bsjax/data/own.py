@@ -94,19 +94,21 @@ def _array(values: Any, where: str) -> Shaped[np.ndarray, 'example ...']:
   if array.dtype.kind not in 'biuf' or not array.ndim:
     raise DataError(f'{where}: an array of {array.dtype} {list(array.shape)} holds no numbers')
   if array.dtype.kind == 'f' and (wrong := sum(_not_finite(array))):
-    raise DataError(f'{where}: {wrong} values are not finite')
+    raise DataError(f'{where}: {wrong} values are not finite as numbers of 32 bits')
   if array.dtype.itemsize == 8 and array.dtype.kind in 'iu':
     # Not as NumPy's, of which neither unsigned ones nor the least have a negative.
     if array.size and max(int(array.max()), -int(array.min())) > MOST:
       raise DataError(f'{where}: whole numbers beyond {MOST} do not fit 32 bits')
     return array.astype(np.int32)
-  return array.astype(np.float32) if array.dtype == np.float64 else array
+  wide = array.dtype.kind == 'f' and array.dtype.itemsize > 4
+  return array.astype(np.float32) if wide else array
 
 
 def _not_finite(array: Shaped[np.ndarray, 'example ...']) -> Iterator[int]:
   """How many values of some examples are not, and of the next; they may be mapped from a disk."""
   for start in range(0, len(array), AT_ONCE):
-    part = array[start : start + AT_ONCE]
+    with np.errstate(over='ignore'):  # what is too large becomes infinite, and is counted
+      part = array[start : start + AT_ONCE].astype(np.float32)
     yield part.size - int(np.isfinite(part).sum())
 
 

@@ -164,3 +164,12 @@ def test_values_that_are_not_finite_are_counted_and_named():
   values[[5, 1500, 2999], 1] = np.nan, np.inf, -np.inf  # in each of three parts
   with pytest.raises(DataError, match='inputs of train, x: 3 values are not finite'):
     dataset(pair({'x': values}), classes=False)
+
+
+@pytest.mark.parametrize('kind', [np.float64, np.longdouble])
+def test_values_beyond_32_bits_are_refused_and_others_are_held_in_them(kind):
+  with pytest.raises(DataError, match='2 values are not finite as numbers of 32 bits'):
+    dataset(pair(np.array([[1e39, 1.0], [-1e300, 2.0], [3.4e38, 3.0]], kind)), classes=False)
+  held = dataset(pair(np.array([[3.4e38, 1.0]] * N, kind)), classes=False).train.images
+  assert held.dtype == np.float32
+  assert np.isfinite(held).all()
