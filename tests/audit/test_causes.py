@@ -94,6 +94,13 @@ def test_a_training_metric_below_that_of_validation_is_of_training_mode(train, f
   assert present(audit(frame), 'training_mode_metric') == found
 
 
+@pytest.mark.parametrize('first, later, found', [(-0.1, 0.1, True), (0.1, -0.1, 'unknown')])
+def test_training_mode_shows_in_the_first_epoch(first, later, found):
+  apart = np.where(EPOCH == 1, first, later)
+  frame = FRAME.assign(train_accuracy=FRAME['val_accuracy'] + apart)
+  assert present(audit(frame), 'training_mode_metric') == found
+
+
 def test_errors_that_resemble_each_other_a_little_leave_smoothing_unknown():
   """Means of k neighbours have the correlation 1 - 1 / k, in the second half of training."""
   frame = sweep(lambda *_: 0.8, epochs=120)

@@ -254,6 +254,22 @@ def test_conditions_beyond_the_colours_are_dashed():
   ]
 
 
+def test_curves_of_all_conditions_lie_inside_the_panel():
+  plan = synthetic.plan((8,), (0.1,), 3)
+  rows = synthetic.realistic(plan, evaluations=8)
+
+  def held(less):
+    lower = [row | {'val_accuracy': row['val_accuracy'] - less} for row in rows]
+    return Held({}, {8: histories.settings(plan, lower)[8][0]}, {})
+
+  for apart in ((0.0, 0.3), (0.3, 0.0)):  # whichever comes last
+    source = Conditions({'names': ['a', 'b']}, dict(zip('ab', map(held, apart), strict=True)))
+    conditions.draw_condition_curves(axes := panel(), source, 8)
+    least, most = axes.get_ylim()
+    ends = [line.get_ydata()[-1] for line in axes.lines if len(line.get_ydata()) > 4]
+    assert len(ends) == 2 and least < min(ends) < max(ends) < most
+
+
 def test_of_many_batch_sizes_some_get_a_panel():
   def held(sizes):
     chosen = {size: histories.Setting(size, 0.1, ()) for size in sizes}
