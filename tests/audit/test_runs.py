@@ -26,6 +26,14 @@ def trials(found):
   }
 
 
+@pytest.mark.parametrize('column', ['trial', 'learning_rate', 'run', 'cell'])
+def test_a_label_that_only_some_rows_have_is_refused(column):
+  frame = FRAME.assign(run=FRAME.groupby(['batch_size', 'trial']).ngroup().astype(float), cell='a')
+  frame = frame if column == 'run' else frame.drop(columns='run')
+  frame[column] = frame[column].where(frame.index != 3)
+  refused(frame, f'{column}.*(is empty|has no value)')
+
+
 # --- clocks ---
 
 

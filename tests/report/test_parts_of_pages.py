@@ -164,6 +164,18 @@ def test_balanced_values_have_a_column_where_they_differ(balanced, shown):
   assert found['balanced'] == shown and found['figures'] == []
 
 
+def test_one_row_without_a_value_leaves_the_figures_of_conditions(monkeypatch):
+  monkeypatch.setattr(comparisons.page, 'figures', lambda *_: ['drawn'])
+  rows = [{'condition': 'a', 'batch_size': size, 'val_accuracy': estimate(0.9)} for size in (8, 16)]
+  compared_ = {'names': ['a'], 'contrasts': [], 'failed': [], 'differs': {}}
+
+  def figures(*table):
+    return comparisons.condition_part(compared_ | {'table': table}, [], {}, 'Arms')['figures']
+
+  lost = [row | {'reason': 'made up'} for row in rows]
+  assert figures(rows[0], lost[1]) == ['drawn'] and figures(*lost) == []
+
+
 def setting(lanes_, trials=2, **changes):
   about = {'batch_size': 8, 'learning_rate': 0.1}
   made = [

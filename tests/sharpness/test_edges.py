@@ -142,6 +142,14 @@ def test_two_lanes_are_interpolated_between_by_their_numbers(monkeypatch, tmp_pa
     run.measure_study(tmp_path, Options(), interpolate='all')
 
 
+def test_a_line_between_two_lanes_begins_with_the_one_that_is_named_first(monkeypatch):
+  monkeypatch.setattr(run, '_where', lambda runner, lane, examples: {'lane': lane})
+  monkeypatch.setattr(run.Runner, 'between', lambda self, weights, first, second: [(first, second)])
+  runner = object.__new__(run.Runner)  # of no study, which neither needs
+  found = run._interpolation(runner, {'batch_stats': {}}, [0] * 18, [17, 3])
+  assert found['lanes'] == [{'lane': 17}, {'lane': 3}] and found['points'] == [(17, 3)]
+
+
 def test_lanes_in_other_arithmetic_are_measured_in_float32(untrained):
   spec = untrained[0].spec
   coarse = spec.model.clone(dtype=jnp.bfloat16, precision=jax.lax.Precision.DEFAULT)

@@ -187,6 +187,13 @@ def test_residuals_bound_the_error_and_say_what_has_not_converged():
   assert first['residual'] == pytest.approx(found.residual[0])
 
 
+@pytest.mark.parametrize('scale', [1e-8, 1e8])
+def test_eigenvalues_of_flat_and_of_steep_losses_are_as_exact_as_others(scale):
+  values = np.linspace(0.1, 1, 12)
+  found = lanczos(quadratic(scale * symmetric(values, 2)), two_leaves(np.zeros(12)), 12)
+  np.testing.assert_allclose(np.sort(found.value) / scale, values, atol=1e-5)
+
+
 def test_residual_and_weight_are_those_of_the_value_they_stand_beside():
   """Also where no end of the spectrum is the mirror of the other."""
   random = np.random.default_rng(0)

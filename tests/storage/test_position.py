@@ -5,7 +5,14 @@ import json
 
 import pytest
 
-from bsjax.storage.position import BatchSizes, BatchSizeState, Position, RateSum
+from bsjax.storage.position import (
+  BatchSizes,
+  BatchSizeState,
+  Divergence,
+  GivenUp,
+  Position,
+  RateSum,
+)
 
 POSITION = Position(
   stage=1,
@@ -39,8 +46,10 @@ def test_the_layout_on_disk_is_that_of_older_checkpoints():
 
 @pytest.mark.parametrize('field', [field.name for field in dataclasses.fields(Position)])
 def test_every_field_comes_back_from_disk(field):
-  read = Position.from_json(json.loads(json.dumps(POSITION.to_json())))
-  assert getattr(read, field) == getattr(POSITION, field)
+  lost = (Divergence(0, 48, 'loss', True), Divergence(2, 64, 'far', False))
+  position = dataclasses.replace(POSITION, diverged=lost, given_up=(GivenUp(1, 32),))
+  read = Position.from_json(json.loads(json.dumps(position.to_json())))
+  assert getattr(read, field) == getattr(position, field) != Position.__dict__.get(field)
 
 
 def test_a_checkpoint_of_the_first_versions_still_tells_where_its_weights_are():

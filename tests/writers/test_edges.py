@@ -57,6 +57,16 @@ def test_runs_are_of_the_project_of_the_environment_or_bsjax(monkeypatch, tmp_pa
   assert first['dir'] == tmp_path and first['config']['trial'] == 0
 
 
+def test_lanes_of_each_part_of_a_study_have_runs_of_their_own(monkeypatch, tmp_path):
+  service = served(monkeypatch)
+  for part in ('', 'arms/small', 'arms/large'):
+    WeightsAndBiases(tmp_path, 'digits', part).begin(base_config(), PLAN)
+  study = records.read_json(tmp_path / 'wandb.json')['study']
+  assert [given['id'] for given in service.given] == [
+    f'{study}-{part}{lane}' for part in ('', 'arms-small-', 'arms-large-') for lane in (0, 1)
+  ]
+
+
 @pytest.mark.parametrize('writer', [WeightsAndBiases, Trackio])
 def test_a_run_goes_on_after_the_last_step_that_it_has(monkeypatch, tmp_path, writer):
   last = rows_at(0.5)[0]['examples']
