@@ -60,6 +60,16 @@ def test_a_diverged_lane_is_frozen_alone(how):
   assert np.isfinite(windows.trace).all() and np.isfinite(windows.grad_sq).all()
 
 
+def test_an_evaluation_on_the_subset_asks_first_which_lanes_were_lost():
+  _, (group,), on_device = trained(crowd(WILD, evaluation__subset=40))
+  assert not group.diverged  # nobody has asked yet
+  evaluated, _ = group.evaluate_subset(on_device)()
+  assert set(group.diverged) == {
+    lane.lane for lane in group.group.lanes if lane.learning_rate == WILD
+  }
+  assert evaluated.finite.all()
+
+
 @pytest.mark.parametrize('size', [8, 32])
 def test_it_is_as_its_last_good_update_left_it(size, optimized_programs):
   """Parameters, optimizer, statistics, counts and noise; also with several micro-batches."""

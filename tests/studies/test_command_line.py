@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import sys
-import types
 from pathlib import Path
 
 import hypothesis
@@ -256,18 +255,6 @@ def test_options_of_jax_that_change_results_are_pinned_and_said(caplog):
   finally:
     for name, value in before.items():
       jax.config.update(name, value)
-
-
-@pytest.mark.parametrize('given', [True, False])
-def test_threads_share_a_heap_unless_the_environment_says_otherwise(given, monkeypatch):
-  asked = []
-  heap = types.SimpleNamespace(mallopt=lambda *given: asked.append(given))
-  monkeypatch.setattr(cli.ctypes, 'CDLL', lambda _: heap)
-  monkeypatch.delenv('MALLOC_ARENA_MAX', raising=False)
-  if given:
-    monkeypatch.setenv('MALLOC_ARENA_MAX', '4')
-  cli._share_one_heap()
-  assert asked == ([] if given else [(-8, 1)])
 
 
 def test_a_config_file_is_run_once(tmp_path):
