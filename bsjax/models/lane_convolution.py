@@ -23,6 +23,8 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array, Float
 
+from bsjax.models.unit_stride import LAYOUT
+
 SIZE = 3  # of the kernel, in rows and in columns
 CHANNELS = (16, 32, 64)  # what a program holds at once; a tensor core takes no fewer
 TILE, SMALLEST_TILE = 128, 16  # pixels that a program computes
@@ -68,9 +70,8 @@ def _mirrored(kernels: Array) -> Array:
 def _same(images: Array, kernel: Array, *, exact: bool) -> Array:
   """XLA's convolution of one lane."""
   precision = lax.Precision.HIGHEST if exact else lax.Precision.HIGH
-  layout = ('NHWC', 'HWIO', 'NHWC')
   return lax.conv_general_dilated(
-    images, kernel, (1, 1), 'SAME', dimension_numbers=layout, precision=precision
+    images, kernel, (1, 1), 'SAME', dimension_numbers=LAYOUT, precision=precision
   )
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from helpers import audit_worlds
+from helpers.audit_tables import confounds
 from scipy import stats
 
 from bsjax.analysis.claims.claim import ABOVE, BELOW, Kind
@@ -51,10 +52,6 @@ def claims(found, kind=None, code=None):
   rows = found.result['claims']
   rows = [row for row in rows if kind is None or row['kind'] == kind]
   return [row for row in rows if code is None or row['subject'][:1] == [code]]
-
-
-def confounds(found):
-  return {row['confound']: row for row in found.result['confounds']}
 
 
 def test_every_confound_has_a_name_and_three_values():

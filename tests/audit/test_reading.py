@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.audit_tables import notes
 
 from bsjax.audit import audit, clocks, exports, table
 from bsjax.audit.columns import guess, guess_metric, parse
@@ -40,10 +41,6 @@ def finals(found):
   """Batch size -> final values, as the audit reads them."""
   tried = found.judged.cells[0].given.tried
   return {size: settings[0].finals('val_accuracy') for size, settings in tried.items()}
-
-
-def notes(found):
-  return {note.code: note.details for note in found.judged.notes}
 
 
 def refused(tmp_path, text, *parts, **said):

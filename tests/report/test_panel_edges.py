@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 from helpers import synthetic
+from helpers.panels import BITS, dots, panel, study, ticks
 from matplotlib.figure import Figure
 
 from bsjax.analysis.claims.conditions import Held
 from bsjax.analysis.runs import histories
-from bsjax.config.metrics import Judged, LossEntry, MetricEntry, judging
+from bsjax.config.metrics import Judged, judging
 from bsjax.report.figures import comparisons
 from bsjax.report.figures.drawing import lines_of, svg
 from bsjax.report.panels import (
@@ -19,30 +20,6 @@ from bsjax.report.panels import (
 )
 from bsjax.report.panels.conditions import Conditions
 from bsjax.report.panels.source import Source
-from bsjax.report.summaries import summarize
-
-BITS = Judged(MetricEntry('bits', 'bits', 'bits', False, 'b'), LossEntry('bits'), 0.02)
-
-
-def panel():
-  return Figure((4, 3)).subplots()
-
-
-def dots(axes, marker='o'):
-  lines = [line for line in axes.lines if line.get_marker() == marker]
-  return [(float(x), float(y)) for line in lines for x, y in zip(*line.get_data(), strict=True)]
-
-
-def ticks(axis, *values):
-  form = axis.get_major_formatter()
-  return [form(value, 0) for value in values]
-
-
-def study(diverges=lambda lane: False, sizes=(8, 16), rates=(0.1, 0.2)):
-  plan = synthetic.plan(sizes, rates, 3)
-  rows = synthetic.realistic(plan, evaluations=4, diverges=diverges)
-  summary = summarize(synthetic.config(), plan, rows)
-  return Source(summary, histories.settings(plan, rows))
 
 
 @pytest.fixture(scope='module')

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from helpers import planted_scaling
-from matplotlib.figure import Figure
+from helpers.panels import dots, panel
 
 from bsjax.analysis.claims.claim import ABOVE, BELOW, SUPPORTED, Claim, Kind
 from bsjax.analysis.runs import histories
@@ -25,15 +25,6 @@ from bsjax.report.summaries import summarize
 from bsjax.report.text import claims, method_scaling, method_setup, reasons
 from bsjax.report.text.methodology import joined_arms
 from bsjax.stats.estimate import Estimate, Reason
-
-
-def panel():
-  return Figure((4, 3)).subplots()
-
-
-def dots(axes, marker='o'):
-  lines = [line for line in axes.lines if line.get_marker() == marker]
-  return [(float(x), float(y)) for line in lines for x, y in zip(*line.get_data(), strict=True)]
 
 
 def sizes_of(*sizes, **summary):

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from helpers import synthetic, training_times
-from matplotlib.figure import Figure
+from helpers.panels import dots, panel
 
 from bsjax.analysis.measures.critical_batch_size import critical_batch_size
 from bsjax.analysis.runs import histories
@@ -46,16 +46,6 @@ def study(sizes=SIZES, rates=(0.05, 0.1, 0.2), trials=3, normalization='group', 
 @pytest.fixture(scope='module')
 def known():
   return study()
-
-
-def panel():
-  return Figure((4, 3)).subplots()
-
-
-def dots(axes, marker='o'):
-  """The points drawn with a marker, in order of drawing."""
-  lines = [line for line in axes.lines if line.get_marker() == marker]
-  return [(float(x), float(y)) for line in lines for x, y in zip(*line.get_data(), strict=True)]
 
 
 @pytest.mark.parametrize(
