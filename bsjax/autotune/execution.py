@@ -90,8 +90,8 @@ def choose(
   strategies = {}
   for micro in dict.fromkeys(chosen.values()):
     usable = names([size for size, ticks in chosen.items() if ticks == micro])
-    if len(usable) > 1:
-      usable = [grouping.fastest(stopwatch.time(chosen, micro, usable), micro).strategy]
+    if len(usable) > 1 and (timed := stopwatch.time(chosen, micro, usable)):
+      usable = [grouping.fastest(timed, micro).strategy]
     strategies[micro] = STRATEGIES[usable[0]]
   parts = recorded.parts if recorded and recorded.device == device else {}
   return Execution(device, chosen, strategies, stopwatch.timings, fixed, parts)

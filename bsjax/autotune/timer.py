@@ -1,6 +1,7 @@
 """Times ticks of a study's own lanes on its own devices, and remembers the result on disk."""
 
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -14,6 +15,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from bsjax.autotune import guess
 from bsjax.autotune.grouping import Timing
 from bsjax.console import now
 from bsjax.data import Dataset
@@ -35,6 +37,8 @@ BLOCK_TICKS = 4  # of the programs that are timed
 MEASURE_SECONDS = 0.25
 MEASUREMENTS = 3
 WORTH = 2.0  # starts that training must last for another strategy to be tried
+# Seconds of training on a CPU below which not even one strategy is timed: a start takes 3 to 19 s.
+SHORT = 15.0
 HOPELESS = 1.5  # times the best so far: not measured again
 # Lanes a device runs one after the other while timed: more would take longer and say the same.
 LANES_IN_TURN = 4
@@ -63,7 +67,8 @@ class Timer:
   def time(self, micro_batches: dict[int, int], micro: int, names: Sequence[str]) -> list[Timing]:
     """Times strategies on the lanes that tick at `micro`; returns the timings there are of them.
 
-    A study that would end before another strategy is compiled has only the first one timed.
+    A study that would end before another strategy is compiled has only the first one timed, and a
+    short one not even that.
     """
     wanted = [name for name in names if not self._find(micro, name)]
     if wanted:
@@ -86,13 +91,23 @@ class Timer:
   def pays(self, micro: int, lanes: int, again: bool = False) -> bool:
     """Whether training so many lanes at `micro` takes long enough to time more than was timed.
 
-    It must last a few starts of a program; with `again`, a few times all starts there were.
+    It must last a few starts of a program; with `again`, a few times all starts there were. Where
+    none is known it must be no short study.
     """
     best = min(self._of(micro), key=lambda timing: timing.per_lane, default=None)
     if best is None:
-      return True
+      return bool(self.timings) or not self._short
     starts = sum(timing.start_seconds for timing in self.timings) if again else best.start_seconds
     return lanes * self.plan.total_examples / micro * best.per_lane > WORTH * starts
+
+  @functools.cached_property
+  def _short(self) -> bool:
+    """Whether training should take less than it takes to time anything; asked of CPUs alone."""
+    at_hand = devices(self.config.execution.devices)
+    if at_hand[0].platform != 'cpu' or self.config.execution.devices_per_lane:
+      return False
+    seconds = guess.seconds(self.config, self.dataset, self.plan, len(at_hand), self.own)
+    return seconds < SHORT
 
   def _of(self, micro: int) -> list[Timing]:
     return [timing for timing in self.timings if timing.micro_batch == micro]

@@ -13,11 +13,11 @@ from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
 from bsjax import models
-from bsjax.cost import arithmetic, hlo, targets
+from bsjax.cost import hlo, targets
 from bsjax.cost.memory import tree_bytes
 from bsjax.cost.targets import Target
 from bsjax.data import Dataset, windows
-from bsjax.engine import device_axis, device_data, fed_data, memory, programs, seats
+from bsjax.engine import arithmetic, device_axis, device_data, fed_data, memory, programs, seats
 from bsjax.engine.device_axis import AXIS, Devices
 from bsjax.engine.device_data import DeviceSplit, reach
 from bsjax.engine.lanes import Source

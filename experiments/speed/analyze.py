@@ -1,4 +1,7 @@
-"""Draws speed.png from the JSON files in this folder: the time of each way, by that of bsjax."""
+"""Draws the figures from the JSON files in this folder.
+
+speed.png: the time of each way, by that of bsjax; scale.png: where the time of a study goes.
+"""
 
 import json
 from collections.abc import Iterable
@@ -8,9 +11,56 @@ from typing import Any
 from matplotlib.figure import Figure
 
 HERE = Path(__file__).parent
+# Parts of a study (scale.py) in the order of the figure, with their colors.
+PARTS = {
+  'training': '#d1701a',
+  'evaluation': '#e8b07c',
+  'records': '#8094a8',
+  'checkpoints': '#5f7388',
+  'host': '#a9b8c6',
+  'analysis': '#3d6e4e',
+  'page': '#86ad92',
+  'start': '#cccccc',
+}
 
 
 def main() -> None:
+  draw_sides()
+  draw_scale()
+
+
+def draw_scale() -> None:
+  """Shares of the processor's time by number of lanes, and that time per lane."""
+  rows = json.loads((HERE / 'scale' / 'digits.json').read_text())
+  figure = Figure(figsize=(9, 3.6), layout='constrained')
+  shares, cost = figure.subplots(1, 2)
+  totals = [sum(row['cpu_seconds'].values()) for row in rows]
+  names, below = [f'{row["lanes"]:,}' for row in rows], [0.0] * len(rows)
+  for part, color in PARTS.items():
+    heights = [
+      100 * row['cpu_seconds'].get(part, 0.0) / total
+      for row, total in zip(rows, totals, strict=True)
+    ]
+    shares.bar(names, heights, bottom=below, color=color, label=part)
+    below = [low + height for low, height in zip(below, heights, strict=True)]
+  shares.set_ylabel("% of the processor's time")
+  shares.set_ylim(0, 100)
+  handles, labels = shares.get_legend_handles_labels()
+  shares.legend(handles[::-1], labels[::-1], loc='center left', bbox_to_anchor=(1, 0.5), fontsize=8)
+  lanes = [row['lanes'] for row in rows]
+  trained = [row['cpu_seconds']['training'] for row in rows]
+  for label, seconds, color in (('all', totals, '#333333'), ('training', trained, '#d1701a')):
+    each = [1000 * value / count for value, count in zip(seconds, lanes, strict=True)]
+    cost.loglog(lanes, each, 'o-', color=color, label=label)
+  cost.set_ylabel("processor's ms per lane")
+  cost.legend(fontsize=8)
+  for axes in (shares, cost):
+    axes.set_xlabel('lanes')
+    axes.spines[['top', 'right']].set_visible(False)
+  figure.savefig(HERE / 'scale.png', dpi=110)
+
+
+def draw_sides() -> None:
   machines = [measured(HERE.glob('*.json')), measured((HERE / 'xeon').glob('*.json'))]
   columns = max(map(len, machines))
   figure = Figure(figsize=(4 * columns, 3 * len(machines)), layout='constrained')

@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import functools
+from unittest import mock
 
 import jax
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from helpers.small import largest_difference, small_config, trained
 
 from bsjax import data
-from bsjax.autotune import execution, timer
+from bsjax.autotune import execution, guess, timer
 from bsjax.autotune.grouping import Timing
 from bsjax.engine import device_lanes, programs, stage_lanes, strategies
 from bsjax.engine.device_data import DeviceData
@@ -32,6 +33,7 @@ def clocked(monkeypatch):
       )
 
     monkeypatch.setattr(timer, 'measure', measure)
+    monkeypatch.setattr(timer, 'SHORT', 0.0)
     return calls
 
   return install
@@ -107,6 +109,32 @@ def test_a_study_shorter_than_a_start_or_two_is_not_held_up(start, timed, clocke
   for _ in range(2):
     choose(auto_config(), tmp_path)
     assert len(calls) == timed
+
+
+@pytest.mark.parametrize('short, timed', [(5.0, 2), (6.0, 0)])
+def test_a_short_study_begins_at_once_as_is_usual(short, timed, clocked, tmp_path, monkeypatch):
+  """A guess of 5 seconds; what others have timed before serves it all the same."""
+  calls = clocked({('map-canonical', 8): 1.0, ('vmap-im2col', 8): 0.5})
+  monkeypatch.setattr(timer, 'SHORT', short)
+  monkeypatch.setattr(guess, 'seconds', lambda *_: 5.0)
+  chosen = choose(auto_config(), tmp_path)
+  assert len(calls) == timed and len(chosen.timings) == timed
+  assert chosen.strategies[8].name == ('vmap-im2col' if timed else 'map-canonical')
+  assert set(chosen.micro_batches.values()) == {8}
+  monkeypatch.setattr(timer, 'SHORT', 0.0)
+  choose(auto_config(), tmp_path)
+  monkeypatch.setattr(timer, 'SHORT', 6.0)
+  assert choose(auto_config(), tmp_path).strategies[8].name == 'vmap-im2col'
+
+
+def test_only_on_a_cpu_is_a_study_taken_for_short(clocked, tmp_path, monkeypatch):
+  clocked({})
+  monkeypatch.setattr(timer, 'SHORT', 1e9)
+  config = auto_config()
+  study = config, data.load(config.data, config.seed), plan.make_plan(config, 150)
+  assert not timer.Timer(*study, print, tmp_path).pays(8, 12)
+  monkeypatch.setattr(timer, 'devices', lambda _: [mock.Mock(platform='gpu', device_kind='')])
+  assert timer.Timer(*study, print, tmp_path).pays(8, 12)
 
 
 def test_nothing_is_timed_where_all_is_fixed(clocked, tmp_path):

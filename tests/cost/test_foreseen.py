@@ -12,8 +12,8 @@ from helpers.small import small_config
 
 from bsjax import data, format
 from bsjax.config.errors import ConfigError
-from bsjax.cost import arithmetic, foreseen, targets
-from bsjax.engine import fed_data
+from bsjax.cost import foreseen, targets
+from bsjax.engine import arithmetic, fed_data
 from bsjax.engine.strategies import STRATEGIES
 from bsjax.models import convolution
 from bsjax.plan import plan

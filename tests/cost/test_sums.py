@@ -11,8 +11,9 @@ import pytest
 from helpers.small import small_config
 
 from bsjax.config.errors import ConfigError
-from bsjax.cost import arithmetic, foreseen, hlo, memory, meter, run, targets, timing
+from bsjax.cost import foreseen, hlo, memory, meter, run, targets, timing
 from bsjax.data import Dataset
+from bsjax.engine import arithmetic
 from bsjax.engine.strategies import STRATEGIES
 from bsjax.format import GIB
 from bsjax.models import convolution
