@@ -10,7 +10,10 @@ import sys
 import jaxtyping
 import pytest
 from helpers import kept
+from helpers.kept_calls import STATS, kept_calls
+from helpers.kept_calls_of_runs import ANALYSIS
 from helpers.kept_costs import COSTS
+from helpers.kept_drawn import DRAWN
 from helpers.kept_plans import PLANS
 from helpers.kept_refusals import refused
 from helpers.kept_studies import STUDIES, kept_study
@@ -22,6 +25,9 @@ CASES = {
   'refused': refused,
   **COSTS,
   **TABLES,
+  **DRAWN,
+  'calls_of_stats': functools.partial(kept_calls, STATS, 8),
+  'calls_of_analysis': functools.partial(kept_calls, ANALYSIS, 6),
 }
 
 
@@ -33,12 +39,12 @@ def test_numbers_and_words_are_those_that_were_kept(name):
 
 
 def test_every_case_is_kept_and_no_other():
-  assert {path.name for path in kept.FOLDER.iterdir()} == {f'{name}.json.gz' for name in CASES}
+  assert {*kept.FOLDER.iterdir()} == {kept.path_of(name) for name in CASES}
 
 
 def test_kept_files_are_small():
   sizes = [path.stat().st_size for path in kept.FOLDER.iterdir()]
-  assert max(sizes) < 200_000 and sum(sizes) < 600_000
+  assert max(sizes) < 200_000 and sum(sizes) < 950_000
 
 
 def main(names):
