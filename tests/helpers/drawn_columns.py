@@ -64,7 +64,7 @@ def _mean_factor(config: ConfigDict, share: float) -> float:
 
 
 def noise(draw: Draw, lanes: Rows, rows: Rows) -> None:
-  """Noise scales of every kind; |G|^2 may be below zero, and what it is over is not always known."""
+  """Noise scales of every kind; |G|^2 may be below zero, and some moments are not known."""
   kinds = draw.one((), ('noise',), ('noise', 'noise_early'), ('exact',), ('noise', 'exact'))
   kinds += draw.one((), (), ('preconditioned_noise', 'preconditioned_noise_early'))
   if 'exact' in kinds:
@@ -124,7 +124,7 @@ def classes(draw: Draw, rows: Rows, unequal: bool) -> dict[str, Any]:
       row['val_class_accuracy'] = by_class
     known = [x for x in by_class if x is not None]
     row['val_balanced_accuracy'] = math.fsum(known) / len(known)
-    if 'reestimated_val_accuracy' in row:
+    if 'reestimated_val_accuracy' in row and row['lane'] != lost:
       again = [None if x is None else max(0.0, x - fresh) for x in by_class]
       row['reestimated_val_class_accuracy'] = again
   seen = {'batch_size': 8, 'mean': 2.5, 'percentile_5': 1.0, 'share_lacking': 0.9, 'batches': 40}

@@ -1,4 +1,4 @@
-"""Made-up studies of every kind, each drawn from a seed; `kept_drawn.py` keeps what is said of them.
+"""Made-up studies of every kind, each drawn from a seed; `kept_drawn.py` keeps what they say.
 
 What is drawn is the world with its truth, the grid, keys of the config, columns of the records, and
 what is missing in them (`drawn_columns.py`).
@@ -6,6 +6,7 @@ what is missing in them (`drawn_columns.py`).
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from collections.abc import Callable, Sequence
@@ -14,6 +15,8 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
+from bsjax.config.decide_keys import CRITICAL, EQUIVALENT, FACTORS
+from bsjax.config.decide_keys import KINDS as QUESTIONS
 from bsjax.config.errors import ConfigError
 from bsjax.plan import plan as plans
 from bsjax.plan import stages
@@ -29,6 +32,8 @@ FEW = ((8, 32), (4, 8, 16), (6, 24, 96), (5, 10, 40), (16, 64, 128), (8, 16, 64,
 MANY = ((4, 8, 16, 32), (3, 6, 12, 48, 96), (8, 16, 32, 64, 128, 256), (16, 32, 64, 128, 512))
 RATES = ((0.1,), (0.03, 0.1), (0.05, 0.1, 0.2), (0.03, 0.1, 0.3), (0.01, 0.03, 0.1, 0.3))
 RATES += ((0.01, 0.03, 0.1, 0.3, 1.0), (0.02, 0.04, 0.08, 0.16, 0.32))
+
+LANES = 60  # of a grid at most, or two trials of it
 
 
 def drawn(seed: int) -> Study:
@@ -86,7 +91,9 @@ def grid(
   """Config, plan and rows of a study of a world."""
   true = world(draw, sizes, rates)
   true = World(**{**vars(true), **truth})
-  config = world_files.config_of(true, draw.one(1, 2, 3, 3, 4, 4, 5, 8))
+  config = world_files.config_of(true, draw.one(2, 3, 3, 4, 4, 5, 8))
+  config.trials = max(2, min(config.trials, LANES // (len(sizes) * len(rates))))
+  config.trials = draw.one(1, *[config.trials] * 7)
   config.epochs, config.evaluations = draw.one(4.0, 10.0), draw.one(3, 5, 8, 12)
   config.update_from_flattened_dict(drawn_keys.keys(draw, sizes))
   changed(config)
@@ -155,7 +162,7 @@ def branches(draw: Draw) -> Study:
     axes, rules = drawn_keys.axes(draw, config.optimizer.name)
     config.axes.update(axes)
     config.scaling.hyperparameters = rules
-    config.evaluations = min(config.evaluations, 8)
+    config.evaluations, config.trials = min(config.evaluations, 8), min(config.trials, 3)
 
   return _study(draw, grid(draw, draw.one(*FEW), draw.one(*RATES[:3]), changed))
 
@@ -216,28 +223,29 @@ def rules(draw: Draw) -> Study:
   return Study(config, lanes, rows)
 
 
-def decided(draw: Draw) -> Study:
+def decided(draw: Draw, kind: str) -> Study:
   """Rounds until a question is decided, or no more can be asked."""
-  sizes, rates = draw.one((16, 32, 64), (8, 32), (8, 16, 64, 128)), draw.one(*RATES[:5])
-  question = draw.one('best_batch_size', 'trend', 'best_learning_rate', 'critical_batch_size')
-  question = draw.one(question, question, f'equivalent:{sizes[0]},{sizes[-1]}')
-  if question.startswith('critical') and len(sizes) < 3:
-    question = 'trend'
-  factor = question in ('best_learning_rate', 'critical_batch_size')
+  sizes = draw.one((16, 32, 64), (8, 16, 64), (8, 16, 64, 128), (16, 32, 64, 128, 256))
+  rates, factor = draw.one(*RATES[1:6]), kind in FACTORS
+  question = f'{kind}:{sizes[0]},{sizes[draw.one(1, -1)]}' if kind == EQUIVALENT else kind
   asks: dict[str, Any] = {'question': question, 'error': draw.one(0.05, 0.05, 0.2)}
-  asks |= {'margin': draw.one(0.0, 3.0) if factor else draw.one(0.0, 0.002, 0.01)}
-  asks |= {'most_trials': draw.one(4, 5, 7)}
-  if draw.chance(0.3):
-    asks |= {'budget': draw.one(2e6, 2e7)}
-  if draw.chance(0.2):
-    asks |= {'lost': (sizes[0],)}
+  asks |= {'margin': draw.one(0.0, 3.0, 8.0) if factor else draw.one(0.0, 0.002, 0.01)}
+  asks |= {'most_trials': draw.one(4, 5, 8, 12)}
+  asks |= draw.one({}, {}, {}, {'budget': 5e6}, {'budget': 0.4, 'budget_unit': 'minutes'})
+  asks |= draw.one({}, {}, {}, {'lost': (sizes[0],)}, {'begun': {sizes[-1]: 2}})
   # Critical batch sizes are read off whole curves, for which there are more evaluations.
-  asks |= {'rungs': draw.one((), (0.5,)) if question.startswith('crit') else draw.one(None, ())}
+  asks |= {'rungs': draw.one((), (), (0.5,)) if kind == CRITICAL else draw.one(None, None, ())}
   true = world(draw, sizes, rates)
-  true = World(**{**vars(true), 'unfinished': 0, 'stale': 0.0, 'diverged_per_trial': 0})
-  found = rounds.study(true, int(draw.random.integers(1000)), draw.one(2, 3), **asks)
+  calm = {'unfinished': 0, 'stale': 0.0, 'diverged_per_trial': 0, 'valley': 'parabola'}
+  calm |= {'lane_sd': draw.one(0.05, 0.3), 'optimum': draw.one(*rates), 'outliers': 0.0}
+  calm |= {'optimum_power': draw.one(0.0, 0.3), 'curvature': draw.one(0.2, 1.0)}
+  if kind == CRITICAL:
+    calm |= {'b_crit': draw.one(20.0, 60.0, 500.0), 'slowness': 1.0}
+  true = World(**{**vars(true), **calm})
+  found = rounds.study(true, int(draw.random.integers(1000)), draw.one(2, 3, 3), **asks)
   return Study(found.config, found.plan, found.records, world_files.facts(5000))
 
 
 KINDS: tuple[Callable[[Draw], Study], ...]
-KINDS = plain, critical, branches, staged, judged, rules, decided, dropping, unequal, plain
+KINDS = plain, critical, branches, staged, judged, rules, dropping, unequal
+KINDS += tuple(functools.partial(decided, kind=kind) for kind in QUESTIONS)

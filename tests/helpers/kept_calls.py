@@ -253,7 +253,9 @@ STATS: Calls = {
   'mean_intervals': lambda draw: intervals.mean_intervals(
     draw.random.normal(0, 1, (draw.one(1, 2, 4), 3)), confidence(draw)
   ),
-  'widened': lambda draw: intervals.widened(estimate(draw), draw.one(0.0, 0.5)),
+  'widened': lambda draw: intervals.widened(
+    intervals.mean_interval(numbers(draw, draw.one(1, 2, 5))), draw.one(0.0, 0.5)
+  ),
   'pair_moments': lambda draw: intervals.pair_moments(*pairs(draw)),
   'weighted_moments': lambda draw: intervals.weighted_moments(
     *(draw.random.normal(0, 1, (2, n := few(draw)))), draw.random.integers(1, 9, n)

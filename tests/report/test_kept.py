@@ -11,7 +11,8 @@ import jaxtyping
 import pytest
 from helpers import kept
 from helpers.kept_calls import STATS, kept_calls
-from helpers.kept_calls_of_runs import ANALYSIS
+from helpers.kept_calls_of_readings import READINGS
+from helpers.kept_calls_of_runs import RUNS
 from helpers.kept_costs import COSTS
 from helpers.kept_drawn import DRAWN
 from helpers.kept_plans import PLANS
@@ -26,8 +27,9 @@ CASES = {
   **COSTS,
   **TABLES,
   **DRAWN,
-  'calls_of_stats': functools.partial(kept_calls, STATS, 8),
-  'calls_of_analysis': functools.partial(kept_calls, ANALYSIS, 6),
+  'calls_of_stats': functools.partial(kept_calls, STATS, 20),
+  'calls_of_readings': functools.partial(kept_calls, READINGS, 20),
+  'calls_of_runs': functools.partial(kept_calls, RUNS, 4),
 }
 
 
