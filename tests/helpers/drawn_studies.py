@@ -1,7 +1,7 @@
 """Made-up studies of every kind, each drawn from a seed; `kept_drawn.py` keeps what they say.
 
 What is drawn is the world with its truth, the grid, keys of the config, columns of the records, and
-what is missing in them (`drawn_columns.py`).
+what is missing in them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,15 @@ from bsjax.config.errors import ConfigError
 from bsjax.plan import plan as plans
 from bsjax.plan import stages
 from bsjax.plan.lanes import StudyPlan
-from helpers import drawn_columns, drawn_keys, planted_scaling, rounds, synthetic, world_files
+from helpers import (
+  drawn_columns,
+  drawn_keys,
+  drawn_spoils,
+  planted_scaling,
+  rounds,
+  synthetic,
+  world_files,
+)
 from helpers.draw import Draw
 from helpers.halved import halved
 from helpers.kept_records import Rows, Study
@@ -129,7 +137,7 @@ def _study(draw: Draw, made: tuple[Any, ...], unequal: bool = False, **beside: A
   plain = json.loads(config.to_json())
   drawn_columns.noise(draw, lanes, rows)
   facts = drawn_columns.classes(draw, rows, unequal) if draw.chance(0.9) else None
-  lanes, rows = drawn_columns.spoiled(draw, lanes, rows)
+  lanes, rows = drawn_spoils.spoiled(draw, lanes, rows)
   sizes = sorted({lane['batch_size'] for lane in lanes})
   if draw.chance(0.4):
     beside['cost'] = drawn_keys.cost(draw, sizes, plain['stages']['order'] or [''])
@@ -219,7 +227,7 @@ def rules(draw: Draw) -> Study:
   )
   if config['model']['normalization'] == 'batch':
     drawn_columns.reestimated(draw, lanes, rows)
-  lanes, rows = drawn_columns.spoiled(draw, lanes, rows)
+  lanes, rows = drawn_spoils.spoiled(draw, lanes, rows)
   return Study(config, lanes, rows)
 
 

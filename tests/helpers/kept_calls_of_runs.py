@@ -11,7 +11,7 @@ from bsjax.analysis.decide import power, rates
 from bsjax.analysis.measures import borrowed_rates, critical_batch_size, gap, optimum
 from bsjax.analysis.runs import budgets, curve_distance, histories, selection, targets
 from bsjax.stats.estimate import Reason
-from helpers import drawn_columns, drawn_studies
+from helpers import drawn_columns, drawn_spoils, drawn_studies
 from helpers.draw import Draw
 from helpers.kept_calls import Calls
 
@@ -25,7 +25,7 @@ def grid(draw: Draw) -> dict[int, list[histories.Setting]]:
 
   _, _, lanes, rows = drawn_studies.grid(draw, sizes, tried, fewer)
   drawn_columns.noise(draw, lanes, rows)
-  return histories.settings(*drawn_columns.spoiled(draw, lanes, rows))
+  return histories.settings(*drawn_spoils.spoiled(draw, lanes, rows))
 
 
 def chosen(draw: Draw) -> dict[int, selection.Tuned]:

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from bsjax.analysis.runs.judging import judged_by
+from bsjax.config.metrics import judging
 from bsjax.report import arms_page, methods
+from bsjax.report.text.results import results
 from bsjax.storage import records
 from helpers import drawn_studies, kept_figures, kept_studies
 from helpers.draw import Draw
-from helpers.kept import Kept, visible
+from helpers.kept import Kept, text, visible
 from helpers.world_files import Made, facts
 
 SEEDS: tuple[int, ...] = tuple(range(39))
@@ -28,8 +32,8 @@ SHORT = 24  # characters of a text that is kept wherever it is said
 def sums(tree: Any, said: str = '') -> Any:
   """A tree with one entry for all that rows of a list have under one name.
 
-  Of numbers it is how many there are, and their sum, in which each has another weight; texts are as
-  they are, and '' where they are part of what is said anyway.
+  Of numbers it is how many there are, how many are finite, and the sum of these, in which each has
+  another weight; texts are as they are, and '' where they are part of what is said anyway.
   """
   if isinstance(tree, dict):
     return {key: sums(value, said) for key, value in tree.items()}
@@ -46,20 +50,25 @@ def sums(tree: Any, said: str = '') -> Any:
     lengths = [len(item) if isinstance(item, list) else -1 for item in tree]
     return [sums(lengths), sums(list(flat), said)]
   texts = [sums(item, said) for item in tree if isinstance(item, str | dict)]
-  weighted = [
-    (1 + 5 * i % 11 / 10) * value for i, value in enumerate(tree) if isinstance(value, int | float)
-  ]
+  weighted = [(1 + 5 * i % 11 / 10) * value for i, value in enumerate(tree) if _finite(value)]
   return [len(tree), len(weighted), sum(weighted), *texts]
+
+
+def _finite(value: Any) -> bool:
+  return isinstance(value, int | float) and math.isfinite(value)
 
 
 def studies(seeds: Sequence[int]) -> Kept:
   """Those of some seeds."""
   numbers, words = {}, {}
   for seed in seeds:
-    kept = kept_studies.kept_of(drawn_studies.drawn(seed), plain=seed % 8 == 0)
+    study = drawn_studies.drawn(seed)
+    kept = kept_studies.kept_of(study, plain=seed % 8 == 0)
+    with judging(judged_by(study.config, study.rows)):
+      kept.words['printed'] = text(results(kept.numbers['summary']))
     said = ' '.join(' '.join(kept.words.values()).split())
     numbers[str(seed)] = sums(kept.numbers['summary'], said)
-    words |= {f'{topic} of {seed}': text for topic, text in kept.words.items()}
+    words |= {f'{topic} of {seed}': told for topic, told in kept.words.items()}
   return Kept(numbers, words)
 
 
@@ -82,6 +91,9 @@ def arms(seed: int) -> Kept:
       config.model.name = ('mlp', 'cnn', 'resnet20')[number]
       (path / 'arms' / f'arm{number}').mkdir(parents=True)
       Made(config, lanes, rows, facts(5000)).write(path / 'arms' / f'arm{number}')
+    # Compared in this order, which is not that of their names.
+    order = sorted((one.name for one in (path / 'arms').iterdir()), reverse=seed % 2 == 1)
+    records.write_json(path / 'config.json', {'arms': {'order': order}})
     page, method = arms_page.write(path).read_text(), methods.write(path).read_text()
     summary = records.read_json(path / 'summary.json')
   words = {'page': visible(page), 'methodology.txt': method}
