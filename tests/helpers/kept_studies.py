@@ -26,19 +26,27 @@ from helpers.worlds import TRAIN_EXAMPLES, World
 
 
 def kept_study(name: str) -> Kept:
-  """summary.json of a study of STUDIES, and what its page and methodology.txt say."""
-  config, plan, rows, facts, cost, sharpness = _without_nan(STUDIES[name]())
+  """What is said of a study of STUDIES."""
+  return kept_of(STUDIES[name](), name in DRAWN, name in PLAIN)
+
+
+def kept_of(study: Study, drawn: bool = False, plain: bool = False) -> Kept:
+  """summary.json of a study, and what its page and methodology.txt say.
+
+  With what its figures show, if they are `drawn`, and with report.md, if that is asked for.
+  """
+  config, plan, rows, facts, cost, sharpness = _without_nan(study)
   done = progress(plan, rows)
   plan = plan if done == 1 else provisional(plan, rows)
   summary = summarize(config, plan, rows, 'four made-up cores', facts)
   stored_one = StoredStudy(config, plan, rows, summary, done, sharpness, cost)
-  with kept_figures.noted(name in DRAWN) as figures:
-    page, plain = study_page.render(stored_one)
+  with kept_figures.noted(drawn) as figures:
+    page, plain_text = study_page.render(stored_one)
   with judging(stored_one.judged):
     method = methodology.topics(config, plan, summary, cost)
   words = {'page': visible(page)}
-  if name in PLAIN:
-    words['report.md'] = _without_versions(plain)
+  if plain:
+    words['report.md'] = _without_versions(plain_text)
   words |= {'method': '\n'.join(method.values())}
   return Kept({'summary': summary, 'views': figures}, words)
 

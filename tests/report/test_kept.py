@@ -10,7 +10,12 @@ import sys
 import jaxtyping
 import pytest
 from helpers import kept
+from helpers.kept_calls import kept_calls
+from helpers.kept_calls_of_readings import READINGS
+from helpers.kept_calls_of_runs import RUNS
+from helpers.kept_calls_of_stats import STATS
 from helpers.kept_costs import COSTS
+from helpers.kept_drawn import DRAWN
 from helpers.kept_plans import PLANS
 from helpers.kept_refusals import refused
 from helpers.kept_studies import STUDIES, kept_study
@@ -22,6 +27,10 @@ CASES = {
   'refused': refused,
   **COSTS,
   **TABLES,
+  **DRAWN,
+  'calls_of_stats': functools.partial(kept_calls, STATS, 20),
+  'calls_of_readings': functools.partial(kept_calls, READINGS, 20),
+  'calls_of_runs': functools.partial(kept_calls, RUNS, 4),
 }
 
 
@@ -33,12 +42,12 @@ def test_numbers_and_words_are_those_that_were_kept(name):
 
 
 def test_every_case_is_kept_and_no_other():
-  assert {path.name for path in kept.FOLDER.iterdir()} == {f'{name}.json.gz' for name in CASES}
+  assert {*kept.FOLDER.iterdir()} == {kept.path_of(name) for name in CASES}
 
 
 def test_kept_files_are_small():
   sizes = [path.stat().st_size for path in kept.FOLDER.iterdir()]
-  assert max(sizes) < 200_000 and sum(sizes) < 600_000
+  assert max(sizes) < 200_000 and sum(sizes) < 850_000
 
 
 def main(names):
