@@ -58,7 +58,7 @@ def _runs(knob: Knobs) -> pd.DataFrame:
   growth = knob('grid', 0.0, 0.0, 0.0, 0.5, 1.0)
   trials, epochs = knob('trials', 1, 2, 3, 3, 4, 4, 5), knob('epochs', 3, 4, 5, 6, 8, 8, 44)
   epochs = epochs if count < 5 else min(epochs, 6)
-  train = knob('train', 2048, 4096, 5000, 60000)
+  examples = knob('train', 2048, 4096, 5000, 60000)
   slope, only = (
     knob('slope', 0.0, 0.002, 0.01, 0.02, -0.01),
     knob('only updates', False, False, True),
@@ -73,17 +73,21 @@ def _runs(knob: Knobs) -> pd.DataFrame:
       for trial in range(trials):
         off = math.log(rate / best) - power * math.log(2) * doublings
         end = 0.9 - slope * doublings - 0.008 * off**2 + luck[trial] + random.normal(0, sd)
+        own = random.normal(1, 0.03, 4)  # no two runs are alike in anything
         for epoch in range(1, epochs + 1):
           pace = speed * epoch / epochs * ((sizes[0] / size) ** 0.3 if only else 1.0)
           value = 0.1 + (end - 0.1) * -math.expm1(-pace) + random.normal(0, 0.2 * sd)
           row = {'batch_size': size, 'learning_rate': rate, 'trial': trial, 'epoch': epoch}
-          row |= {'val_accuracy': value, 'train_accuracy': value + 0.03 * epoch / epochs - 0.005}
-          row |= {'val_loss': -1.3 * math.log(max(value, 0.02)) + 0.02 * pace}
-          row |= {'train_loss': 2.2 * math.exp(-pace) + 0.02 - 0.02 * slope * doublings}
-          row |= {'seconds': 0.001 * epoch * train * (1 / size + 0.01)}
-          rows.append(row | {'updates': whole(train / size) * epoch, 'examples': epoch * train})
+          train = value + 0.03 * own[0] * epoch / epochs - 0.005
+          row |= {'val_accuracy': value, 'train_accuracy': train}
+          row |= {'val_loss': -1.3 * math.log(max(value, 0.02)) + 0.02 * own[1] * pace}
+          lasting = random.normal(0.02, 0.001) - 0.02 * slope * doublings
+          row |= {'train_loss': 2.2 * own[2] * math.exp(-own[2] * pace) + lasting}
+          row |= {'seconds': 0.001 * own[3] * epoch * examples * (1 / size + 0.01)}
+          row |= {'updates': whole(examples / size) * epoch, 'examples': epoch * examples}
+          rows.append(row)
   frame = pd.DataFrame(rows)
-  frame[[*MEASURED, 'seconds']] = frame[[*MEASURED, 'seconds']].round(5)
+  frame[[*MEASURED, 'seconds']] = frame[[*MEASURED, 'seconds']].round(7)
   frame['train_accuracy'] = frame['train_accuracy'].clip(0, 1)
   frame['val_accuracy'] = frame['val_accuracy'].clip(0, 1)
   return frame.assign(run=_of_runs(frame))
@@ -105,7 +109,7 @@ def _beside(rows: pd.DataFrame, knob: Knobs) -> pd.DataFrame:
     'batch_norm_momentum': knob('statistics', None, None, None, None, 0.99, 0.9),
     'nesterov': knob('other setting', None, None, None, numbers % 3 > 0, 'yes'),
     'hostname': knob('host', None, None, 'node' + (numbers % 4).astype(str)),
-    'sharpness': knob('sharp', None, None, None, (40.0 * size**-0.3 + numbers % 5).round(3)),
+    'sharpness': knob('sharp', None, None, None, (40.0 * size**-0.3 + numbers**1.5 % 5).round(6)),
     'reestimated_val_accuracy': knob(
       'fresh', *[None] * 5, rows['val_accuracy'] + 0.0004 * size**0.5
     ),
@@ -115,7 +119,7 @@ def _beside(rows: pd.DataFrame, knob: Knobs) -> pd.DataFrame:
   knob.drawn = {k: v if not hasattr(v, 'index') and not hasattr(v, 'shape') else 'yes'
                 for k, v in knob.drawn.items()}  # fmt: skip
   if 'reestimated_val_accuracy' in rows:
-    rows['reestimated_val_accuracy'] = rows['reestimated_val_accuracy'].clip(0, 1).round(5)
+    rows['reestimated_val_accuracy'] = rows['reestimated_val_accuracy'].clip(0, 1).round(7)
   return rows
 
 
@@ -133,7 +137,9 @@ def _spoiled(rows: pd.DataFrame, knob: Knobs) -> pd.DataFrame:
     if name in rows and value != 'chance':
       rows[name] = rows[name].mask(of[fails] & half, math.inf)
   if value == 'chance':
-    rows['val_accuracy'] = rows['val_accuracy'].mask(of[fails] & half, 0.1)
+    rows['val_accuracy'] = rows['val_accuracy'].where(
+      ~(of[fails] & half), 0.13 * rows['val_accuracy']
+    )
   lacks = knob('lacks', *['none'] * 6, 'run', 'end', 'rate', 'ends')
   if lacks == 'run' and len(runs) > 2:
     rows = rows[rows['run'] != other]
@@ -157,7 +163,11 @@ def _cells(rows: pd.DataFrame, knob: Knobs) -> pd.DataFrame:
   for number in range(cells):
     part = rows.copy()
     apart = 0.004 * number * np.log2(part['batch_size']) * (-1) ** number
-    part['val_accuracy'] = (part['val_accuracy'] + apart).clip(0, 1).round(5)
+    for name in MEASURED:
+      part[name] *= 1 + 0.002 * number * knob.random.normal(size=len(part))
+    part['val_accuracy'] = (part['val_accuracy'] + apart).clip(0, 1)
+    part['train_accuracy'] = part['train_accuracy'].clip(0, 1)
+    part[[*MEASURED]] = part[[*MEASURED]].round(7)
     parts.append(part.assign(N=100 * 2 ** (number % 2), D=f'data{number // 2}'))
   if cells == 1:
     return rows
@@ -200,15 +210,15 @@ def _metrics(rows: pd.DataFrame, knob: Knobs, way: str) -> pd.DataFrame:
   drop |= {'test': MEASURED[1:3], 'both': ('train_accuracy',)}
   rows = rows.drop(columns=list(drop.get(kept, ())))
   if kept == 'error':
-    rows = rows.assign(val_error=(1 - rows['val_accuracy']).round(5)).drop(columns='val_accuracy')
+    rows = rows.assign(val_error=(1 - rows['val_accuracy']).round(7)).drop(columns='val_accuracy')
     rows['val_error'] = rows['val_error'].where(rows['val_error'] > -math.inf, math.inf)
   if kept == 'test':
     rows = rows.rename(columns={'val_accuracy': 'test_accuracy'})
   if kept == 'both':
-    rows = rows.assign(test_accuracy=(0.99 * rows['val_accuracy']).round(5))
+    rows = rows.assign(test_accuracy=(0.99 * rows['val_accuracy']).round(7))
   fractions = [n for n in rows if n.endswith(('_accuracy', '_error'))]
   if unit != 1:
-    rows[fractions] = (100 * rows[fractions]).round(3)
+    rows[fractions] = (100 * rows[fractions]).round(6)
   if unit == '%':
     rows[fractions] = rows[fractions].map(lambda x: f'{x:g}%' if math.isfinite(x) else None)
   return rows
@@ -223,9 +233,8 @@ def _in_order(rows: pd.DataFrame, knob: Knobs) -> pd.DataFrame:
   if order == 'any' and labels != 'none':
     rows = rows.sample(frac=1.0, random_state=int(knob.random.integers(1000)))
   if order == 'clock' and labels != 'none':
-    rows = rows.sort_values(
-      rows.columns[rows.columns.isin(['epoch', 'updates', 'step', 'examples'])][0]
-    )
+    clock = next(name for name in ('epoch', 'updates', 'step', 'examples') if name in rows)
+    rows = rows.sort_values(clock, kind='stable')
   if order == 'twice':
     rows = pd.concat([rows, rows.iloc[3:7]])
   if order == 'resumed' and labels != 'none':
