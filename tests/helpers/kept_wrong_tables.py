@@ -20,7 +20,7 @@ from helpers.kept import Kept
 
 
 def _said_of(table: pd.DataFrame | Mapping[str, bytes], said: Mapping[str, Any]) -> str:
-  """The answer and the notes, or the refusal, in a few lines."""
+  """The answer, notes, claims and what else may be the cause; or the refusal."""
   with tempfile.TemporaryDirectory() as name:
     folder = Path(name)
     try:
@@ -32,16 +32,22 @@ def _said_of(table: pd.DataFrame | Mapping[str, bytes], said: Mapping[str, Any])
         found = audit([folder / file for file in table], **said)
     except Problem as problem:
       return str(problem).replace(str(folder), 'FOLDER')
-  claims = [f'{row["verdict"]} {row["n"]}: {row["claim"]}' for row in found.result['claims'][-4:]]
-  return '\n'.join([found.result['answer']['headline'], *found.result['read']['notes'], *claims])
+  result = found.result
+  claims = [
+    f'{row["verdict"]} {row["n"]}: {row["claim"]}; {row["why"]}' for row in result['claims']
+  ]
+  around = [f'{row["confound"]} {row["present"]}: {row["evidence"]}' for row in result['confounds']]
+  return '\n'.join([result['answer']['headline'], *result['read']['notes'], *claims, *around])
 
 
 def wrong() -> Kept:
   """Tables that are wrong, or unusual, in one way each."""
-  words = {}
+  plain = _said_of(PLAIN, {})
+  words, usual = {'plain': plain}, set(plain.splitlines()[1:])
   for name, made in {**_values(), **_rows(), **_bytes(), **_exports()}.items():
     table, said = made if isinstance(made, tuple) else (made, {})
-    words[name] = _said_of(table, said)
+    lines = _said_of(table, said).splitlines()
+    words[name] = '\n'.join(line for line in lines if line not in usual)
   return Kept({}, words)
 
 
@@ -151,6 +157,11 @@ def _rows() -> dict[str, Any]:
     'mixed known': (PLAIN.assign(epoch=mixed, updates=updates.where(size == 8)),
                     {'train_examples': 6400}),
     'size unlike': (PLAIN.assign(updates=updates), {'train_examples': 9000}),
+    'dropped': PLAIN.assign(updates=epoch * (1000 // size)),
+    'drops little': (PLAIN.assign(updates=epoch * (64100 // size)), {'train_examples': 64100}),
+    'own ends': PLAIN[epoch <= 4 - PLAIN['trial']],
+    'fresh': PLAIN.assign(reestimated_val_accuracy=acc + 0.004 * np.log2(size)),
+    'norm said': (PLAIN, {'train_examples': 6400, 'batch_norm': 0.99}),
     'from 0': PLAIN.assign(epoch=epoch - 1),
     'from 0, updates': PLAIN.assign(epoch=epoch - 1, updates=updates),
     'start': PLAIN.assign(epoch=epoch - 1, updates=(epoch - 1) * 6400 // size),
