@@ -170,6 +170,10 @@ def _settings_of_names(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[Reason]]:
     if known.isna().any():
       _missing(rows, key, int(known.index[known.isna()][0]))
     rows = rows.assign(**{key: known if key in TEXTS else known.astype('float64')})
+    if key == 'learning_rate' and (rows[key] <= 0).any():
+      at = rows[rows[key] <= 0].iloc[0]
+      what, remedy = f'{at[source]!r} names a learning rate of 0', 'Give them in a column'
+      raise Problem(at['file'], at['row'], source, what, remedy)
     notes.append(Reason('settings_of_names', key=key, example=str(rows[source].iloc[0])))
   if (rows['batch_size'] % 1 != 0).any() or (rows['batch_size'] < 1).any():
     _missing(rows, 'batch_size', int(rows.index[~(rows['batch_size'] >= 1)][0]))

@@ -104,6 +104,12 @@ def test_a_clock_that_an_export_does_not_have_is_no_mistake():
     assign(Raw('h.json', frame, 'keras'), {'val_accuracy': 'it'})
 
 
+def test_a_learning_rate_of_0_in_a_name_is_refused():
+  frame = sweep(rising).drop(columns='learning_rate')
+  with pytest.raises(Problem, match="row 0, column 'run': 'lr0' names a learning rate of 0"):
+    audit(frame.assign(run='lr0'))
+
+
 def test_several_different_numbers_in_a_name_say_nothing():
   assert named_settings('bs16_vs_bs64_lr.5_seed1_seed1') == {'learning_rate': '.5', 'trial': '1'}
   assert named_settings('b32.5_rate0.1_jobs4') == {}

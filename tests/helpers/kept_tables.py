@@ -132,15 +132,16 @@ def _arms(folder: Path, scaled: bool) -> None:
 
 def arms(scaled: bool = False) -> Kept:
   """summary.json, the page and methodology.txt of a study of arms."""
-  # With pages of the arms, whose figures are those of studies.
-  with kept_figures.noted(drawn=False), tempfile.TemporaryDirectory() as folder:
+  # With pages of the arms, whose figures are those of studies and not drawn.
+  own = 'forest', 'condition_sizes', 'condition_curves', 'rules_figure'
+  with kept_figures.noted(own) as figures, tempfile.TemporaryDirectory() as folder:
     path = Path(folder)
     _arms(path, scaled)
     page = arms_page.write(path).read_text()
     method = methods.write(path).read_text()
     summary = records.read_json(path / 'summary.json')
   words = {'page': visible(page), 'methodology.txt': method}
-  return Kept(summary, words)
+  return Kept(summary | {'views': figures}, words)
 
 
 def compared() -> Kept:
