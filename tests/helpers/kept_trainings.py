@@ -180,7 +180,7 @@ def staged(workdir: Path) -> list[str]:
   stages.add(config, 'head', epochs=0.5, trainable=('Dense_1',), frozen_batch_norm='running')
   grow = {'batch_size': ('keep', 'multiply:2', 'grow:4'), 'largest_batch_size': 32}
   stages.add(config, 'tail', examples=64, learning_rate_factor=0.5, data_share=0.75, **grow)
-  stages.add(config, 'last', epochs=0.5, reset_optimizer=True, flip=1)
+  stages.add(config, 'last', examples=32, reset_optimizer=True, data_share=0.75)
   printed = []
   for call in (2, 3):
     with stopped(call):
