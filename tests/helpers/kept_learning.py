@@ -260,6 +260,11 @@ def small_parts() -> Kept:
 
       out, back = jax.vjp(convolved, images, kernel)
       results[f'{form} {kind} {case}'] = out, back(out)
+    wide, kernel = drawn(5, 2, 12, 12, 32), drawn(6, 3, 3, 32, 8)  # of whose images no axis moves
+    keys = {'dimension_numbers': convolution.LAYOUT}
+    same = functools.partial(convolution.conv('canonical'), **keys)
+    out, back = jax.vjp(lambda x, k: same(x, k, (1, 1), ((1, 1), (0, 2))), wide, kernel)
+    results['wide'] = out, back(out)
     return results
 
   return Kept(numbers | plain(found(images, kernels)), {})

@@ -65,6 +65,7 @@ def estimates() -> Kept:
 def windows() -> Kept:
   """Windows of many updates, empty ones, merged ones, and lanes' own, as records have them."""
   traces, squares = 3 + drawn(2, 29), 0.4 + drawn(5, 29)
+  squares[4] = 0.0  # which is not above zero
   weights = np.array([1, 1, 0, 1, 1] * 6, np.int32)[:29]
 
   @jax.jit

@@ -13,9 +13,10 @@ from helpers.kept_noise import NOISE
 from helpers.kept_sharpness import SHARPNESS
 from helpers.kept_streams import STREAMS
 from helpers.kept_trainings import TRAININGS
+from helpers.kept_writers import TOLD
 
 FOLDER = Path(__file__).parents[1] / 'studies' / 'kept'
 # Other processors add up in another order, and numbers of a list come from one array.
 LOOSE = Tolerance(relative=2e-4, absolute=1e-6, of_lists=True)
-CALLS = {**LEARNING, **NOISE, **STREAMS, **MACHINES, **DISK, **SHARPNESS}
+CALLS = {**LEARNING, **NOISE, **STREAMS, **MACHINES, **DISK, **TOLD, **SHARPNESS}
 CASES: dict[str, Callable[[], Kept]] = {**CALLS, **TRAININGS}
