@@ -21,10 +21,20 @@ from typing import Any, NamedTuple
 from rich.console import Console
 
 FOLDER = Path(__file__).parents[1] / 'report' / 'kept'
-RELATIVE, ABSOLUTE = 1e-6, 1e-9
 DIGITS = 8  # that are written, well within the tolerance
 SHOWN = 10  # differences that are said
 SEVERAL = 'drawn_'  # names of cases that hold much alike: beyond 32 KB gzip does not see it
+
+
+class Tolerance(NamedTuple):
+  """By how much numbers may differ; `of_lists` relative to the largest of a list, too."""
+
+  relative: float = 1e-6
+  absolute: float = 1e-9
+  of_lists: bool = False
+
+
+USUAL = Tolerance()
 
 
 class Kept(NamedTuple):
@@ -34,32 +44,32 @@ class Kept(NamedTuple):
   words: Mapping[str, str]
 
 
-def path_of(name: str) -> Path:
-  return FOLDER / f'{name}.json.{"xz" if name.startswith(SEVERAL) else "gz"}'
+def path_of(name: str, folder: Path = FOLDER) -> Path:
+  return folder / f'{name}.json.{"xz" if name.startswith(SEVERAL) else "gz"}'
 
 
-def write(name: str, kept: Kept) -> list[str]:
+def write(name: str, kept: Kept, folder: Path = FOLDER, tolerance: Tolerance = USUAL) -> list[str]:
   """Writes a case anew where it changed; returns what changed, as `differences` says it."""
-  path = path_of(name)
-  changed = differences(read(name), kept) if path.exists() else ['new']
+  path = path_of(name, folder)
+  changed = differences(read(name, folder), kept, tolerance) if path.exists() else ['new']
   if changed:
-    FOLDER.mkdir(exist_ok=True)
+    folder.mkdir(exist_ok=True)
     text = json.dumps(_plain(kept, rounded=True), sort_keys=True, separators=(',', ':'))
     packed = lzma.compress(text.encode()) if path.suffix == '.xz' else None
     path.write_bytes(packed or gzip.compress(text.encode(), mtime=0))
   return changed
 
 
-def read(name: str) -> Kept:
-  path = path_of(name)
+def read(name: str, folder: Path = FOLDER) -> Kept:
+  path = path_of(name, folder)
   unpack = lzma.decompress if path.suffix == '.xz' else gzip.decompress
   return Kept(**json.loads(unpack(path.read_bytes())))
 
 
-def differences(kept: Kept, now: Kept) -> list[str]:
+def differences(kept: Kept, now: Kept, tolerance: Tolerance = USUAL) -> list[str]:
   """The first differences, by their paths in the numbers and as lines of the words."""
   before, after = _plain(kept), _plain(now)
-  found = list(_unlike('', before['numbers'], after['numbers']))
+  found = list(_unlike('', before['numbers'], after['numbers'], tolerance))
   topics = dict.fromkeys((*before['words'], *after['words']))
   for topic in topics:
     one, other = (words['words'].get(topic, '').splitlines() for words in (before, after))
@@ -82,29 +92,40 @@ def _rounded(tree: Any) -> Any:
   return float(f'{tree:.{DIGITS}g}') if isinstance(tree, float) else tree
 
 
-def _unlike(path: str, kept: Any, now: Any) -> Iterator[str]:
+def _unlike(path: str, kept: Any, now: Any, tolerance: Tolerance) -> Iterator[str]:
   """Where two trees differ."""
   if isinstance(kept, dict) and isinstance(now, dict):
     for key in sorted({*kept, *now}):
       if key not in kept or key not in now:
         yield f'{path}.{key}: {"gone" if key in kept else "new"}'
       else:
-        yield from _unlike(f'{path}.{key}', kept[key], now[key])
+        yield from _unlike(f'{path}.{key}', kept[key], now[key], tolerance)
   elif isinstance(kept, list) and isinstance(now, list):
     if len(kept) != len(now):
       yield f'{path}: {len(kept)} items were kept, {len(now)} are there'
+    inside = _inside(kept, tolerance)
     for i, (one, other) in enumerate(zip(kept, now, strict=False)):
-      yield from _unlike(f'{path}[{i}]', one, other)
-  elif not _same(kept, now):
+      yield from _unlike(f'{path}[{i}]', one, other, inside)
+  elif not _same(kept, now, tolerance):
     yield f'{path}: {kept!r} was kept, {now!r} is there'
 
 
-def _same(kept: Any, now: Any) -> bool:
+def _inside(kept: list[Any], tolerance: Tolerance) -> Tolerance:
+  """The tolerance of the items of a list: numbers of an array are rounded by its largest."""
+  sizes = [abs(x) for x in kept if isinstance(x, float) and math.isfinite(x)]
+  if not tolerance.of_lists or not sizes:
+    return tolerance
+  largest = max(tolerance.absolute, tolerance.relative * max(sizes))
+  return tolerance._replace(absolute=largest)
+
+
+def _same(kept: Any, now: Any, tolerance: Tolerance) -> bool:
   if float not in (type(kept), type(now)) or not {type(kept), type(now)} <= {int, float}:
     return type(kept) is type(now) and kept == now
   if math.isnan(kept) or math.isnan(now):
     return math.isnan(kept) and math.isnan(now)
-  return kept == now or abs(kept - now) <= max(ABSOLUTE, RELATIVE * max(abs(kept), abs(now)))
+  bound = max(tolerance.absolute, tolerance.relative * max(abs(kept), abs(now)))
+  return kept == now or abs(kept - now) <= bound
 
 
 class _Visible(HTMLParser):
