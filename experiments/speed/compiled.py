@@ -22,6 +22,7 @@ STRATEGIES = {
   'cuda': ('vmap-pallas', 'map-native', 'vmap-im2col', 'vmap-native'),
   'tpu': ('vmap-native', 'map-native', 'vmap-im2col'),
 }
+DTYPES = {'cuda': 'float32', 'tpu': 'bfloat16'}  # as one trains on them
 MEMORY, TIMES = ('arguments', 'temporaries', 'copy'), ('arithmetic', 'memory', 'launches')
 HEAD = (
   '| target | model | strategy | memory, GiB (arguments, temporaries, a copy) | '
@@ -36,12 +37,16 @@ def main(arguments: list[str]) -> None:
   wanted = [argument for argument in arguments if '/' in argument]
   for name in (argument for argument in arguments if '/' not in argument):
     for model in MODELS:
-      for strategy in STRATEGIES['tpu' if name.startswith('v') else 'cuda']:
+      for strategy in STRATEGIES[_platform(name)]:
         if not wanted or f'{model}/{strategy}' in wanted:
           _add(name, model, strategy)
   readme = HERE / 'README.md'
   head, _, rest = readme.read_text().partition(HEAD)
   readme.write_text(head + HEAD + '\n'.join(table()) + rest[rest.index('\n\n') :])
+
+
+def _platform(name: str) -> str:
+  return 'tpu' if name.startswith('v') else 'cuda'
 
 
 def table() -> list[str]:
@@ -68,7 +73,7 @@ def _add(name: str, model: str, strategy: str) -> None:
   if any((row['model'], row['strategy']) == (model, strategy) for row in rows):
     return
   rows += [{'model': model} | row for row in _rows(name, model, strategy)]
-  content = {'target': name, 'dtype': 'float32', 'versions': _versions(), 'rows': rows}
+  content = {'target': name, 'dtype': DTYPES[_platform(name)], 'versions': _versions(), 'rows': rows}
   path.write_text(json.dumps(content, indent=1) + '\n')
   print(json.dumps(rows[-1]), flush=True)
 
@@ -80,7 +85,7 @@ def _rows(name: str, model: str, strategy: str) -> list[dict]:
   from configs import cifar
 
   config = cifar.get_config()
-  config.model.name = model
+  config.model.name, config.model.dtype = model, DTYPES[_platform(name)]
   config.execution.devices = 1
   splits = [
     Split(np.zeros((size, 32, 32, 3), np.uint8), np.zeros(size, np.int32)) for size in (45000, 5000)
