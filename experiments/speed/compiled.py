@@ -73,7 +73,12 @@ def _add(name: str, model: str, strategy: str) -> None:
   if any((row['model'], row['strategy']) == (model, strategy) for row in rows):
     return
   rows += [{'model': model} | row for row in _rows(name, model, strategy)]
-  content = {'target': name, 'dtype': DTYPES[_platform(name)], 'versions': _versions(), 'rows': rows}
+  content = {
+    'target': name,
+    'dtype': DTYPES[_platform(name)],
+    'versions': _versions(),
+    'rows': rows,
+  }
   path.write_text(json.dumps(content, indent=1) + '\n')
   print(json.dumps(rows[-1]), flush=True)
 
