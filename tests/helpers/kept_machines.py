@@ -17,10 +17,11 @@ import numpy as np
 from bsjax import models
 from bsjax.autotune import execution, grouping, timer
 from bsjax.autotune.grouping import Timing
-from bsjax.cost import arithmetic, hlo, memory, targets
+from bsjax.cost import hlo, memory, targets
 from bsjax.cost import meter as meters
 from bsjax.cost.timing import Timed
 from bsjax.engine import (
+  arithmetic,
   averages,
   device_axis,
   device_data,
