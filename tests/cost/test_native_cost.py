@@ -409,6 +409,14 @@ def test_stages_are_measured_apart_and_the_same_program_once(dataset, monkeypatc
   assert 'half' in rendered(found)
 
 
+def test_batch_sizes_that_only_a_later_stage_has_are_measured_too(dataset):
+  config = small_config(batch_sizes=(8,))
+  stages.add(config, 'half', data_share=0.5, examples=320)
+  stages.add(config, 'body', batch_size=('multiply:2',), examples=640)
+  rows = measured(config, dataset)['rows']
+  assert [(row['stage'], row['batch_size']) for row in rows] == [('half', 8), ('body', 16)]
+
+
 def test_a_stage_of_another_image_size_is_measured_at_it(dataset):
   config = small_config(model__name='resnet8', model__width=4)
   stages.add(config, 'large', image_size=16, crop=2, flip=1)

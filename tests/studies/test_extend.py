@@ -32,6 +32,15 @@ def first(tmp_path_factory):
   return workdir
 
 
+def test_a_study_that_ended_as_all_diverged_is_trained_to_its_end_first(tmp_path):
+  """So that its records are those of lanes that had company."""
+  lost, more = (config_of(batch_sizes=(8,), learning_rates=rates) for rates in ((1e9,), (1e9, 0.1)))
+  assert run_study(lost, tmp_path / 'study')
+  assert Study(more, tmp_path / 'study').extend()
+  assert run_study(more, tmp_path / 'whole')
+  same_but_for_noise(tmp_path / 'study', tmp_path / 'whole')
+
+
 @pytest.mark.slow
 def test_wherever_it_was_interrupted_the_next_call_goes_on(tmp_path, first, monkeypatch, capsys):
   """While what is there and what is new become one, and while that takes the workdir's place."""
