@@ -149,6 +149,7 @@ def test_interpolation_meets_both_lanes_with_statistics_of_its_own(last, togethe
 def test_slices_pass_through_the_lane(together):
   of_lane = next(s for s in together['slices'] if (s['lane'], s['examples']) == (0, 304))
   row = next(r for r in together['rows'] if (r['lane'], r['examples']) == (0, 304))
+  assert of_lane['learning_rate_now'] == row['learning_rate_now'] != row['learning_rate']
   for name, count in (('line', 41), ('plane', 121)):
     middle = next(p for p in of_lane[name] if p['at'] == [0.0, 0.0])
     assert middle['train_loss'] == pytest.approx(row['train_loss'], rel=1e-5)

@@ -145,6 +145,8 @@ def test_names_of_studies_leave_paths_and_files_alone(tmp_path, monkeypatch):
   for given in ('configs/cifar.py', 'digits', './cifar', 'cifar.py:3', ''):
     assert configs.resolve(given) == given
   assert configs.resolve('cifar:3').endswith('cifar.py:3')
+  (tmp_path / 'cifar').mkdir()  # as a workdir may be called
+  assert configs.resolve('cifar').endswith('cifar.py')
   folder = Path(__file__).parents[2] / 'configs'
   assert configs.names() == sorted(path.stem for path in folder.glob('*.py'))
 

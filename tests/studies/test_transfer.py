@@ -115,6 +115,14 @@ def test_all_but_the_head_is_taken_whatever_the_other_head_is(classes):
   ]
 
 
+def test_running_statistics_are_taken_with_the_weights():
+  fresh = FRESH | {'batch_stats': {'body': {'mean': np.zeros(3, np.float32)}}}
+  given = lent() | {'batch_stats': {'body': {'mean': np.full(3, 5.0, np.float32)}}}
+  merged, report = transfer.merge(fresh, given, 'head')
+  assert merged['batch_stats']['body']['mean'].tolist() == [5.0] * 3
+  assert report.taken['batch_stats/body/mean'] == 3
+
+
 @pytest.mark.parametrize(
   ('layers', 'words'),
   [
