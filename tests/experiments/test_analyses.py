@@ -334,5 +334,8 @@ def test_speed(tmp_path, monkeypatch):
   monkeypatch.setattr(module, 'HERE', tmp_path)
   for path in (EXPERIMENTS / 'speed').glob('*.json'):
     shutil.copy(path, tmp_path)
+  for folder in ('xeon', 'scale'):
+    shutil.copytree(EXPERIMENTS / 'speed' / folder, tmp_path / folder)
   module.main()
-  assert (tmp_path / 'speed.png').stat().st_size > 1000
+  for name in ('speed', 'scale'):
+    assert (tmp_path / f'{name}.png').stat().st_size > 1000
