@@ -1,17 +1,14 @@
 """How long training should take by its arithmetic alone, before anything is compiled."""
 
 import functools
-from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
 from bsjax.data import Dataset
 from bsjax.engine import arithmetic, lanes
-from bsjax.engine.lanes import Weights, blank
+from bsjax.engine.lanes import Weights, blank, shapes_of
 from bsjax.engine.own import CONFIGS, Own
 from bsjax.engine.spec import lane_spec, shapes
 from bsjax.engine.strategies import STRATEGIES
@@ -42,16 +39,9 @@ def example_flops(
   variables = shapes(spec.model, dataset)
   weights = Weights(variables['params'], variables.get('batch_stats', {}))
   inputs = jax.eval_shape(lambda: blank(dataset.image_shape))
-  images = jax.tree.map(functools.partial(_of, group.micro_batch), inputs)
-  targets = jax.tree.map(functools.partial(_of, group.micro_batch), dataset.train.labels)
+  images, targets = shapes_of((inputs, dataset.train.labels), group.micro_batch)
   number = jax.ShapeDtypeStruct((), jnp.int32)
   traced = jax.make_jaxpr(functools.partial(lanes.gradients, spec))(
     weights, number, number, images, targets
   )
   return arithmetic.flops(traced.jaxpr) / group.micro_batch
-
-
-def _of(micro: int, example: PyTree) -> Any:
-  """A micro-batch of what is one example, or many, as shapes."""
-  dtype = np.dtype(example.dtype)
-  return jax.ShapeDtypeStruct((micro, *example.shape[1:]), jax.dtypes.canonicalize_dtype(dtype))

@@ -74,19 +74,24 @@ class Timer:
     if wanted:
       first = plan.regroup(self.config, self.plan, micro_batches).first
       group = next(group for group in first.groups if group.micro_batch == micro)
-      on_device = fed_data.create(self.config, self.dataset, first)
-      for name in wanted:
-        if not self.pays(micro, len(group.lanes)):
-          break
-        self.say(f'Timing {name} at micro-batch {micro} ...')
-        best = min((t.per_lane for t in self._of(micro)), default=np.inf)
-        strategy, hopeless = STRATEGIES[name], HOPELESS * best
-        timing = measure(
-          self.config, self.dataset, first, group, on_device, strategy, hopeless, self.own
-        )
-        self.timings.append(timing)
-      _write(self._path, self._key, self.timings)
+      if self.pays(micro, len(group.lanes)):  # otherwise no data go to the devices
+        self._time(first, group, wanted)
     return [known for name in names if (known := self._find(micro, name))]
+
+  def _time(self, first: StagePlan, group: Group, names: Sequence[str]) -> None:
+    """Times strategies in turn while that pays, and writes what is known then."""
+    micro, on_device = group.micro_batch, fed_data.create(self.config, self.dataset, first)
+    for name in names:
+      if not self.pays(micro, len(group.lanes)):
+        break
+      self.say(f'Timing {name} at micro-batch {micro} ...')
+      best = min((t.per_lane for t in self._of(micro)), default=np.inf)
+      strategy, hopeless = STRATEGIES[name], HOPELESS * best
+      timing = measure(
+        self.config, self.dataset, first, group, on_device, strategy, hopeless, self.own
+      )
+      self.timings.append(timing)
+    _write(self._path, self._key, self.timings)
 
   def pays(self, micro: int, lanes: int, again: bool = False) -> bool:
     """Whether training so many lanes at `micro` takes long enough to time more than was timed.

@@ -20,7 +20,7 @@ from bsjax.data import Dataset, windows
 from bsjax.engine import arithmetic, device_axis, device_data, fed_data, memory, programs, seats
 from bsjax.engine.device_axis import AXIS, Devices
 from bsjax.engine.device_data import DeviceSplit, reach
-from bsjax.engine.lanes import Source
+from bsjax.engine.lanes import Source, shapes_of
 from bsjax.engine.own import CONFIGS, Own
 from bsjax.engine.programs import Programs
 from bsjax.engine.spec import lane_spec
@@ -210,10 +210,7 @@ def _source(foreseer: Foreseer) -> Source:
   examples, length, read = (train.images, train.labels), study.train_examples, reach(study)
   if foreseer.fed:
     length, read = _span(foreseer)
-    count = trials * read
-    examples = jax.tree.map(
-      lambda x: jax.ShapeDtypeStruct((count, *x.shape[1:]), x.dtype), examples
-    )
+    examples = shapes_of(examples, trials * read)
   orders = jax.ShapeDtypeStruct((trials, windows.epochs(length, read), length), np.int32)
   held = (*examples, orders, jax.ShapeDtypeStruct((), np.int32))
   return Source(*(_on_all(foreseer, tree) for tree in held))

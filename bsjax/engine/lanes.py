@@ -288,6 +288,11 @@ def count_of(examples: Inputs) -> int:
   return len(jax.tree.leaves(examples)[0])
 
 
+def shapes_of(examples: PyTree, count: int) -> PyTree:
+  """As many such examples, inputs or targets, as shapes."""
+  return jax.tree.map(lambda x: jax.ShapeDtypeStruct((count, *x.shape[1:]), x.dtype), examples)
+
+
 def evaluation_losses(
   spec: LaneSpec,
   variables: PyTree,

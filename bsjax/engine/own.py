@@ -159,12 +159,8 @@ def fingerprints(own: Own, dataset: Dataset) -> dict[str, str]:
     marks['model'] += _mark(lambda _, v, x: own.model.apply(v, x), None, variables, blank)
     if own.task is not CLASSIFICATION:
       outputs = jax.eval_shape(own.model.apply, variables, blank)
-      marks['task'] = _mark(_measured, own.task, outputs, _like(dataset.train.labels))
+      marks['task'] = _mark(_measured, own.task, outputs, lanes.shapes_of(dataset.train.labels, 1))
   return marks
-
-
-def _like(tree: PyTree) -> PyTree:
-  return jax.tree.map(lambda x: jax.ShapeDtypeStruct((1, *x.shape[1:]), x.dtype), tree)
 
 
 def _measured(task: Task, outputs: PyTree, targets: PyTree) -> PyTree:
@@ -217,4 +213,6 @@ def check(own: Own, dataset: Dataset, config: ConfigDict) -> None:
       'what others are cannot be re-estimated'
     )
   outputs = jax.eval_shape(own.model.apply, variables, lanes.blank(dataset.image_shape))
-  jax.eval_shape(lambda o, t: _measured(own.task, o, t), outputs, _like(dataset.train.labels))
+  jax.eval_shape(
+    lambda o, t: _measured(own.task, o, t), outputs, lanes.shapes_of(dataset.train.labels, 1)
+  )

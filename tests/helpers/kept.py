@@ -13,7 +13,7 @@ import json
 import lzma
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -58,6 +58,33 @@ def write(name: str, kept: Kept, folder: Path = FOLDER, tolerance: Tolerance = U
     packed = lzma.compress(text.encode()) if path.suffix == '.xz' else None
     path.write_bytes(packed or gzip.compress(text.encode(), mtime=0))
   return changed
+
+
+def write_all(
+  cases: Mapping[str, Callable[[], Kept]],
+  names: Sequence[str],
+  folder: Path = FOLDER,
+  tolerance: Tolerance = USUAL,
+) -> None:
+  """Writes cases of these names anew, or all and nothing else; prints what changed."""
+  for name in names or cases:
+    if changed := write(name, cases[name](), folder, tolerance):
+      print(name, *changed, sep='\n  ')
+  for path in () if names else set(folder.iterdir()) - {path_of(name, folder) for name in cases}:
+    print(path.name, 'gone', sep='\n  ')
+    path.unlink()
+
+
+def leaves(tree: Any) -> Iterator[Any]:
+  """Every value of nested mappings and lists, in their order."""
+  if isinstance(tree, Mapping):
+    for value in tree.values():
+      yield from leaves(value)
+  elif isinstance(tree, list | tuple):
+    for value in tree:
+      yield from leaves(value)
+  else:
+    yield tree
 
 
 def read(name: str, folder: Path = FOLDER) -> Kept:

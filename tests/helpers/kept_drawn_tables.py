@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import pandas as pd
 from bsjax.audit import audit
 from bsjax.audit.problem import Problem
 from helpers import drawn_tables, kept_figures
-from helpers.kept import Kept, text, visible
+from helpers.kept import Kept, leaves, text, visible
 from helpers.kept_wrong_tables import wrong
 
 COUNT, EACH = 40, 10  # tables, and of one file
@@ -62,20 +62,9 @@ def _told(number: int) -> tuple[Any, dict[str, str]]:
 def _short(page: str, result: Mapping[str, Any]) -> str:
   """The lines of a page; of those that audit.json holds too, which of its texts."""
   known: dict[str, int] = {}
-  for said in _texts(result):
+  for said in (value for value in leaves(result) if isinstance(value, str)):
     known.setdefault(' '.join(said.split()), len(known))
   return '\n'.join(f'={known[line]}' if line in known else line for line in page.splitlines())
-
-
-def _texts(tree: Any) -> Iterator[str]:
-  if isinstance(tree, str):
-    yield tree
-  elif isinstance(tree, Mapping):
-    for value in tree.values():
-      yield from _texts(value)
-  elif isinstance(tree, list | tuple):
-    for value in tree:
-      yield from _texts(value)
 
 
 DRAWN_TABLES: dict[str, Callable[[], Kept]] = {

@@ -55,12 +55,7 @@ def test_kept_files_are_small():
 
 
 def main(names):
-  for name in names or CASES:
-    if changed := kept.write(name, CASES[name]()):
-      print(name, *changed, sep='\n  ')
-  for path in () if names else set(kept.FOLDER.iterdir()) - set(map(kept.path_of, CASES)):
-    print(path.name, 'gone', sep='\n  ')
-    path.unlink()
+  kept.write_all(CASES, names)
 
 
 if __name__ == '__main__':

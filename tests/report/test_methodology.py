@@ -6,6 +6,7 @@ import re
 
 import pytest
 from helpers import planted_scaling as planted
+from helpers.kept import leaves
 
 from bsjax.config.keys import base_config
 from bsjax.report import methods, study_page
@@ -58,16 +59,9 @@ def study():
   return config, plan, summary
 
 
-def leaves(tree):
-  """Every number of nested inputs, by the path to it."""
-  if isinstance(tree, dict):
-    for value in tree.values():
-      yield from leaves(value)
-  elif isinstance(tree, list | tuple):
-    for value in tree:
-      yield from leaves(value)
-  elif isinstance(tree, int | float) and not isinstance(tree, bool):
-    yield float(tree)
+def numbers_of(tree):
+  """Every number of nested inputs."""
+  return [float(x) for x in leaves(tree) if isinstance(x, int | float) and not isinstance(x, bool)]
 
 
 def as_written(value):
@@ -86,7 +80,7 @@ def test_the_paragraph_holds_no_figure_that_is_not_an_input(study):
   used += [row['noise_scale']['b_simple'] for row in summary['batch_sizes']]
   used += [summary['critical_batch_size'].get(key) for key in ('b_crit', 'ci95', 'target')]
   used += [plan[0]['examples'] / plan[0]['epochs'], scaled['ways']['base']['updates_per_epoch']]
-  known = set().union(*map(as_written, leaves(used)))
+  known = set().union(*map(as_written, numbers_of(used)))
   known |= {'95', '2'}  # of the intervals; of the name of the L2 penalty and the made-up cores
   figures = re.findall(r'\d+(?:\.\d+)?(?:e[-+]?\d+)?', re.sub(r'(?<=\d),(?=\d)', '', text))
   assert not [figure for figure in figures if figure not in known], text

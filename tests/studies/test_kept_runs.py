@@ -32,13 +32,7 @@ def test_kept_files_are_small():
 def main(names):
   jax.config.update('jax_platforms', 'cpu')
   jax.config.update('jax_num_cpu_devices', 2)
-  for name in names or CASES:
-    if changed := kept.write(name, CASES[name](), FOLDER, LOOSE):
-      print(name, *changed, sep='\n  ')
-  for path in set(FOLDER.iterdir()) - {kept.path_of(name, FOLDER) for name in names or CASES}:
-    if not names:
-      print(path.name, 'gone', sep='\n  ')
-      path.unlink()
+  kept.write_all(CASES, names, FOLDER, LOOSE)
 
 
 if __name__ == '__main__':
